@@ -1,0 +1,116 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+)
+
+const (
+	defaultRedis     = "redis://127.0.0.1:6379"
+	defaultNamespace = "lanekeeper"
+)
+
+// app is what all commands share: streams, global flags, and the connection.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+
+	redisURL  string
+	namespace string
+	output    string
+	quiet     bool
+	noColor   bool
+
+	rdb *redis.Client
+}
+
+func (a *app) addGlobalFlags(root *cobra.Command) {
+	f := root.PersistentFlags()
+	f.StringVar(&a.redisURL, "redis", "", "Redis server, redis:// or rediss:// (env LANEKEEPER_REDIS, default "+defaultRedis+")")
+	f.StringVar(&a.namespace, "namespace", "", "namespace of the lanes (env LANEKEEPER_NAMESPACE, default "+defaultNamespace+")")
+	f.StringVarP(&a.output, "output", "o", "table", "output: table, wide, json or jsonl")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print ids or nothing instead of tables, and no progress")
+	f.BoolVar(&a.noColor, "no-color", false, "no colour, also without a terminal or with NO_COLOR set")
+	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+		switch a.output {
+		case "table", "wide", "json", "jsonl":
+		default:
+			return usage("--output %q must be table, wide, json or jsonl", a.output)
+		}
+		a.redisURL = cmp.Or(a.redisURL, os.Getenv("LANEKEEPER_REDIS"))
+		a.namespace = cmp.Or(a.namespace, os.Getenv("LANEKEEPER_NAMESPACE"), defaultNamespace)
+		return nil
+	}
+}
+
+// connect returns a client of the server that was named, or of the default one.
+func (a *app) connect() (*redis.Client, error) {
+	rdb, err := connect.Parse(cmp.Or(a.redisURL, defaultRedis))
+	if err != nil {
+		return nil, usage("--redis: %w", err)
+	}
+	a.rdb = rdb
+	return rdb, nil
+}
+
+// open opens the namespace that was named.
+func (a *app) open(ctx context.Context) (*dispatcher.Dispatcher, error) {
+	rdb, err := a.connect()
+	if err != nil {
+		return nil, err
+	}
+	return dispatcher.Open(ctx, dispatcher.Config{Redis: rdb, Namespace: a.namespace})
+}
+
+func (a *app) close() {
+	if a.rdb != nil {
+		_ = a.rdb.Close()
+	}
+}
+
+// isTerminal reports whether a stream is a person's.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// color wraps text in an ANSI colour when a person looks and wants it. States are
+// always words too.
+func (a *app) color(code, text string) string {
+	if a.noColor || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(a.out) {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (a *app) red(text string) string   { return a.color("31", text) }
+func (a *app) green(text string) string { return a.color("32", text) }
+
+// printable makes user data safe for a terminal: one line, no control characters.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// printableLines is printable for text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = printable(strings.ReplaceAll(l, "\t", "    "))
+	}
+	return strings.Join(lines, "\n")
+}

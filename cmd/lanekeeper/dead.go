@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+)
+
+// deadColumns are the columns of lists of dead letters.
+var deadColumns = []column[jobView]{
+	{"ID", false, jobID},
+	{"SUBJECT", false, func(j jobView) string { return j.Subject }},
+	{"KIND", false, func(j jobView) string { return j.Kind }},
+	{"DIED (UTC)", false, func(j jobView) string { return clock(j.DiedAt) }},
+	{"ATTEMPTS", false, func(j jobView) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }},
+	{"REASON", false, func(j jobView) string { return j.Reason }},
+	{"ERROR", false, func(j jobView) string { return j.Error }},
+	{"PAYLOAD BYTES", true, func(j jobView) string { return itoa(j.PayloadBytes) }},
+}
+
+func (a *app) deadCommand() *cobra.Command {
+	cmd := group("dead", "Look at dead letters, put them back, or delete them")
+	var page dispatcher.Page
+	ls := &cobra.Command{
+		Use:   "ls",
+		Short: "List dead letters, the latest first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			letters, next, err := d.DeadLetters(cmd.Context(), page)
+			if err != nil {
+				return err
+			}
+			if err := list(a, viewJobs(letters, false), jobID, deadColumns); err != nil {
+				return err
+			}
+			if len(letters) == 0 {
+				a.note("No dead letters.")
+			}
+			a.more(next)
+			return nil
+		},
+	}
+	addPageFlags(ls, &page)
+
+	var payload bool
+	show := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show one dead letter with its whole error",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			job, err := d.Job(cmd.Context(), args[0])
+			if err == nil && job.State != dispatcher.Dead {
+				err = fmt.Errorf("%w: job %q is not a dead letter but %s", dispatcher.ErrNotFound, args[0], job.State)
+			}
+			if err != nil {
+				return err
+			}
+			v := viewJob(job, payload)
+			if a.output == "json" || a.output == "jsonl" {
+				return a.show(v, nil)
+			}
+			v.Error = ""
+			if err := a.show(v, jobFields(v)); err != nil {
+				return err
+			}
+			a.say("\n%s", printableLines(job.Error))
+			return nil
+		},
+	}
+	show.Flags().BoolVar(&payload, "payload", false, "show the payload too")
+
+	var front bool
+	replay := &cobra.Command{
+		Use:   "replay ID …",
+		Short: "Put dead letters back into their lanes, with all their attempts before them",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(cmd.Context(), args, "replayed", func(d *dispatcher.Dispatcher, id string) error {
+				_, err := d.Replay(cmd.Context(), id, front)
+				return err
+			})
+		},
+	}
+	replay.Flags().BoolVar(&front, "front", false, "to the front of the lane instead of its tail")
+
+	discard := &cobra.Command{
+		Use:   "discard ID …",
+		Short: "Delete dead letters for good",
+		Args:  cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.each(cmd.Context(), args, "discarded", func(d *dispatcher.Dispatcher, id string) error {
+				return d.Discard(cmd.Context(), id)
+			})
+		},
+	}
+	cmd.AddCommand(ls, show, replay, discard)
+	return cmd
+}
+
+// each does something to every id, in the order given, and stops at an error.
+func (a *app) each(ctx context.Context, ids []string, what string, do func(*dispatcher.Dispatcher, string) error) error {
+	d, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	done := []string{}
+	for _, id := range ids {
+		if err = do(d, id); err != nil {
+			err = fmt.Errorf("%d of %d %s: %w", len(done), len(ids), what, err)
+			break
+		}
+		done = append(done, id)
+		a.say("%s %s", id, what)
+	}
+	if a.output == "json" || a.output == "jsonl" {
+		if e := a.show(map[string][]string{what: done}, nil); e != nil {
+			return e
+		}
+	}
+	return err
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/internal/embedded"
+)
+
+func (a *app) devCommand() *cobra.Command {
+	o := &workOptions{app: a}
+	var port int
+	cmd := &cobra.Command{
+		Use:   "dev [--handle KIND=PROGRAM …]",
+		Short: "Run an embedded server and a pool, to try things out",
+		Long: `Runs an embedded server on a loopback port, and a pool with the programs given
+(see 'lanekeeper work --help'). Everything is kept in memory only.`,
+		Example: `  lanekeeper dev --handle greet='sh -c "cat; sleep 1"'`,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			programs, err := o.programs()
+			if err != nil {
+				return err
+			}
+			server, err := embedded.Start(fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				return err
+			}
+			defer server.Close()
+			a.redisURL = server.URL()
+			d, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.out, `An embedded server runs until you press Ctrl-C.
+%s In another shell:
+
+  export LANEKEEPER_REDIS=%s
+  lanekeeper enqueue build:17 greet hello
+  lanekeeper lane ls
+  lanekeeper stats
+
+`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), server.URL())
+			if len(programs) == 0 {
+				a.note("No pool runs: start one with --handle KIND=PROGRAM here, or with 'lanekeeper work' elsewhere.")
+				<-cmd.Context().Done()
+				return nil
+			}
+			pool, err := o.pool(d, programs)
+			if err != nil {
+				return err
+			}
+			return o.report(pool, pool.Run(cmd.Context()))
+		},
+	}
+	o.addFlags(cmd)
+	cmd.Flags().IntVar(&port, "port", 0, "loopback port of the server (default: a free one)")
+	return cmd
+}

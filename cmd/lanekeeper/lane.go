@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// laneView is a lane as the CLI shows it: its state, and its head job's facts.
+type laneView struct {
+	Subject     string     `json:"subject"`
+	State       string     `json:"state"`
+	Depth       int        `json:"depth"`
+	Kind        string     `json:"kind,omitempty"`
+	ID          string     `json:"id,omitempty"`
+	Attempt     int        `json:"attempt"`
+	MaxAttempts int        `json:"max_attempts,omitempty"`
+	Token       string     `json:"token,omitempty"`
+	Holder      string     `json:"holder,omitempty"`
+	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
+	RunAt       *time.Time `json:"run_at,omitempty"`
+	Error       string     `json:"error,omitempty"`
+	Note        string     `json:"note,omitempty"`
+}
+
+func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats) laneView {
+	v := laneView{
+		Subject: l.Subject.String(), State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: l.HeadID,
+		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
+		ExpiresAt: optional(l.ExpiresAt), RunAt: optional(l.RunAt), Error: l.Error,
+	}
+	if l.Token != 0 {
+		v.Token = l.Token.String()
+	}
+	if l.State == dispatcher.Ready && kinds[l.Kind].Workers == 0 {
+		v.Note = "no worker for kind"
+	}
+	return v
+}
+
+var laneColumns = []column[laneView]{
+	{"SUBJECT", false, func(l laneView) string { return l.Subject }},
+	{"STATE", false, func(l laneView) string { return l.State }},
+	{"JOBS", false, func(l laneView) string { return itoa(l.Depth) }},
+	{"KIND", false, func(l laneView) string { return l.Kind }},
+	{"ATTEMPT", false, func(l laneView) string { return fmt.Sprintf("%d/%d", l.Attempt, l.MaxAttempts) }},
+	{"NOTE", false, laneNote},
+	{"HEAD", true, func(l laneView) string { return l.ID }},
+	{"HOLDER", true, func(l laneView) string { return l.Holder }},
+	{"TOKEN", true, func(l laneView) string { return l.Token }},
+}
+
+// laneNote says what an operator wants to know first about a lane in its state.
+func laneNote(l laneView) string {
+	switch {
+	case l.Note != "":
+		return l.Note
+	case l.ExpiresAt != nil:
+		return "held until " + clock(l.ExpiresAt)
+	case l.RunAt != nil:
+		return "waits until " + clock(l.RunAt) + ": " + l.Error
+	}
+	return ""
+}
+
+func (a *app) laneCommand() *cobra.Command {
+	cmd := group("lane", "Look at lanes")
+	var filter dispatcher.LaneFilter
+	var page dispatcher.Page
+	ls := &cobra.Command{
+		Use:   "ls",
+		Short: "List lanes",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.listLanes(cmd.Context(), filter, page)
+		},
+	}
+	ls.Flags().StringVar((*string)(&filter.State), "state", "", "only lanes that are ready, leased or delayed")
+	ls.Flags().StringVar(&filter.Kind, "kind", "", "only lanes whose head is of this job kind")
+	addPageFlags(ls, &page)
+	_ = ls.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
+		[]string{"ready", "leased", "delayed"}, cobra.ShellCompDirectiveNoFileComp))
+
+	var payload bool
+	var jobs dispatcher.Page
+	show := &cobra.Command{
+		Use:   "show SUBJECT",
+		Short: "Show one lane and its jobs, the head first",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.showLane(cmd.Context(), args[0], jobs, payload)
+		},
+	}
+	show.Flags().BoolVar(&payload, "payload", false, "show payloads too")
+	addPageFlags(show, &jobs)
+	cmd.AddCommand(ls, show)
+	return cmd
+}
+
+func addPageFlags(cmd *cobra.Command, page *dispatcher.Page) {
+	cmd.Flags().IntVar(&page.Limit, "limit", 50, "most entries to show, up to 500")
+	cmd.Flags().StringVar(&page.Cursor, "cursor", "", "go on where an earlier list ended")
+}
+
+func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page dispatcher.Page) error {
+	d, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	stats, err := d.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	var views []laneView
+	limit := page.Limit
+	// A page by kind may be short; look on for a moment before giving up on it.
+	for deadline := time.Now().Add(50 * time.Millisecond); ; {
+		lanes, next, err := d.Lanes(ctx, filter, page)
+		if err != nil {
+			return err
+		}
+		for _, l := range lanes {
+			views = append(views, viewLane(l, stats.Kinds))
+		}
+		page.Cursor = next
+		page.Limit = limit - len(views)
+		if next == "" || page.Limit <= 0 || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err := list(a, views, func(l laneView) string { return l.Subject }, laneColumns); err != nil {
+		return err
+	}
+	if len(views) == 0 {
+		a.note("No lanes to show.")
+	}
+	a.more(page.Cursor)
+	return nil
+}
+
+// more tells where a list goes on.
+func (a *app) more(next string) {
+	if next != "" {
+		a.note("There are more: add --cursor %s", next)
+	}
+}
+
+func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page, payload bool) error {
+	key, err := subject.Parse(text)
+	if err != nil {
+		return err
+	}
+	d, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	stats, err := d.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	lane, jobs, next, err := d.Lane(ctx, key, page)
+	if err != nil {
+		return err
+	}
+	v, js := viewLane(lane, stats.Kinds), viewJobs(jobs, payload)
+	if a.output == "json" || a.output == "jsonl" {
+		err = a.show(struct {
+			laneView
+			Jobs []jobView `json:"jobs"`
+			Next string    `json:"next_cursor,omitempty"`
+		}{v, js, next}, nil)
+		return err
+	}
+	if !a.quiet {
+		if err := a.table([][]string{
+			{"subject", v.Subject}, {"state", v.State}, {"jobs", itoa(v.Depth)}, {"note", laneNote(v)},
+			{"holder", v.Holder}, {"token", v.Token}, {"last error", v.Error},
+		}); err != nil {
+			return err
+		}
+		a.say("")
+	}
+	columns := jobColumns
+	if payload {
+		columns = append(columns[:len(columns):len(columns)],
+			column[jobView]{"PAYLOAD", false, func(j jobView) string { return *j.Payload }})
+	}
+	if err := list(a, js, jobID, columns); err != nil {
+		return err
+	}
+	a.more(next)
+	return nil
+}

@@ -1,0 +1,169 @@
+// Command lanekeeper runs, feeds and looks into lanes: see 'lanekeeper help'.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Exit codes. 'lanekeeper help exit-codes' shows them.
+const (
+	exitFailed      = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitFalse       = 4
+	exitNoRedis     = 6
+	exitInterrupted = 130
+)
+
+const exitCodesHelp = `Every command ends with one of these codes:
+
+  0    done; also for an empty list
+  1    failed
+  2    the command or a value in it is wrong
+  3    no such job, lane or dead letter
+  4    what was asked is not so: doctor found something, demo saw a violation
+  6    Redis can't be reached, or refuses to serve
+  130  interrupted
+
+'work' ends with 0 when it was told to stop and all handlers finished in time,
+and with 1 when some had to be cancelled or given up.`
+
+func main() {
+	redis.SetLogger(silent{})
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// silent drops what go-redis would print about its pool; errors come back anyway.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+// run runs one command line and returns the exit code.
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := &app{in: in, out: out, err: errOut}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	// A second signal ends the process at once.
+	context.AfterFunc(ctx, stop)
+
+	err := root.ExecuteContext(ctx)
+	a.close()
+	if err == nil {
+		return 0
+	}
+	code := exitCode(ctx, err)
+	if text := message(err); text != "" {
+		fmt.Fprintln(errOut, "lanekeeper: "+text)
+	}
+	if code == exitNoRedis {
+		fmt.Fprintln(errOut, "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n"+
+			"or try 'lanekeeper dev', which needs none.")
+	}
+	return code
+}
+
+// falseError says that what was asked is not so; its text was printed already.
+type falseError struct{}
+
+func (falseError) Error() string { return "" }
+
+// usageError is a mistake in the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func exitCode(ctx context.Context, err error) int {
+	var network net.Error
+	var server redis.Error
+	switch {
+	case errors.As(err, new(falseError)):
+		return exitFalse
+	case errors.As(err, new(usageError)), errors.Is(err, dispatcher.ErrInvalid), errors.Is(err, subject.ErrInvalid):
+		return exitUsage
+	case errors.Is(err, dispatcher.ErrNotFound):
+		return exitNotFound
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.As(err, &server) && !errors.Is(err, redis.Nil):
+		return exitNoRedis
+	}
+	return exitFailed
+}
+
+// message is an error's text without the names of packages, which mean nothing to
+// an operator.
+func message(err error) string {
+	text := err.Error()
+	for _, prefix := range []string{"dispatcher: ", "subject: ", "worker: ", "lease: ", "script: "} {
+		text = strings.ReplaceAll(text, prefix, "")
+	}
+	return text
+}
+
+// root makes the tree of commands.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lanekeeper",
+		Short: "Background jobs that run one at a time per subject",
+		Long: `Lanekeeper runs background jobs one at a time per subject. All jobs of one
+subject (build:17, artifact:42) form a lane, first in, first out; a worker touches
+a subject only while it holds that subject's lease in Redis; different subjects run
+in parallel.
+
+Start with 'lanekeeper demo', which needs nothing else.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%w\nSee '%s --help'.", err, cmd.CommandPath())
+	})
+	a.addGlobalFlags(root)
+	for _, c := range []*cobra.Command{
+		a.demoCommand(), a.devCommand(), a.enqueueCommand(), a.workCommand(), a.laneCommand(),
+		a.jobCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(),
+		a.versionCommand(),
+	} {
+		root.AddCommand(c)
+	}
+	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp})
+	noteUsage(root)
+	return root
+}
+
+// noteUsage makes wrong arguments usage errors in every command of a tree.
+func noteUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usage("%w\nSee '%s --help'.", err, cmd.CommandPath())
+			}
+			return nil
+		}
+	}
+	for _, c := range cmd.Commands() {
+		noteUsage(c)
+	}
+}

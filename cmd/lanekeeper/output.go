@@ -1,0 +1,148 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode/utf8"
+)
+
+// column is one column of a table of rows of type T. Wide ones show with -o wide.
+type column[T any] struct {
+	title string
+	wide  bool
+	text  func(T) string
+}
+
+// list prints rows in the form that -o asks for: a table, one JSON array, or one
+// JSON object a line. With -q it prints only id, one a line.
+func list[T any](a *app, rows []T, id func(T) string, columns []column[T]) error {
+	switch {
+	case a.output == "json":
+		if rows == nil {
+			rows = []T{} // an empty list is [], never null
+		}
+		return a.printJSON(rows)
+	case a.output == "jsonl":
+		enc := json.NewEncoder(a.out)
+		enc.SetEscapeHTML(false)
+		for _, r := range rows {
+			if err := enc.Encode(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	case a.quiet:
+		for _, r := range rows {
+			fmt.Fprintln(a.out, id(r))
+		}
+		return nil
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return a.table(rows2cells(rows, columns, a.output == "wide"))
+}
+
+func rows2cells[T any](rows []T, columns []column[T], wide bool) [][]string {
+	var shown []column[T]
+	var titles []string
+	for _, c := range columns {
+		if !c.wide || wide {
+			shown, titles = append(shown, c), append(titles, c.title)
+		}
+	}
+	cells := [][]string{titles}
+	for _, r := range rows {
+		line := make([]string, len(shown))
+		for i, c := range shown {
+			line[i] = c.text(r)
+			if !wide {
+				line[i] = shorten(line[i], 60)
+			}
+		}
+		cells = append(cells, line)
+	}
+	return cells
+}
+
+// table prints cells in aligned columns.
+func (a *app) table(cells [][]string) error {
+	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+	for _, line := range cells {
+		for i, c := range line {
+			line[i] = printable(c)
+			if c == "" {
+				line[i] = "-"
+			}
+		}
+		fmt.Fprintln(w, strings.Join(line, "\t"))
+	}
+	return w.Flush()
+}
+
+// show prints one object: as JSON, or as a table of its fields.
+func (a *app) show(object any, fields [][]string) error {
+	switch a.output {
+	case "json":
+		return a.printJSON(object)
+	case "jsonl":
+		return json.NewEncoder(a.out).Encode(object)
+	}
+	var filled [][]string
+	for _, f := range fields {
+		if f[1] != "" {
+			filled = append(filled, f)
+		}
+	}
+	return a.table(filled)
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// say prints a line for a person, unless they want machine output or quiet.
+func (a *app) say(format string, args ...any) {
+	if !a.quiet && a.output != "json" && a.output != "jsonl" {
+		fmt.Fprintf(a.out, format+"\n", args...)
+	}
+}
+
+// note prints a remark that is not part of the output.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		fmt.Fprintf(a.err, format+"\n", args...)
+	}
+}
+
+func shorten(s string, n int) string {
+	if utf8.RuneCountInString(s) <= n {
+		return s
+	}
+	return string([]rune(s)[:n-1]) + "…"
+}
+
+// clock shows a time to the second in UTC, or nothing for no time.
+func clock(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// optional returns nil for a time that is not set, which JSON then leaves out.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+func itoa(n int) string { return fmt.Sprint(n) }

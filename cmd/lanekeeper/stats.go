@@ -1,0 +1,46 @@
+package main
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) statsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stats",
+		Short: "Show totals: jobs, lanes by state, kinds and their workers",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			s, err := d.Stats(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.show(s, [][]string{
+				{"jobs in lanes", itoa(s.InLanes)}, {"jobs scheduled", itoa(s.Scheduled)},
+				{"dead letters", itoa(s.Dead)}, {"lanes", itoa(s.Lanes)}, {"  ready", itoa(s.Ready)},
+				{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"partitions", itoa(s.Partitions)},
+			}); err != nil {
+				return err
+			}
+			if a.output == "json" || a.output == "jsonl" || len(s.Kinds) == 0 {
+				return nil
+			}
+			a.say("")
+			cells := [][]string{{"KIND", "READY LANES", "WORKERS", "NOTE"}}
+			for _, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
+				k, note := s.Kinds[kind], ""
+				if k.Ready > 0 && k.Workers == 0 {
+					note = "no worker for kind"
+				}
+				cells = append(cells, []string{kind, itoa(k.Ready), itoa(k.Workers), note})
+			}
+			return a.table(cells)
+		},
+	}
+}

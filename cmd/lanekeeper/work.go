@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/worker"
+)
+
+// workOptions are the flags of work, and what a --config file may set.
+type workOptions struct {
+	app        *app
+	handle     []string
+	config     string
+	untilEmpty bool
+
+	Concurrency int               `yaml:"concurrency"`
+	LeaseTTL    time.Duration     `yaml:"lease_ttl"`
+	Timeout     time.Duration     `yaml:"timeout"`
+	StopTimeout time.Duration     `yaml:"stop_timeout"`
+	Handlers    map[string]string `yaml:"handlers"`
+}
+
+func (a *app) workCommand() *cobra.Command {
+	o := &workOptions{app: a}
+	cmd := &cobra.Command{
+		Use:   "work --handle KIND=PROGRAM …",
+		Short: "Run a pool that starts a program for each job",
+		Long: `Runs a pool of workers. For each job of a kind it starts the program given for
+that kind, with the payload on standard input and in its environment
+
+  LANEKEEPER_JOB  LANEKEEPER_SUBJECT  LANEKEEPER_KIND
+  LANEKEEPER_ATTEMPT  LANEKEEPER_TOKEN  LANEKEEPER_SEQ
+
+Exit code 0 finishes the job, 65 makes it a dead letter, any other retries it after
+a backoff; the end of the program's output is kept as the error. A program that must
+stop gets SIGTERM, and SIGKILL before its subject can pass to another worker. It dies
+with its worker, even one killed with -9 (on Linux; its own children do not).
+
+PROGRAM is split into words like a shell would, but no shell is started. Jobs of
+kinds without a program are left to other workers.
+
+On SIGTERM or SIGINT the pool claims no more, lets programs finish for --stop-timeout,
+then stops them and hands their jobs back with the attempt refunded.`,
+		Example: `  lanekeeper work --handle expire=./expire.sh --handle 'move=./move --to s3'
+  lanekeeper work --config work.yaml
+
+work.yaml:
+  concurrency: 20
+  lease_ttl: 30s
+  handlers:
+    expire: ./expire.sh
+    move: ./move --to s3`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	o.addFlags(cmd)
+	cmd.Flags().StringVar(&o.config, "config", "", "YAML file with the same settings; flags go before it")
+	cmd.Flags().BoolVar(&o.untilEmpty, "until-empty", false, "end with 0 when no lane has anything left; jobs on the schedule do not count")
+	return cmd
+}
+
+func (o *workOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringArrayVar(&o.handle, "handle", nil, "KIND=PROGRAM; may be given again")
+	f.IntVar(&o.Concurrency, "concurrency", 0, "programs that run at once (default 10 a CPU)")
+	f.DurationVar(&o.LeaseTTL, "lease-ttl", 0, "how long a subject stays closed after its worker died (default 30s)")
+	f.DurationVar(&o.Timeout, "timeout", 0, "longest time of an attempt whose job sets none (default 1h)")
+	f.DurationVar(&o.StopTimeout, "stop-timeout", 0, "how long programs may go on when told to stop (default 20s)")
+}
+
+func (o *workOptions) run(cmd *cobra.Command) error {
+	if err := o.readConfig(cmd); err != nil {
+		return err
+	}
+	programs, err := o.programs()
+	if err != nil {
+		return err
+	}
+	if len(programs) == 0 {
+		return usage("work needs at least one --handle KIND=PROGRAM, or handlers in --config")
+	}
+	d, err := o.app.open(cmd.Context())
+	if err != nil {
+		return err
+	}
+	pool, err := o.pool(d, programs)
+	if err != nil {
+		return err
+	}
+	o.app.note("Working on %s in namespace %s; stop with Ctrl-C.", strings.Join(kindsOf(programs), ", "), o.app.namespace)
+	ctx, stop := context.WithCancel(cmd.Context())
+	defer stop()
+	if o.untilEmpty {
+		go o.stopWhenEmpty(ctx, d, stop)
+	}
+	return o.report(pool, pool.Run(ctx))
+}
+
+// readConfig fills in what no flag has set.
+func (o *workOptions) readConfig(cmd *cobra.Command) error {
+	if o.config == "" {
+		return nil
+	}
+	text, err := os.ReadFile(o.config)
+	if err != nil {
+		return usage("--config: %w", err)
+	}
+	var file workOptions
+	if err := yaml.UnmarshalWithOptions(text, &file, yaml.DisallowUnknownField()); err != nil {
+		return usage("--config %s: %w", o.config, err)
+	}
+	flags := cmd.Flags()
+	if !flags.Changed("concurrency") {
+		o.Concurrency = file.Concurrency
+	}
+	if !flags.Changed("lease-ttl") {
+		o.LeaseTTL = file.LeaseTTL
+	}
+	if !flags.Changed("timeout") {
+		o.Timeout = file.Timeout
+	}
+	if !flags.Changed("stop-timeout") {
+		o.StopTimeout = file.StopTimeout
+	}
+	o.Handlers = file.Handlers
+	return nil
+}
+
+// programs returns the program of each kind; --handle goes before the file.
+func (o *workOptions) programs() (map[string][]string, error) {
+	lines := make(map[string]string)
+	for kind, line := range o.Handlers {
+		lines[kind] = line
+	}
+	seen := make(map[string]bool)
+	for _, h := range o.handle {
+		kind, line, found := strings.Cut(h, "=")
+		if !found {
+			return nil, usage("--handle %q must be of the form KIND=PROGRAM", h)
+		}
+		if seen[kind] {
+			return nil, usage("--handle %s is given twice", kind)
+		}
+		seen[kind], lines[kind] = true, line
+	}
+	programs := make(map[string][]string)
+	for kind, line := range lines {
+		if err := dispatcher.CheckKind(kind); err != nil {
+			return nil, err
+		}
+		argv, err := parseProgram(line)
+		if err != nil {
+			return nil, usage("handler of %s: %w", kind, err)
+		}
+		programs[kind] = argv
+	}
+	return programs, nil
+}
+
+func kindsOf(programs map[string][]string) []string {
+	var kinds []string
+	for kind := range programs {
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+func (o *workOptions) pool(d *dispatcher.Dispatcher, programs map[string][]string) (*worker.Pool, error) {
+	level := slog.LevelInfo
+	if o.app.quiet {
+		level = slog.LevelError
+	}
+	cfg := worker.Config{
+		Concurrency: o.Concurrency, LeaseTTL: o.LeaseTTL, Timeout: o.Timeout, StopTimeout: o.StopTimeout,
+		Logger: slog.New(slog.NewTextHandler(o.app.err, &slog.HandlerOptions{Level: level})),
+	}
+	pool, err := worker.New(d, cfg)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	// SIGKILL must come before the pool gives the handler up, and so before the
+	// lease can pass on.
+	grace := pool.CancelGrace() * 3 / 4
+	for kind, argv := range programs {
+		pool.Handle(kind, programHandler(argv, grace))
+	}
+	return pool, nil
+}
+
+// stopWhenEmpty stops the pool when no lane has anything left.
+func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatcher, stop func()) {
+	warned := make(map[string]bool)
+	for {
+		stats, err := d.Stats(ctx)
+		if err == nil && stats.InLanes == 0 {
+			stop()
+			return
+		}
+		for kind, k := range stats.Kinds {
+			if k.Ready > 0 && k.Workers == 0 && !warned[kind] {
+				warned[kind] = true
+				o.app.note("%d lanes wait for kind %s, which no worker handles; --until-empty goes on waiting", k.Ready, kind)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// report says what the pool did.
+func (o *workOptions) report(pool *worker.Pool, err error) error {
+	c := pool.Counts()
+	o.app.note("Stopped: %d finished, %d retried, %d dead letters, %d handed back, %d leases lost.",
+		c.Finished, c.Retried, c.Dead, c.HandedBack, c.Lost)
+	var stopped *worker.StopError
+	if errors.As(err, &stopped) {
+		return fmt.Errorf("%w; those jobs run again", err)
+	}
+	return err
+}

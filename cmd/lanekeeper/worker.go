@@ -1,0 +1,53 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+)
+
+var workerColumns = []column[dispatcher.Worker]{
+	{"HOLDER", false, func(w dispatcher.Worker) string { return w.Holder }},
+	{"STATE", false, workerState},
+	{"KINDS", false, func(w dispatcher.Worker) string { return strings.Join(w.Kinds, ",") }},
+	{"CONCURRENCY", false, func(w dispatcher.Worker) string { return itoa(w.Concurrency) }},
+	{"STARTED (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.StartedAt) }},
+	{"SEEN (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.SeenAt) }},
+	{"LEASE TTL", true, func(w dispatcher.Worker) string { return w.LeaseTTL }},
+	{"HOST", true, func(w dispatcher.Worker) string { return w.Host }},
+	{"PID", true, func(w dispatcher.Worker) string { return itoa(w.PID) }},
+}
+
+func workerState(w dispatcher.Worker) string {
+	if w.Alive {
+		return "alive"
+	}
+	return "silent since " + w.SeenAt.Format(time.TimeOnly)
+}
+
+func (a *app) workerCommand() *cobra.Command {
+	cmd := group("worker", "Look at workers")
+	cmd.AddCommand(&cobra.Command{
+		Use:   "ls",
+		Short: "List worker processes seen within the last hour",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			workers, err := d.Workers(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if len(workers) == 0 {
+				a.note("No workers. Start one with 'lanekeeper work --handle KIND=PROGRAM'.")
+			}
+			return list(a, workers, func(w dispatcher.Worker) string { return w.Holder }, workerColumns)
+		},
+	})
+	return cmd
+}

@@ -1,0 +1,105 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed beat.lua
+var beatLua string
+
+var beatScript = redis.NewScript(beatLua)
+
+// BeatEvery is how often a worker says that it is alive. One that has been
+// silent for three times as long counts as lost.
+const BeatEvery = 5 * time.Second
+
+// forgetAfter is how long a lost worker stays listed.
+const forgetAfter = time.Hour
+
+// Worker is what is known of one worker process.
+type Worker struct {
+	Holder      string    `json:"holder"`
+	Host        string    `json:"host"`
+	PID         int       `json:"pid"`
+	Kinds       []string  `json:"kinds"`
+	Concurrency int       `json:"concurrency"`
+	LeaseTTL    string    `json:"lease_ttl"`
+	StartedAt   time.Time `json:"started_at"`
+
+	SeenAt time.Time `json:"seen_at"` // last sign of life, by Redis's clock
+	Alive  bool      `json:"alive"`
+}
+
+// Beat says that the worker is alive. Pools call it every [BeatEvery].
+func (s *Session) Beat(ctx context.Context) error { return s.beat(ctx, s.info) }
+
+func (s *Session) leave(ctx context.Context) error { return s.beat(ctx, "") }
+
+func (s *Session) beat(ctx context.Context, info string) error {
+	now := ""
+	if s.d.cfg.Now != nil {
+		now = strconv.FormatInt(s.d.cfg.Now().UnixMilli(), 10)
+	}
+	err := beatScript.Run(ctx, s.d.rdb, []string{s.d.ns.Workers(), s.d.ns.Seen()},
+		now, s.who.Holder, info, forgetAfter.Milliseconds()).Err()
+	if err != nil {
+		return fmt.Errorf("beat: %w", err)
+	}
+	return nil
+}
+
+// Workers lists the worker processes that gave a sign of life within the last
+// hour, the latest first, at most a thousand.
+func (d *Dispatcher) Workers(ctx context.Context) ([]Worker, error) {
+	now, err := d.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := d.rdb.ZRevRangeWithScores(ctx, d.ns.Seen(), 0, 999).Result()
+	if err != nil || len(seen) == 0 {
+		return nil, wrap("list workers", err)
+	}
+	holders := make([]string, len(seen))
+	for i, z := range seen {
+		holders[i] = z.Member.(string)
+	}
+	infos, err := d.rdb.HMGet(ctx, d.ns.Workers(), holders...).Result()
+	if err != nil {
+		return nil, wrap("list workers", err)
+	}
+	workers := make([]Worker, 0, len(seen))
+	for i, z := range seen {
+		var w Worker
+		info, _ := infos[i].(string)
+		if json.Unmarshal([]byte(info), &w) != nil {
+			w = Worker{Holder: holders[i]} // a newer release may say other things
+		}
+		w.SeenAt = time.UnixMilli(int64(z.Score)).UTC()
+		w.Alive = now.Sub(w.SeenAt) < 3*BeatEvery
+		workers = append(workers, w)
+	}
+	return workers, nil
+}
+
+// now is the time by which deadlines are judged.
+func (d *Dispatcher) now(ctx context.Context) (time.Time, error) {
+	if d.cfg.Now != nil {
+		return d.cfg.Now(), nil
+	}
+	now, err := d.rdb.Time(ctx).Result()
+	return now, wrap("read the server's clock", err)
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}

@@ -1,0 +1,138 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// DeadLetters lists dead letters of all lanes, the latest first. Each page costs
+// the same however many there are.
+func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	before, err := parseDeadCursor(page.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	// The latest of every partition, of which the page takes the latest of all.
+	var all []grave
+	for p := range d.ns.Partitions {
+		graves, err := d.graves(ctx, p, before, limit+1)
+		if err != nil {
+			return nil, "", err
+		}
+		all = append(all, graves...)
+	}
+	slices.SortFunc(all, func(a, b grave) int {
+		return -cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.id, b.id))
+	})
+	next := ""
+	if len(all) > limit {
+		all = all[:limit]
+		next = all[limit-1].cursor()
+	}
+	letters := make([]JobInfo, 0, len(all))
+	for _, g := range all {
+		info, ok, err := d.exhume(ctx, g)
+		if err != nil {
+			return nil, "", err
+		}
+		if ok {
+			letters = append(letters, info)
+		}
+	}
+	return letters, next, nil
+}
+
+// grave is a dead letter's place in the order of deaths: by time, then by id.
+type grave struct {
+	partition int
+	at        int64 // ms
+	id        string
+}
+
+func (g grave) cursor() string { return strconv.FormatInt(g.at, 10) + "." + fmt.Sprintf("%x", g.id) }
+
+func (g grave) before(c grave) bool {
+	return g.at < c.at || g.at == c.at && g.id < c.id
+}
+
+func parseDeadCursor(text string) (grave, error) {
+	if text == "" {
+		return grave{at: 1 << 52}, nil
+	}
+	var g grave
+	_, err := fmt.Sscanf(text, "%d.%x", &g.at, &g.id)
+	if err != nil || g.cursor() != text {
+		return g, invalid("cursor", text, "is not one that an earlier page returned")
+	}
+	return g, nil
+}
+
+// graves reads up to n dead letters of a partition that come before a cursor.
+// Letters of the cursor's very millisecond come again and are passed over; a lost
+// worker can leave many, so the reading goes on until n others are found.
+func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]grave, error) {
+	var found []grave
+	for offset := int64(0); len(found) < n; offset += int64(n) {
+		zs, err := d.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
+			Key: d.ns.Keys(p).Dead(), Start: "-inf", Stop: before.at,
+			ByScore: true, Rev: true, Offset: offset, Count: int64(n),
+		}).Result()
+		if err != nil {
+			return nil, wrap("list dead letters", err)
+		}
+		for _, z := range zs {
+			g := grave{p, int64(z.Score), z.Member.(string)}
+			if g.before(before) {
+				found = append(found, g)
+			}
+		}
+		if len(zs) < n {
+			break
+		}
+	}
+	return found, nil
+}
+
+func (d *Dispatcher) exhume(ctx context.Context, g grave) (JobInfo, bool, error) {
+	keys := d.ns.Keys(g.partition)
+	var body, reason *redis.StringCmd
+	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		body = tx.HGet(ctx, keys.Jobs(), g.id)
+		reason = tx.HGet(ctx, keys.Reasons(), g.id)
+		return nil
+	})
+	if errors.Is(body.Err(), redis.Nil) {
+		return JobInfo{}, false, nil // replayed or discarded meanwhile
+	}
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return JobInfo{}, false, wrap("read dead letter", err)
+	}
+	job, err := decode(g.id, body.Val())
+	info := JobInfo{Job: job}
+	info.die(float64(g.at), reason.Val())
+	return info, err == nil, err
+}
+
+// deadLetter finds a dead letter by its id.
+func (d *Dispatcher) deadLetter(ctx context.Context, id string) (partition int, job Job, err error) {
+	partition, job, err = d.find(ctx, id)
+	if err != nil {
+		return 0, Job{}, err
+	}
+	_, err = d.rdb.ZScore(ctx, d.ns.Keys(partition).Dead(), packID(id)).Result()
+	if errors.Is(err, redis.Nil) {
+		return 0, Job{}, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
+	}
+	return partition, job, wrap("find dead letter", err)
+}

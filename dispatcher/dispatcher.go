@@ -1,0 +1,173 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Config says where a namespace lives and what it may hold.
+type Config struct {
+	// Redis is the server. Required. The dispatcher does not close it.
+	Redis *redis.Client
+
+	// Namespace keeps lanes of different applications apart. Defaults to "lanekeeper".
+	Namespace string
+
+	// Partitions is fixed when a namespace is first opened, and checked after.
+	// Defaults to what the namespace has, or to [DefaultPartitions] for a new one.
+	Partitions int
+
+	// MaxPayload is the most bytes a payload may have. Defaults to 1 MiB.
+	MaxPayload int
+
+	// MaxLane is the most jobs a lane may hold. Defaults to 1,000,000.
+	MaxLane int
+
+	// MaxBacklog is the most jobs the namespace may hold, dead letters among
+	// them. Each partition takes its even share. Defaults to 100,000,000.
+	MaxBacklog int
+
+	// Now replaces Redis's clock in tests. Nil in production.
+	Now func() time.Time
+}
+
+// DefaultPartitions is how finely a new namespace is cut; docs/design.md has the
+// measurement behind it.
+const DefaultPartitions = 8
+
+// MaxBatch is the most jobs that one call may carry. It bounds how long a script
+// keeps Redis from other work.
+const MaxBatch = 500
+
+func (c Config) withDefaults() Config {
+	c.Namespace = cmp.Or(c.Namespace, "lanekeeper")
+	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
+	c.MaxLane = cmp.Or(c.MaxLane, 1_000_000)
+	c.MaxBacklog = cmp.Or(c.MaxBacklog, 100_000_000)
+	return c
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Redis == nil:
+		return invalid("Config.Redis", nil, "must be set")
+	case c.Partitions < 0 || c.Partitions > subject.MaxPartitions:
+		return invalid("Config.Partitions", c.Partitions,
+			fmt.Sprintf("must be 1 to %d", subject.MaxPartitions))
+	case c.MaxPayload < 0:
+		return invalid("Config.MaxPayload", c.MaxPayload, "must not be negative")
+	case c.MaxLane < 0:
+		return invalid("Config.MaxLane", c.MaxLane, "must not be negative")
+	case c.MaxBacklog < 0:
+		return invalid("Config.MaxBacklog", c.MaxBacklog, "must not be negative")
+	}
+	return subject.CheckName(c.Namespace)
+}
+
+// Dispatcher moves jobs through the lanes of one namespace. It is safe for
+// concurrent use.
+type Dispatcher struct {
+	cfg    Config
+	rdb    *redis.Client
+	ns     subject.Namespace
+	run    *script.Runner
+	leases *lease.Store
+}
+
+// schema is the version of what is stored; a release that can't read what
+// another one wrote must raise it.
+const schema = "1"
+
+// Open returns a Dispatcher after it has checked that the server keeps what it is
+// given ([ErrEviction]) and that the namespace is cut as cfg expects
+// ([ErrMismatch]). It creates the namespace when it is new.
+func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := refuseEviction(ctx, cfg.Redis); err != nil {
+		return nil, err
+	}
+	ns, err := agree(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Dispatcher{
+		cfg: cfg, rdb: cfg.Redis, ns: ns,
+		run:    script.NewRunner(cfg.Redis, ns, cfg.Now),
+		leases: lease.NewStore(cfg.Redis, ns, cfg.Now),
+	}, nil
+}
+
+// agree reads how the namespace is cut, or decides it when nobody has yet.
+func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
+	ns := subject.Namespace{Name: cfg.Namespace}
+	var stored *redis.SliceCmd
+	_, err := cfg.Redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.HSetNX(ctx, ns.Meta(), "partitions", cmp.Or(cfg.Partitions, DefaultPartitions))
+		pipe.HSetNX(ctx, ns.Meta(), "schema", schema)
+		stored = pipe.HMGet(ctx, ns.Meta(), "partitions", "schema")
+		return nil
+	})
+	if err != nil {
+		return ns, fmt.Errorf("open namespace %s: %w", ns.Name, err)
+	}
+	if have := stored.Val()[1]; have != schema {
+		return ns, fmt.Errorf("%w: namespace %s has data of schema %v, this release reads %s",
+			ErrMismatch, ns.Name, have, schema)
+	}
+	text, _ := stored.Val()[0].(string)
+	ns.Partitions, err = strconv.Atoi(text)
+	if err != nil || ns.Partitions < 1 || ns.Partitions > subject.MaxPartitions {
+		return ns, fmt.Errorf("%w: namespace %s says it has %q partitions", ErrMismatch, ns.Name, text)
+	}
+	if cfg.Partitions != 0 && cfg.Partitions != ns.Partitions {
+		return ns, fmt.Errorf("%w: namespace %s was created with %d partitions, Config.Partitions is %d; "+
+			"the number can't be changed, leave it out to use what is stored",
+			ErrMismatch, ns.Name, ns.Partitions, cfg.Partitions)
+	}
+	return ns, nil
+}
+
+// refuseEviction fails when the server would throw jobs or leases away to make
+// room (BullMQ #2215, asynq #799). A server that won't tell is trusted: managed
+// ones forbid CONFIG, and the embedded one has no limit.
+func refuseEviction(ctx context.Context, rdb *redis.Client) error {
+	settings, err := rdb.ConfigGet(ctx, "maxmemory*").Result()
+	if err != nil {
+		if _, refused := err.(redis.Error); refused {
+			return nil
+		}
+		return fmt.Errorf("connect to Redis: %w", err)
+	}
+	if policy := settings["maxmemory-policy"]; settings["maxmemory"] != "0" && policy != "noeviction" {
+		return fmt.Errorf("%w: maxmemory is %s and maxmemory-policy is %s; set it to noeviction",
+			ErrEviction, settings["maxmemory"], policy)
+	}
+	return nil
+}
+
+// Namespace returns the namespace that d works on.
+func (d *Dispatcher) Namespace() subject.Namespace { return d.ns }
+
+// Leases returns the store of leases that d's lanes use.
+func (d *Dispatcher) Leases() *lease.Store { return d.leases }
+
+//go:embed lane.lua
+var laneLua string
+
+// verb makes a script that may change lanes.
+func verb(name, source string) *script.Script {
+	return script.New(name, lease.Lua, laneLua, source)
+}

@@ -1,0 +1,46 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers act on. A token that is no longer current gives lease.ErrLost.
+var (
+	// ErrInvalid is wrapped by every error about a value that breaks a rule; the
+	// text names the field, the value and the rule.
+	ErrInvalid = errors.New("dispatcher: invalid")
+
+	// ErrTooLarge is returned when a payload, a set of headers or a batch is over
+	// its limit. Nothing was stored.
+	ErrTooLarge = errors.New("dispatcher: too large")
+
+	// ErrLaneFull is returned when a lane has no room for a job. Nothing was stored.
+	ErrLaneFull = errors.New("dispatcher: lane full")
+
+	// ErrBacklogFull is returned when the namespace has no room for a job. Nothing
+	// was stored.
+	ErrBacklogFull = errors.New("dispatcher: backlog full")
+
+	// ErrConflict is returned when a job's id belongs to a job of another subject.
+	ErrConflict = errors.New("dispatcher: id in use")
+
+	// ErrRefused is returned for a job that was all right itself, but shares a
+	// partition with one of the same call that was not: partitions take all or none.
+	ErrRefused = errors.New("dispatcher: refused with its batch")
+
+	// ErrNotFound is returned when no such job, lane or dead letter exists.
+	ErrNotFound = errors.New("dispatcher: not found")
+
+	// ErrMismatch is returned by Open when the namespace was created with another
+	// number of partitions or by an incompatible release.
+	ErrMismatch = errors.New("dispatcher: namespace mismatch")
+
+	// ErrEviction is returned by Open when the server may evict keys.
+	ErrEviction = errors.New("dispatcher: server may evict keys")
+)
+
+// invalid says which field of what holds which value against which rule.
+func invalid(field string, value any, rule string) error {
+	return fmt.Errorf("%w: %s %q %s", ErrInvalid, field, fmt.Sprint(value), rule)
+}

@@ -1,0 +1,28 @@
+-- finish: drop head jobs that are done and let their lanes go on.
+--
+-- KEYS[13+]  tail:<subject> of each job
+-- ARGV[6]    kinds the caller claims next itself, each between spaces
+-- ARGV[7+]   three a job: subject, id, token
+--
+-- Returns    {'ok' | 'lost', ...}, a word per job | {'stale'}
+--
+-- An expired lease that nobody took yet still finishes its job: refusing would
+-- only repeat work that is done.
+
+local before, stale = recall()
+if stale then
+  return { stale }
+elseif before then
+  return unwords(before)
+end
+
+local reply, jobs = current(3)
+if #jobs > 0 then
+  many('HDEL', JOBS, column(jobs, 'id'))
+  free(column(jobs, 'subject'))
+  forget(jobs)
+  advance(jobs)
+  publish('RPUSH', ARGV[FIRST])
+  remember(words(reply))
+end
+return reply

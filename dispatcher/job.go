@@ -1,0 +1,135 @@
+package dispatcher
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// NewJob is a job as an application asks for it. Subject and Kind are required.
+type NewJob struct {
+	// Subject is what the job touches; its jobs run one at a time, in order.
+	Subject subject.Key
+
+	// Kind says which handler runs the job: letters, digits and _ . / : - only,
+	// at most 64 bytes.
+	Kind string
+
+	// Payload is handed to the handler as it is.
+	Payload []byte
+
+	// ID makes the enqueue repeatable: while a job of this subject and id exists,
+	// enqueueing it again returns that job and changes nothing. At most 128 bytes.
+	// Defaults to a new UUIDv7.
+	ID string
+
+	// RunAt (by Redis's clock) or Delay makes the job take its place at the tail
+	// of its lane only then. At most one may be set. Milliseconds count.
+	RunAt time.Time
+	Delay time.Duration
+
+	// MaxAttempts is how often the job may be started, the first time included
+	// and crashes too. Defaults to 25.
+	MaxAttempts int
+
+	// Timeout bounds one attempt. Defaults to the pool's.
+	Timeout time.Duration
+
+	// Headers travel with the job, for trace contexts and the like. Keys and
+	// values may have 4 KiB together.
+	Headers map[string]string
+}
+
+const (
+	defaultMaxAttempts = 25
+	maxID              = 128
+	maxKind            = 64
+	maxHeaders         = 4096
+	maxWait            = 100 * 365 * 24 * time.Hour
+)
+
+func (j NewJob) withDefaults() NewJob {
+	j.MaxAttempts = cmp.Or(j.MaxAttempts, defaultMaxAttempts)
+	if j.ID == "" {
+		j.ID = uuid.Must(uuid.NewV7()).String()
+	}
+	return j
+}
+
+// validate checks everything that can be checked without Redis.
+func (j NewJob) validate(maxPayload int) error {
+	if err := j.Subject.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if err := CheckKind(j.Kind); err != nil {
+		return err
+	}
+	headers := 0
+	for k, v := range j.Headers {
+		headers += len(k) + len(v)
+	}
+	switch {
+	case len(j.ID) > maxID:
+		return invalid("id", j.ID, fmt.Sprintf("must have at most %d bytes", maxID))
+	case j.MaxAttempts < 1 || j.MaxAttempts > math.MaxInt32:
+		return invalid("max_attempts", j.MaxAttempts, "must be at least 1")
+	case j.Timeout < 0 || j.Timeout > maxWait:
+		return invalid("timeout", j.Timeout, "must be 0s to 100 years")
+	case j.Delay < 0 || j.Delay > maxWait:
+		return invalid("delay", j.Delay, "must be 0s to 100 years")
+	case j.Delay > 0 && !j.RunAt.IsZero():
+		return invalid("delay", j.Delay, "and run_at can't both be set")
+	case !j.RunAt.IsZero() && (j.RunAt.Year() < 1970 || j.RunAt.Year() > 9999):
+		return invalid("run_at", j.RunAt, "must lie between the years 1970 and 9999")
+	case len(j.Payload) > maxPayload:
+		return fmt.Errorf("%w: payload has %d bytes, at most %d are allowed",
+			ErrTooLarge, len(j.Payload), maxPayload)
+	case headers > maxHeaders:
+		return fmt.Errorf("%w: headers have %d bytes, at most %d are allowed",
+			ErrTooLarge, headers, maxHeaders)
+	}
+	return nil
+}
+
+// CheckKind returns an error that wraps [ErrInvalid] unless kind can name a job
+// kind. Scripts split entries at spaces, so a kind must have none.
+func CheckKind(kind string) error {
+	if kind == "" || len(kind) > maxKind {
+		return invalid("kind", kind, fmt.Sprintf("must have 1 to %d bytes", maxKind))
+	}
+	for _, c := range []byte(kind) {
+		ok := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' ||
+			c == '_' || c == '.' || c == '/' || c == ':' || c == '-'
+		if !ok {
+			return invalid("kind", kind, "may hold only letters, digits and _ . / : -")
+		}
+	}
+	return nil
+}
+
+// Job is a job as it is stored.
+type Job struct {
+	ID          string
+	Subject     subject.Key
+	Kind        string
+	Seq         int64 // place in the order of its lane; 0 while it is scheduled
+	Payload     []byte
+	Headers     map[string]string
+	MaxAttempts int
+	Timeout     time.Duration
+	EnqueuedAt  time.Time // by Redis's clock
+}
+
+// Claim is one attempt at a job: the job, which attempt it is, and the lease
+// that it runs under.
+type Claim struct {
+	Job
+	Attempt int // 1 for the first
+	Lease   lease.Lease
+}

@@ -1,0 +1,121 @@
+package dispatcher_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+// house is a dispatcher in a namespace of its own, with a clock that the test
+// moves, and the verbs of a test's story.
+type house struct {
+	*dispatcher.Dispatcher
+	t   *testing.T
+	rdb *redis.Client
+	cfg dispatcher.Config
+	ms  atomic.Int64
+}
+
+func newHouse(t *testing.T, rdb *redis.Client, cfg dispatcher.Config) *house {
+	t.Helper()
+	h := &house{t: t, rdb: rdb}
+	h.ms.Store(1_000_000)
+	cfg.Redis, cfg.Namespace = rdb, redistest.Namespace(t, rdb)
+	cfg.Now = func() time.Time { return time.UnixMilli(h.ms.Load()) }
+	d, err := dispatcher.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Dispatcher, h.cfg = d, cfg
+	return h
+}
+
+func (h *house) advance(d time.Duration) { h.ms.Add(d.Milliseconds()) }
+
+// enqueued enqueues jobs with the given ids in a lane.
+func (h *house) enqueued(lane string, ids ...string) {
+	h.t.Helper()
+	for _, id := range ids {
+		h.enqueue(dispatcher.NewJob{Subject: key(lane), Kind: "k", ID: id, MaxAttempts: 3})
+	}
+}
+
+func (h *house) enqueue(job dispatcher.NewJob) dispatcher.Enqueued {
+	h.t.Helper()
+	done, err := h.Enqueue(context.Background(), job)
+	if err != nil {
+		h.t.Fatalf("enqueue %+v: %v", job, err)
+	}
+	return done
+}
+
+// claimed claims up to n lanes for a holder and returns the claims by subject.
+func (h *house) claimed(holder string, n int) map[string]dispatcher.Claim {
+	h.t.Helper()
+	return h.claimedKinds(holder, n, "k")
+}
+
+func (h *house) claimedKinds(holder string, n int, kinds ...string) map[string]dispatcher.Claim {
+	h.t.Helper()
+	who := dispatcher.Claimant{Holder: holder, Kinds: kinds, TTL: 10 * time.Second}
+	claims, err := h.Claim(context.Background(), who, n)
+	if err != nil {
+		h.t.Fatalf("claim: %v", err)
+	}
+	got := make(map[string]dispatcher.Claim)
+	for _, c := range claims {
+		if _, twice := got[c.Subject.ID]; twice {
+			h.t.Fatalf("subject %s claimed twice in one call", c.Subject)
+		}
+		got[c.Subject.ID] = c
+	}
+	return got
+}
+
+// head claims one lane, which must be the only ready one.
+func (h *house) head(holder, wantID string, wantAttempt int) dispatcher.Claim {
+	h.t.Helper()
+	claims := h.claimed(holder, 10)
+	if len(claims) != 1 {
+		h.t.Fatalf("claimed %d lanes, want the one of %s", len(claims), wantID)
+	}
+	for _, c := range claims {
+		if c.ID != wantID || c.Attempt != wantAttempt {
+			h.t.Fatalf("claimed %s attempt %d, want %s attempt %d", c.ID, c.Attempt, wantID, wantAttempt)
+		}
+		return c
+	}
+	panic("unreachable")
+}
+
+func (h *house) none(holder string) {
+	h.t.Helper()
+	if claims := h.claimed(holder, 10); len(claims) != 0 {
+		h.t.Fatalf("claimed %v, want nothing", claims)
+	}
+}
+
+func (h *house) ok(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) reaped() dispatcher.Reaped {
+	h.t.Helper()
+	r, err := h.Reap(context.Background())
+	h.ok(err)
+	return r
+}
+
+func key(id string) subject.Key { return subject.Key{Kind: "s", ID: id} }

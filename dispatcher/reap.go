@@ -1,0 +1,88 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/script"
+)
+
+//go:embed reap.lua
+var reapLua string
+
+var reapScript = verb("reap", reapLua)
+
+// reapLimit bounds what one call does of each sort.
+const reapLimit = 100
+
+// Reaped says what time had set free in a partition.
+type Reaped struct {
+	Expired int // leases that ended without a word from their holder
+	Buried  int // of those, jobs that became dead letters with reason "worker lost"
+	Resumed int // lanes whose wait was over
+	Placed  int // scheduled jobs that took their place
+
+	// Next is how long until something falls due, 0 when more is due already,
+	// and negative when nothing is in sight.
+	Next time.Duration
+}
+
+// Reap returns to ready what time has set free: lanes of expired leases, the
+// crashed job first and first in line; lanes whose wait is over; jobs whose run-at
+// has come. It goes through all partitions, in bounded steps, until none is left.
+// Pools do this by themselves.
+func (d *Dispatcher) Reap(ctx context.Context) (Reaped, error) {
+	total := Reaped{Next: -1}
+	for p := range d.ns.Partitions {
+		for {
+			call := d.reapCall(p, nil)
+			d.run.Run(ctx, call)
+			r, err := reaped(call)
+			if err != nil {
+				return total, err
+			}
+			total.Expired += r.Expired
+			total.Buried += r.Buried
+			total.Resumed += r.Resumed
+			total.Placed += r.Placed
+			if r.Next == 0 {
+				continue
+			}
+			if r.Next > 0 && (total.Next < 0 || r.Next < total.Next) {
+				total.Next = r.Next
+			}
+			break
+		}
+	}
+	return total, nil
+}
+
+func (d *Dispatcher) reapCall(partition int, own []string) *script.Call {
+	return d.run.Plain(partition, reapScript, nil, spaced(own), reapLimit,
+		DefaultBackoff.Base.Milliseconds(), DefaultBackoff.Cap.Milliseconds())
+}
+
+func reaped(call *script.Call) (Reaped, error) {
+	words, err := call.Words()
+	if err != nil {
+		return Reaped{Next: -1}, err
+	}
+	var n [4]int
+	for i := range n {
+		if n[i], err = strconv.Atoi(words[1+i]); err != nil {
+			return Reaped{Next: -1}, fmt.Errorf("reap: reply %q: %w", words, err)
+		}
+	}
+	r := Reaped{Expired: n[0], Buried: n[1], Resumed: n[2], Placed: n[3], Next: -1}
+	if words[5] != "-" {
+		ms, err := strconv.ParseInt(words[5], 10, 64)
+		if err != nil {
+			return r, fmt.Errorf("reap: reply %q: %w", words, err)
+		}
+		r.Next = time.Duration(ms) * time.Millisecond
+	}
+	return r, nil
+}

@@ -1,0 +1,108 @@
+-- reap: return to ready what time has set free, and say when to come again:
+-- lanes of expired leases, lanes whose wait is over, jobs whose run-at has come.
+--
+-- ARGV[6]  kinds the caller claims next itself, each between spaces
+-- ARGV[7]  most to do of each sort
+-- ARGV[8]  backoff base after lost workers, ms
+-- ARGV[9]  backoff cap, ms
+--
+-- Returns  {'ok', expired, buried, resumed, placed, next}
+--          next: ms until something falls due, '0' when more is due already,
+--          '-' when nothing is in sight
+
+local limit, base, cap = tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
+local now = clock()
+
+local function due(index)
+  return call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, limit)
+end
+
+-- Leases that ended without a word from their holder. The attempt that was
+-- counted when the lease was given has failed (I6): the first such failure runs
+-- again at once and first in line, later ones wait, and the last one is final.
+local expired = due(DEADLINES)
+local records = many('HMGET', LEASES, expired)
+local heads = many('HMGET', HEADS, expired)
+local out, lanes, errors, delayed, first = {}, {}, {}, {}, {}
+for i, subject in ipairs(expired) do
+  local attempts, max, kind, id = string.match(heads[i] or '', '^(%d+) (%d+) (%S+) (.*)$')
+  if id then
+    local job = {
+      subject = subject, tail = TAIL .. subject, kind = kind, id = id,
+      attempts = tonumber(attempts), max = tonumber(max),
+      failure = 'worker lost: ' .. (string.match(records[i] or '', '^%d+ (.*)$') or 'unknown'),
+    }
+    if job.attempts + 1 >= job.max then
+      out[#out + 1] = job
+    else
+      job.entry = attempted(job)
+      lanes[#lanes + 1], lanes[#lanes + 2] = subject, job.entry
+      errors[#errors + 1], errors[#errors + 2] = id, job.failure
+      if job.attempts == 0 then
+        first[#first + 1] = job
+      else
+        delayed[#delayed + 1] = now + math.min(cap, base * 2 ^ math.min(job.attempts - 1, 40))
+        delayed[#delayed + 1] = subject
+      end
+    end
+  end
+end
+free(expired)
+bury(out, now, function(job) return 'worker lost', job.failure end)
+many('HSET', HEADS, lanes)
+many('HSET', ERRORS, errors)
+many('ZADD', DELAYED, delayed)
+for _, job in ipairs(first) do
+  list(job.entry, job.subject)
+end
+publish('LPUSH', ARGV[FIRST])
+advance(out)
+
+-- Lanes whose wait is over.
+local resumed = due(DELAYED)
+many('ZREM', DELAYED, resumed)
+heads = many('HMGET', HEADS, resumed)
+records = many('HMGET', LEASES, resumed)
+for i, subject in ipairs(resumed) do
+  if heads[i] and not records[i] then
+    list(heads[i], subject)
+  end
+end
+
+-- Jobs whose run-at has come take their place at the tail, with the sequence
+-- number of that place. Payloads are copied, so bytes are bounded too.
+local placed, bytes = 0, 0
+for _, member in ipairs(due(SCHEDULED)) do
+  if bytes > 1048576 then
+    break
+  end
+  local length, at = string.match(member, '^(%d+) ()')
+  local subject = string.sub(member, at, at + tonumber(length) - 1)
+  local entry = string.sub(member, at + tonumber(length))
+  local id = string.match(entry, '^%d+ %d+ %S+ (.*)$')
+  local body = call('HGET', JOBS, id)
+  call('ZREM', SCHEDULED, member)
+  if body then
+    bytes, placed = bytes + #body, placed + 1
+    local seq = call('HINCRBY', CLOCK, 'seq', 1)
+    call('HSET', JOBS, id, bytes6(seq) .. string.sub(body, 7))
+    if call('HSETNX', HEADS, subject, entry) == 0 then
+      call('RPUSH', TAIL .. subject, entry)
+    elseif call('HEXISTS', LEASES, subject) == 0 then
+      list(entry, subject)
+    end
+  end
+end
+publish('RPUSH', ARGV[FIRST])
+
+local soonest
+for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED }) do
+  local at = tonumber(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
+  if at and (not soonest or at < soonest) then
+    soonest = at
+  end
+end
+return {
+  'ok', whole(#expired), whole(#out), whole(#resumed), whole(placed),
+  soonest and whole(math.max(0, soonest - now)) or '-',
+}

@@ -1,0 +1,40 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+)
+
+//go:embed replay.lua
+var replayLua string
+
+var replayScript = verb("replay", replayLua)
+
+// Replay puts a dead letter back into its lane with all its attempts before it:
+// at the tail, with a new sequence number; or at the front, as the head, or next
+// after a head that is running. It returns the job's sequence number, or
+// [ErrNotFound] when there is no such dead letter.
+func (d *Dispatcher) Replay(ctx context.Context, id string, front bool) (seq int64, err error) {
+	p, job, err := d.deadLetter(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	place := "back"
+	if front {
+		place = "front"
+	}
+	canonical := job.Subject.Canonical()
+	call := d.run.Once(p, replayScript, []string{d.ns.Keys(p).Tail(canonical)},
+		canonical, packID(id), job.Kind, job.MaxAttempts, place)
+	d.run.Run(ctx, call)
+	words, err := call.Words()
+	if err != nil {
+		return 0, err
+	}
+	if words[0] != "ok" {
+		return 0, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
+	}
+	return strconv.ParseInt(words[1], 10, 64)
+}

@@ -1,0 +1,63 @@
+-- replay: put a dead letter back into its lane, with all its attempts before it.
+--
+-- KEYS[13]  tail:<subject>
+-- ARGV[6]   subject
+-- ARGV[7]   id
+-- ARGV[8]   kind
+-- ARGV[9]   max attempts
+-- ARGV[10]  'front' | 'back'
+--
+-- Returns   {'ok', seq} | {'missing'} | {'stale'}
+--
+-- At the front it becomes the head, or the next behind a head that is running.
+-- A head that it displaces keeps its attempts and loses the rest of its wait.
+
+local before, stale = recall()
+if stale then
+  return { stale }
+elseif before then
+  return unwords(before)
+end
+
+local subject, id, place = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 4]
+local entry = '0 ' .. ARGV[FIRST + 3] .. ' ' .. ARGV[FIRST + 2] .. ' ' .. id
+local body = call('HGET', JOBS, id)
+if not body or not call('ZSCORE', DEAD, id) then
+  return { 'missing' }
+end
+local head = call('HGET', HEADS, subject)
+local leased = call('HEXISTS', LEASES, subject) == 1
+
+call('ZREM', DEAD, id)
+call('HDEL', REASONS, id)
+local seq = number6(body)
+if place == 'back' then
+  seq = call('HINCRBY', CLOCK, 'seq', 1)
+  call('HSET', JOBS, id, bytes6(seq) .. string.sub(body, 7))
+end
+if not head then
+  call('HSET', HEADS, subject, entry)
+  if not leased then
+    list(entry, subject)
+  end
+elseif place == 'back' then
+  call('RPUSH', KEYS[13], entry)
+elseif leased then
+  call('LPUSH', KEYS[13], entry)
+else
+  -- A ready lane keeps its turn, but must be listed under its new head's kind.
+  local kind = string.match(head, '^%d+ %d+ (%S+)')
+  local delayed = call('ZREM', DELAYED, subject) == 1
+  if not delayed and kind ~= ARGV[FIRST + 2] then
+    call('LREM', READY .. kind, 1, subject)
+  end
+  if delayed or kind ~= ARGV[FIRST + 2] then
+    list(entry, subject)
+  end
+  call('LPUSH', KEYS[13], head)
+  call('HSET', HEADS, subject, entry)
+end
+publish('RPUSH', '')
+local reply = { 'ok', whole(seq) }
+remember(words(reply))
+return reply

@@ -1,0 +1,83 @@
+package dispatcher
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// oldest is the oldest server version whose commands the scripts use: LPOP with a
+// count, ZMSCORE and LPOS came with 6.2.
+const oldest = "6.2"
+
+// checkServer says what about the server loses data. A server that does not tell
+// its settings, as managed and embedded ones do, gets one warning.
+func (d *Dispatcher) checkServer(ctx context.Context) ([]Finding, error) {
+	info, err := d.rdb.Info(ctx, "server").Result()
+	if err != nil {
+		return []Finding{{Warning, "server", "INFO", "the server does not tell its version: " + err.Error()}},
+			networkOnly(err)
+	}
+	var findings []Finding
+	if v := infoField(info, "redis_version"); older(v, oldest) {
+		findings = append(findings, Finding{Wrong, "server", "redis_version",
+			fmt.Sprintf("%s is too old, at least %s is needed", v, oldest)})
+	}
+	settings, err := d.rdb.ConfigGet(ctx, "*").Result()
+	if err != nil {
+		return append(findings, Finding{Warning, "server", "CONFIG",
+			"the server does not tell its settings: " + err.Error()}), networkOnly(err)
+	}
+	return append(findings, judgeSettings(settings)...), nil
+}
+
+func judgeSettings(settings map[string]string) []Finding {
+	var findings []Finding
+	if policy := settings["maxmemory-policy"]; policy != "noeviction" {
+		severity := Warning // with no limit nothing is evicted yet
+		if settings["maxmemory"] != "0" {
+			severity = Wrong
+		}
+		findings = append(findings, Finding{severity, "server", "maxmemory-policy",
+			policy + " throws jobs and leases away when memory is full; set it to noeviction"})
+	}
+	switch {
+	case settings["appendonly"] != "yes":
+		findings = append(findings, Finding{Warning, "server", "appendonly",
+			"off: a restart loses all jobs since the last snapshot; set it to yes"})
+	case settings["appendfsync"] == "no":
+		findings = append(findings, Finding{Warning, "server", "appendfsync",
+			"no: a power cut loses what the kernel had not written; set it to everysec or always"})
+	}
+	return findings
+}
+
+// networkOnly drops errors that the server answered with.
+func networkOnly(err error) error {
+	if _, answered := err.(redis.Error); answered {
+		return nil
+	}
+	return fmt.Errorf("ask the server for its settings: %w", err)
+}
+
+func infoField(info, name string) string {
+	for s := bufio.NewScanner(strings.NewReader(info)); s.Scan(); {
+		if value, ok := strings.CutPrefix(s.Text(), name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// older compares dotted version numbers; what can't be read is not older.
+func older(version, than string) bool {
+	var a, b [2]int
+	if n, _ := fmt.Sscanf(version, "%d.%d", &a[0], &a[1]); n != 2 {
+		return false
+	}
+	_, _ = fmt.Sscanf(than, "%d.%d", &b[0], &b[1])
+	return a[0] < b[0] || a[0] == b[0] && a[1] < b[1]
+}

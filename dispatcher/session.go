@@ -1,0 +1,148 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Session is one worker process's standing with a namespace, from start to stop:
+// its holder name, its entry among the workers alive, and connections of its own
+// for what must not wait behind other traffic. Its methods are safe for concurrent use.
+type Session struct {
+	d    *Dispatcher
+	who  Claimant
+	info string
+
+	waiting  *redis.Client // blocks for wake-ups
+	renewing *redis.Client
+	leases   *lease.Store
+	wakes    []string       // keys to block on
+	partOf   map[string]int // partition of each
+}
+
+// maxBlock is how long a session blocks for a wake-up at most. Wake-ups are
+// hints; what a lost one delays is delayed by no more than a pool's reaping.
+const maxBlock = 10 * time.Second
+
+// NewHolder returns a holder name that no other process start has: host, process
+// id, and a random part, because hosts and ids come again (oban#862).
+func NewHolder() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%.64s:%d:%s", host, os.Getpid(), uuid.NewString()[:8])
+}
+
+// Join starts a session. concurrency is only shown to operators.
+func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*Session, error) {
+	if err := who.validate(); err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	info, err := json.Marshal(Worker{
+		Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds,
+		Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("join: %w", err)
+	}
+	s := &Session{
+		d: d, who: who, info: string(info), partOf: make(map[string]int),
+		waiting:  dedicated(d.rdb, maxBlock+5*time.Second),
+		renewing: dedicated(d.rdb, who.TTL/3),
+	}
+	s.leases = d.leases.Via(s.renewing)
+	for p := range d.ns.Partitions {
+		for _, kind := range who.Kinds {
+			key := d.ns.Keys(p).Wake(kind)
+			s.wakes = append(s.wakes, key)
+			s.partOf[key] = p
+		}
+	}
+	if err := s.Beat(ctx); err != nil {
+		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
+	}
+	return s, nil
+}
+
+// dedicated returns a client like rdb with connections of its own, whose reads
+// give up after timeout and at their context's deadline, and are not repeated.
+func dedicated(rdb *redis.Client, timeout time.Duration) *redis.Client {
+	opts := *rdb.Options()
+	opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns = 2, 0, 0
+	opts.ReadTimeout, opts.ContextTimeoutEnabled = timeout, true
+	opts.MaxRetries = -1
+	return redis.NewClient(&opts)
+}
+
+// Partitions returns the number of partitions a worker serves.
+func (s *Session) Partitions() int { return s.d.ns.Partitions }
+
+// PartitionOf returns the partition of a subject.
+func (s *Session) PartitionOf(key subject.Key) int { return s.d.ns.Partition(key) }
+
+// Turns makes one round trip: see [Turn].
+func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
+	return s.d.turns(ctx, s.who, turns)
+}
+
+// Renew renews leases on the session's own connection.
+func (s *Session) Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error {
+	return s.leases.Renew(ctx, ttl, leases...)
+}
+
+// Hint says where there may be something to do. It is never the truth about it.
+type Hint struct {
+	Partition int
+	Due       bool // something falls due earlier than was known; else a lane is ready
+}
+
+// Wait blocks until there is a hint for the session's kinds; one waiting session
+// is woken for one hint. ok is false when the wait ended without one. When ctx
+// ends, Wait returns at once and the session can't wait any more.
+func (s *Session) Wait(ctx context.Context) (hint Hint, ok bool, err error) {
+	if len(s.wakes) == 0 {
+		<-ctx.Done()
+		return Hint{}, false, ctx.Err()
+	}
+	// Cancelling a context does not interrupt a blocked read; closing does.
+	stop := context.AfterFunc(ctx, func() { _ = s.waiting.Close() })
+	defer stop()
+	first := rand.IntN(len(s.wakes)) // no partition is always looked at first
+	keys := slices.Concat(s.wakes[first:], s.wakes[:first])
+	woken, err := s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
+	switch {
+	case ctx.Err() != nil:
+		return Hint{}, false, ctx.Err()
+	case errors.Is(err, redis.Nil):
+		return Hint{}, false, nil
+	case err != nil:
+		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
+	}
+	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due"}, true, nil
+}
+
+// Close ends the session: the worker is no longer listed. Leases that it still
+// has run out.
+func (s *Session) Close(ctx context.Context) error {
+	err := s.leave(ctx)
+	for _, rdb := range []*redis.Client{s.waiting, s.renewing} {
+		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}

@@ -1,0 +1,229 @@
+// Package redistest gives tests a Redis: a real redis-server, started once for
+// each test binary on a free port and in a folder of its own, or a miniredis in
+// the process. Every test has a namespace to itself, so all may run in parallel.
+package redistest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+)
+
+// Server is one redis-server process.
+type Server struct {
+	Addr string
+	Dir  string
+
+	args []string
+	cmd  *exec.Cmd
+	done chan struct{}
+}
+
+// Start starts a redis-server with extra arguments. It fails, and says what to
+// install, when there is none: a test of Redis that skips proves nothing.
+func Start(dir string, args ...string) (*Server, error) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return nil, fmt.Errorf("redis-server is not installed; run 'make redis', or install it " +
+			"with the system's package manager (Debian: apt-get install redis-server)")
+	}
+	var err error
+	for range 5 { // another process may take the port between the look and the start
+		s := &Server{Dir: dir, args: args}
+		if s.Addr, err = freeAddr(); err != nil {
+			return nil, err
+		}
+		if err = s.Restart(); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+// Restart starts the process of s again, on the same port and folder.
+func (s *Server) Restart() error {
+	_, port, _ := net.SplitHostPort(s.Addr)
+	args := append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir,
+		"--save", "", "--daemonize", "no"}, s.args...)
+	var out bytes.Buffer
+	s.cmd = exec.Command("redis-server", args...)
+	s.cmd.Stdout, s.cmd.Stderr = &out, &out
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := s.cmd.Start(); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	s.done = done
+	go func() { _ = s.cmd.Wait(); close(done) }()
+
+	rdb := connect.New(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer rdb.Close()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		err := rdb.Ping(ctx).Err()
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-done:
+			return fmt.Errorf("redis-server ended: %s", out.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			s.Kill()
+			return fmt.Errorf("redis-server does not answer: %w", err)
+		}
+	}
+}
+
+// Signal sends the server's process a signal.
+func (s *Server) Signal(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
+
+// Kill ends the process at once and waits until it is gone.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill()
+	<-s.done
+}
+
+// URL returns the server's address for --redis.
+func (s *Server) URL() string { return "redis://" + s.Addr }
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+var shared struct {
+	once sync.Once
+	dir  string
+	*Server
+	err error
+}
+
+// Main runs a package's tests, stops the shared server if one was started, and
+// fails the package when goroutines were left behind.
+func Main(m *testing.M) {
+	code := m.Run()
+	if shared.Server != nil {
+		shared.Kill()
+	}
+	_ = os.RemoveAll(shared.dir)
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintf(os.Stderr, "goroutines left behind: %v\n", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// Shared returns the package's redis-server and starts it for the first test.
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.once.Do(func() {
+		shared.dir, shared.err = os.MkdirTemp("", "lanekeeper-redis-")
+		if shared.err == nil {
+			shared.Server, shared.err = Start(shared.dir, "--appendonly", "no", "--enable-debug-command", "local")
+		}
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.Server
+}
+
+// Own starts a redis-server for one test, which may do to it what it likes.
+func Own(t testing.TB, args ...string) *Server {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "redis")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(dir, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Client returns a client of the package's redis-server.
+func Client(t testing.TB) *redis.Client {
+	t.Helper()
+	return ClientOf(t, Shared(t))
+}
+
+// ClientOf returns a client of a server.
+func ClientOf(t testing.TB, s *Server) *redis.Client {
+	rdb := connect.New(&redis.Options{Addr: s.Addr})
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// Mini returns a miniredis in the process and a client of it.
+func Mini(t testing.TB) (*miniredis.Miniredis, *redis.Client) {
+	t.Helper()
+	m := miniredis.NewMiniRedis()
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	rdb := connect.New(&redis.Options{Addr: m.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	return m, rdb
+}
+
+// Each runs a test on redis-server and on miniredis.
+func Each(t *testing.T, test func(t *testing.T, rdb *redis.Client)) {
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		test(t, Client(t))
+	})
+	t.Run("mini", func(t *testing.T) {
+		t.Parallel()
+		_, rdb := Mini(t)
+		test(t, rdb)
+	})
+}
+
+// Namespace returns a namespace that no other test has, and removes its keys
+// after the test.
+func Namespace(t testing.TB, rdb *redis.Client) string {
+	t.Helper()
+	name := "test-" + uuid.NewString()
+	t.Cleanup(func() {
+		ctx := context.Background() // the test's own is cancelled by now
+		iter := rdb.Scan(ctx, 0, "{"+name+"*", 1000).Iterator()
+		for iter.Next(ctx) {
+			rdb.Unlink(ctx, iter.Val())
+		}
+	})
+	return name
+}
+
+// Port returns the port of an address.
+func Port(addr string) int {
+	_, port, _ := net.SplitHostPort(addr)
+	n, _ := strconv.Atoi(port)
+	return n
+}

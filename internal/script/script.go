@@ -1,0 +1,181 @@
+// Package script runs Lua scripts on one partition of a namespace: it lays out
+// the keys and arguments that all scripts share, sends scripts together in one
+// round trip, repairs a lost script cache, and numbers requests so that one that
+// go-redis repeats after a lost reply is answered from memory instead of run again.
+//
+// The numbering is the session table of replicated state machines (Ongaro,
+// "Consensus: Bridging Theory and Practice", 6.3): a caller has one request in
+// flight, Redis remembers the caller's last number and reply, an equal number
+// gets that reply, a lower one is refused.
+package script
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// ErrStale is returned when a request arrives after a later one of the same
+// caller, as a packet delayed in the network does. It had no effect.
+var ErrStale = errors.New("script: request overtaken by a later one of the same caller")
+
+// Script is one verb's Lua source with the shared sources it builds on.
+type Script struct {
+	Name string
+	lua  *redis.Script
+}
+
+// New joins parts, in order, into one script.
+func New(name string, parts ...string) *Script {
+	return &Script{Name: name, lua: redis.NewScript(strings.Join(parts, "\n"))}
+}
+
+// Runner makes and runs calls on the partitions of one namespace. It is safe
+// for concurrent use.
+type Runner struct {
+	rdb        redis.UniversalClient
+	now        func() time.Time
+	partitions []layout
+
+	name  string // unique per Runner, start of its callers' names
+	mu    sync.Mutex
+	idle  []*caller
+	count int
+}
+
+// layout is what all calls on one partition share.
+type layout struct {
+	fixed             []string
+	keys              subject.Keys
+	ready, wake, tail string
+}
+
+// caller has at most one request in flight.
+type caller struct {
+	name   string
+	number int64
+}
+
+// NewRunner returns a Runner. A nil now leaves the time to Redis, as production
+// must; tests pass a clock.
+func NewRunner(rdb redis.UniversalClient, ns subject.Namespace, now func() time.Time) *Runner {
+	r := &Runner{rdb: rdb, now: now, name: strings.ReplaceAll(uuid.NewString(), "-", "")[:16]}
+	for p := range ns.Partitions {
+		k := ns.Keys(p)
+		r.partitions = append(r.partitions, layout{k.Fixed(), k, k.Ready(""), k.Wake(""), k.Tail("")})
+	}
+	return r
+}
+
+// Via returns a Runner like r that sends on another client, for calls that must
+// not wait behind r's.
+func (r *Runner) Via(rdb redis.UniversalClient) *Runner {
+	return &Runner{
+		rdb: rdb, now: r.now, partitions: r.partitions,
+		name: strings.ReplaceAll(uuid.NewString(), "-", "")[:16],
+	}
+}
+
+// Call is one script to be run once on one partition.
+type Call struct {
+	script *Script
+	keys   []string
+	args   []any
+	caller *caller
+	reply  *redis.Cmd
+}
+
+// Once makes a call whose repetition is recognized and answered from memory.
+func (r *Runner) Once(partition int, s *Script, keys []string, args ...any) *Call {
+	r.mu.Lock()
+	if len(r.idle) == 0 {
+		r.idle = append(r.idle, &caller{name: r.name + "." + strconv.Itoa(r.count)})
+		r.count++
+	}
+	c := r.idle[len(r.idle)-1]
+	r.idle = r.idle[:len(r.idle)-1]
+	r.mu.Unlock()
+
+	c.number++
+	call := r.call(partition, s, c.name, strconv.FormatInt(c.number, 10), keys, args)
+	call.caller = c
+	return call
+}
+
+// Plain makes a call that does no harm when it is repeated.
+func (r *Runner) Plain(partition int, s *Script, keys []string, args ...any) *Call {
+	return r.call(partition, s, "", "", keys, args)
+}
+
+func (r *Runner) call(partition int, s *Script, name, number string, keys []string, args []any) *Call {
+	l := &r.partitions[partition]
+	all := make([]string, 0, len(l.fixed)+1+len(keys))
+	all = append(append(append(all, l.fixed...), l.keys.Request(name)), keys...)
+	argv := make([]any, 0, 5+len(args))
+	argv = append(append(argv, r.nowArg(), number, l.ready, l.wake, l.tail), args...)
+	return &Call{script: s, keys: all, args: argv}
+}
+
+func (r *Runner) nowArg() string {
+	if r.now == nil {
+		return ""
+	}
+	return strconv.FormatInt(r.now().UnixMilli(), 10)
+}
+
+// Run sends calls in one round trip, in order, and returns when all are
+// answered; each call then has its own reply or error.
+func (r *Runner) Run(ctx context.Context, calls ...*Call) {
+	r.send(ctx, calls, (*redis.Script).EvalSha)
+	// A flushed script cache refuses a script before it does anything, so those
+	// calls are sent again with their source. Calls that did run are not.
+	var missing []*Call
+	for _, c := range calls {
+		if redis.HasErrorPrefix(c.reply.Err(), "NOSCRIPT") {
+			missing = append(missing, c)
+		}
+	}
+	if len(missing) > 0 {
+		r.send(ctx, missing, (*redis.Script).Eval)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range calls {
+		if c.caller != nil {
+			r.idle = append(r.idle, c.caller)
+		}
+	}
+}
+
+type evalFunc func(*redis.Script, context.Context, redis.Scripter, []string, ...any) *redis.Cmd
+
+func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
+	pipe := r.rdb.Pipeline()
+	for _, c := range calls {
+		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
+	}
+	_, _ = pipe.Exec(ctx) // each command carries its own error
+}
+
+// Words returns the call's reply, a flat list of strings that starts with a
+// status word. It returns [ErrStale], or an error that wraps what Redis or the
+// network said.
+func (c *Call) Words() ([]string, error) {
+	words, err := c.reply.StringSlice()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", c.script.Name, err)
+	case len(words) > 0 && words[0] == "stale":
+		return nil, fmt.Errorf("%s: %w", c.script.Name, ErrStale)
+	}
+	return words, nil
+}

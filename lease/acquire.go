@@ -1,0 +1,49 @@
+package lease
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+//go:embed acquire.lua
+var acquireLua string
+
+var acquireScript = script.New("acquire", Lua, acquireLua)
+
+// Acquire takes the lease of a subject that nobody holds and whose lane is
+// empty, for ttl. It returns a [*HeldError] when it can't be had now.
+func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl time.Duration) (Lease, error) {
+	if err := key.Validate(); err != nil {
+		return Lease{}, err
+	}
+	if holder == "" || ttl < time.Millisecond {
+		return Lease{}, fmt.Errorf("lease: acquire %s: holder %q must not be empty and ttl %s must be at least 1ms",
+			key, holder, ttl)
+	}
+	sent := time.Now()
+	call := s.run.Once(s.ns.Partition(key), acquireScript, nil,
+		key.Canonical(), holder, ttl.Milliseconds())
+	s.run.Run(ctx, call)
+	words, err := call.Words()
+	if err != nil {
+		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)
+	}
+	if words[0] == "held" {
+		held := &HeldError{Subject: key, Holder: words[1]}
+		if ms, _ := strconv.ParseInt(words[2], 10, 64); ms > 0 {
+			held.Until = time.UnixMilli(ms)
+		}
+		return Lease{}, held
+	}
+	token, err := ParseToken(words[1])
+	if err != nil {
+		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)
+	}
+	return Lease{Subject: key, Token: token, Holder: holder, Proven: sent, TTL: ttl}, nil
+}

@@ -1,0 +1,33 @@
+-- acquire: give the lease of a subject whose lane is empty.
+--
+-- ARGV[6]  subject
+-- ARGV[7]  holder
+-- ARGV[8]  ttl      ms
+--
+-- Returns  {'ok', token} | {'held', holder, deadline} | {'stale'}
+--          'held' with holder '' : no lease, but jobs wait in the lane and go first
+
+local before, stale = recall()
+if stale then
+  return { stale }
+elseif before then
+  return unwords(before)
+end
+
+local subject, holder, ttl = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
+local now, now_us = clock()
+local record = call('HGET', LEASES, subject)
+local deadline = tonumber(call('ZSCORE', DEADLINES, subject) or 0)
+local waiting = call('HEXISTS', HEADS, subject) == 1
+
+-- An expired lease over an empty lane may be taken at once. Over a lane with
+-- jobs it stands for a crashed attempt, and only reap may count that.
+if record and (deadline > now or waiting) then
+  return { 'held', string.match(record, '^%d+ (.*)$'), whole(deadline) }
+elseif waiting then
+  return { 'held', '', '0' }
+end
+
+local reply = { 'ok', grant({ subject }, holder, ttl, now, now_us)[1] }
+remember(words(reply))
+return reply

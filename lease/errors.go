@@ -1,0 +1,37 @@
+package lease
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// ErrLost is returned when a call carries a token that is no longer the current
+// one of its subject, or renews a lease that is over. The call changed nothing,
+// and no repeat of it can succeed. It is also the cause of a work context that a
+// [Keeper] cancelled.
+var ErrLost = errors.New("lease: lost")
+
+// ErrHeld is matched by every [HeldError].
+var ErrHeld = errors.New("lease: held")
+
+// HeldError is returned by Acquire when somebody else has the subject. Holder is
+// empty when nobody holds it but jobs wait in its lane: they go first.
+type HeldError struct {
+	Subject subject.Key
+	Holder  string
+	Until   time.Time // end of the other's lease, by Redis's clock
+}
+
+func (e *HeldError) Error() string {
+	if e.Holder == "" {
+		return fmt.Sprintf("lease: %s has jobs waiting in its lane, which go first", e.Subject)
+	}
+	return fmt.Sprintf("lease: %s is held by %s until %s",
+		e.Subject, e.Holder, e.Until.Format(time.RFC3339))
+}
+
+// Is makes errors.Is(err, ErrHeld) true.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }

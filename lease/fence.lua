@@ -1,0 +1,100 @@
+-- fence: what every script begins with: the names of the partition's keys, the
+-- one clock, the one gate for stale callers, and the memory of the last request.
+--
+-- KEYS[1]   jobs       hash    id -> encoded job
+-- KEYS[2]   heads      hash    subject -> entry "<attempts> <max> <kind> <id>"
+-- KEYS[3]   leases     hash    subject -> "<token> <holder>"
+-- KEYS[4]   deadlines  zset    subject -> end of its lease, ms
+-- KEYS[5]   delayed    zset    subject -> when its head may run, ms
+-- KEYS[6]   scheduled  zset    "<#subject> <subject><entry>" -> run-at, ms
+-- KEYS[7]   dead       zset    id -> time of death, ms
+-- KEYS[8]   reasons    hash    id -> "<attempts> <reason>\n<error>"
+-- KEYS[9]   errors     hash    id -> last error of a head
+-- KEYS[10]  clock      hash    'token', 'seq' -> last one given out
+-- KEYS[11]  kinds      set     job kinds seen
+-- KEYS[12]  request    string  "<number> <reply>" of this caller's last request
+-- ARGV[1]   now        ms, or '' for the server's clock
+-- ARGV[2]   number     of this request, or '' when repeating it does no harm
+-- ARGV[3]   prefix of the keys ready:<kind>, lists of subjects
+-- ARGV[4]   prefix of the keys wake:<kind>, zsets of hints: 'ready', 'due' 
+-- ARGV[5]   prefix of the keys tail:<subject>, lists of entries
+--
+-- Derives   ready:<kind>, wake:<kind>, tail:<subject>: all under the hash tag
+--           of KEYS[1]; which ones is known only once heads or entries are read.
+-- Returns   'stale'
+
+local call = redis.call
+local JOBS, HEADS, LEASES, DEADLINES, DELAYED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local SCHEDULED, DEAD, REASONS, ERRORS = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local CLOCK, KINDS, REQUEST = KEYS[10], KEYS[11], KEYS[12]
+local READY, WAKE, TAIL = ARGV[3], ARGV[4], ARGV[5]
+local FIRST = 6 -- index of the verb's own first argument
+
+-- How long a reply is remembered: longer than go-redis goes on repeating a
+-- request (three retries of five seconds each), so no repeat runs twice.
+local REMEMBER_MS = 60000
+
+-- clock reads the time once; every number a script stores comes from here (I8).
+local function clock()
+  if ARGV[1] ~= '' then
+    return tonumber(ARGV[1]), tonumber(ARGV[1]) * 1000
+  end
+  local t = call('TIME')
+  local us = tonumber(t[1]) * 1000000 + tonumber(t[2])
+  return math.floor(us / 1000), us
+end
+
+-- whole prints a number without an exponent: tostring() of Redis' Lua has only
+-- 14 digits, and tokens have 16.
+local function whole(n)
+  return string.format('%.0f', n)
+end
+
+-- fenced is the one gate for staleness (I3): does the record of a lease, as read
+-- from LEASES, still carry the caller's token?
+local function fenced(record, token)
+  return record and string.sub(record, 1, #token + 1) == token .. ' '
+end
+
+-- recall returns what this request was answered before, when go-redis repeats it
+-- because the reply was lost (I9); false for a new request; and 'stale' as second
+-- result for one that a later request of the same caller has overtaken.
+local function recall()
+  local last = ARGV[2] ~= '' and call('GET', REQUEST)
+  if not last then
+    return false
+  end
+  local number, reply = string.match(last, '^(%d+) (.*)$')
+  if number == ARGV[2] then
+    return reply
+  end
+  return false, tonumber(number) > tonumber(ARGV[2]) and 'stale'
+end
+
+local function remember(reply)
+  if ARGV[2] ~= '' then
+    call('SET', REQUEST, ARGV[2] .. ' ' .. reply, 'PX', REMEMBER_MS)
+  end
+end
+
+-- words and unwords turn the flat replies of most verbs into one string and back.
+local function words(reply)
+  return table.concat(reply, ' ')
+end
+
+local function unwords(text)
+  local reply = {}
+  for word in string.gmatch(text, '%S+') do
+    reply[#reply + 1] = word
+  end
+  return reply
+end
+
+-- many makes one command of many arguments, or none of none. Callers keep
+-- batches below what unpack allows (7,999 on Redis, 5,113 on miniredis).
+local function many(command, key, args)
+  if #args > 0 then
+    return call(command, key, unpack(args))
+  end
+  return {}
+end

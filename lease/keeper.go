@@ -1,0 +1,193 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Renewer is the verb of [Store] that a Keeper needs.
+type Renewer interface {
+	Renew(ctx context.Context, ttl time.Duration, leases ...Lease) []error
+}
+
+// Keeper keeps leases alive while work runs under them, and cancels the work in
+// time when it could not. Run must be running from the first Keep to the last
+// release. Its methods are safe for concurrent use.
+type Keeper struct {
+	renewer Renewer
+	ttl     time.Duration
+	margin  time.Duration
+
+	mu   sync.Mutex
+	held map[Token]*holding
+}
+
+// holding is one lease in a Keeper's care. Its fields belong to Keeper.mu.
+type holding struct {
+	lease   Lease
+	renewAt time.Time
+	cancel  context.CancelCauseFunc
+}
+
+// NewKeeper returns a Keeper of leases of the given TTL. It renews at a third of
+// it. Work is cancelled margin before the lease can end; margin is the time that
+// work has to stop.
+func NewKeeper(r Renewer, ttl, margin time.Duration) *Keeper {
+	return &Keeper{renewer: r, ttl: ttl, margin: margin, held: make(map[Token]*holding)}
+}
+
+// Keep puts a lease into the keeper's care and returns a context for the work
+// under it. The context is cancelled with cause [ErrLost] when the lease is
+// known to be lost or can't be proven any more. Call release when the lease has
+// ended or its end has been reported; it cancels the context too.
+func (k *Keeper) Keep(ctx context.Context, l Lease) (work context.Context, release func()) {
+	work, cancel := context.WithCancelCause(ctx)
+	h := &holding{lease: l, renewAt: l.Proven.Add(k.ttl / 3), cancel: cancel}
+	k.mu.Lock()
+	k.held[l.Token] = h
+	k.mu.Unlock()
+	return work, func() {
+		k.mu.Lock()
+		delete(k.held, l.Token)
+		k.mu.Unlock()
+		cancel(context.Canceled)
+	}
+}
+
+// Trusted reports whether a lease in the keeper's care can still be relied on:
+// the last look before work starts. It asks Redis only when the lease was not
+// proven within the last third of its TTL.
+func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
+	k.mu.Lock()
+	h, ok := k.held[l.Token]
+	if !ok || over(time.Now(), k.deadline(h)) {
+		k.mu.Unlock()
+		return false
+	}
+	fresh := !over(time.Now(), h.renewAt)
+	k.mu.Unlock()
+	if fresh {
+		return true
+	}
+	k.renew(ctx, []*holding{h})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok = k.held[l.Token]
+	return ok && !over(time.Now(), k.deadline(h))
+}
+
+// Run renews and watches until ctx is done. The watch does no I/O, so a stuck
+// renewal cannot delay a cancellation.
+func (k *Keeper) Run(ctx context.Context) {
+	var both sync.WaitGroup
+	both.Go(func() { every(ctx, k.ttl/3, k.renewDue) })
+	both.Go(func() { every(ctx, min(k.ttl/3, time.Second), k.cancelOver) })
+	both.Wait()
+}
+
+// every calls step, which returns when it wants to be called next, and at the
+// latest after longest.
+func every(ctx context.Context, longest time.Duration, step func(context.Context) time.Time) {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			next := step(ctx)
+			timer.Reset(max(0, min(longest, time.Until(next))))
+		}
+	}
+}
+
+// renewDue renews what is due and returns when the next lease is. A lease that
+// comes into care meanwhile is not due for a third of its TTL, so none is late.
+func (k *Keeper) renewDue(ctx context.Context) time.Time {
+	now := time.Now()
+	var due []*holding
+	k.mu.Lock()
+	for _, h := range k.held {
+		if over(now, h.renewAt) {
+			due = append(due, h)
+		}
+	}
+	k.mu.Unlock()
+	if len(due) > 0 {
+		k.renew(ctx, due)
+	}
+	next := time.Now().Add(k.ttl)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, h := range k.held {
+		if h.renewAt.Before(next) {
+			next = h.renewAt
+		}
+	}
+	return next
+}
+
+func (k *Keeper) renew(ctx context.Context, due []*holding) {
+	ctx, cancel := context.WithTimeout(ctx, k.ttl/3)
+	defer cancel()
+	leases := make([]Lease, len(due))
+	k.mu.Lock()
+	for i, h := range due {
+		leases[i] = h.lease
+	}
+	k.mu.Unlock()
+
+	sent := time.Now() // before the request: Redis counts from later on
+	errs := k.renewer.Renew(ctx, k.ttl, leases...)
+
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, h := range due {
+		switch {
+		case errs[i] == nil:
+			h.lease.Proven, h.lease.TTL = sent, k.ttl
+			h.renewAt = sent.Add(k.ttl / 3)
+		case errors.Is(errs[i], ErrLost):
+			k.loseLocked(h)
+		default: // not known: go on trying until the deadline
+			h.renewAt = time.Now().Add(k.ttl / 12)
+		}
+	}
+}
+
+// cancelOver cancels work whose lease can't be relied on any longer, and returns
+// when the next deadline is.
+func (k *Keeper) cancelOver(context.Context) time.Time {
+	now := time.Now()
+	next := now.Add(k.ttl)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, h := range k.held {
+		switch at := k.deadline(h); {
+		case over(now, at):
+			k.loseLocked(h)
+		case at.Before(next):
+			next = at
+		}
+	}
+	return next
+}
+
+func (k *Keeper) loseLocked(h *holding) {
+	delete(k.held, h.lease.Token)
+	h.cancel(ErrLost)
+}
+
+// deadline is when work must have been told to stop.
+func (k *Keeper) deadline(h *holding) time.Time {
+	return h.lease.Proven.Add(h.lease.TTL - k.margin)
+}
+
+// over reports whether t has come, by the monotonic clock or by the wall clock:
+// the first stands still while a machine is suspended (golang/go#24595), the
+// second may be set back.
+func over(now, t time.Time) bool {
+	return !now.Before(t) || !now.Round(0).Before(t.Round(0))
+}

@@ -1,0 +1,26 @@
+-- release: give a lease back before its end, and list the lane if jobs wait.
+--
+-- ARGV[6]  subject
+-- ARGV[7]  token
+--
+-- Returns  {'ok'} | {'lost'} | {'stale'}
+
+local before, stale = recall()
+if stale then
+  return { stale }
+elseif before then
+  return unwords(before)
+end
+
+local subject, token = ARGV[FIRST], ARGV[FIRST + 1]
+if not fenced(call('HGET', LEASES, subject), token) then
+  return { 'lost' }
+end
+local head = call('HGET', HEADS, subject)
+free({ subject })
+if head then
+  list(head, subject)
+end
+publish('RPUSH', '')
+remember('ok')
+return { 'ok' }

@@ -1,0 +1,34 @@
+-- renew: move the deadlines of leases that are still the caller's and not over.
+--
+-- ARGV[6]   ttl      ms
+-- ARGV[7+]  pairs: subject, token
+--
+-- Returns   {'ok' | 'lost', ...}, a word per lease
+--
+-- An expired lease is not renewed even when nobody took it yet: its holder has
+-- promised to have stopped by then (doc.go, trust window).
+
+local ttl, now = tonumber(ARGV[FIRST]), clock()
+local subjects, tokens = {}, {}
+for i = FIRST + 1, #ARGV, 2 do
+  subjects[#subjects + 1] = ARGV[i]
+  tokens[#tokens + 1] = ARGV[i + 1]
+end
+local records = many('HMGET', LEASES, subjects)
+local deadlines = many('ZMSCORE', DEADLINES, subjects)
+
+local reply, later = {}, {}
+for i, subject in ipairs(subjects) do
+  local alive = tonumber(deadlines[i] or 0) > now
+  if fenced(records[i], tokens[i]) and alive then
+    reply[i] = 'ok'
+    later[#later + 1] = now + ttl
+    later[#later + 1] = subject
+  else
+    reply[i] = 'lost'
+  end
+end
+-- ZADD is refused when memory is full, unless another write came first (I10).
+call('HDEL', LEASES, '')
+many('ZADD', DEADLINES, later)
+return reply

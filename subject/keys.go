@@ -1,0 +1,101 @@
+package subject
+
+import "strconv"
+
+// Keys names the Redis keys of one partition. They share the hash tag
+// {namespace:partition}, so any of them may meet in one script on a cluster.
+//
+// The comments give the type and content. "Subject" is always the canonical
+// bytes, "id" a packed job id, "entry" the text "<attempts> <max> <kind> <id>".
+type Keys struct {
+	base string
+}
+
+// Keys returns the key names of a partition.
+func (ns Namespace) Keys(partition int) Keys {
+	return Keys{base: "{" + ns.Name + ":" + strconv.Itoa(partition) + "}:"}
+}
+
+// Meta is a hash about the whole namespace: version and number of partitions.
+func (ns Namespace) Meta() string { return "{" + ns.Name + "}:meta" }
+
+// Workers is a hash: holder -> what that worker process said of itself.
+func (ns Namespace) Workers() string { return "{" + ns.Name + "}:workers" }
+
+// Seen is a zset: holder -> time of its last sign of life, Unix milliseconds.
+func (ns Namespace) Seen() string { return "{" + ns.Name + "}:seen" }
+
+// Jobs is a hash: id -> encoded job. A job is here from its enqueue until it
+// is finished or discarded, wherever else its id stands.
+func (k Keys) Jobs() string { return k.base + "jobs" }
+
+// Heads is a hash: subject -> entry of the lane's head. A lane exists exactly
+// while it has a field here.
+func (k Keys) Heads() string { return k.base + "heads" }
+
+// Tail is a list of entries: what waits in a lane behind its head.
+func (k Keys) Tail(subject string) string { return k.base + "tail:" + subject }
+
+// Leases is a hash: subject -> "<token> <holder>", the one record of who holds
+// a subject.
+func (k Keys) Leases() string { return k.base + "leases" }
+
+// Deadlines is a zset: subject -> when its lease ends, Unix milliseconds.
+func (k Keys) Deadlines() string { return k.base + "deadlines" }
+
+// Delayed is a zset: subject -> when its head may be attempted again.
+func (k Keys) Delayed() string { return k.base + "delayed" }
+
+// Scheduled is a zset: "<length of subject> <subject><entry>" -> when the job
+// takes its place in the lane. The member says all that placing needs, so
+// that no script has to decode a job.
+func (k Keys) Scheduled() string { return k.base + "scheduled" }
+
+// Dead is a zset: id -> when the job became a dead letter.
+func (k Keys) Dead() string { return k.base + "dead" }
+
+// Reasons is a hash: id -> "<attempts> <reason>\n<error>", of dead letters.
+func (k Keys) Reasons() string { return k.base + "reasons" }
+
+// Errors is a hash: id -> what the last attempt of a head failed with.
+func (k Keys) Errors() string { return k.base + "errors" }
+
+// Clock is a hash: the last token and the last lane sequence number given out.
+func (k Keys) Clock() string { return k.base + "clock" }
+
+// Kinds is a set of the job kinds that were ever enqueued in the partition.
+func (k Keys) Kinds() string { return k.base + "kinds" }
+
+// Ready is a list of subjects: the ready lanes whose head has this job kind,
+// next to be claimed first.
+func (k Keys) Ready(kind string) string { return k.base + "ready:" + kind }
+
+// Wake is a zset that blocked workers wait for, with at most the members "ready"
+// (a lane of this kind became ready) and "due" (something falls due earlier than
+// was known). Both are hints, and never the truth.
+func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
+
+// Request is a string: the number and the reply of the last request of one
+// caller, for the case that go-redis repeats it. It expires; no meaning is lost.
+func (k Keys) Request(caller string) string { return k.base + "request:" + caller }
+
+// Pattern matches every key of the partition in SCAN.
+func (k Keys) Pattern() string { return k.base + "*" }
+
+// TrimTail returns the subject that a tail key belongs to, or false for another key.
+func (k Keys) TrimTail(key string) (string, bool) {
+	prefix := k.Tail("")
+	if len(key) <= len(prefix) || key[:len(prefix)] != prefix {
+		return "", false
+	}
+	return key[len(prefix):], true
+}
+
+// Fixed returns the keys that every script gets as KEYS[1] to KEYS[11], in the
+// order in which lease/fence.lua names them.
+func (k Keys) Fixed() []string {
+	return []string{
+		k.Jobs(), k.Heads(), k.Leases(), k.Deadlines(), k.Delayed(), k.Scheduled(),
+		k.Dead(), k.Reasons(), k.Errors(), k.Clock(), k.Kinds(),
+	}
+}

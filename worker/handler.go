@@ -1,0 +1,101 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+)
+
+// Handler does the work of one attempt. What it returns decides the job's fate:
+//
+//	nil                  finished
+//	error                the job stays head and its lane waits for the backoff
+//	RetryAfter(d, err)   the same, but the lane waits for d
+//	Permanent(err)       the job becomes a dead letter at once
+//
+// A panic and runtime.Goexit count as errors. The context ends when the attempt's
+// time is over, when the lease was lost (cause lease.ErrLost), or when the pool
+// stops (cause [ErrStopped]); a handler must return soon after that, because at
+// the end of its lease the next worker starts. [FromContext] gives the rest of
+// what is known about the attempt, the fencing token among it.
+type Handler func(ctx context.Context, payload []byte) error
+
+// Middleware wraps a handler.
+type Middleware func(Handler) Handler
+
+// JSON makes a handler of payloads that are JSON values of type T. A payload that
+// is not one becomes a dead letter: no attempt could ever read it.
+func JSON[T any](handle func(ctx context.Context, args T) error) Handler {
+	return func(ctx context.Context, payload []byte) error {
+		var args T
+		if err := json.Unmarshal(payload, &args); err != nil {
+			return Permanent(fmt.Errorf("payload is not JSON of the expected form: %w", err))
+		}
+		return handle(ctx, args)
+	}
+}
+
+// permanentError is matched with errors.As.
+type permanentError struct{ error }
+
+func (e *permanentError) Unwrap() error { return e.error }
+
+// Permanent marks an error that no further attempt can mend. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanentError{err}
+}
+
+type retryAfterError struct {
+	error
+	wait time.Duration
+}
+
+func (e *retryAfterError) Unwrap() error { return e.error }
+
+// RetryAfter marks an error after which the lane waits for d instead of for the
+// pool's backoff. RetryAfter(d, nil) is nil.
+func RetryAfter(d time.Duration, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &retryAfterError{err, max(0, d)}
+}
+
+type contextKey struct{}
+
+// FromContext returns the claim that a handler runs under: the job, the attempt,
+// and the lease with its token. ok is false outside of a handler.
+func FromContext(ctx context.Context) (claim dispatcher.Claim, ok bool) {
+	c, ok := ctx.Value(contextKey{}).(*dispatcher.Claim)
+	if !ok {
+		return dispatcher.Claim{}, false
+	}
+	return *c, true
+}
+
+// judge decides how an attempt ended from what its handler returned.
+func (p *Pool) judge(c dispatcher.Claim, err error) dispatcher.End {
+	end := dispatcher.End{Claim: c, Outcome: dispatcher.Finished}
+	if err == nil {
+		return end
+	}
+	end.Outcome, end.Error = dispatcher.Retry, err.Error()
+	var permanent *permanentError
+	var after *retryAfterError
+	switch {
+	case errors.As(err, &permanent):
+		end.Outcome, end.Reason = dispatcher.DeadLettered, "permanent error"
+	case errors.As(err, &after):
+		end.Wait = after.wait
+	default:
+		end.Wait = p.cfg.Backoff.Wait(c.Attempt)
+	}
+	return end
+}

@@ -1,0 +1,234 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// trips is how many round trips a pool has in flight at most: while Redis works
+// on one, the answer of the other is handed out.
+const trips = 2
+
+// leaveTimeout bounds what a pool still says to Redis when it stops.
+const leaveTimeout = 5 * time.Second
+
+// StopError is returned by Run when not all handlers finished by themselves.
+type StopError struct {
+	HandedBack int // cancelled, and their jobs given back with the attempt refunded
+	Abandoned  int // did not return when cancelled; their leases run out
+	Unreported int // ended, but Redis could not be told in time; their leases run out
+}
+
+func (e *StopError) Error() string {
+	return fmt.Sprintf("worker: stopped with %d jobs handed back, %d handlers abandoned, %d ends unreported",
+		e.HandedBack, e.Abandoned, e.Unreported)
+}
+
+// Run takes jobs and runs their handlers until ctx is done, and then stops: it
+// claims no more, lets handlers finish for StopTimeout, cancels the rest and hands
+// their jobs back. It returns nil when every handler finished by itself, a
+// [*StopError] when some did not, and any other error when it could not start.
+func (p *Pool) Run(ctx context.Context) error {
+	if p.started.Swap(true) {
+		return errors.New("worker: a pool runs only once")
+	}
+
+	// Join: from here on the worker is listed.
+	who := dispatcher.Claimant{Holder: dispatcher.NewHolder(), Kinds: p.wrap(), TTL: p.cfg.LeaseTTL}
+	source, err := p.join(ctx, who, p.cfg.Concurrency)
+	if err != nil {
+		return fmt.Errorf("start pool: %w", err)
+	}
+	p.source = source
+	p.log = p.cfg.Logger.With("holder", who.Holder)
+	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
+	p.desk = newDesk(p.cfg, source.Partitions())
+
+	// Start what runs beside the handlers. None of it ends with ctx: handlers that
+	// finish after it still need their leases renewed and their ends reported.
+	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
+	work, cancelWork := context.WithCancelCause(life)
+	p.work = work
+	var beside sync.WaitGroup
+	beside.Go(func() { p.keeper.Run(life) })
+	beside.Go(func() { p.beat(life) })
+	beside.Go(func() { p.awaitWakeups(ctx) })
+	for range trips {
+		beside.Go(func() { p.travel(life) })
+	}
+
+	// Work until told to stop.
+	<-ctx.Done()
+
+	// Stop: no more claims; handlers finish, or are cancelled; ends are reported.
+	p.desk.stop()
+	if !p.desk.idleWithin(p.cfg.StopTimeout) {
+		p.log.Warn("handlers still run after the stop timeout; cancelling them", "after", p.cfg.StopTimeout)
+	}
+	cancelWork(ErrStopped)
+	p.desk.idleWithin(p.cfg.CancelGrace + time.Second)
+	unreported := p.desk.flushedWithin(leaveTimeout)
+
+	// Leave.
+	endLife()
+	beside.Wait()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
+	defer cancel()
+	if err := source.Close(last); err != nil {
+		p.log.Warn("could not sign off", "err", err)
+	}
+	stop := &StopError{
+		HandedBack: int(p.cut.Load()), Abandoned: int(p.left.Load()), Unreported: unreported,
+	}
+	if *stop != (StopError{}) {
+		return stop
+	}
+	return nil
+}
+
+// travel makes round trips until life ends: it takes what has gathered at the
+// desk, and lays the answers there.
+func (p *Pool) travel(life context.Context) {
+	failures := 0
+	for {
+		errands, wait := p.desk.plan(time.Now())
+		if len(errands) == 0 {
+			if !p.desk.sleep(life, wait) {
+				return
+			}
+			continue
+		}
+		turns := make([]dispatcher.Turn, len(errands))
+		for i, e := range errands {
+			turns[i] = e.Turn
+		}
+		err := p.settle(errands, p.source.Turns(life, turns))
+		if life.Err() != nil {
+			return
+		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		// Redis is away or refuses. Come again, ever more slowly, and not all
+		// workers at once.
+		failures++
+		pause := dispatcher.Backoff{Base: 50 * time.Millisecond, Cap: time.Second}.Wait(failures)
+		p.log.Warn("redis does not serve; trying again", "err", err, "in", pause)
+		pauseFor(life, pause)
+	}
+}
+
+// settle deals with the answers of a trip: it closes what has ended, and starts
+// what was claimed. It returns an error when a part was not answered.
+func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
+	var failed error
+	for i, answer := range answers {
+		closed := 0
+		for n, ended := range answer.Ended {
+			if err := p.close(errands[i].attempts[n], ended); err != nil {
+				failed = err
+				continue
+			}
+			closed++
+		}
+		if answer.Err != nil {
+			failed = answer.Err
+		}
+		p.desk.closed(closed)
+		p.desk.take(errands[i], answer)
+		for _, claim := range answer.Claims {
+			p.start(claim)
+		}
+	}
+	return failed
+}
+
+// close closes an attempt whose end Redis has answered. An end whose answer is
+// not known is laid back on the desk while its lease can still be alive, and then
+// the error is returned.
+func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
+	switch {
+	case ended.Err == nil:
+		p.count(a.end, ended)
+	case errors.Is(ended.Err, lease.ErrLost):
+		if !a.resent { // else an earlier try may have ended it, its answer lost
+			p.counts.lost.Add(1)
+			p.log.Warn("lease lost; what its handler did is not recorded", "err", ended.Err)
+		}
+	case time.Since(a.ended) > p.cfg.LeaseTTL:
+		p.counts.lost.Add(1)
+		p.log.Error("gave up reporting the end of an attempt; its job will run again", "err", ended.Err)
+	default:
+		a.resent = true
+		p.desk.again(p.source.PartitionOf(a.claim.Subject), a)
+		return ended.Err
+	}
+	a.release()
+	return nil
+}
+
+func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended) {
+	switch {
+	case end.Outcome == dispatcher.Finished:
+		p.counts.finished.Add(1)
+	case end.Outcome == dispatcher.DeadLettered || ended.Dead:
+		p.counts.dead.Add(1)
+		p.log.Error("dead letter", "job", end.Claim.ID, "subject", end.Claim.Subject.String(),
+			"kind", end.Claim.Kind, "attempt", end.Claim.Attempt)
+	case end.Outcome == dispatcher.Retry:
+		p.counts.retried.Add(1)
+	case end.Outcome == dispatcher.HandedBack:
+		p.counts.handedBack.Add(1)
+	}
+}
+
+// awaitWakeups blocks for wake-ups while the pool has room, until ctx is done.
+func (p *Pool) awaitWakeups(ctx context.Context) {
+	for failures := 0; p.desk.room(ctx); {
+		hint, ok, err := p.source.Wait(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			failures++
+			p.log.Warn("could not wait for wake-ups; trying again", "err", err)
+			pauseFor(ctx, dispatcher.Backoff{Base: 50 * time.Millisecond, Cap: 5 * time.Second}.Wait(failures))
+		default:
+			failures = 0
+			if ok {
+				p.desk.wake(hint)
+			}
+		}
+	}
+}
+
+// beat says that the worker is alive, until life ends.
+func (p *Pool) beat(life context.Context) {
+	for pauseFor(life, dispatcher.BeatEvery-rand.N(dispatcher.BeatEvery/10)) {
+		ctx, cancel := context.WithTimeout(life, dispatcher.BeatEvery)
+		if err := p.source.Beat(ctx); err != nil && life.Err() == nil {
+			p.log.Warn("could not give a sign of life", "err", err)
+		}
+		cancel()
+	}
+}
+
+// pauseFor waits for d and reports whether ctx is still alive then.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,191 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// ErrStopped is the cause of a handler's context when the pool stops and the
+// handler's time to finish is over.
+var ErrStopped = errors.New("worker: pool stopped")
+
+// Config says how a pool works. The zero value runs.
+type Config struct {
+	// Concurrency is the most handlers that run at once. Defaults to ten for
+	// each CPU.
+	Concurrency int
+
+	// LeaseTTL is how long a subject stays closed after its worker died. Live
+	// workers renew at a third of it. Workers of one namespace should agree on
+	// it. Defaults to 30 s, must be at least 100 ms.
+	LeaseTTL time.Duration
+
+	// CancelGrace is the time a handler has to return once its context was
+	// cancelled, before its lease can pass to another and before the pool gives
+	// it up. Defaults to LeaseTTL/5, must be under LeaseTTL/2.
+	CancelGrace time.Duration
+
+	// Timeout bounds one attempt of a job that has no timeout of its own.
+	// Defaults to one hour.
+	Timeout time.Duration
+
+	// StopTimeout is how long handlers may go on when the pool is told to stop,
+	// before they are cancelled and their jobs handed back. Defaults to 20 s.
+	StopTimeout time.Duration
+
+	// Backoff is the wait after failed attempts. Defaults to
+	// [dispatcher.DefaultBackoff].
+	Backoff dispatcher.Backoff
+
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	c.Concurrency = cmp.Or(c.Concurrency, 10*runtime.GOMAXPROCS(0))
+	c.LeaseTTL = cmp.Or(c.LeaseTTL, 30*time.Second)
+	c.CancelGrace = cmp.Or(c.CancelGrace, c.LeaseTTL/5)
+	c.Timeout = cmp.Or(c.Timeout, time.Hour)
+	c.StopTimeout = cmp.Or(c.StopTimeout, 20*time.Second)
+	c.Backoff = cmp.Or(c.Backoff, dispatcher.DefaultBackoff)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
+	return c
+}
+
+const century = 100 * 365 * 24 * time.Hour
+
+func (c Config) validate() error {
+	rule := func(field string, value any, rule string) error {
+		return fmt.Errorf("worker: Config.%s (%v) %s", field, value, rule)
+	}
+	switch {
+	case c.Concurrency < 1 || c.Concurrency > 10_000:
+		return rule("Concurrency", c.Concurrency, "must be 1 to 10000")
+	case c.LeaseTTL < 100*time.Millisecond || c.LeaseTTL > 24*time.Hour:
+		return rule("LeaseTTL", c.LeaseTTL, "must be 100ms to 24h")
+	case c.CancelGrace < 0 || c.CancelGrace >= c.LeaseTTL/2:
+		return rule("CancelGrace", c.CancelGrace, fmt.Sprintf("must be under LeaseTTL/2 (%s)", c.LeaseTTL/2))
+	case c.Timeout < time.Millisecond || c.Timeout > century:
+		return rule("Timeout", c.Timeout, "must be 1ms to 100 years")
+	case c.StopTimeout < 0 || c.StopTimeout > century:
+		return rule("StopTimeout", c.StopTimeout, "must be 0s to 100 years")
+	case c.Backoff.Base < 0 || c.Backoff.Cap < c.Backoff.Base || c.Backoff.Cap > century:
+		return rule("Backoff", c.Backoff, "must have 0s <= Base <= Cap <= 100 years")
+	}
+	return nil
+}
+
+// Source is what a pool needs of dispatcher; *dispatcher.Session is one.
+type Source interface {
+	Partitions() int
+	PartitionOf(subject.Key) int
+	Turns(ctx context.Context, turns []dispatcher.Turn) []dispatcher.Turned
+	Wait(ctx context.Context) (hint dispatcher.Hint, ok bool, err error)
+	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
+	Beat(ctx context.Context) error
+	Close(ctx context.Context) error
+}
+
+// Pool runs the handlers of the kinds that it was given. Add handlers and
+// middleware before Run; a pool runs once.
+type Pool struct {
+	cfg        Config
+	join       func(ctx context.Context, who dispatcher.Claimant, concurrency int) (Source, error)
+	handlers   map[string]Handler
+	middleware []Middleware
+	started    atomic.Bool
+	counts     counters
+
+	// Set by Run.
+	log    *slog.Logger
+	source Source
+	keeper *lease.Keeper
+	desk   *desk
+	work   context.Context // parent of the handlers' contexts
+	cut    atomic.Int64    // handlers that stopped because the pool did
+	left   atomic.Int64    // handlers that did not, and still run
+}
+
+// New returns a pool that takes its jobs from d.
+func New(d *dispatcher.Dispatcher, cfg Config) (*Pool, error) {
+	return newPool(cfg, func(ctx context.Context, who dispatcher.Claimant, n int) (Source, error) {
+		return d.Join(ctx, who, n)
+	})
+}
+
+func newPool(cfg Config, join func(context.Context, dispatcher.Claimant, int) (Source, error)) (*Pool, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Pool{cfg: cfg, join: join, handlers: make(map[string]Handler)}, nil
+}
+
+// Handle sets the handler of a job kind. It panics when the kind is malformed or
+// has a handler already: both are mistakes in the program. A kind without a
+// handler is left alone by this pool; its lanes wait for one that knows it.
+func (p *Pool) Handle(kind string, h Handler) {
+	if err := dispatcher.CheckKind(kind); err != nil {
+		panic(err)
+	}
+	if _, twice := p.handlers[kind]; twice || h == nil {
+		panic(fmt.Sprintf("worker: kind %s needs exactly one handler", kind))
+	}
+	p.handlers[kind] = h
+}
+
+// Use wraps all handlers in middleware, the first one outermost.
+func (p *Pool) Use(m ...Middleware) { p.middleware = append(p.middleware, m...) }
+
+// wrap puts the middleware around the handlers and returns their kinds.
+func (p *Pool) wrap() []string {
+	var kinds []string
+	for kind, h := range p.handlers {
+		for _, m := range slices.Backward(p.middleware) {
+			h = m(h)
+		}
+		p.handlers[kind] = h
+		kinds = append(kinds, kind)
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// Counts are what a pool has done since it started.
+type Counts struct {
+	Started    int64 `json:"started"` // attempts
+	Finished   int64 `json:"finished"`
+	Retried    int64 `json:"retried"`
+	Dead       int64 `json:"dead"`
+	HandedBack int64 `json:"handed_back"`
+	Lost       int64 `json:"lost"`      // leases lost, or ends refused for a superseded token
+	Abandoned  int64 `json:"abandoned"` // handlers that did not return when cancelled
+}
+
+type counters struct {
+	started, finished, retried, dead, handedBack, lost, abandoned atomic.Int64
+}
+
+// Counts returns what the pool has done so far.
+func (p *Pool) Counts() Counts {
+	c := &p.counts
+	return Counts{
+		Started: c.started.Load(), Finished: c.finished.Load(), Retried: c.retried.Load(),
+		Dead: c.dead.Load(), HandedBack: c.handedBack.Load(), Lost: c.lost.Load(),
+		Abandoned: c.abandoned.Load(),
+	}
+}
+
+// CancelGrace returns the time that handlers have to return once cancelled.
+func (p *Pool) CancelGrace() time.Duration { return p.cfg.CancelGrace }

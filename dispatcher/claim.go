@@ -9,7 +9,6 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
-	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 //go:embed claim.lua
@@ -89,38 +88,37 @@ func (d *Dispatcher) claimed(call *script.Call, who Claimant, sent time.Time) ([
 	if err != nil {
 		return nil, 0, fmt.Errorf("claim: reply %q: %w", words[1], err)
 	}
-	rows := words[2:]
-	claims := make([]Claim, 0, len(rows)/6)
+	token, err := lease.ParseToken(words[2])
+	if err != nil {
+		return nil, 0, fmt.Errorf("claim: reply %q: %w", words[2], err)
+	}
+	rows := words[3:]
+	claims := make([]Claim, 0, len(rows)/3)
 	var broken error
-	for ; len(rows) >= 6; rows = rows[6:] {
-		claim, err := decodeClaim(rows[:6])
+	for ; len(rows) >= 3; rows = rows[3:] {
+		claim, err := decodeClaim(rows[0], rows[1], rows[2])
 		if err != nil {
 			broken = fmt.Errorf("claim: %w", err)
 			continue
 		}
-		claim.Lease.Holder, claim.Lease.Proven, claim.Lease.TTL = who.Holder, sent, who.TTL
+		claim.Lease = lease.Lease{Subject: claim.Subject, Token: token, Holder: who.Holder, Proven: sent, TTL: who.TTL}
 		claims = append(claims, claim)
 	}
 	return claims, ready, broken
 }
 
-// decodeClaim reads subject, token, attempt, max attempts, id and stored job.
-func decodeClaim(row []string) (Claim, error) {
-	job, err := decode(row[4], row[5])
+// decodeClaim reads one lane of a claim's reply.
+func decodeClaim(canonical, entry, body string) (Claim, error) {
+	e, ok := parseEntry(entry)
+	if !ok {
+		return Claim{}, fmt.Errorf("%w: the head of %s is %q", errCorrupt, textOf(canonical), entry)
+	}
+	job, err := decode(e.id, body)
 	if err != nil {
 		return Claim{}, err
 	}
-	key, err := subject.FromCanonical(row[0])
-	if err != nil {
-		return Claim{}, err
+	if job.Subject.Canonical() != canonical {
+		return Claim{}, fmt.Errorf("%w: %s heads %s but is a job of %s", errCorrupt, job.ID, textOf(canonical), job.Subject)
 	}
-	token, err := lease.ParseToken(row[1])
-	if err != nil {
-		return Claim{}, err
-	}
-	attempt, err := strconv.Atoi(row[2])
-	if err != nil {
-		return Claim{}, err
-	}
-	return Claim{Job: job, Attempt: attempt, Lease: lease.Lease{Subject: key, Token: token}}, nil
+	return Claim{Job: job, Attempt: e.attempts + 1}, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -132,4 +134,32 @@ func unpackID(packed string) (string, error) {
 		return packed[1:], nil
 	}
 	return "", fmt.Errorf("%w: %q is not a stored id", errCorrupt, packed)
+}
+
+// entry is what stands in a lane for a job: id and kind, each after one byte that
+// holds its length, then "<ended attempts> <max attempts>".
+type entry struct {
+	id, kind      string // the id packed
+	attempts, max int
+}
+
+func parseEntry(s string) (e entry, ok bool) {
+	for _, part := range []*string{&e.id, &e.kind} {
+		if s == "" || len(s) < 1+int(s[0]) {
+			return entry{}, false
+		}
+		*part, s = s[1:1+s[0]], s[1+s[0]:]
+	}
+	attempts, limit, found := strings.Cut(s, " ")
+	var err, err2 error
+	e.attempts, err = strconv.Atoi(attempts)
+	e.max, err2 = strconv.Atoi(limit)
+	return e, found && err == nil && err2 == nil && e.id != "" && e.kind != ""
+}
+
+// entryOf is the entry of a job that was never attempted.
+func entryOf(job Job) string {
+	id := packID(job.ID)
+	return string([]byte{byte(len(id))}) + id + string([]byte{byte(len(job.Kind))}) + job.Kind +
+		"0 " + strconv.Itoa(job.MaxAttempts)
 }

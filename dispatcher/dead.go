@@ -85,7 +85,7 @@ func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]
 	var found []grave
 	for offset := int64(0); len(found) < n; offset += int64(n) {
 		zs, err := d.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-			Key: d.ns.Keys(p).Dead(), Start: "-inf", Stop: before.at,
+			Key: d.ns.Keys(p).Dead(), Start: before.at, Stop: "-inf",
 			ByScore: true, Rev: true, Offset: offset, Count: int64(n),
 		}).Result()
 		if err != nil {

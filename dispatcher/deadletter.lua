@@ -14,11 +14,16 @@ elseif before then
 end
 
 local now = clock()
-local reply, jobs = current(5)
-if #jobs > 0 then
-  free(column(jobs, 'subject'))
-  bury(jobs, now, function(job) return ARGV[job.at + 3], ARGV[job.at + 4] end)
-  advance(jobs)
+local reply, subjects, ids, entries, which = current(5)
+if #ids > 0 then
+  local letters, tails = {}, {}
+  for k, i in ipairs(which) do
+    letters[k] = { ids[k], counts_of(entries[k]) + 1, arg(i, 5, 3), arg(i, 5, 4) }
+    tails[k] = KEYS[12 + i]
+  end
+  free(subjects)
+  bury(letters, now)
+  advance(subjects, tails)
   publish('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end

@@ -67,7 +67,7 @@ func (f *laneFacts) verdicts() []string {
 			out = append(out, fmt.Sprintf(format, args...))
 		}
 	}
-	_, _, kind, _, ok := parseEntry(f.head)
+	head, ok := parseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
 	say(f.lease != f.deadline, "lease %t but deadline %t", f.lease, f.deadline)
 	say(f.head == "" && f.tail > 0, "%d jobs wait behind no head", f.tail)
@@ -75,7 +75,7 @@ func (f *laneFacts) verdicts() []string {
 	listed := 0
 	for k, n := range f.ready {
 		listed += n
-		say(n > 0 && k != kind, "listed as ready for kind %s, but the head's kind is %q", k, kind)
+		say(n > 0 && k != head.kind, "listed as ready for kind %s, but the head's kind is %q", k, head.kind)
 	}
 	say(listed > 1, "listed as ready %d times", listed)
 	states := min(listed, 1)
@@ -191,8 +191,8 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error {
 			return d.scanHash(ctx, keys.Heads(), func(subject, entry string) {
 				s.lane(subject).head = entry
-				if _, _, _, id, ok := parseEntry(entry); ok {
-					s.place(id, subject, entry, "head")
+				if e, ok := parseEntry(entry); ok {
+					s.place(e.id, subject, entry, "head")
 				}
 			})
 		},
@@ -210,8 +210,8 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error {
 			return d.scanZset(ctx, keys.Scheduled(), func(member string) {
 				if subject, entry, ok := parseScheduled(member); ok {
-					_, _, _, id, _ := parseEntry(entry)
-					s.place(id, subject, entry, "scheduled")
+					e, _ := parseEntry(entry)
+					s.place(e.id, subject, entry, "scheduled")
 					return
 				}
 				s.stray = append(s.stray, Finding{Wrong, "schedule", fmt.Sprintf("%q", member), "can't be read"})
@@ -227,7 +227,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 					s.stray = append(s.stray, Finding{Wrong, "job", idText(id), err.Error()})
 				} else if s.jobs[id].subject == "" {
 					s.jobs[id].subject = job.Subject.Canonical()
-					s.jobs[id].entry = fmt.Sprintf("0 %d %s %s", job.MaxAttempts, job.Kind, id)
+					s.jobs[id].entry = entryOf(job)
 				}
 			})
 		},
@@ -259,8 +259,8 @@ func (d *Dispatcher) surveyTails(ctx context.Context, keys subject.Keys, s *surv
 		}
 		err := d.scanList(ctx, iter.Val(), func(entry string) {
 			s.lane(subject).tail++
-			if _, _, _, id, ok := parseEntry(entry); ok {
-				s.place(id, subject, entry, "tail")
+			if e, ok := parseEntry(entry); ok {
+				s.place(e.id, subject, entry, "tail")
 			}
 		})
 		if err != nil {
@@ -368,7 +368,7 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before jobF
 		return nil, wrap("examine job", err)
 	}
 	f := &jobFacts{body: body.Val()}
-	if _, _, _, headID, ok := parseEntry(head.Val()); ok && headID == id {
+	if e, ok := parseEntry(head.Val()); ok && e.id == id {
 		f.places = append(f.places, "head")
 	}
 	for range tail.Val() {
@@ -390,7 +390,7 @@ func parseScheduled(member string) (subject, entry string, ok bool) {
 	if _, err := fmt.Sscanf(length, "%d", &n); err != nil || !found || n < 1 || n > len(rest) {
 		return "", "", false
 	}
-	_, _, _, _, ok = parseEntry(rest[n:])
+	_, ok = parseEntry(rest[n:])
 	return rest[:n], rest[n:], ok
 }
 

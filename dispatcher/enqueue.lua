@@ -22,125 +22,131 @@ end
 
 local max_lane, max_jobs = tonumber(ARGV[FIRST]), tonumber(ARGV[FIRST + 1])
 local now = clock()
-local jobs, subjects, ids = {}, {}, {}
+local subjects, ids, n = {}, {}, 0
 for at = FIRST + 2, #ARGV, 6 do
-  local when, due = ARGV[at + 4], nil
+  n = n + 1
+  subjects[n], ids[n] = ARGV[at], ARGV[at + 1]
+end
+
+-- due returns when a job is to take its place, or nil when it is now.
+local function due(when)
+  local at = tonumber(when)
   if string.sub(when, 1, 1) == '+' then
-    due = now + tonumber(string.sub(when, 2))
-  elseif when ~= '' then
-    due = tonumber(when)
+    at = now + tonumber(when)
   end
-  local job = {
-    subject = ARGV[at], id = ARGV[at + 1], kind = ARGV[at + 2], body = ARGV[at + 5],
-    entry = '0 ' .. ARGV[at + 3] .. ' ' .. ARGV[at + 2] .. ' ' .. ARGV[at + 1],
-    due = due and due > now and due, tail = KEYS[13 + #jobs],
-  }
-  jobs[#jobs + 1], subjects[#subjects + 1], ids[#ids + 1] = job, job.subject, job.id
+  return at > now and at or nil
 end
 
 -- Checks. Nothing is written before all have passed.
-local known = many('HMGET', JOBS, ids)
-local heads = many('HMGET', HEADS, subjects)
-local depth, first, fresh, placed = {}, {}, 0, 0
+local known = call('HMGET', JOBS, unpack(ids))
+local heads = call('HMGET', HEADS, unpack(subjects))
 local stored = call('HLEN', JOBS)
-for i, job in ipairs(jobs) do
-  local body = known[i] and string.sub(known[i], 13) or first[job.id] and first[job.id].body
-  if body then
+local depth, first, fresh, later, placed, kinds = {}, {}, {}, {}, 0, {}
+for i = 1, n do
+  local at = FIRST + 2 + (i - 1) * 6
+  local subject, id, when, encoded = ARGV[at], ARGV[at + 1], ARGV[at + 4], ARGV[at + 5]
+  local old = known[i] and string.sub(known[i], 13) or first[id] and ARGV[FIRST + 7 + (first[id] - 1) * 6]
+  if old then
     -- Both start with the length-prefixed subject, so equal starts mean one subject.
-    local start = #job.subject + (#job.subject < 128 and 1 or 2)
-    if string.sub(body, 1, start) ~= string.sub(job.body, 1, start) then
+    local start = #subject + (#subject < 128 and 1 or 2)
+    if string.sub(old, 1, start) ~= string.sub(encoded, 1, start) then
       return { 'conflict', whole(i) }
     end
-    job.same = first[job.id]
-    job.seq = known[i] and number6(known[i])
   else
-    first[job.id] = job
-    job.fresh, fresh = true, fresh + 1
-    if stored + fresh > max_jobs then
+    first[id] = i
+    fresh[#fresh + 1] = i
+    kinds[ARGV[at + 2]] = true
+    if stored + #fresh > max_jobs then
       return { 'backlog', whole(stored) }
     end
-    if not job.due then
-      if not depth[job.subject] then
-        depth[job.subject] = heads[i] and call('LLEN', job.tail) + 1 or 0
+    later[i] = when ~= '' and due(when) or nil
+    if not later[i] then
+      local d = depth[subject] or heads[i] and call('LLEN', KEYS[12 + i]) + 1 or 0
+      if d >= max_lane then
+        return { 'full', whole(i), whole(d) }
       end
-      if depth[job.subject] >= max_lane then
-        return { 'full', whole(i), whole(depth[job.subject]) }
-      end
-      depth[job.subject] = depth[job.subject] + 1
+      depth[subject] = d + 1
       placed = placed + 1
     end
   end
 end
 
 -- Writes. The first is one that a full memory refuses (I10).
-local seq = 0
+local seq, seqs = 0, {}
 if placed > 0 then
   seq = call('HINCRBY', CLOCK, 'seq', placed) - placed
 end
 local stamp = bytes6(now)
-local bodies, scheduled, openers, tails, order, kinds = {}, {}, {}, {}, {}, {}
-local headed = {}
-for i, job in ipairs(jobs) do
-  if job.fresh then
-    if job.due then
-      job.seq = 0
-      scheduled[#scheduled + 1] = job
-    else
-      seq = seq + 1
-      job.seq = seq
-      if heads[i] or headed[job.subject] then
-        if not tails[job.tail] then
-          tails[job.tail] = {}
-          order[#order + 1] = job.tail
-        end
-        table.insert(tails[job.tail], job.entry)
-      else
-        headed[job.subject] = true
-        openers[#openers + 1] = job
+local bodies, scheduled, openers, opened, tails, order = {}, {}, {}, {}, {}, {}
+local high, high_at = bytes6(0), -1 -- all but the last two bytes change seldom
+for _, i in ipairs(fresh) do
+  local at = FIRST + 2 + (i - 1) * 6
+  local subject, id, entry = ARGV[at], ARGV[at + 1], nil
+  entry = entry_of(id, ARGV[at + 2], '0', ARGV[at + 3])
+  if later[i] then
+    seqs[i] = 0
+    scheduled[#scheduled + 1] = { later[i], #subject .. ' ' .. subject .. entry, ARGV[at + 2] }
+  else
+    seq = seq + 1
+    seqs[i] = seq
+    if heads[i] or openers[subject] then
+      local tail = tails[KEYS[12 + i]]
+      if not tail then
+        tail = {}
+        tails[KEYS[12 + i]], order[#order + 1] = tail, KEYS[12 + i]
       end
+      tail[#tail + 1] = entry
+    else
+      openers[subject] = entry
+      opened[#opened + 1] = subject
     end
-    bodies[#bodies + 1] = job.id
-    bodies[#bodies + 1] = bytes6(job.seq) .. stamp .. job.body
-    kinds[job.kind] = true
   end
+  if math.floor(seqs[i] / 65536) ~= high_at then
+    high_at = math.floor(seqs[i] / 65536)
+    high = string.sub(bytes6(seqs[i]), 1, 4)
+  end
+  bodies[#bodies + 1] = id
+  bodies[#bodies + 1] = high .. string.char(math.floor(seqs[i] / 256) % 256, seqs[i] % 256)
+    .. stamp .. ARGV[at + 5]
 end
 many('HSET', JOBS, bodies)
 for kind in pairs(kinds) do
   call('SADD', KINDS, kind)
 end
 for _, tail in ipairs(order) do
-  many('RPUSH', tail, tails[tail])
+  call('RPUSH', tail, unpack(tails[tail]))
 end
 
 -- A lane that was empty gets a head, and is ready unless its subject is held.
-local new = column(openers, 'subject')
-local records = many('HMGET', LEASES, new)
-local fields = {}
-for i, job in ipairs(openers) do
-  fields[2 * i - 1], fields[2 * i] = job.subject, job.entry
-  if not records[i] then
-    list(job.entry, job.subject)
+if #opened > 0 then
+  local records = call('HMGET', LEASES, unpack(opened))
+  local fields = {}
+  for i, subject in ipairs(opened) do
+    fields[2 * i - 1], fields[2 * i] = subject, openers[subject]
+    if not records[i] then
+      list(openers[subject], subject)
+    end
   end
+  call('HSET', HEADS, unpack(fields))
+  publish('RPUSH', '')
 end
-many('HSET', HEADS, fields)
-publish('RPUSH', '')
 
 -- A blocked worker sleeps until the first thing due that it knew of, so it is
 -- woken when something falls due earlier.
 for _, job in ipairs(scheduled) do
   local earliest = call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
-  call('ZADD', SCHEDULED, job.due, #job.subject .. ' ' .. job.subject .. job.entry)
-  if not earliest or job.due < tonumber(earliest) then
-    call('ZADD', WAKE .. job.kind, 0, 'due')
+  call('ZADD', SCHEDULED, job[1], job[2])
+  if not earliest or job[1] < tonumber(earliest) then
+    call('ZADD', WAKE .. job[3], 0, 'due')
   end
 end
 
 local reply = { 'ok' }
-for _, job in ipairs(jobs) do
-  reply[#reply + 1] = job.fresh and '1' or '0'
-  reply[#reply + 1] = whole(job.seq or job.same.seq)
+for i = 1, n do
+  reply[2 * i] = first[ids[i]] == i and '1' or '0'
+  reply[2 * i + 1] = whole(seqs[i] or known[i] and number6(known[i]) or seqs[first[ids[i]]])
 end
-if fresh > 0 then
+if #fresh > 0 then
   remember(words(reply))
 end
 return reply

@@ -16,12 +16,16 @@ elseif before then
   return unwords(before)
 end
 
-local reply, jobs = current(3)
-if #jobs > 0 then
-  many('HDEL', JOBS, column(jobs, 'id'))
-  free(column(jobs, 'subject'))
-  forget(jobs)
-  advance(jobs)
+local reply, subjects, ids, entries, which = current(3)
+if #ids > 0 then
+  local tails = {}
+  for k, i in ipairs(which) do
+    tails[k] = KEYS[12 + i]
+  end
+  call('HDEL', JOBS, unpack(ids))
+  free(subjects)
+  forget(ids, entries)
+  advance(subjects, tails)
   publish('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end

@@ -13,11 +13,11 @@ elseif before then
   return unwords(before)
 end
 
-local reply, jobs = current(3)
-if #jobs > 0 then
-  free(column(jobs, 'subject'))
-  for _, job in ipairs(jobs) do
-    list(job.entry, job.subject)
+local reply, subjects, _, entries = current(3)
+if #subjects > 0 then
+  free(subjects)
+  for k, subject in ipairs(subjects) do
+    list(entries[k], subject)
   end
   publish('LPUSH', ARGV[FIRST])
   remember(words(reply))

@@ -237,13 +237,13 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 }
 
 func (l *Lane) readHead(entry string) (packedID string) {
-	attempts, maximum, kind, packed, ok := parseEntry(entry)
+	e, ok := parseEntry(entry)
 	if ok {
 		l.Depth++
-		l.Attempt, l.MaxAttempts, l.Kind = attempts, maximum, kind
-		l.HeadID, _ = unpackID(packed)
+		l.Attempt, l.MaxAttempts, l.Kind = e.attempts, e.max, e.kind
+		l.HeadID, _ = unpackID(e.id)
 	}
-	return packed
+	return e.id
 }
 
 func (l *Lane) readLease(record string, deadline float64) {
@@ -271,17 +271,6 @@ func (d *Dispatcher) addErrors(ctx context.Context, partition int, lanes []Lane,
 		lanes[i].Error, _ = texts[i].(string)
 	}
 	return nil
-}
-
-// parseEntry splits "<attempts> <max> <kind> <id>".
-func parseEntry(entry string) (attempts, maximum int, kind, id string, ok bool) {
-	parts := strings.SplitN(entry, " ", 4)
-	if len(parts) != 4 {
-		return 0, 0, "", "", false
-	}
-	attempts, err := strconv.Atoi(parts[0])
-	maximum, err2 := strconv.Atoi(parts[1])
-	return attempts, maximum, parts[2], parts[3], err == nil && err2 == nil
 }
 
 // kinds returns the kinds that a partition has seen, sorted.
@@ -323,8 +312,8 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 		return Lane{}, nil, "", wrap("read lane", err)
 	}
 	for _, entry := range entries {
-		if _, _, _, id, ok := parseEntry(entry); ok {
-			ids = append(ids, id)
+		if e, ok := parseEntry(entry); ok {
+			ids = append(ids, e.id)
 		}
 	}
 	jobs, err := d.bodies(ctx, p, ids)
@@ -422,7 +411,7 @@ func (j *JobInfo) die(at float64, record string) {
 // scheduledMember is how a job stands on the schedule.
 func scheduledMember(job Job) string {
 	canonical := job.Subject.Canonical()
-	return fmt.Sprintf("%d %s0 %d %s %s", len(canonical), canonical, job.MaxAttempts, job.Kind, packID(job.ID))
+	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entryOf(job))
 }
 
 func (d *Dispatcher) find(ctx context.Context, id string) (partition int, job Job, err error) {

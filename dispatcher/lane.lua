@@ -2,90 +2,86 @@
 -- script that changes a lane.
 
 -- current reads `stride` arguments a job, the first three being subject, id and
--- token, and passes those whose token holds their lane and whose job is its head
--- (I3). Returns a reply with 'ok' or 'lost' for each, and the jobs that passed.
+-- token, and picks those whose token holds their lane and whose job is its head
+-- (I3). Returns a reply with 'ok' or 'lost' for each, and of those that passed
+-- the subjects, ids, entries, and which ones they are.
 local function current(stride)
-  local subjects = {}
+  local all, n = {}, 0
   for at = FIRST + 1, #ARGV, stride do
-    subjects[#subjects + 1] = ARGV[at]
+    n = n + 1
+    all[n] = ARGV[at]
   end
-  local records = many('HMGET', LEASES, subjects)
-  local heads = many('HMGET', HEADS, subjects)
-  local reply, jobs, taken = {}, {}, {}
-  for i, subject in ipairs(subjects) do
-    local at = FIRST + 1 + (i - 1) * stride
-    local attempts, max, kind, id = string.match(heads[i] or '', '^(%d+) (%d+) (%S+) (.*)$')
-    reply[i] = 'lost'
-    if fenced(records[i], ARGV[at + 2]) and id == ARGV[at + 1] and not taken[subject] then
+  local records = call('HMGET', LEASES, unpack(all))
+  local heads = call('HMGET', HEADS, unpack(all))
+  local reply, subjects, ids, entries, which, taken = {}, {}, {}, {}, {}, {}
+  local k, at = 0, FIRST + 1
+  for i = 1, n do
+    local subject, id, entry = all[i], ARGV[at + 1], heads[i]
+    if entry and fenced(records[i], ARGV[at + 2]) and id_of(entry) == id and not taken[subject] then
+      k = k + 1
       reply[i], taken[subject] = 'ok', true
-      jobs[#jobs + 1] = {
-        i = i, at = at, subject = subject, tail = KEYS[12 + i], entry = heads[i],
-        attempts = tonumber(attempts), max = tonumber(max), kind = kind, id = id,
-      }
+      subjects[k], ids[k], entries[k], which[k] = subject, id, entry, i
+    else
+      reply[i] = 'lost'
     end
+    at = at + stride
   end
-  return reply, jobs
+  return reply, subjects, ids, entries, which
 end
 
--- column collects one field of every job.
-local function column(jobs, field)
-  local values = {}
-  for i, job in ipairs(jobs) do
-    values[i] = job[field]
-  end
-  return values
+-- arg returns the nth argument (from 0) of the ith job.
+local function arg(i, stride, n)
+  return ARGV[FIRST + 1 + (i - 1) * stride + n]
 end
 
 -- advance drops the heads of lanes and puts the next jobs in their place: listed
 -- as ready where there is one, the lane gone where there is none (I4).
-local function advance(jobs)
+local function advance(subjects, tails)
   local heads, gone = {}, {}
-  for _, job in ipairs(jobs) do
-    local entry = call('LPOP', job.tail)
+  for i, subject in ipairs(subjects) do
+    local entry = call('LPOP', tails[i])
     if entry then
-      heads[#heads + 1] = job.subject
+      heads[#heads + 1] = subject
       heads[#heads + 1] = entry
-      list(entry, job.subject)
+      list(entry, subject)
     else
-      gone[#gone + 1] = job.subject
+      gone[#gone + 1] = subject
     end
   end
   many('HSET', HEADS, heads)
   many('HDEL', HEADS, gone)
 end
 
--- attempted is the entry of a job one of whose attempts has ended. Ids are bytes,
--- so it is joined: string.format('%s') of Redis' Lua stops at a NUL.
-local function attempted(job)
-  return whole(job.attempts + 1) .. ' ' .. whole(job.max) .. ' ' .. job.kind .. ' ' .. job.id
-end
-
--- bury turns jobs into dead letters. Their bodies stay where they are; the
--- caller advances their lanes. `why` gives reason and error of one job.
-local function bury(jobs, now, why)
-  local dead, reasons = {}, {}
-  for _, job in ipairs(jobs) do
-    local reason, failure = why(job)
-    dead[#dead + 1] = now
-    dead[#dead + 1] = job.id
-    reasons[#reasons + 1] = job.id
-    reasons[#reasons + 1] = (job.attempts + 1) .. ' ' .. reason .. '\n' .. failure
-  end
-  many('HDEL', ERRORS, column(jobs, 'id'))
-  many('ZADD', DEAD, dead)
-  many('HSET', REASONS, reasons)
+-- entry_of makes an entry; attempts and max are decimal text.
+local function entry_of(id, kind, attempts, max)
+  return string.char(#id) .. id .. string.char(#kind) .. kind .. attempts .. ' ' .. max
 end
 
 -- forget drops the last errors of jobs that had any: only a job with an ended
 -- attempt can.
-local function forget(jobs)
-  local ids = {}
-  for _, job in ipairs(jobs) do
-    if job.attempts > 0 then
-      ids[#ids + 1] = job.id
+local function forget(ids, entries)
+  local had = {}
+  for i, entry in ipairs(entries) do
+    if counts_of(entry) > 0 then
+      had[#had + 1] = ids[i]
     end
   end
+  many('HDEL', ERRORS, had)
+end
+
+-- bury turns jobs into dead letters, each {id, attempts, reason, error}. Their
+-- bodies stay where they are; the caller advances their lanes.
+local function bury(letters, now)
+  local ids, dead, reasons = {}, {}, {}
+  for i, letter in ipairs(letters) do
+    local id = letter[1]
+    ids[i] = id
+    dead[2 * i - 1], dead[2 * i] = now, id
+    reasons[2 * i - 1], reasons[2 * i] = id, letter[2] .. ' ' .. letter[3] .. '\n' .. letter[4]
+  end
   many('HDEL', ERRORS, ids)
+  many('ZADD', DEAD, dead)
+  many('HSET', REASONS, reasons)
 end
 
 -- sequence numbers and times stand in a job as 48-bit big-endian integers.

@@ -23,40 +23,40 @@ end
 local expired = due(DEADLINES)
 local records = many('HMGET', LEASES, expired)
 local heads = many('HMGET', HEADS, expired)
-local out, lanes, errors, delayed, first = {}, {}, {}, {}, {}
+local letters, over, tails = {}, {}, {}
+local lanes, errors, delayed, first = {}, {}, {}, {}
 for i, subject in ipairs(expired) do
-  local attempts, max, kind, id = string.match(heads[i] or '', '^(%d+) (%d+) (%S+) (.*)$')
-  if id then
-    local job = {
-      subject = subject, tail = TAIL .. subject, kind = kind, id = id,
-      attempts = tonumber(attempts), max = tonumber(max),
-      failure = 'worker lost: ' .. (string.match(records[i] or '', '^%d+ (.*)$') or 'unknown'),
-    }
-    if job.attempts + 1 >= job.max then
-      out[#out + 1] = job
+  local entry = heads[i]
+  if entry then
+    local id, attempts, max = id_of(entry), counts_of(entry)
+    local failure = 'worker lost: ' .. (string.match(records[i] or '', '^%d+ (.*)$') or 'unknown')
+    if attempts + 1 >= max then
+      letters[#letters + 1] = { id, attempts + 1, 'worker lost', failure }
+      over[#over + 1], tails[#tails + 1] = subject, TAIL .. subject
     else
-      job.entry = attempted(job)
-      lanes[#lanes + 1], lanes[#lanes + 2] = subject, job.entry
-      errors[#errors + 1], errors[#errors + 2] = id, job.failure
-      if job.attempts == 0 then
-        first[#first + 1] = job
+      lanes[#lanes + 1] = subject
+      lanes[#lanes + 1] = entry_of(id, kind_of(entry), whole(attempts + 1), whole(max))
+      errors[#errors + 1] = id
+      errors[#errors + 1] = failure
+      if attempts == 0 then
+        first[#first + 1] = i
       else
-        delayed[#delayed + 1] = now + math.min(cap, base * 2 ^ math.min(job.attempts - 1, 40))
+        delayed[#delayed + 1] = now + math.min(cap, base * 2 ^ math.min(attempts - 1, 40))
         delayed[#delayed + 1] = subject
       end
     end
   end
 end
 free(expired)
-bury(out, now, function(job) return 'worker lost', job.failure end)
+bury(letters, now)
 many('HSET', HEADS, lanes)
 many('HSET', ERRORS, errors)
 many('ZADD', DELAYED, delayed)
-for _, job in ipairs(first) do
-  list(job.entry, job.subject)
+for _, i in ipairs(first) do
+  list(heads[i], expired[i])
 end
 publish('LPUSH', ARGV[FIRST])
-advance(out)
+advance(over, tails)
 
 -- Lanes whose wait is over.
 local resumed = due(DELAYED)
@@ -79,7 +79,7 @@ for _, member in ipairs(due(SCHEDULED)) do
   local length, at = string.match(member, '^(%d+) ()')
   local subject = string.sub(member, at, at + tonumber(length) - 1)
   local entry = string.sub(member, at + tonumber(length))
-  local id = string.match(entry, '^%d+ %d+ %S+ (.*)$')
+  local id = id_of(entry)
   local body = call('HGET', JOBS, id)
   call('ZREM', SCHEDULED, member)
   if body then
@@ -103,6 +103,6 @@ for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED }) do
   end
 end
 return {
-  'ok', whole(#expired), whole(#out), whole(#resumed), whole(placed),
+  'ok', whole(#expired), whole(#letters), whole(#resumed), whole(placed),
   soonest and whole(math.max(0, soonest - now)) or '-',
 }

@@ -20,7 +20,7 @@ elseif before then
 end
 
 local subject, id, place = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 4]
-local entry = '0 ' .. ARGV[FIRST + 3] .. ' ' .. ARGV[FIRST + 2] .. ' ' .. id
+local entry = entry_of(id, ARGV[FIRST + 2], '0', ARGV[FIRST + 3])
 local body = call('HGET', JOBS, id)
 if not body or not call('ZSCORE', DEAD, id) then
   return { 'missing' }
@@ -46,7 +46,7 @@ elseif leased then
   call('LPUSH', KEYS[13], entry)
 else
   -- A ready lane keeps its turn, but must be listed under its new head's kind.
-  local kind = string.match(head, '^%d+ %d+ (%S+)')
+  local kind = kind_of(head)
   local delayed = call('ZREM', DELAYED, subject) == 1
   if not delayed and kind ~= ARGV[FIRST + 2] then
     call('LREM', READY .. kind, 1, subject)

@@ -15,32 +15,39 @@ elseif before then
 end
 
 local now = clock()
-local reply, jobs = current(5)
-local out, heads, errors, delayed, again = {}, {}, {}, {}, {}
-for _, job in ipairs(jobs) do
-  if job.attempts + 1 >= job.max then
-    reply[job.i] = 'dead'
-    out[#out + 1] = job
+local reply, subjects, ids, entries, which = current(5)
+local letters, over, tails = {}, {}, {}
+local heads, errors, delayed, again = {}, {}, {}, {}
+for k, i in ipairs(which) do
+  local subject, id, entry = subjects[k], ids[k], entries[k]
+  local attempts, max = counts_of(entry)
+  local wait, failure = tonumber(arg(i, 5, 3)), arg(i, 5, 4)
+  if attempts + 1 >= max then
+    reply[i] = 'dead'
+    letters[#letters + 1] = { id, attempts + 1, 'attempts exhausted', failure }
+    over[#over + 1], tails[#tails + 1] = subject, KEYS[12 + i]
   else
-    local wait, entry = tonumber(ARGV[job.at + 3]), attempted(job)
-    heads[#heads + 1], heads[#heads + 2] = job.subject, entry
-    errors[#errors + 1], errors[#errors + 2] = job.id, ARGV[job.at + 4]
+    heads[#heads + 1] = subject
+    heads[#heads + 1] = entry_of(id, kind_of(entry), whole(attempts + 1), whole(max))
+    errors[#errors + 1] = id
+    errors[#errors + 1] = failure
     if wait > 0 then
-      delayed[#delayed + 1], delayed[#delayed + 2] = now + wait, job.subject
+      delayed[#delayed + 1] = now + wait
+      delayed[#delayed + 1] = subject
     else
-      again[#again + 1] = job
+      again[#again + 1] = k
     end
   end
 end
-if #jobs > 0 then
-  free(column(jobs, 'subject'))
-  bury(out, now, function(job) return 'attempts exhausted', ARGV[job.at + 4] end)
-  advance(out)
+if #ids > 0 then
+  free(subjects)
+  bury(letters, now)
+  advance(over, tails)
   many('HSET', HEADS, heads)
   many('HSET', ERRORS, errors)
   many('ZADD', DELAYED, delayed)
-  for _, job in ipairs(again) do
-    list(job.entry, job.subject)
+  for _, k in ipairs(again) do
+    list(entries[k], subjects[k])
   end
   publish('RPUSH', ARGV[FIRST])
   remember(words(reply))

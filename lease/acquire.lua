@@ -28,6 +28,6 @@ elseif waiting then
   return { 'held', '', '0' }
 end
 
-local reply = { 'ok', grant({ subject }, holder, ttl, now, now_us)[1] }
+local reply = { 'ok', grant({ subject }, holder, now + ttl, now_us) }
 remember(words(reply))
 return reply

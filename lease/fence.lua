@@ -2,7 +2,7 @@
 -- one clock, the one gate for stale callers, and the memory of the last request.
 --
 -- KEYS[1]   jobs       hash    id -> encoded job
--- KEYS[2]   heads      hash    subject -> entry "<attempts> <max> <kind> <id>"
+-- KEYS[2]   heads      hash    subject -> entry (see below)
 -- KEYS[3]   leases     hash    subject -> "<token> <holder>"
 -- KEYS[4]   deadlines  zset    subject -> end of its lease, ms
 -- KEYS[5]   delayed    zset    subject -> when its head may run, ms
@@ -18,6 +18,10 @@
 -- ARGV[3]   prefix of the keys ready:<kind>, lists of subjects
 -- ARGV[4]   prefix of the keys wake:<kind>, zsets of hints: 'ready', 'due' 
 -- ARGV[5]   prefix of the keys tail:<subject>, lists of entries
+--
+-- An entry stands in a lane for a job: id and kind, each after one byte that holds
+-- its length, then "<ended attempts> <max attempts>". Ids are bytes, so nothing
+-- here may go through string.format('%s'): in Redis' Lua that stops at a NUL.
 --
 -- Derives   ready:<kind>, wake:<kind>, tail:<subject>: all under the hash tag
 --           of KEYS[1]; which ones is known only once heads or entries are read.
@@ -88,6 +92,22 @@ local function unwords(text)
     reply[#reply + 1] = word
   end
   return reply
+end
+
+-- parts of an entry; string.byte and string.sub cost a fifth of string.match.
+local function id_of(entry)
+  return string.sub(entry, 2, 1 + string.byte(entry))
+end
+
+local function kind_of(entry)
+  local at = 2 + string.byte(entry)
+  return string.sub(entry, at + 1, at + string.byte(entry, at))
+end
+
+local function counts_of(entry)
+  local at = 2 + string.byte(entry)
+  local attempts, max = string.match(entry, '^(%d+) (%d+)$', at + string.byte(entry, at) + 1)
+  return tonumber(attempts), tonumber(max)
 end
 
 -- many makes one command of many arguments, or none of none. Callers keep

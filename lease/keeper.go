@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Renewer is the verb of [Store] that a Keeper needs.
@@ -21,8 +23,16 @@ type Keeper struct {
 	margin  time.Duration
 
 	mu   sync.Mutex
-	held map[Token]*holding
+	held map[grip]*holding
 }
+
+// grip names one lease: one token may be that of several subjects.
+type grip struct {
+	subject subject.Key
+	token   Token
+}
+
+func (l Lease) grip() grip { return grip{l.Subject, l.Token} }
 
 // holding is one lease in a Keeper's care. Its fields belong to Keeper.mu.
 type holding struct {
@@ -35,7 +45,7 @@ type holding struct {
 // it. Work is cancelled margin before the lease can end; margin is the time that
 // work has to stop.
 func NewKeeper(r Renewer, ttl, margin time.Duration) *Keeper {
-	return &Keeper{renewer: r, ttl: ttl, margin: margin, held: make(map[Token]*holding)}
+	return &Keeper{renewer: r, ttl: ttl, margin: margin, held: make(map[grip]*holding)}
 }
 
 // Keep puts a lease into the keeper's care and returns a context for the work
@@ -46,11 +56,11 @@ func (k *Keeper) Keep(ctx context.Context, l Lease) (work context.Context, relea
 	work, cancel := context.WithCancelCause(ctx)
 	h := &holding{lease: l, renewAt: l.Proven.Add(k.ttl / 3), cancel: cancel}
 	k.mu.Lock()
-	k.held[l.Token] = h
+	k.held[l.grip()] = h
 	k.mu.Unlock()
 	return work, func() {
 		k.mu.Lock()
-		delete(k.held, l.Token)
+		delete(k.held, l.grip())
 		k.mu.Unlock()
 		cancel(context.Canceled)
 	}
@@ -61,7 +71,7 @@ func (k *Keeper) Keep(ctx context.Context, l Lease) (work context.Context, relea
 // proven within the last third of its TTL.
 func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
 	k.mu.Lock()
-	h, ok := k.held[l.Token]
+	h, ok := k.held[l.grip()]
 	if !ok || over(time.Now(), k.deadline(h)) {
 		k.mu.Unlock()
 		return false
@@ -74,7 +84,7 @@ func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
 	k.renew(ctx, []*holding{h})
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, ok = k.held[l.Token]
+	_, ok = k.held[l.grip()]
 	return ok && !over(time.Now(), k.deadline(h))
 }
 
@@ -176,7 +186,7 @@ func (k *Keeper) cancelOver(context.Context) time.Time {
 }
 
 func (k *Keeper) loseLocked(h *holding) {
-	delete(k.held, h.lease.Token)
+	delete(k.held, h.lease.grip())
 	h.cancel(ErrLost)
 }
 

@@ -1,23 +1,22 @@
 -- lease: the one record of who holds a subject, and the one way out of it.
 -- Prepended, after fence, to every script that gives or ends leases.
 
--- grant writes new leases over subjects that the caller has checked to be free.
--- Tokens are max(last + 1, microseconds of the clock): they rise across crashes,
--- empty lanes and a failover that lost the last ones (I2).
-local function grant(subjects, holder, ttl, now, now_us)
-  local token = math.max(tonumber(call('HGET', CLOCK, 'token') or 0) + 1, now_us)
-  local tokens, records, deadlines = {}, {}, {}
+-- grant writes new leases over subjects, at least one, that the caller has checked
+-- to be free. The token is max(last + 1, microseconds of the clock): it rises across
+-- crashes, empty lanes and a failover that lost the last ones (I2). It is one for
+-- the whole call: tokens are compared only with others of the same subject.
+local function grant(subjects, holder, deadline, now_us)
+  local token = whole(math.max(tonumber(call('HGET', CLOCK, 'token') or 0) + 1, now_us))
+  local record = token .. ' ' .. holder
+  local records, deadlines = {}, {}
   for i, subject in ipairs(subjects) do
-    tokens[i] = whole(token + i - 1)
-    records[2 * i - 1], records[2 * i] = subject, tokens[i] .. ' ' .. holder
-    deadlines[2 * i - 1], deadlines[2 * i] = now + ttl, subject
+    records[2 * i - 1], records[2 * i] = subject, record
+    deadlines[2 * i - 1], deadlines[2 * i] = deadline, subject
   end
-  if #subjects > 0 then
-    call('HSET', CLOCK, 'token', tokens[#tokens])
-    many('HSET', LEASES, records)
-    many('ZADD', DEADLINES, deadlines)
-  end
-  return tokens
+  call('HSET', CLOCK, 'token', token)
+  call('HSET', LEASES, unpack(records))
+  call('ZADD', DEADLINES, unpack(deadlines))
+  return token
 end
 
 -- free ends leases. It is the first write of every script that calls it: HDEL is
@@ -31,12 +30,13 @@ end
 local ready_kinds, ready_lanes = {}, {}
 
 local function list(entry, subject)
-  local kind = string.match(entry, '^%d+ %d+ (%S+)')
-  if not ready_lanes[kind] then
-    ready_lanes[kind] = {}
-    ready_kinds[#ready_kinds + 1] = kind
+  local kind = kind_of(entry)
+  local lanes = ready_lanes[kind]
+  if not lanes then
+    lanes = {}
+    ready_lanes[kind], ready_kinds[#ready_kinds + 1] = lanes, kind
   end
-  table.insert(ready_lanes[kind], subject)
+  lanes[#lanes + 1] = subject
 end
 
 -- publish lists the gathered lanes, at the back of the queue (a lane takes its

@@ -6,7 +6,8 @@ import "strconv"
 // {namespace:partition}, so any of them may meet in one script on a cluster.
 //
 // The comments give the type and content. "Subject" is always the canonical
-// bytes, "id" a packed job id, "entry" the text "<attempts> <max> <kind> <id>".
+// bytes, "id" a packed job id, and "entry" what stands in a lane for a job: id and
+// kind, each after one byte that holds its length, then "<attempts> <max>".
 type Keys struct {
 	base string
 }

@@ -26,7 +26,7 @@ type desk struct {
 	unsaid     int // ends that Redis has not answered
 	stopping   bool
 
-	changed chan struct{} // closed and replaced at each change that sleepers look for
+	changed *sync.Cond    // on mu
 	kick    chan struct{} // wakes one traveller
 }
 
@@ -56,9 +56,9 @@ func newDesk(cfg Config, partitions int) *desk {
 		partitions:  make([]partition, partitions),
 		next:        rand.IntN(partitions),
 		free:        cfg.Concurrency,
-		changed:     make(chan struct{}),
 		kick:        make(chan struct{}, trips),
 	}
+	d.changed = sync.NewCond(&d.mu)
 	for i := range d.partitions {
 		d.partitions[i].ready = unknown
 	}
@@ -229,8 +229,7 @@ func (d *desk) stopped() bool {
 
 // changeLocked wakes whoever waits for a change, and one traveller.
 func (d *desk) changeLocked() {
-	close(d.changed)
-	d.changed = make(chan struct{})
+	d.changed.Broadcast()
 	select {
 	case d.kick <- struct{}{}:
 	default:
@@ -253,25 +252,35 @@ func (d *desk) sleep(life context.Context, wait time.Duration) bool {
 // until waits until ok, asked under the lock after each change, or until ctx is
 // done, and returns what ok said last.
 func (d *desk) until(ctx context.Context, ok func() bool) bool {
-	for {
+	stop := context.AfterFunc(ctx, func() {
 		d.mu.Lock()
-		done, changed := ok(), d.changed
-		d.mu.Unlock()
-		if done {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
+		defer d.mu.Unlock()
+		d.changed.Broadcast()
+	})
+	defer stop()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for !ok() {
+		if ctx.Err() != nil {
 			return false
 		}
+		d.changed.Wait()
 	}
+	return true
 }
 
-// room waits until the pool could run another handler.
-// It returns false when ctx is done.
+// room waits until the pool could run another handler and knows of no lane that is
+// ready for it: only then hints are worth taking away from other workers. It
+// returns false when ctx is done.
 func (d *desk) room(ctx context.Context) bool {
-	return d.until(ctx, func() bool { return d.free > 0 }) && ctx.Err() == nil
+	return d.until(ctx, func() bool {
+		for i := range d.partitions {
+			if d.partitions[i].ready != 0 {
+				return false
+			}
+		}
+		return d.free > 0
+	}) && ctx.Err() == nil
 }
 
 // idleWithin waits until no handler runs, but not longer than limit.

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -219,9 +221,18 @@ func (d *demo) replay(ctx context.Context, lanes *dispatcher.Dispatcher, events 
 	return d.judge(runs, enqueued, begin), nil
 }
 
-// work is what a demo job does: next to nothing, for a time that differs from job
-// to job, as real work does.
-func work(i int) { time.Sleep(time.Duration(i*7919%50) * time.Microsecond) }
+// work is what a demo job does: a little computing, more for some jobs than for
+// others, that lets other goroutines run in between as real work does. It does not
+// sleep: an idle Go program sleeps for a millisecond at least, and the demo would
+// measure that.
+func work(i int) {
+	var block [4096]byte
+	for range 1 + i*7919%4 {
+		sum := sha256.Sum256(block[:])
+		copy(block[:], sum[:])
+		runtime.Gosched()
+	}
+}
 
 func (d *demo) enqueue(ctx context.Context, lanes *dispatcher.Dispatcher, events []event, at []time.Time) error {
 	for from := 0; from < len(events); from += dispatcher.MaxBatch {

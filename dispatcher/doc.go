@@ -1,0 +1,62 @@
+// Package dispatcher moves jobs through lanes: enqueue, claim, finish, retry,
+// dead-letter, hand back, reap; and shows them to operators.
+//
+// # Promise
+//
+// Ordered, Exclusive, At-least-once, Fair. Jobs of one subject first start in the
+// order in which their enqueues were acknowledged. A subject has at most one lease,
+// and a superseded token changes nothing. An acknowledged enqueue is attempted
+// until it finishes or is a dead letter. A lane takes its turn, and no busy, stuck
+// or deep lane slows another one. What is not promised is in docs/guarantees.md.
+//
+// # Life of a lane
+//
+//	       enqueue                  claim (new token)
+//	none ────────────► ready ──────────────────────────► leased
+//	  ▲                ▲   ▲                              │ │ │
+//	  │                │   │ finish, dead-letter,         │ │ │
+//	  │                │   │ hand back, retry after 0,    │ │ │
+//	  │                │   └─ reap after a first crash ◄──┘ │ │
+//	  │                │                                    │ │
+//	  │   reap: wait   │        retry, reap after           │ │
+//	  │   is over      └── delayed ◄── further crashes ─────┘ │
+//	  │                                                       │
+//	  └─────────── finish or dead-letter of the last job ◄────┘
+//
+// A lane whose jobs are gone leaves nothing behind: what must outlast it, the last
+// token and the last sequence number, is kept once for the partition.
+//
+// # Invariants
+//
+// They hold between any two commands that Redis runs. Lua comments and tests quote
+// them by number.
+//
+//	I1   A subject has at most one lease.
+//	I2   Tokens of one subject only rise: across crashes, empty lanes, clock jumps.
+//	I3   The head of a leased lane changes only under the lease's own token.
+//	I4   A lane with jobs is in exactly one of ready, leased, delayed.
+//	I5   Jobs of one lane first start in the order of their sequence numbers.
+//	I6   An attempt counts from its claim on. A crash counts, a hand-back does not,
+//	     and no job starts more than MaxAttempts times.
+//	I7   A stored job stands in exactly one place: head of its lane, behind it, on
+//	     the schedule, or among the dead letters.
+//	I8   Times come from one clock, Redis's, read once in each script.
+//	I9   A request that go-redis repeats has one effect and one answer.
+//	I10  When memory is full an enqueue is refused whole; ends, claims, renewals and
+//	     reaping go on.
+//	I11  A lane is given only to a claimant that handles the kind of its head.
+//
+// # When things fail
+//
+// A worker that dies keeps its lanes until their leases are over; whoever reaps next
+// puts the crashed job first in line, and makes it wait from its second crash on. A
+// reply that is lost is repeated by go-redis, and answered from memory (I9). A
+// wake-up that is lost costs its lane at most a pool's reaping interval. A script
+// cache that is flushed is filled again. Redis refusing for want of memory is an
+// error to the producer and nothing to the worker.
+//
+// Reading order: job.go, then verb by verb, each .go beside its .lua: enqueue, claim,
+// finish (with end.go), retry, deadletter, handback, reap; turn.go and session.go for
+// how a pool talks; inspect.go, dead.go, doctor.go for operators. The Lua starts with
+// lease/fence.lua, lease/lease.lua and lane.lua.
+package dispatcher

@@ -1,0 +1,256 @@
+// Package story replays transcripts: a command, a line of dashes, and what the
+// world looked like after it. They read as stories, and are tests.
+//
+//	claim w1
+//	----
+//	alice/j1 attempt=1 token=1000001
+//
+// Time stands still but for 'advance', so every answer is the same on every run.
+package story
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Step is one command of a story and the output that is expected of it.
+type Step struct {
+	Comment string // lines before the command, as they are
+	Command string
+	Output  string
+}
+
+// Parse splits a transcript into steps. Steps are separated by blank lines or by
+// the next command: output ends at a blank line.
+func Parse(text string) []Step {
+	var steps []Step
+	var comment strings.Builder
+	lines := strings.Split(text, "\n")
+	for i := 0; i < len(lines); i++ {
+		if i+1 >= len(lines) || lines[i+1] != "----" {
+			if strings.HasPrefix(lines[i], "#") {
+				comment.WriteString(lines[i] + "\n")
+			}
+			continue
+		}
+		step := Step{Comment: comment.String(), Command: lines[i]}
+		comment.Reset()
+		for i += 2; i < len(lines) && lines[i] != ""; i++ {
+			step.Output += lines[i] + "\n"
+		}
+		steps = append(steps, step)
+	}
+	return steps
+}
+
+// Format is the inverse of Parse.
+func Format(steps []Step) string {
+	var b strings.Builder
+	for i, s := range steps {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		b.WriteString(s.Comment + s.Command + "\n----\n" + s.Output)
+	}
+	return b.String()
+}
+
+// World is what a story happens in.
+type World struct {
+	d      *dispatcher.Dispatcher
+	now    time.Time
+	claims map[string]dispatcher.Claim // "holder/job" -> its latest claim
+}
+
+// NewWorld opens an empty namespace of one partition at time 1000 s.
+func NewWorld(ctx context.Context, rdb *redis.Client, namespace string) (*World, error) {
+	w := &World{now: time.Unix(1000, 0), claims: make(map[string]dispatcher.Claim)}
+	var err error
+	w.d, err = dispatcher.Open(ctx, dispatcher.Config{
+		Redis: rdb, Namespace: namespace, Partitions: 1, Now: func() time.Time { return w.now },
+	})
+	return w, err
+}
+
+// Run runs one command and returns what it shows.
+func (w *World) Run(ctx context.Context, command string) string {
+	words := strings.Fields(command)
+	var plain []string
+	opts := make(map[string]string)
+	for _, word := range words[1:] {
+		if k, v, found := strings.Cut(word, "="); found {
+			opts[k] = v
+		} else {
+			plain = append(plain, word)
+		}
+	}
+	out, err := w.do(ctx, words[0], plain, opts)
+	switch {
+	case errors.Is(err, lease.ErrLost):
+		out = append(out, "lost")
+	case err != nil:
+		out = append(out, "error: "+err.Error())
+	case len(out) == 0:
+		out = []string{"ok"}
+	}
+	return strings.Join(out, "\n") + "\n"
+}
+
+func (w *World) do(ctx context.Context, verb string, args []string, opts map[string]string) ([]string, error) {
+	switch verb {
+	case "advance":
+		d, err := time.ParseDuration(args[0])
+		w.now = w.now.Add(d)
+		return nil, err
+	case "enqueue":
+		return w.enqueue(ctx, args, opts)
+	case "claim":
+		return w.claim(ctx, args[0], opts)
+	case "finish", "retry", "deadletter", "handback":
+		return w.end(ctx, verb, args, opts)
+	case "reap":
+		r, err := w.d.Reap(ctx)
+		return []string{fmt.Sprintf("expired=%d buried=%d resumed=%d placed=%d",
+			r.Expired, r.Buried, r.Resumed, r.Placed)}, err
+	case "lane":
+		return w.lane(ctx, args[0])
+	case "job":
+		return w.job(ctx, args[0])
+	case "dead":
+		return w.dead(ctx)
+	case "replay":
+		_, err := w.d.Replay(ctx, args[0], slices.Contains(args, "front"))
+		return nil, err
+	case "discard":
+		return nil, w.d.Discard(ctx, args[0])
+	case "doctor":
+		return w.doctor(ctx)
+	}
+	return nil, fmt.Errorf("no such command: %s", verb)
+}
+
+func key(id string) subject.Key { return subject.Key{Kind: "user", ID: id} }
+
+// enqueue LANE JOB… [kind=K] [max=N] [delay=D]
+func (w *World) enqueue(ctx context.Context, args []string, opts map[string]string) (out []string, err error) {
+	delay, _ := time.ParseDuration(opts["delay"])
+	limit, _ := strconv.Atoi(opts["max"])
+	kind := opts["kind"]
+	if kind == "" {
+		kind = "job"
+	}
+	for _, id := range args[1:] {
+		done, err := w.d.Enqueue(ctx, dispatcher.NewJob{
+			Subject: key(args[0]), Kind: kind, ID: id, MaxAttempts: limit, Delay: delay,
+		})
+		if err != nil {
+			return out, err
+		}
+		out = append(out, fmt.Sprintf("%s seq=%d created=%t", id, done.Seq, done.Created))
+	}
+	return out, nil
+}
+
+// claim HOLDER [kind=K] [n=N] [ttl=D]
+func (w *World) claim(ctx context.Context, holder string, opts map[string]string) (out []string, err error) {
+	who := dispatcher.Claimant{Holder: holder, Kinds: []string{"job"}, TTL: 10 * time.Second}
+	if opts["kind"] != "" {
+		who.Kinds = strings.Split(opts["kind"], ",")
+	}
+	if opts["ttl"] != "" {
+		who.TTL, _ = time.ParseDuration(opts["ttl"])
+	}
+	n := 1
+	if opts["n"] != "" {
+		n, _ = strconv.Atoi(opts["n"])
+	}
+	claims, err := w.d.Claim(ctx, who, n)
+	for _, c := range claims {
+		w.claims[holder+"/"+c.ID] = c
+		out = append(out, fmt.Sprintf("%s/%s attempt=%d token=%s", c.Subject.ID, c.ID, c.Attempt, c.Lease.Token))
+	}
+	if len(claims) == 0 {
+		out = []string{"nothing"}
+	}
+	return out, err
+}
+
+// finish|retry|deadletter|handback HOLDER JOB [wait=D] [error=E]
+func (w *World) end(ctx context.Context, verb string, args []string, opts map[string]string) ([]string, error) {
+	claim, ok := w.claims[args[0]+"/"+args[1]]
+	if !ok {
+		return nil, fmt.Errorf("%s never claimed %s", args[0], args[1])
+	}
+	switch verb {
+	case "finish":
+		return nil, w.d.Finish(ctx, claim)
+	case "handback":
+		return nil, w.d.HandBack(ctx, claim)
+	case "deadletter":
+		return nil, w.d.DeadLetter(ctx, claim, "permanent error", opts["error"])
+	}
+	wait, _ := time.ParseDuration(opts["wait"])
+	dead, err := w.d.Retry(ctx, claim, wait, opts["error"])
+	if dead {
+		return []string{"dead"}, err
+	}
+	return nil, err
+}
+
+func (w *World) lane(ctx context.Context, id string) ([]string, error) {
+	lane, jobs, _, err := w.d.Lane(ctx, key(id), dispatcher.Page{})
+	if errors.Is(err, dispatcher.ErrNotFound) {
+		return []string{"no lane"}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	ids := []string{string(lane.State)}
+	for _, j := range jobs {
+		ids = append(ids, j.ID)
+	}
+	return []string{strings.Join(ids, " ")}, nil
+}
+
+func (w *World) job(ctx context.Context, id string) ([]string, error) {
+	j, err := w.d.Job(ctx, id)
+	if errors.Is(err, dispatcher.ErrNotFound) {
+		return []string{"gone"}, nil
+	}
+	return []string{fmt.Sprintf("%s attempt=%d of %d error=%q", j.State, j.Attempt, j.MaxAttempts, j.Error)}, err
+}
+
+func (w *World) dead(ctx context.Context) (out []string, err error) {
+	letters, _, err := w.d.DeadLetters(ctx, dispatcher.Page{})
+	for _, l := range letters {
+		out = append(out, fmt.Sprintf("%s of %s after %d attempts: %s: %s", l.ID, l.Subject.ID, l.Attempt, l.Reason, l.Error))
+	}
+	if len(out) == 0 {
+		out = []string{"no dead letters"}
+	}
+	return out, err
+}
+
+func (w *World) doctor(ctx context.Context) (out []string, err error) {
+	findings, err := w.d.Doctor(ctx, nil)
+	for _, f := range findings {
+		if f.Severity == dispatcher.Wrong {
+			out = append(out, f.Where+": "+f.Detail)
+		}
+	}
+	if len(out) == 0 {
+		out = []string{"clean"}
+	}
+	return out, err
+}

@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -119,3 +120,41 @@ func (h *house) reaped() dispatcher.Reaped {
 }
 
 func key(id string) subject.Key { return subject.Key{Kind: "s", ID: id} }
+
+// clean fails when lanes and indexes disagree.
+func (h *house) clean() {
+	h.t.Helper()
+	for _, f := range h.findings() {
+		h.t.Errorf("doctor: %s %s: %s", f.What, f.Where, f.Detail)
+	}
+}
+
+// findings are what the doctor calls wrong.
+func (h *house) findings() []dispatcher.Finding {
+	h.t.Helper()
+	all, err := h.Doctor(context.Background(), nil)
+	h.ok(err)
+	var wrong []dispatcher.Finding
+	for _, f := range all {
+		if f.Severity == dispatcher.Wrong {
+			wrong = append(wrong, f)
+		}
+	}
+	return wrong
+}
+
+// empty fails unless no job, lane or lease is left, nor any key but those that a
+// namespace keeps for good.
+func (h *house) empty() {
+	h.t.Helper()
+	s, err := h.Stats(context.Background())
+	h.ok(err)
+	if s.Jobs+s.Lanes+s.Leased+s.Delayed+s.Ready != 0 {
+		h.t.Errorf("not empty: %+v", s)
+	}
+	for _, line := range strings.Split(dump(h.t, h.rdb, h.cfg.Namespace), "\n") {
+		if !strings.Contains(line, "}:meta") && !strings.Contains(line, "}:clock") && !strings.Contains(line, "}:kinds") {
+			h.t.Errorf("left behind: %s", line)
+		}
+	}
+}

@@ -93,7 +93,10 @@ func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
 func (k *Keeper) Run(ctx context.Context) {
 	var both sync.WaitGroup
 	both.Go(func() { every(ctx, k.ttl/3, k.renewDue) })
-	both.Go(func() { every(ctx, min(k.ttl/3, time.Second), k.cancelOver) })
+	// A lease that comes into care with little of its window left is seen at the
+	// next look, so looks are closer together than the margin is wide.
+	look := min(time.Second, max(k.margin/4, 10*time.Millisecond))
+	both.Go(func() { every(ctx, look, k.cancelOver) })
 	both.Wait()
 }
 

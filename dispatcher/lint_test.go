@@ -1,0 +1,116 @@
+package dispatcher_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	documented = regexp.MustCompile(`(?m)^--\s*(?:Returns\s+)?(KEYS|ARGV)\[(\d+)(?:\+)?\]`)
+	luaString  = regexp.MustCompile(`'([a-z]+)'`)
+)
+
+// A stale header is worse than none, so headers are checked: the first line names
+// the verb, every argument from ARGV[6] on is documented in order, every status
+// word that is returned is documented, and nothing is used that only one of the
+// two servers knows.
+func TestLuaHeaders(t *testing.T) {
+	t.Parallel()
+	var paths []string
+	for _, dir := range []string{".", "../lease"} {
+		found, err := filepath.Glob(filepath.Join(dir, "*.lua"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
+	}
+	if len(paths) < 14 {
+		t.Fatalf("found %d scripts, want all of them", len(paths))
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lintScript(t, path, string(text))
+	}
+}
+
+func lintScript(t *testing.T, path, text string) {
+	name := strings.TrimSuffix(filepath.Base(path), ".lua")
+	header, body, _ := strings.Cut(text, "\n\n")
+	if !strings.HasPrefix(text, "-- "+name+": ") {
+		t.Errorf("%s: the first line must be '-- %s: …'", path, name)
+	}
+	for _, bad := range []string{"cjson", "cmsgpack", "struct.", "bit.", "os.", "setresp", "#!lua", "goto ", "error("} {
+		if strings.Contains(body, bad) {
+			t.Errorf("%s: uses %s, which the two servers do not share (shared/miniredis.md)", path, bad)
+		}
+	}
+	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
+		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
+	}
+	if name == "fence" || name == "lease" || name == "lane" {
+		return // shared: fence documents what all scripts get
+	}
+	if !strings.Contains(header, "Returns") {
+		t.Errorf("%s: the header does not say what it returns", path)
+	}
+	// Words that a reply starts with, or holds for each job.
+	for _, m := range regexp.MustCompile(`return \{ '([a-z]+)'|reply\[[a-z.]*\] = '([a-z]+)'`).FindAllStringSubmatch(body, -1) {
+		word := m[1] + m[2]
+		if !strings.Contains(header, "'"+word+"'") {
+			t.Errorf("%s: returns %q, which its header does not document", path, word)
+		}
+	}
+	highest := 0
+	for _, m := range regexp.MustCompile(`ARGV\[FIRST(?: \+ (\d+))?\]`).FindAllStringSubmatch(body, -1) {
+		n := 6
+		if m[1] != "" {
+			n += int(m[1][0] - '0')
+		}
+		highest = max(highest, n)
+	}
+	last, open := 5, false
+	for _, m := range documented.FindAllStringSubmatch(header, -1) {
+		if m[1] == "ARGV" && name != "beat" {
+			last++
+			open = strings.HasSuffix(m[0], "+]")
+		}
+	}
+	if name != "beat" && highest > last && !open {
+		t.Errorf("%s: uses ARGV[%d], documents up to ARGV[%d]", path, highest, last)
+	}
+}
+
+// Every word that the Go side decides by is one that some script returns.
+func TestStatusWordsAgree(t *testing.T) {
+	t.Parallel()
+	var lua, goText strings.Builder
+	for _, pattern := range []string{"*.lua", "../lease/*.lua", "*.go", "../lease/*.go", "../internal/script/*.go"} {
+		paths, _ := filepath.Glob(pattern)
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(path, ".lua") {
+				lua.Write(text)
+			} else if !strings.HasSuffix(path, "_test.go") {
+				goText.Write(text)
+			}
+		}
+	}
+	known := make(map[string]bool)
+	for _, m := range luaString.FindAllStringSubmatch(lua.String(), -1) {
+		known[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(`(?:words\[\w+\]|word) [!=]= "([a-z]+)"|case "(full|conflict|backlog)"`).FindAllStringSubmatch(goText.String(), -1) {
+		if word := m[1] + m[2]; !known[word] {
+			t.Errorf("Go decides by the word %q, which no script returns", word)
+		}
+	}
+}

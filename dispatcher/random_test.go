@@ -1,0 +1,226 @@
+package dispatcher_test
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// Random schedules of all verbs, by several holders, with leases that run out. After
+// every step the doctor agrees (I4, I7); first starts come in order (I5), tokens rise
+// (I2), no job starts too often (I6), and nothing acknowledged is lost.
+func TestI2I4I5I6I7_RandomSchedules(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		rapid.Check(t, func(rt *rapid.T) {
+			r := &random{
+				house: newHouse(t, rdb, dispatcher.Config{Partitions: 2}), rt: rt,
+				live: make(map[string]bool), starts: make(map[string]int),
+				token: make(map[string]lease.Token), first: make(map[string]int64), started: make(map[string]bool),
+			}
+			rt.Repeat(map[string]func(*rapid.T){
+				"enqueue": r.enqueueSome, "claim": r.claimSome, "end": r.endOne,
+				"advance": func(rt *rapid.T) {
+					r.advance(time.Duration(rapid.IntRange(1, 12_000).Draw(rt, "ms")) * time.Millisecond)
+					r.reaped()
+				},
+				"replay": r.replayOne,
+				"":       r.check,
+			})
+		})
+	})
+}
+
+type random struct {
+	*house
+	rt      *rapid.T
+	n       int
+	live    map[string]bool // acknowledged and not finished
+	claims  []dispatcher.Claim
+	starts  map[string]int
+	token   map[string]lease.Token
+	first   map[string]int64 // lane -> largest seq that has started
+	started map[string]bool
+	dead    []string
+}
+
+func (r *random) enqueueSome(rt *rapid.T) {
+	lane := fmt.Sprint("s", rapid.IntRange(0, 3).Draw(rt, "lane"))
+	r.n++
+	id := fmt.Sprint("j", r.n)
+	job := dispatcher.NewJob{Subject: key(lane), Kind: rapid.SampledFrom([]string{"k", "k2"}).Draw(rt, "kind"), ID: id, MaxAttempts: 2}
+	if rapid.Bool().Draw(rt, "delayed") {
+		job.Delay = 3 * time.Second
+	}
+	r.enqueue(job)
+	r.live[id] = true
+}
+
+func (r *random) claimSome(rt *rapid.T) {
+	holder := fmt.Sprint("w", rapid.IntRange(0, 2).Draw(rt, "holder"))
+	kinds := rapid.SampledFrom([][]string{{"k"}, {"k2"}, {"k", "k2"}}).Draw(rt, "kinds")
+	for lane, c := range r.claimedKinds(holder, rapid.IntRange(1, 3).Draw(rt, "n"), kinds...) {
+		if c.Lease.Token <= r.token[lane] {
+			rt.Fatalf("I2: token %s of %s after %s", c.Lease.Token, lane, r.token[lane])
+		}
+		r.token[lane] = c.Lease.Token
+		if !r.started[c.ID] {
+			if c.Seq <= r.first[lane] {
+				rt.Fatalf("I5: %s of %s has seq %d and starts after seq %d", c.ID, lane, c.Seq, r.first[lane])
+			}
+			r.first[lane] = c.Seq
+			r.started[c.ID] = true
+		}
+		if c.Attempt > 2 {
+			rt.Fatalf("I6: %s starts for the %dth time of two", c.ID, c.Attempt)
+		}
+		r.claims = append(r.claims, c)
+	}
+}
+
+func (r *random) endOne(rt *rapid.T) {
+	if len(r.claims) == 0 {
+		rt.Skip("nothing claimed")
+	}
+	i := rapid.IntRange(0, len(r.claims)-1).Draw(rt, "claim")
+	c := r.claims[i]
+	var err error
+	verb := rapid.SampledFrom([]string{"finish", "retry", "dead-letter", "hand back"}).Draw(rt, "verb")
+	switch verb {
+	case "finish":
+		if err = r.Finish(bg, c); err == nil {
+			delete(r.live, c.ID)
+		}
+	case "retry":
+		_, err = r.Retry(bg, c, time.Second, "x")
+	case "dead-letter":
+		err = r.DeadLetter(bg, c, "x", "")
+	case "hand back":
+		err = r.HandBack(bg, c)
+	}
+	current := c.Lease.Token == r.token[c.Subject.ID]
+	if err != nil && !errors.Is(err, lease.ErrLost) {
+		rt.Fatal(err)
+	}
+	if err == nil && !current {
+		rt.Fatalf("I3: %s with token %s was accepted after %s", verb, c.Lease.Token, r.token[c.Subject.ID])
+	}
+}
+
+func (r *random) replayOne(rt *rapid.T) {
+	letters, _, err := r.DeadLetters(bg, dispatcher.Page{Limit: 1})
+	r.ok(err)
+	if len(letters) == 0 {
+		rt.Skip("nothing dead")
+	}
+	_, err = r.Replay(bg, letters[0].ID, rapid.Bool().Draw(rt, "front"))
+	r.ok(err)
+}
+
+func (r *random) check(rt *rapid.T) {
+	for _, f := range r.findings() {
+		rt.Fatalf("%s %s: %s", f.What, f.Where, f.Detail)
+	}
+	s, err := r.Stats(bg)
+	r.ok(err)
+	if s.Jobs != len(r.live) {
+		rt.Fatalf("%d jobs are stored, %d were acknowledged and have not finished", s.Jobs, len(r.live))
+	}
+}
+
+// Two drainers whose leases are forced to run out, over a hundred thousand jobs: the
+// shape of an incident in which a list was trimmed by position [G10].
+func TestI7_TwoDrainersWithForcedExpiryLoseNothing(t *testing.T) {
+	t.Parallel()
+	jobs := 100_000
+	if testing.Short() {
+		jobs = 5_000
+	}
+	rdb := redistest.Client(t)
+	h := newHouse(t, rdb, dispatcher.Config{})
+	var finished, forced atomic.Int64
+	var enqueuing, draining sync.WaitGroup
+	var allIn atomic.Bool
+	enqueuing.Go(func() {
+		for i := 0; i < jobs; i += dispatcher.MaxBatch {
+			batch := make([]dispatcher.NewJob, 0, dispatcher.MaxBatch)
+			for j := i; j < min(jobs, i+dispatcher.MaxBatch); j++ {
+				batch = append(batch, dispatcher.NewJob{Subject: key(fmt.Sprint(j % 5000)), Kind: "k", MaxAttempts: 1 << 20})
+			}
+			done, err := h.EnqueueMany(bg, batch)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for _, r := range done {
+				if r.Err != nil {
+					t.Error(r.Err)
+				}
+			}
+		}
+		allIn.Store(true)
+	})
+	for w := range 2 {
+		draining.Go(func() {
+			who := dispatcher.Claimant{Holder: fmt.Sprint("w", w), Kinds: []string{"k"}, TTL: 10 * time.Second}
+			for !t.Failed() && (!allIn.Load() || finished.Load() < int64(jobs)) {
+				claims, err := h.Claim(bg, who, 200)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if rand.IntN(10) == 0 { // everybody's leases run out mid-operation
+					h.advance(11 * time.Second)
+					r, err := h.Reap(bg)
+					if err != nil {
+						t.Error(err)
+					}
+					forced.Add(int64(r.Expired))
+				}
+				for i := 0; i < len(claims); i += 50 {
+					part := claims[i:min(len(claims), i+50)]
+					for _, err := range finishAll(h, part) {
+						if err == nil {
+							finished.Add(1)
+						} else if !errors.Is(err, lease.ErrLost) {
+							t.Error(err)
+						}
+					}
+				}
+				if len(claims) == 0 { // what crashed twice waits
+					h.advance(time.Minute)
+					_, _ = h.Reap(bg)
+				}
+			}
+		})
+	}
+	enqueuing.Wait()
+	draining.Wait()
+	if finished.Load() != int64(jobs) || forced.Load() == 0 {
+		t.Errorf("%d of %d jobs finished, %d leases were forced to end", finished.Load(), jobs, forced.Load())
+	}
+	h.clean()
+	h.empty()
+}
+
+// finishAll finishes claims concurrently, as the members of a pool do.
+func finishAll(h *house, claims []dispatcher.Claim) []error {
+	errs := make([]error, len(claims))
+	var all sync.WaitGroup
+	for i, c := range claims {
+		all.Go(func() { errs[i] = h.Finish(bg, c) })
+	}
+	all.Wait()
+	return errs
+}

@@ -1,0 +1,197 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// renewer answers renewals as a test says, and notes when they came.
+type renewer struct {
+	mu     sync.Mutex
+	answer func(ctx context.Context) error
+	at     []time.Time
+}
+
+func (r *renewer) Renew(ctx context.Context, _ time.Duration, leases ...lease.Lease) []error {
+	r.mu.Lock()
+	r.at = append(r.at, time.Now())
+	answer := r.answer
+	r.mu.Unlock()
+	errs := make([]error, len(leases))
+	if answer != nil {
+		err := answer(ctx)
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	return errs
+}
+
+// asked returns when renewals came.
+func (r *renewer) asked() []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.at
+}
+
+func (r *renewer) set(answer func(context.Context) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answer = answer
+}
+
+const (
+	ttl    = 9 * time.Second
+	margin = 2 * time.Second
+)
+
+// keep runs a keeper in a bubble of fake time over one lease proven now.
+func keep(t *testing.T, r *renewer, story func(k *lease.Keeper, work context.Context, release func(), l lease.Lease)) {
+	synctest.Test(t, func(t *testing.T) {
+		k := lease.NewKeeper(r, ttl, margin)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go k.Run(ctx)
+		l := lease.Lease{Subject: key("a"), Token: 7, Holder: "w", Proven: time.Now(), TTL: ttl}
+		work, release := k.Keep(ctx, l)
+		story(k, work, release, l)
+	})
+}
+
+func TestKeeperRenewsAtAThirdOfTheTTL(t *testing.T) {
+	t.Parallel()
+	r := &renewer{}
+	keep(t, r, func(k *lease.Keeper, work context.Context, release func(), l lease.Lease) {
+		start := time.Now()
+		time.Sleep(10*ttl + time.Second)
+		if work.Err() != nil {
+			t.Fatal("work was cancelled though every renewal succeeded")
+		}
+		if !k.Trusted(work, l) {
+			t.Fatal("a lease that is renewed is not trusted")
+		}
+		release()
+		if !errors.Is(context.Cause(work), context.Canceled) {
+			t.Errorf("after release the cause is %v", context.Cause(work))
+		}
+		if len(r.asked()) < 30 || len(r.asked()) > 31 {
+			t.Errorf("%d renewals in ten TTLs, want thirty", len(r.asked()))
+		}
+		if first := r.asked()[0].Sub(start); first != ttl/3 {
+			t.Errorf("first renewal after %s, want %s", first, ttl/3)
+		}
+	})
+}
+
+func TestKeeperCancelsWhenTheLeaseIsLost(t *testing.T) {
+	t.Parallel()
+	r := &renewer{answer: func(context.Context) error { return lease.ErrLost }}
+	keep(t, r, func(k *lease.Keeper, work context.Context, _ func(), l lease.Lease) {
+		start := time.Now()
+		<-work.Done()
+		if !errors.Is(context.Cause(work), lease.ErrLost) || time.Since(start) != ttl/3 {
+			t.Fatalf("cancelled after %s with %v, want at the first renewal with ErrLost",
+				time.Since(start), context.Cause(work))
+		}
+		if k.Trusted(context.Background(), l) {
+			t.Error("a lost lease is trusted")
+		}
+	})
+}
+
+// What is not known is tried again until the window closes, margin before the
+// lease can pass on; and a renewal that hangs delays nothing.
+func TestKeeperCancelsWhenItCannotProveTheLease(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(context.Context) error{
+		"refused": func(context.Context) error { return errors.New("connection refused") },
+		"hangs":   func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &renewer{answer: answer}
+			keep(t, r, func(_ *lease.Keeper, work context.Context, _ func(), _ lease.Lease) {
+				start := time.Now()
+				<-work.Done()
+				took := time.Since(start)
+				if !errors.Is(context.Cause(work), lease.ErrLost) || took < ttl-margin || took > ttl-margin+time.Millisecond {
+					t.Fatalf("cancelled after %s with %v, want after %s with ErrLost", took, context.Cause(work), ttl-margin)
+				}
+				if len(r.asked()) < 2 {
+					t.Errorf("%d renewals tried, want more than one", len(r.asked()))
+				}
+			})
+		})
+	}
+}
+
+func TestKeeperGoesOnAfterOneFailedRenewal(t *testing.T) {
+	t.Parallel()
+	r := &renewer{answer: func(context.Context) error { return errors.New("reset") }}
+	keep(t, r, func(_ *lease.Keeper, work context.Context, _ func(), _ lease.Lease) {
+		time.Sleep(ttl/3 + time.Millisecond)
+		r.set(nil)
+		time.Sleep(5 * ttl)
+		if work.Err() != nil {
+			t.Fatalf("one failed renewal ended the work: %v", context.Cause(work))
+		}
+	})
+}
+
+// The window is counted from before the request was sent: a claim whose reply took
+// long has less of it left.
+func TestKeeperCountsFromTheRequest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &renewer{answer: func(context.Context) error { return errors.New("down") }}
+		k := lease.NewKeeper(r, ttl, margin)
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go k.Run(ctx)
+		l := lease.Lease{Subject: key("a"), Token: 7, Proven: time.Now().Add(-5 * time.Second), TTL: ttl}
+		work, release := k.Keep(ctx, l)
+		defer release()
+		start := time.Now()
+		<-work.Done()
+		if took := time.Since(start); took > ttl-margin-5*time.Second+time.Second {
+			t.Errorf("cancelled after %s, want within a second of %s", took, ttl-margin-5*time.Second)
+		}
+		old := lease.Lease{Subject: key("b"), Token: 8, Proven: time.Now().Add(-ttl + margin), TTL: ttl}
+		_, releaseOld := k.Keep(ctx, old)
+		defer releaseOld()
+		if k.Trusted(ctx, old) {
+			t.Error("a lease whose window has closed is trusted")
+		}
+	})
+}
+
+// The last look asks Redis when the lease was not proven lately.
+func TestKeeperLastLookAsksWhenStale(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := &renewer{}
+		k := lease.NewKeeper(r, ttl, margin) // not running: nothing renews by itself
+		stale := lease.Lease{Subject: key("a"), Token: 7, Proven: time.Now().Add(-ttl / 2), TTL: ttl}
+		_, release := k.Keep(t.Context(), stale)
+		defer release()
+		if !k.Trusted(t.Context(), stale) || len(r.asked()) != 1 {
+			t.Fatalf("a stale lease that Redis confirms: %d questions asked", len(r.asked()))
+		}
+		if !k.Trusted(t.Context(), stale) || len(r.asked()) != 1 {
+			t.Fatalf("a fresh lease: %d questions asked, want no more", len(r.asked()))
+		}
+		r.set(func(context.Context) error { return lease.ErrLost })
+		gone := lease.Lease{Subject: key("b"), Token: 8, Proven: time.Now().Add(-ttl / 2), TTL: ttl}
+		work, releaseGone := k.Keep(t.Context(), gone)
+		defer releaseGone()
+		if k.Trusted(t.Context(), gone) || !errors.Is(context.Cause(work), lease.ErrLost) {
+			t.Error("a stale lease that Redis denies is trusted")
+		}
+	})
+}

@@ -1,0 +1,163 @@
+package lease_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+func TestMain(m *testing.M) { redistest.Main(m) }
+
+var bg = context.Background()
+
+// vault is a store in a namespace of its own, with a clock that the test moves.
+type vault struct {
+	*lease.Store
+	t  *testing.T
+	ms atomic.Int64
+}
+
+func newVault(t *testing.T, rdb *redis.Client) *vault {
+	v := &vault{t: t}
+	v.ms.Store(1_000_000)
+	ns := subject.Namespace{Name: redistest.Namespace(t, rdb), Partitions: 2}
+	v.Store = lease.NewStore(rdb, ns, func() time.Time { return time.UnixMilli(v.ms.Load()) })
+	return v
+}
+
+func (v *vault) acquired(id, holder string) lease.Lease {
+	v.t.Helper()
+	l, err := v.Acquire(bg, key(id), holder, 10*time.Second)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return l
+}
+
+func (v *vault) held(id, by string) {
+	v.t.Helper()
+	_, err := v.Acquire(bg, key(id), "intruder", 10*time.Second)
+	var held *lease.HeldError
+	if !errors.As(err, &held) || !errors.Is(err, lease.ErrHeld) || held.Holder != by {
+		v.t.Fatalf("acquire %s: %v, want it held by %s", id, err, by)
+	}
+}
+
+func (v *vault) lost(err error) {
+	v.t.Helper()
+	if !errors.Is(err, lease.ErrLost) {
+		v.t.Fatalf("%v, want ErrLost", err)
+	}
+}
+
+func key(id string) subject.Key { return subject.Key{Kind: "s", ID: id} }
+
+func TestI1_OneHolderAtATime(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		v := newVault(t, rdb)
+		l := v.acquired("a", "w1")
+		v.held("a", "w1")
+		v.acquired("b", "w2") // another subject is free
+		if err := v.Release(bg, l); err != nil {
+			t.Fatal(err)
+		}
+		v.lost(v.Release(bg, l))
+		v.acquired("a", "w3")
+	})
+}
+
+func TestI2_TokensRise(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		v := newVault(t, rdb)
+		var last lease.Token
+		for _, jump := range []time.Duration{0, time.Second, -time.Hour, 0, time.Minute} {
+			v.ms.Add(jump.Milliseconds()) // the clock may be set back; tokens still rise
+			l := v.acquired("a", "w")
+			if l.Token <= last {
+				t.Fatalf("token %s after %s", l.Token, last)
+			}
+			last = l.Token
+			if err := v.Release(bg, l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// With Redis's own clock tokens have 16 digits, which tostring() in Redis' Lua
+// would cut to 14.
+func TestI2_TokensOfTheRealClock(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		ns := subject.Namespace{Name: redistest.Namespace(t, rdb), Partitions: 1}
+		s := lease.NewStore(rdb, ns, nil)
+		var last lease.Token
+		for range 5 {
+			l, err := s.Acquire(bg, key("a"), "w", time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l.Token <= last || time.Since(time.UnixMicro(int64(l.Token))).Abs() > time.Minute {
+				t.Fatalf("token %s after %s is no time in microseconds", l.Token, last)
+			}
+			last = l.Token
+			if err := s.Renew(bg, time.Minute, l)[0]; err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Release(bg, l); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
+func TestRenewMovesTheEnd(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		v := newVault(t, rdb)
+		l, other := v.acquired("a", "w1"), v.acquired("b", "w1")
+		v.ms.Add(9_999)
+		errs := v.Renew(bg, 10*time.Second, l, lease.Lease{Subject: key("b"), Token: other.Token - 1}, other)
+		if errs[0] != nil || errs[2] != nil {
+			t.Fatal(errs)
+		}
+		v.lost(errs[1])
+		v.ms.Add(9_999)
+		v.held("a", "w1")
+		v.ms.Add(1)
+		// Over: it can be taken, and its holder can't renew even if nobody does.
+		v.lost(v.Renew(bg, 10*time.Second, l)[0])
+		next := v.acquired("a", "w2")
+		v.lost(v.Release(bg, l))
+		if err := v.Release(bg, next); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestAcquireRefusesNonsense(t *testing.T) {
+	t.Parallel()
+	_, rdb := redistest.Mini(t)
+	v := newVault(t, rdb)
+	for _, c := range []struct {
+		key    subject.Key
+		holder string
+		ttl    time.Duration
+	}{
+		{subject.Key{}, "w", time.Second}, {key("a"), "", time.Second}, {key("a"), "w", 0},
+	} {
+		if _, err := v.Acquire(bg, c.key, c.holder, c.ttl); err == nil {
+			t.Errorf("acquire %+v: no error", c)
+		}
+	}
+}

@@ -1,0 +1,29 @@
+// Package worker runs handlers on the heads of lanes: a [Pool] claims them, keeps
+// their leases alive, calls the handler of each job's kind, and reports how it went.
+//
+// # Who starts whom
+//
+//	Run ── join            the worker is listed, with a holder name of its own
+//	    ├─ keeper          renews leases on a connection of its own (package lease)
+//	    ├─ beat            says every few seconds that the worker is alive
+//	    ├─ awaitWakeups    blocks on Redis while the pool has room and knows of no work
+//	    └─ travel (two)    make round trips: what ended, what to claim, what to reap
+//	         └─ attempt    one goroutine for each claimed job: last look, handler, end
+//
+// Travellers and attempts meet at the desk (desk.go): attempts lay their ends there,
+// travellers take what has gathered and lay the answers there. While one trip is in
+// flight ends gather for the next, so batches grow with load, and a lone end never
+// waits for company. An idle pool sends a few commands in ten seconds.
+//
+// # When the pool stops
+//
+// It claims no more, lets handlers finish for Config.StopTimeout, then cancels them.
+// Those that return with an error are handed back with the attempt refunded; what
+// returns nil has finished; what does not return is left to its lease. They must die
+// but their jobs live on: running a job twice is better than losing it.
+//
+// A pool knows no Redis; it knows [Source], the verbs of dispatcher that it needs,
+// and so its tests run on a fake in fake time.
+//
+// Reading order: worker.go, handler.go, run.go, desk.go, attempt.go.
+package worker

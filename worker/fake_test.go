@@ -1,0 +1,162 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// fake is a Source of one partition without a Redis: a queue of jobs, each of a
+// subject of its own, and a record of the ends that were reported.
+type fake struct {
+	mu     sync.Mutex
+	queue  []dispatcher.Claim
+	ends   map[string]dispatcher.End
+	most   int // largest Want of a turn
+	asked  int // turns that claimed
+	down   error
+	renew  error
+	hints  chan dispatcher.Hint
+	closed bool
+	slow   time.Duration // how long a turn takes
+	kinds  []string
+}
+
+func newFake() *fake {
+	return &fake{ends: make(map[string]dispatcher.End)}
+}
+
+func (f *fake) add(jobs ...dispatcher.Job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, j := range jobs {
+		j.Subject = subject.Key{Kind: "s", ID: j.ID}
+		if j.Kind == "" {
+			j.Kind = "k"
+		}
+		f.queue = append(f.queue, dispatcher.Claim{Job: j, Attempt: 1})
+	}
+	f.hints <- dispatcher.Hint{}
+}
+
+func (f *fake) end(id string) (dispatcher.End, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.ends[id]
+	return e, ok
+}
+
+func (f *fake) set(change func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change()
+}
+
+func (f *fake) Partitions() int             { return 1 }
+func (f *fake) PartitionOf(subject.Key) int { return 0 }
+
+func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
+	sent := time.Now()
+	time.Sleep(f.slow)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	answers := make([]dispatcher.Turned, len(turns))
+	for i, t := range turns {
+		a := dispatcher.Turned{Err: f.down, Reaped: dispatcher.Reaped{Next: -1}}
+		for _, e := range t.Ends {
+			if f.down == nil {
+				f.ends[e.Claim.ID] = e
+			}
+			a.Ended = append(a.Ended, dispatcher.Ended{Err: f.down})
+		}
+		if t.Claim && f.down == nil {
+			f.asked++
+			f.most = max(f.most, t.Want)
+			for len(a.Claims) < t.Want && len(f.queue) > 0 {
+				c := f.queue[0]
+				f.queue = f.queue[1:]
+				c.Lease = lease.Lease{Subject: c.Subject, Token: 1, Proven: sent, TTL: testTTL}
+				a.Claims = append(a.Claims, c)
+			}
+			a.Ready = len(f.queue)
+		}
+		answers[i] = a
+	}
+	return answers
+}
+
+func (f *fake) Wait(ctx context.Context) (dispatcher.Hint, bool, error) {
+	select {
+	case h := <-f.hints:
+		return h, true, nil
+	case <-ctx.Done():
+		return dispatcher.Hint{}, false, ctx.Err()
+	case <-time.After(10 * time.Second):
+		return dispatcher.Hint{}, false, nil
+	}
+}
+
+func (f *fake) Renew(_ context.Context, _ time.Duration, leases ...lease.Lease) []error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	errs := make([]error, len(leases))
+	for i := range errs {
+		errs[i] = f.renew
+	}
+	return errs
+}
+
+func (f *fake) Beat(context.Context) error  { return nil }
+func (f *fake) Close(context.Context) error { f.set(func() { f.closed = true }); return nil }
+
+const testTTL = 30 * time.Second
+
+// pooled runs a pool over a fake in a bubble of fake time, tells the story, stops
+// the pool and returns what Run returned and how long the stop took.
+func pooled(t *testing.T, cfg Config, f *fake, setUp func(*Pool), story func(p *Pool)) (took time.Duration, err error) {
+	synctest.Test(t, func(t *testing.T) {
+		f.hints = make(chan dispatcher.Hint, 100) // of this bubble, or time would stand still
+		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		p, perr := newPool(cfg, func(_ context.Context, who dispatcher.Claimant, _ int) (Source, error) {
+			f.kinds = who.Kinds
+			return f, nil
+		})
+		if perr != nil {
+			t.Fatal(perr)
+		}
+		setUp(p)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		story(p)
+		stop()
+		stopped := time.Now()
+		err = <-done
+		took = time.Since(stopped)
+		time.Sleep(time.Hour) // handlers that were given up end some day
+		if !f.closed {
+			t.Error("the session was not closed")
+		}
+	})
+	return took, err
+}
+
+func jobs(n int) []dispatcher.Job {
+	out := make([]dispatcher.Job, n)
+	for i := range out {
+		out[i] = dispatcher.Job{ID: fmt.Sprint("j", i)}
+	}
+	return out
+}
+
+var errBoom = errors.New("boom")

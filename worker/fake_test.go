@@ -110,8 +110,11 @@ func (f *fake) Renew(_ context.Context, _ time.Duration, leases ...lease.Lease) 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	errs := make([]error, len(leases))
-	for i := range errs {
+	for i, l := range leases {
 		errs[i] = f.renew
+		if !time.Now().Before(l.Proven.Add(l.TTL)) { // as Redis does: what is over can't be renewed
+			errs[i] = lease.ErrLost
+		}
 	}
 	return errs
 }

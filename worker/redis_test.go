@@ -1,0 +1,214 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/check"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// site is a namespace on a server with pools that record what they run.
+type site struct {
+	*dispatcher.Dispatcher
+	t *testing.T
+
+	mu       sync.Mutex
+	runs     []check.Run
+	attempts map[string]int
+	changed  *sync.Cond
+}
+
+func newSite(t *testing.T, rdb *redis.Client) *site {
+	d, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{Dispatcher: d, t: t, attempts: make(map[string]int)}
+	s.changed = sync.NewCond(&s.mu)
+	return s
+}
+
+// work records a run that takes d.
+func (s *site) work(d time.Duration) Handler {
+	return func(ctx context.Context, _ []byte) error {
+		c, _ := FromContext(ctx)
+		start := time.Now()
+		time.Sleep(d)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.attempts[c.ID]++
+		s.runs = append(s.runs, check.Run{Subject: c.Subject.ID, Seq: int(c.Seq), Start: start, End: time.Now()})
+		s.changed.Broadcast()
+		return nil
+	}
+}
+
+// pool runs a pool until the test ends.
+func (s *site) pool(cfg Config, handlers map[string]Handler) *Pool {
+	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	p, err := New(s.Dispatcher, cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for kind, h := range handlers {
+		p.Handle(kind, h)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	s.t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			s.t.Errorf("pool: %v", err)
+		}
+	})
+	return p
+}
+
+// ran waits until n runs are recorded and returns them.
+func (s *site) ran(n int) []check.Run {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.runs) < n {
+		s.changed.Wait()
+	}
+	return s.runs
+}
+
+func (s *site) put(lane, kind string, n int) {
+	s.t.Helper()
+	for i := range n {
+		_, err := s.Enqueue(context.Background(), dispatcher.NewJob{
+			Subject: subject.Key{Kind: "s", ID: lane}, Kind: kind, ID: fmt.Sprint(lane, "-", kind, "-", i),
+		})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// Two kinds on one subject, two pools, each of which knows one of them: never at
+// once, in the order they came [G2]; contention costs no attempt [L5].
+func TestI1I5_KindsAndPoolsShareALane(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := newSite(t, rdb)
+		for i := range 20 {
+			for lane := range 3 {
+				kind := []string{"move", "expire", "both"}[(i+lane)%3]
+				_, err := s.Enqueue(context.Background(), dispatcher.NewJob{
+					Subject: subject.Key{Kind: "artifact", ID: fmt.Sprint(lane)}, Kind: kind,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s.pool(Config{Concurrency: 4}, map[string]Handler{"move": s.work(time.Millisecond), "both": s.work(0)})
+		s.pool(Config{Concurrency: 4}, map[string]Handler{"expire": s.work(time.Millisecond), "both": s.work(0)})
+		if r := check.Check(s.ran(60)); r.OutOfOrder+r.Overlaps > 0 {
+			t.Errorf("%+v", r)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for id, n := range s.attempts {
+			if n != 1 {
+				t.Errorf("job %s ran %d times: a busy lane cost it an attempt", id, n)
+			}
+		}
+	})
+}
+
+// G15: a kind that no pool handles is left alone until one does.
+func TestI11_UnknownKindWaits(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := newSite(t, rdb)
+		s.put("a", "new", 1)
+		s.put("a", "old", 1)
+		s.put("b", "old", 1)
+		s.pool(Config{}, map[string]Handler{"old": s.work(0)})
+		s.ran(1)
+		lane, jobs, _, err := s.Lane(context.Background(), subject.Key{Kind: "s", ID: "a"}, dispatcher.Page{})
+		if err != nil || lane.State != dispatcher.Ready || lane.Attempt != 0 || len(jobs) != 2 {
+			t.Errorf("lane %+v with %d jobs, %v", lane, len(jobs), err)
+		}
+		s.pool(Config{}, map[string]Handler{"new": s.work(0)})
+		if r := check.Check(s.ran(3)); r.OutOfOrder+r.Overlaps > 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// A job that falls due while all pools sleep wakes one; so does the end of a wait.
+func TestDelayedAndRetriedJobsAreWoken(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := newSite(t, rdb)
+		fails := 0
+		s.pool(Config{Backoff: dispatcher.Backoff{Base: 50 * time.Millisecond, Cap: 50 * time.Millisecond}}, map[string]Handler{
+			"k": s.work(0),
+			"flaky": func(ctx context.Context, payload []byte) error {
+				if fails++; fails < 3 {
+					return errBoom
+				}
+				return s.work(0)(ctx, payload)
+			},
+		})
+		begin := time.Now()
+		_, err := s.Enqueue(context.Background(), dispatcher.NewJob{
+			Subject: subject.Key{Kind: "s", ID: "later"}, Kind: "k", Delay: 100 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.put("flaky", "flaky", 1)
+		s.ran(2)
+		if took := time.Since(begin); took < 100*time.Millisecond || took > 5*time.Second {
+			t.Errorf("a delay of 100ms and two waits of 50ms took %s; polling takes ten seconds", took)
+		}
+	})
+}
+
+// An enqueue wakes a sleeping pool; it does not wait for a poll.
+func TestEnqueueWakesAnIdlePool(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := newSite(t, rdb)
+		s.pool(Config{}, map[string]Handler{"k": s.work(0)})
+		begin := time.Now()
+		for i := range 10 {
+			s.put(fmt.Sprint(i), "k", 1)
+			s.ran(i + 1)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("ten jobs, one after the other, took %s", took)
+		}
+	})
+}
+
+func TestPoolRecoversAfterRedisRestarts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Own(t, "--appendonly", "yes", "--appendfsync", "always")
+	s := newSite(t, redistest.ClientOf(t, server))
+	s.pool(Config{Concurrency: 2}, map[string]Handler{"k": s.work(time.Millisecond)})
+	s.put("a", "k", 50)
+	s.ran(5)
+	server.Kill()
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if r := check.Check(s.ran(50)); r.Overlaps > 0 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -124,8 +124,10 @@ func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 	return lanes, at.String(), nil
 }
 
-// cursor is a place in the walk over a namespace: partition, list within it,
-// place within the list.
+// cursor is a place in the walk over a namespace. For lanes by state it is
+// partition, list within it, place within the list. For all lanes it is partition,
+// how many of a batch of HSCAN were shown, and HSCAN's own cursor: Redis gives a small
+// hash in one batch, however few are asked for.
 type cursor struct {
 	partition, list int
 	place           uint64
@@ -179,11 +181,17 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		}
 	default:
 		var fields []string
-		fields, further.place, err = d.rdb.HScan(ctx, keys.Heads(), at.place, "", int64(n)).Result()
-		for i := 0; i+1 < len(fields); i += 2 {
+		var place uint64
+		fields, place, err = d.rdb.HScan(ctx, keys.Heads(), at.place, "", int64(n)).Result()
+		for i := 2 * at.list; i+1 < len(fields) && len(subjects) < n; i += 2 {
 			subjects = append(subjects, fields[i])
 		}
-		if further.place == 0 {
+		switch {
+		case at.list+len(subjects) < len(fields)/2:
+			further = cursor{at.partition, at.list + len(subjects), at.place}
+		case place != 0:
+			further = cursor{at.partition, 0, place}
+		default:
 			further = done
 		}
 	}

@@ -21,6 +21,9 @@ func all[T any](t *testing.T, limit int, page func(dispatcher.Page) ([]T, string
 		if err != nil {
 			t.Fatal(err)
 		}
+		if len(part) > limit {
+			t.Fatalf("a page of %d has %d entries", limit, len(part))
+		}
 		out = append(out, part...)
 		if next == "" {
 			return out

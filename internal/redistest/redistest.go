@@ -120,10 +120,13 @@ var shared struct {
 	err error
 }
 
-// Main runs a package's tests, stops the shared server if one was started, and
-// fails the package when goroutines were left behind.
-func Main(m *testing.M) {
+// Main runs a package's tests, stops the shared server if one was started, cleans
+// up, and fails the package when goroutines were left behind.
+func Main(m *testing.M, cleanUp ...func()) {
 	code := m.Run()
+	for _, f := range cleanUp {
+		f()
+	}
 	if shared.Server != nil {
 		shared.Kill()
 	}

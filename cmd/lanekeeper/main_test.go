@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+)
+
+// built has the programs that whole-process tests start: lanekeeper itself, and the
+// handler of testdata/handler, which 'work' starts for each job.
+var built string
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(silent{})
+	var err error
+	if built, err = os.MkdirTemp("", "lanekeeper-bin-"); err != nil {
+		panic(err)
+	}
+	for _, pkg := range []string{".", "./testdata/handler"} {
+		if out, err := exec.Command("go", "build", "-o", built+"/", pkg).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "go build %s: %v\n%s", pkg, err, out)
+			os.Exit(1)
+		}
+	}
+	redistest.Main(m, func() { _ = os.RemoveAll(built) })
+}
+
+// town is a namespace on a server, and a folder that handlers write to.
+type town struct {
+	t         *testing.T
+	url       string
+	namespace string
+	dir       string
+}
+
+func newTown(t *testing.T) *town {
+	t.Helper()
+	s := redistest.Shared(t)
+	return &town{t: t, url: s.URL(), namespace: redistest.Namespace(t, redistest.Client(t)), dir: t.TempDir()}
+}
+
+// run runs a command in this process and returns its exit code and outputs.
+func (w *town) run(args ...string) (code int, out, errOut string) {
+	return w.runWith("", args...)
+}
+
+func (w *town) runWith(in string, args ...string) (code int, out, errOut string) {
+	var o, e bytes.Buffer
+	args = append([]string{"--redis", w.url, "--namespace", w.namespace}, args...)
+	code = run(args, strings.NewReader(in), &o, &e)
+	return code, o.String(), e.String()
+}
+
+// must runs a command that has to succeed and returns its output.
+func (w *town) must(args ...string) string {
+	w.t.Helper()
+	code, out, errOut := w.run(args...)
+	if code != 0 {
+		w.t.Fatalf("lanekeeper %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errOut)
+	}
+	return out
+}
+
+// start starts 'lanekeeper work' as a process of its own.
+func (w *town) start(args ...string) *process {
+	w.t.Helper()
+	p := &process{t: w.t, done: make(chan struct{})}
+	p.cmd = exec.Command(built+"/lanekeeper", append([]string{"work", "--redis", w.url, "--namespace", w.namespace,
+		"--handle", "k=" + built + "/handler"}, args...)...)
+	p.cmd.Env = append(os.Environ(), "HANDLER_DIR="+w.dir)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() { _ = p.cmd.Wait(); close(p.done) }()
+	w.t.Cleanup(func() { _ = p.cmd.Process.Kill(); <-p.done })
+	return p
+}
+
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	out  bytes.Buffer
+	done chan struct{}
+}
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// exit waits for the end and returns the exit code.
+func (p *process) exit() int {
+	p.t.Helper()
+	select {
+	case <-p.done:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(time.Minute):
+		p.t.Fatalf("the process does not end")
+		return -1
+	}
+}
+
+// line is one line that a handler wrote to the log.
+type line struct {
+	what, subject, job  string
+	seq, attempt, token int64
+	at                  time.Time
+	pid                 int
+}
+
+// log reads what handlers have written so far.
+func (w *town) log() []line {
+	text, err := os.ReadFile(filepath.Join(w.dir, "log"))
+	if err != nil && !os.IsNotExist(err) {
+		w.t.Fatal(err)
+	}
+	var lines []line
+	for _, l := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+		var x line
+		var ns int64
+		if n, _ := fmt.Sscan(l, &x.what, &x.subject, &x.job, &x.seq, &x.attempt, &x.token, &ns, &x.pid); n == 8 {
+			x.at = time.Unix(0, ns)
+			lines = append(lines, x)
+		}
+	}
+	return lines
+}
+
+// until waits until ok, polling files and Redis, which send no events.
+func (w *town) until(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("waited a minute until %s; the log is %v", what, w.log())
+		}
+	}
+}
+
+// logged counts lines of the log.
+func (w *town) logged(what string) int {
+	n := 0
+	for _, l := range w.log() {
+		if l.what == what {
+			n++
+		}
+	}
+	return n
+}

@@ -52,7 +52,6 @@ type random struct {
 	token   map[string]lease.Token
 	first   map[string]int64 // lane -> largest seq that has started
 	started map[string]bool
-	dead    []string
 }
 
 func (r *random) enqueueSome(rt *rapid.T) {

@@ -1,0 +1,35 @@
+# Lanekeeper. 'make' shows what there is; CI runs 'make test' and nothing else.
+.DEFAULT_GOAL := help
+GO ?= go
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+test: redis lint ## check everything: format, vet, staticcheck, all tests with the race detector
+	@# One package at a time: some tests hold real processes to a bound.
+	$(GO) test -race -p 1 -timeout 10m ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "run gofmt -w on:"; echo "$$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+quick: redis ## the same tests, shorter and without the race detector
+	$(GO) test -short ./...
+
+fuzz: ## fuzz the parser of subjects for half a minute
+	$(GO) test ./subject -run '^$$' -fuzz FuzzParse -fuzztime 30s
+
+stories: redis ## rewrite testdata/*.txt from what the code does now; read the diff
+	$(GO) test . -rewrite
+
+demo: ## replay a real trace on an embedded server
+	$(GO) run ./cmd/lanekeeper demo
+
+redis: ## install redis-server when it is absent and the package manager may
+	@command -v redis-server >/dev/null || { \
+	  command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || \
+	  { echo "redis-server is needed: install it with your package manager (Debian: apt-get install redis-server)"; exit 1; }
+
+.PHONY: help test lint quick fuzz stories demo redis

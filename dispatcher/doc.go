@@ -57,6 +57,6 @@
 //
 // Reading order: job.go, then verb by verb, each .go beside its .lua: enqueue, claim,
 // finish (with end.go), retry, deadletter, handback, reap; turn.go and session.go for
-// how a pool talks; inspect.go, dead.go, doctor.go for operators. The Lua starts with
+// how a pool talks; inspect.go, lanes.go, jobinfo.go, dead.go, doctor.go for operators. The Lua starts with
 // lease/fence.lua, lease/lease.lua and lane.lua.
 package dispatcher

@@ -1,0 +1,171 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Lane shows one lane and a page of its jobs in their order, the head first. A
+// subject that has no jobs but is held has a lane of depth 0. It returns
+// [ErrNotFound] when there is neither.
+func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane, []JobInfo, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return Lane{}, nil, "", err
+	}
+	from := 0
+	if page.Cursor != "" {
+		if from, err = strconv.Atoi(page.Cursor); err != nil || from < 1 {
+			return Lane{}, nil, "", invalid("cursor", page.Cursor, "is not one that an earlier page returned")
+		}
+	}
+	p, canonical := d.ns.Partition(key), key.Canonical()
+	lanes, err := d.describe(ctx, p, []string{canonical})
+	if err != nil {
+		return Lane{}, nil, "", err
+	}
+	if len(lanes) == 0 {
+		return Lane{}, nil, "", fmt.Errorf("%w: %s has no lane: no jobs wait and nobody holds it", ErrNotFound, key)
+	}
+	lane := lanes[0]
+	var ids []string
+	if from == 0 && lane.HeadID != "" {
+		ids = append(ids, packID(lane.HeadID))
+	}
+	var entries []string
+	if start := max(from-1, 0); len(ids) < limit { // an end before the start would mean: to the last
+		entries, err = d.rdb.LRange(ctx, d.ns.Keys(p).Tail(canonical), int64(start), int64(start+limit-len(ids)-1)).Result()
+		if err != nil {
+			return Lane{}, nil, "", wrap("read lane", err)
+		}
+	}
+	for _, entry := range entries {
+		if e, ok := parseEntry(entry); ok {
+			ids = append(ids, e.id)
+		}
+	}
+	jobs, err := d.bodies(ctx, p, ids)
+	if err != nil {
+		return Lane{}, nil, "", err
+	}
+	infos := make([]JobInfo, len(jobs))
+	for i, job := range jobs {
+		infos[i] = JobInfo{Job: job, State: Waiting}
+		if job.ID == lane.HeadID {
+			infos[i] = lane.head(job)
+		}
+	}
+	next := ""
+	if from+len(ids) < lane.Depth && len(ids) > 0 {
+		next = strconv.Itoa(from + len(ids))
+	}
+	return lane, infos, next, nil
+}
+
+// head is the lane's head job, with what the lane knows about it.
+func (l Lane) head(job Job) JobInfo {
+	return JobInfo{
+		Job: job, State: l.State, Attempt: l.Attempt, Token: l.Token, Holder: l.Holder,
+		ExpiresAt: l.ExpiresAt, RunAt: l.RunAt, Error: l.Error,
+	}
+}
+
+// bodies reads jobs, leaving out those that ended meanwhile.
+func (d *Dispatcher) bodies(ctx context.Context, partition int, ids []string) ([]Job, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	stored, err := d.rdb.HMGet(ctx, d.ns.Keys(partition).Jobs(), ids...).Result()
+	if err != nil {
+		return nil, wrap("read jobs", err)
+	}
+	var jobs []Job
+	for i, id := range ids {
+		if body, ok := stored[i].(string); ok {
+			job, err := decode(id, body)
+			if err != nil {
+				return nil, err
+			}
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, nil
+}
+
+// Job shows one job. Ids are looked up in every partition, in one round trip. It
+// returns [ErrNotFound] for a job that never was, or has finished.
+func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
+	partition, job, err := d.find(ctx, id)
+	if err != nil {
+		return JobInfo{}, err
+	}
+	info := JobInfo{Job: job, State: Waiting}
+	keys, packed := d.ns.Keys(partition), packID(id)
+	var died, runAt *redis.FloatCmd
+	var reason *redis.StringCmd
+	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		died = tx.ZScore(ctx, keys.Dead(), packed)
+		reason = tx.HGet(ctx, keys.Reasons(), packed)
+		runAt = tx.ZScore(ctx, keys.Scheduled(), scheduledMember(job))
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return JobInfo{}, wrap("read job", err)
+	}
+	switch {
+	case died.Err() == nil:
+		info.die(died.Val(), reason.Val())
+		return info, nil
+	case runAt.Err() == nil:
+		info.State, info.RunAt = Scheduled, time.UnixMilli(int64(runAt.Val())).UTC()
+		return info, nil
+	}
+	lanes, err := d.describe(ctx, partition, []string{job.Subject.Canonical()})
+	if err == nil && len(lanes) == 1 && lanes[0].HeadID == id {
+		info = lanes[0].head(job)
+	}
+	return info, err
+}
+
+// die fills in what is known of a dead letter: "<attempts> <reason>\n<error>".
+func (j *JobInfo) die(at float64, record string) {
+	j.State, j.DiedAt = Dead, time.UnixMilli(int64(at)).UTC()
+	first, failure, _ := strings.Cut(record, "\n")
+	attempts, reason, _ := strings.Cut(first, " ")
+	j.Attempt, _ = strconv.Atoi(attempts)
+	j.Reason, j.Error = reason, failure
+}
+
+// scheduledMember is how a job stands on the schedule.
+func scheduledMember(job Job) string {
+	canonical := job.Subject.Canonical()
+	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entryOf(job))
+}
+
+func (d *Dispatcher) find(ctx context.Context, id string) (partition int, job Job, err error) {
+	found := make([]*redis.StringCmd, d.ns.Partitions)
+	_, err = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for p := range found {
+			found[p] = pipe.HGet(ctx, d.ns.Keys(p).Jobs(), packID(id))
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, Job{}, wrap("find job", err)
+	}
+	for p, cmd := range found {
+		if cmd.Err() == nil {
+			job, err := decode(packID(id), cmd.Val())
+			return p, job, err
+		}
+	}
+	return 0, Job{}, fmt.Errorf("%w: no job %q; it has finished, or was never enqueued", ErrNotFound, id)
+}

@@ -1,0 +1,224 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// LaneFilter picks lanes. The zero value picks all.
+type LaneFilter struct {
+	State State  // Ready, Leased or Delayed
+	Kind  string // of the head
+}
+
+// Lanes lists lanes, in no order but that ready ones of one kind and partition
+// come in the order of their turns. What it costs depends on the page, not on the
+// number of lanes; with a filter by kind a page may be short or even empty and
+// still have a next one. Lanes that move meanwhile may be listed twice or not.
+func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	switch f.State {
+	case "", Ready, Leased, Delayed:
+	default:
+		return nil, "", invalid("state", f.State, "must be ready, leased or delayed")
+	}
+	at, err := parseCursor(page.Cursor, d.ns.Partitions)
+	if err != nil {
+		return nil, "", err
+	}
+	var lanes []Lane
+	for scanned := 0; at.partition < d.ns.Partitions && scanned < limit; {
+		subjects, next, err := d.scanLanes(ctx, f, at, limit-scanned)
+		if err != nil {
+			return nil, "", err
+		}
+		scanned += len(subjects)
+		found, err := d.describe(ctx, at.partition, subjects)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, lane := range found {
+			if (f.Kind == "" || lane.Kind == f.Kind) && (f.State == "" || lane.State == f.State) {
+				lanes = append(lanes, lane)
+			}
+		}
+		at = next
+	}
+	if at.partition >= d.ns.Partitions {
+		return lanes, "", nil
+	}
+	return lanes, at.String(), nil
+}
+
+// cursor is a place in the walk over a namespace. For lanes by state it is
+// partition, list within it, place within the list. For all lanes it is partition,
+// how many of a batch of HSCAN were shown, and HSCAN's own cursor: Redis gives a small
+// hash in one batch, however few are asked for.
+type cursor struct {
+	partition, list int
+	place           uint64
+}
+
+func (c cursor) String() string { return fmt.Sprintf("%d.%d.%d", c.partition, c.list, c.place) }
+
+func parseCursor(text string, partitions int) (c cursor, err error) {
+	if text == "" {
+		return c, nil
+	}
+	n, err := fmt.Sscanf(text, "%d.%d.%d", &c.partition, &c.list, &c.place)
+	if err != nil || n != 3 || c.String() != text || c.partition < 0 || c.partition >= partitions || c.list < 0 {
+		return c, invalid("cursor", text, "is not one that an earlier page returned")
+	}
+	return c, nil
+}
+
+// scanLanes reads up to n subjects at a cursor, and says where to go on.
+func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n int) ([]string, cursor, error) {
+	keys := d.ns.Keys(at.partition)
+	done := cursor{partition: at.partition + 1}
+	from, to := int64(at.place), int64(at.place)+int64(n)-1
+	further := cursor{at.partition, at.list, at.place + uint64(n)}
+	var subjects []string
+	var err error
+	switch f.State {
+	case Ready:
+		kinds := []string{f.Kind}
+		if f.Kind == "" {
+			if kinds, err = d.kinds(ctx, at.partition); err != nil {
+				return nil, at, err
+			}
+		}
+		if at.list >= len(kinds) {
+			return nil, done, nil
+		}
+		subjects, err = d.rdb.LRange(ctx, keys.Ready(kinds[at.list]), from, to).Result()
+		if len(subjects) < n {
+			further = cursor{at.partition, at.list + 1, 0}
+		}
+	case Leased:
+		subjects, err = d.rdb.ZRange(ctx, keys.Deadlines(), from, to).Result()
+		if len(subjects) < n {
+			further = done
+		}
+	case Delayed:
+		subjects, err = d.rdb.ZRange(ctx, keys.Delayed(), from, to).Result()
+		if len(subjects) < n {
+			further = done
+		}
+	default:
+		var fields []string
+		var place uint64
+		fields, place, err = d.rdb.HScan(ctx, keys.Heads(), at.place, "", int64(n)).Result()
+		for i := 2 * at.list; i+1 < len(fields) && len(subjects) < n; i += 2 {
+			subjects = append(subjects, fields[i])
+		}
+		switch {
+		case at.list+len(subjects) < len(fields)/2:
+			further = cursor{at.partition, at.list + len(subjects), at.place}
+		case place != 0:
+			further = cursor{at.partition, 0, place}
+		default:
+			further = done
+		}
+	}
+	return subjects, further, wrap("list lanes", err)
+}
+
+// describe reads lanes of one partition, all at one moment. Subjects without a
+// lane and without a lease are left out.
+func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []string) ([]Lane, error) {
+	if len(subjects) == 0 {
+		return nil, nil
+	}
+	keys := d.ns.Keys(partition)
+	var heads, leases *redis.SliceCmd
+	var deadlines, delayed *redis.FloatSliceCmd
+	tails := make([]*redis.IntCmd, len(subjects))
+	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		heads = tx.HMGet(ctx, keys.Heads(), subjects...)
+		leases = tx.HMGet(ctx, keys.Leases(), subjects...)
+		deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
+		delayed = tx.ZMScore(ctx, keys.Delayed(), subjects...)
+		for i, s := range subjects {
+			tails[i] = tx.LLen(ctx, keys.Tail(s))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap("read lanes", err)
+	}
+	lanes := make([]Lane, 0, len(subjects))
+	var ids []string
+	for i, s := range subjects {
+		key, err := subject.FromCanonical(s)
+		if err != nil {
+			return nil, err
+		}
+		head, _ := heads.Val()[i].(string)
+		record, _ := leases.Val()[i].(string)
+		if head == "" && record == "" {
+			continue
+		}
+		lane := Lane{Subject: key, State: Ready, Depth: int(tails[i].Val())}
+		packed := lane.readHead(head)
+		lane.readLease(record, deadlines.Val()[i])
+		if at := delayed.Val()[i]; at > 0 && record == "" {
+			lane.State, lane.RunAt = Delayed, time.UnixMilli(int64(at)).UTC()
+		}
+		lanes, ids = append(lanes, lane), append(ids, packed)
+	}
+	return lanes, d.addErrors(ctx, partition, lanes, ids)
+}
+
+func (l *Lane) readHead(entry string) (packedID string) {
+	e, ok := parseEntry(entry)
+	if ok {
+		l.Depth++
+		l.Attempt, l.MaxAttempts, l.Kind = e.attempts, e.max, e.kind
+		l.HeadID, _ = unpackID(e.id)
+	}
+	return e.id
+}
+
+func (l *Lane) readLease(record string, deadline float64) {
+	if record == "" {
+		return
+	}
+	token, holder, _ := strings.Cut(record, " ")
+	l.State, l.Holder = Leased, holder
+	l.Token, _ = lease.ParseToken(token)
+	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
+	if l.HeadID != "" {
+		l.Attempt++ // the lease stands for an attempt that is not over
+	}
+}
+
+func (d *Dispatcher) addErrors(ctx context.Context, partition int, lanes []Lane, ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	texts, err := d.rdb.HMGet(ctx, d.ns.Keys(partition).Errors(), ids...).Result()
+	if err != nil {
+		return wrap("read errors", err)
+	}
+	for i := range lanes {
+		lanes[i].Error, _ = texts[i].(string)
+	}
+	return nil
+}
+
+// kinds returns the kinds that a partition has seen, sorted.
+func (d *Dispatcher) kinds(ctx context.Context, partition int) ([]string, error) {
+	kinds, err := d.rdb.SMembers(ctx, d.ns.Keys(partition).Kinds()).Result()
+	return sorted(kinds), wrap("list kinds", err)
+}

@@ -47,7 +47,7 @@ func (s *Session) beat(ctx context.Context, info string) error {
 	if s.d.cfg.Now != nil {
 		now = strconv.FormatInt(s.d.cfg.Now().UnixMilli(), 10)
 	}
-	err := beatScript.Run(ctx, s.d.rdb, []string{s.d.ns.Workers(), s.d.ns.Seen()},
+	err := beatScript.Run(ctx, s.renewing, []string{s.d.ns.Workers(), s.d.ns.Seen()},
 		now, s.who.Holder, info, forgetAfter.Milliseconds()).Err()
 	if err != nil {
 		return fmt.Errorf("beat: %w", err)

@@ -15,6 +15,8 @@ if not now then
   local t = call('TIME')
   now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
 end
+-- HSET is refused when memory is full, unless another write came first (I10).
+call('HDEL', KEYS[1], '')
 local gone = call('ZRANGEBYSCORE', KEYS[2], '-inf', now - tonumber(ARGV[4]), 'LIMIT', 0, 100)
 if ARGV[3] == '' then
   gone[#gone + 1] = ARGV[2]

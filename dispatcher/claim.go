@@ -70,8 +70,9 @@ func (d *Dispatcher) Claim(ctx context.Context, who Claimant, n int) ([]Claim, e
 func (d *Dispatcher) claimCall(partition int, who Claimant, n int) *script.Call {
 	args := make([]any, 0, 3+len(who.Kinds))
 	args = append(args, who.Holder, who.TTL.Milliseconds(), min(n, maxClaim))
-	for _, kind := range who.Kinds {
-		args = append(args, kind)
+	turn := int(d.claims.Add(1)) // kinds take turns at being served first
+	for i := range who.Kinds {
+		args = append(args, who.Kinds[(turn+i)%len(who.Kinds)])
 	}
 	return d.run.Once(partition, claimScript, nil, args...)
 }

@@ -3,7 +3,7 @@
 -- ARGV[6]   holder
 -- ARGV[7]   ttl      ms
 -- ARGV[8]   n        0 only passes a hint on to another worker
--- ARGV[9+]  kinds that the caller handles, the one to serve first in front
+-- ARGV[9+]  kinds that the caller handles, the one whose turn it is in front
 --
 -- Returns   {'ok', ready, token, (subject, entry, encoded job)...}
 --           ready: how many lanes of these kinds are left, as far as was looked
@@ -69,7 +69,7 @@ end
 local reply, subjects = report(ready, '0', popped, function(record) return not record end)
 if #subjects > 0 then
   local now, now_us = clock()
-  reply[3] = grant(subjects, holder, now + ttl, now_us)
+  reply[3] = grant(subjects, 'job', holder, now + ttl, now_us)
   remember(reply[3] .. ' ' .. whole(now + ttl))
 end
 return reply

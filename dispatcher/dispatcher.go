@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -36,6 +37,10 @@ type Config struct {
 	// MaxBacklog is the most jobs the namespace may hold, dead letters among
 	// them. Each partition takes its even share. Defaults to 100,000,000.
 	MaxBacklog int
+
+	// Look opens the namespace for one who only looks: it is not created when it
+	// does not exist yet, and appears empty.
+	Look bool
 
 	// Now replaces Redis's clock in tests. Nil in production.
 	Now func() time.Time
@@ -82,6 +87,7 @@ type Dispatcher struct {
 	ns     subject.Namespace
 	run    *script.Runner
 	leases *lease.Store
+	claims atomic.Uint32 // counts claim calls
 }
 
 // schema is the version of what is stored; a release that can't read what
@@ -110,24 +116,32 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	}, nil
 }
 
-// agree reads how the namespace is cut, or decides it when nobody has yet.
+// agree reads how the namespace is cut, or decides it when nobody has yet. It writes
+// only then: a worker must be able to start when memory is full.
 func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
-	ns := subject.Namespace{Name: cfg.Namespace}
-	var stored *redis.SliceCmd
-	_, err := cfg.Redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.HSetNX(ctx, ns.Meta(), "partitions", cmp.Or(cfg.Partitions, DefaultPartitions))
-		pipe.HSetNX(ctx, ns.Meta(), "schema", schema)
-		stored = pipe.HMGet(ctx, ns.Meta(), "partitions", "schema")
-		return nil
-	})
+	ns := subject.Namespace{Name: cfg.Namespace, Partitions: cmp.Or(cfg.Partitions, DefaultPartitions)}
+	stored, err := cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+	if err == nil && stored[0] == nil {
+		if cfg.Look {
+			return ns, nil
+		}
+		_, err = cfg.Redis.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+			tx.HSetNX(ctx, ns.Meta(), "partitions", ns.Partitions)
+			tx.HSetNX(ctx, ns.Meta(), "schema", schema)
+			return nil
+		})
+		if err == nil { // another may have been first
+			stored, err = cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+		}
+	}
 	if err != nil {
 		return ns, fmt.Errorf("open namespace %s: %w", ns.Name, err)
 	}
-	if have := stored.Val()[1]; have != schema {
+	if stored[1] != schema {
 		return ns, fmt.Errorf("%w: namespace %s has data of schema %v, this release reads %s",
-			ErrMismatch, ns.Name, have, schema)
+			ErrMismatch, ns.Name, stored[1], schema)
 	}
-	text, _ := stored.Val()[0].(string)
+	text, _ := stored[0].(string)
 	ns.Partitions, err = strconv.Atoi(text)
 	if err != nil || ns.Partitions < 1 || ns.Partitions > subject.MaxPartitions {
 		return ns, fmt.Errorf("%w: namespace %s says it has %q partitions", ErrMismatch, ns.Name, text)

@@ -34,13 +34,21 @@ func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) 
 	return done[0], done[0].Err
 }
 
-// EnqueueMany enqueues up to [MaxBatch] jobs in one round trip. Jobs of one
+// EnqueueMany enqueues up to [MaxBatch] jobs, with 16 MiB of payload together, in one
+// round trip. Jobs of one
 // partition are taken all or none; the result at index i says what became of
 // jobs[i]. Jobs of one subject keep their order. The error is not nil only when
 // nothing was sent, because a job breaks a rule.
 func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued, error) {
 	if len(jobs) > MaxBatch {
 		return nil, fmt.Errorf("%w: a batch of %d jobs, at most %d are allowed", ErrTooLarge, len(jobs), MaxBatch)
+	}
+	payloads := 0
+	for _, job := range jobs {
+		payloads += len(job.Payload)
+	}
+	if most := max(d.cfg.MaxPayload, maxBatchBytes); payloads > most {
+		return nil, fmt.Errorf("%w: a batch with %d bytes of payload, at most %d are allowed", ErrTooLarge, payloads, most)
 	}
 	done := make([]Enqueued, len(jobs))
 	batches := make(map[int]*enqueueBatch)
@@ -73,6 +81,9 @@ func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued
 	}
 	return done, nil
 }
+
+// maxBatchBytes bounds the payloads of one call, and with them the time of a script.
+const maxBatchBytes = 16 << 20
 
 // enqueueBatch is the part of a call that goes to one partition.
 type enqueueBatch struct {

@@ -45,11 +45,12 @@ local depth, first, fresh, later, placed, kinds = {}, {}, {}, {}, 0, {}
 for i = 1, n do
   local at = FIRST + 2 + (i - 1) * 6
   local subject, id, when, encoded = ARGV[at], ARGV[at + 1], ARGV[at + 4], ARGV[at + 5]
-  local old = known[i] and string.sub(known[i], 13) or first[id] and ARGV[FIRST + 7 + (first[id] - 1) * 6]
-  if old then
-    -- Both start with the length-prefixed subject, so equal starts mean one subject.
+  if known[i] or first[id] then
+    -- Jobs start with the length-prefixed subject, so equal starts mean one subject.
     local start = #subject + (#subject < 128 and 1 or 2)
-    if string.sub(old, 1, start) ~= string.sub(encoded, 1, start) then
+    local old = known[i] and string.sub(known[i], 13, 12 + start)
+      or string.sub(ARGV[FIRST + 7 + (first[id] - 1) * 6], 1, start)
+    if old ~= string.sub(encoded, 1, start) then
       return { 'conflict', whole(i) }
     end
   else

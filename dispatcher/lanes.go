@@ -194,11 +194,12 @@ func (l *Lane) readLease(record string, deadline float64) {
 	if record == "" {
 		return
 	}
-	token, holder, _ := strings.Cut(record, " ")
+	parts := append(strings.SplitN(record, " ", 3), "", "")
+	token, use, holder := parts[0], parts[1], parts[2]
 	l.State, l.Holder = Leased, holder
 	l.Token, _ = lease.ParseToken(token)
 	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
-	if l.HeadID != "" {
+	if l.HeadID != "" && use == "job" {
 		l.Attempt++ // the lease stands for an attempt that is not over
 	}
 }

@@ -112,3 +112,72 @@ func TestI6_RetryKeepsTheHeadAndItsLaneWaits(t *testing.T) {
 		}
 	})
 }
+
+// A lease that was taken outside of any job says nothing of the jobs that came into
+// the lane meanwhile: when it runs out none of them has lost an attempt.
+func TestI6_ALeaseWithoutAJobCostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		_, err := h.Leases().Acquire(bg, key("a"), "inline", 10*time.Second)
+		h.ok(err)
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", MaxAttempts: 1})
+		h.none("w")
+		if info, err := h.Job(bg, "j1"); err != nil || info.Attempt != 0 || info.State != dispatcher.Leased {
+			t.Errorf("behind a lease of its own: %+v, %v", info, err)
+		}
+		h.clean()
+		h.advance(10 * time.Second)
+		if r := h.reaped(); r.Expired != 1 || r.Buried != 0 {
+			t.Fatalf("reaped %+v", r)
+		}
+		h.ok(h.Finish(bg, h.head("w", "j1", 1)))
+		// Released in time, it hands the lane on at once.
+		l, err := h.Leases().Acquire(bg, key("a"), "inline", 10*time.Second)
+		h.ok(err)
+		h.enqueued("a", "j2")
+		h.ok(h.Leases().Release(bg, l))
+		h.ok(h.Finish(bg, h.head("w", "j2", 1)))
+		h.empty()
+	})
+}
+
+// Lanes of a kind with a long backlog do not keep those of another from their turn.
+func TestKindsTakeTurns(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+		for i := range 40 {
+			for _, kind := range []string{"a", "z"} {
+				h.enqueue(dispatcher.NewJob{Subject: key(fmt.Sprint(kind, i)), Kind: kind})
+			}
+		}
+		count := make(map[string]int)
+		for range 20 {
+			for _, c := range h.claimedKinds("w", 1, "a", "z") {
+				count[c.Kind]++
+			}
+		}
+		if count["a"] != 10 || count["z"] != 10 {
+			t.Errorf("twenty claims of one lane gave %v, want ten of each kind", count)
+		}
+	})
+}
+
+// A look must not decide how a namespace is cut.
+func TestLookDoesNotCreateTheNamespace(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		name := redistest.Namespace(t, rdb)
+		d, err := dispatcher.Open(bg, dispatcher.Config{Redis: rdb, Namespace: name, Look: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := d.Stats(bg); err != nil || s.Jobs != 0 {
+			t.Errorf("stats of nothing: %+v, %v", s, err)
+		}
+		if _, err := dispatcher.Open(bg, dispatcher.Config{Redis: rdb, Namespace: name, Partitions: 3}); err != nil {
+			t.Errorf("a look has fixed the number of partitions: %v", err)
+		}
+	})
+}

@@ -27,9 +27,11 @@ local letters, over, tails = {}, {}, {}
 local lanes, errors, delayed, first = {}, {}, {}, {}
 for i, subject in ipairs(expired) do
   local entry = heads[i]
-  if entry then
+  if entry and use_of(records[i]) ~= 'job' then
+    first[#first + 1] = i -- no attempt was under way
+  elseif entry then
     local id, attempts, max = id_of(entry), counts_of(entry)
-    local failure = 'worker lost: ' .. (string.match(records[i] or '', '^%d+ (.*)$') or 'unknown')
+    local failure = 'worker lost: ' .. holder_of(records[i])
     if attempts + 1 >= max then
       letters[#letters + 1] = { id, attempts + 1, 'worker lost', failure }
       over[#over + 1], tails[#tails + 1] = subject, TAIL .. subject

@@ -156,6 +156,14 @@ func TestI10_FullMemory(t *testing.T) {
 	if again := h.claimed("w2", 20); len(again) != 8 {
 		t.Fatalf("claimed %d lanes with memory full, want 8", len(again))
 	}
+	// Those who would drain it can still start, and be seen.
+	if _, err := dispatcher.Open(bg, h.cfg); err != nil {
+		t.Errorf("open with memory full: %v", err)
+	}
+	session, err := h.Join(bg, dispatcher.Claimant{Holder: "w3", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	h.ok(err)
+	h.ok(session.Beat(bg))
+	h.ok(session.Close(bg))
 	h.ok(rdb.ConfigSet(bg, "maxmemory", "0").Err())
 	h.clean()
 }

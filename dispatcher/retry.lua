@@ -17,7 +17,7 @@ end
 local now = clock()
 local reply, subjects, ids, entries, which = current(5)
 local letters, over, tails = {}, {}, {}
-local heads, errors, delayed, again = {}, {}, {}, {}
+local heads, errors, delayed, again, wake = {}, {}, {}, {}, {}
 for k, i in ipairs(which) do
   local subject, id, entry = subjects[k], ids[k], entries[k]
   local attempts, max = counts_of(entry)
@@ -34,6 +34,9 @@ for k, i in ipairs(which) do
     if wait > 0 then
       delayed[#delayed + 1] = now + wait
       delayed[#delayed + 1] = subject
+      if ARGV[FIRST] == '' then
+        wake[kind_of(entry)] = true -- the caller will not come back for it by itself
+      end
     else
       again[#again + 1] = k
     end
@@ -46,6 +49,9 @@ if #ids > 0 then
   many('HSET', HEADS, heads)
   many('HSET', ERRORS, errors)
   many('ZADD', DELAYED, delayed)
+  for kind in pairs(wake) do
+    call('ZADD', WAKE .. kind, 0, 'due')
+  end
   for _, k in ipairs(again) do
     list(entries[k], subjects[k])
   end

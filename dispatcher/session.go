@@ -62,7 +62,7 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	s := &Session{
 		d: d, who: who, info: string(info), partOf: make(map[string]int),
 		waiting:  dedicated(d.rdb, maxBlock+5*time.Second),
-		renewing: dedicated(d.rdb, who.TTL/3),
+		renewing: dedicated(d.rdb, min(who.TTL/3, 5*time.Second)),
 	}
 	s.leases = d.leases.Via(s.renewing)
 	for p := range d.ns.Partitions {

@@ -37,7 +37,7 @@ func (s *survey) place(id, subject, entry, place string) {
 	}
 }
 
-const scanCount = 1000
+const scanCount = 200
 
 // survey reads all keys of a partition.
 func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {

@@ -20,14 +20,14 @@ local record = call('HGET', LEASES, subject)
 local deadline = tonumber(call('ZSCORE', DEADLINES, subject) or 0)
 local waiting = call('HEXISTS', HEADS, subject) == 1
 
--- An expired lease over an empty lane may be taken at once. Over a lane with
--- jobs it stands for a crashed attempt, and only reap may count that.
+-- An expired lease over an empty lane may be taken at once. Over a lane with jobs it
+-- is for reap to end: it may stand for a crashed attempt.
 if record and (deadline > now or waiting) then
-  return { 'held', string.match(record, '^%d+ (.*)$'), whole(deadline) }
+  return { 'held', holder_of(record), whole(deadline) }
 elseif waiting then
   return { 'held', '', '0' }
 end
 
-local reply = { 'ok', grant({ subject }, holder, now + ttl, now_us) }
+local reply = { 'ok', grant({ subject }, 'section', holder, now + ttl, now_us) }
 remember(words(reply))
 return reply

@@ -3,7 +3,7 @@
 // # Authority
 //
 // Redis is the authority. A subject is held while the leases hash of its
-// partition has a record for it, "<token> <holder>"; the deadlines index says
+// partition has a record for it, "<token> <use> <holder>"; the deadlines index says
 // until when, by Redis's own clock. Every call that changes anything carries the
 // token, and one Lua function, fenced, compares it. What a holder believes about
 // its lease is never asked.

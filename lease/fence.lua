@@ -3,7 +3,7 @@
 --
 -- KEYS[1]   jobs       hash    id -> encoded job
 -- KEYS[2]   heads      hash    subject -> entry (see below)
--- KEYS[3]   leases     hash    subject -> "<token> <holder>"
+-- KEYS[3]   leases     hash    subject -> "<token> <job|section> <holder>"
 -- KEYS[4]   deadlines  zset    subject -> end of its lease, ms
 -- KEYS[5]   delayed    zset    subject -> when its head may run, ms
 -- KEYS[6]   scheduled  zset    "<#subject> <subject><entry>" -> run-at, ms

@@ -4,10 +4,12 @@
 -- grant writes new leases over subjects, at least one, that the caller has checked
 -- to be free. The token is max(last + 1, microseconds of the clock): it rises across
 -- crashes, empty lanes and a failover that lost the last ones (I2). It is one for
--- the whole call: tokens are compared only with others of the same subject.
-local function grant(subjects, holder, deadline, now_us)
+-- the whole call: tokens are compared only with others of the same subject. `use`
+-- says what the lease is for: 'job', an attempt at the lane's head, which its end
+-- without a word makes a failed one; or 'section', which says nothing of any job.
+local function grant(subjects, use, holder, deadline, now_us)
   local token = whole(math.max(tonumber(call('HGET', CLOCK, 'token') or 0) + 1, now_us))
-  local record = token .. ' ' .. holder
+  local record = token .. ' ' .. use .. ' ' .. holder
   local records, deadlines = {}, {}
   for i, subject in ipairs(subjects) do
     records[2 * i - 1], records[2 * i] = subject, record
@@ -17,6 +19,15 @@ local function grant(subjects, holder, deadline, now_us)
   call('HSET', LEASES, unpack(records))
   call('ZADD', DEADLINES, unpack(deadlines))
   return token
+end
+
+-- use_of and holder_of read a lease's record.
+local function use_of(record)
+  return string.match(record or '', '^%d+ (%a+)')
+end
+
+local function holder_of(record)
+  return string.match(record or '', '^%d+ %a+ (.*)$') or 'unknown'
 end
 
 -- free ends leases. It is the first write of every script that calls it: HDEL is

@@ -37,8 +37,8 @@ func (k Keys) Heads() string { return k.base + "heads" }
 // Tail is a list of entries: what waits in a lane behind its head.
 func (k Keys) Tail(subject string) string { return k.base + "tail:" + subject }
 
-// Leases is a hash: subject -> "<token> <holder>", the one record of who holds
-// a subject.
+// Leases is a hash: subject -> "<token> <use> <holder>", the one record of who
+// holds a subject; use is "job" for an attempt at the lane's head, else "section".
 func (k Keys) Leases() string { return k.base + "leases" }
 
 // Deadlines is a zset: subject -> when its lease ends, Unix milliseconds.

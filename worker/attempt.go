@@ -25,6 +25,7 @@ type attempt struct {
 	// Set by that report, and then left to the travellers.
 	end    dispatcher.End
 	ended  time.Time
+	cut    bool // the handler stopped because the pool did
 	resent bool // the end was sent before and the answer was lost
 }
 
@@ -83,7 +84,7 @@ func (a *attempt) report(ctx context.Context, err error) {
 	}
 	end := a.pool.judge(a.claim, err)
 	if err != nil && errors.Is(context.Cause(ctx), ErrStopped) {
-		a.pool.cut.Add(1)
+		a.cut = true
 		end = dispatcher.End{Claim: a.claim, Outcome: dispatcher.HandedBack}
 	}
 	if end.Outcome == dispatcher.Retry && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {

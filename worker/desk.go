@@ -78,17 +78,20 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 		budget = min(d.free, (d.concurrency+trips-1)/trips)
 	}
 	wait := time.Hour
-	n := len(d.partitions)
+	n, first, served := len(d.partitions), d.next, false
 	for i := range n {
-		at := (d.next + i) % n
-		if e := d.planOne(at, now, &budget); len(e.Ends) > 0 || e.Reap || e.Claim {
+		at := (first + i) % n
+		e := d.planOne(at, now, &budget)
+		if len(e.Ends) > 0 || e.Reap || e.Claim {
 			errands = append(errands, e)
+		}
+		if e.Want > 0 && !served {
+			d.next, served = (at+1)%n, true // the next trip serves another one first
 		}
 		if !d.stopping {
 			wait = min(wait, d.partitions[at].reapAt.Sub(now))
 		}
 	}
-	d.next = (d.next + 1) % n
 	return errands, max(wait, 0)
 }
 
@@ -290,11 +293,9 @@ func (d *desk) idleWithin(limit time.Duration) bool {
 	return d.until(ctx, func() bool { return d.busy == 0 })
 }
 
-// flushedWithin waits until all ends are answered, but not longer than limit, and
-// returns how many are not.
-func (d *desk) flushedWithin(limit time.Duration) int {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
+// flushed waits until all ends are answered or ctx is done, and returns how many
+// are not.
+func (d *desk) flushed(ctx context.Context) int {
 	d.until(ctx, func() bool { return d.unsaid == 0 })
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -212,3 +212,53 @@ func TestPoolRecoversAfterRedisRestarts(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// The script cache is flushed all the time. Trips keep their order, so no wake-up is
+// lost: a lane that is stuck until the next reaping would take ten seconds.
+func TestPoolRunsOnThroughScriptFlushes(t *testing.T) {
+	t.Parallel()
+	server := redistest.Own(t)
+	rdb := redistest.ClientOf(t, server)
+	s := newSite(t, rdb)
+	s.pool(Config{Concurrency: 4}, map[string]Handler{"k": func(ctx context.Context, payload []byte) error {
+		if err := rdb.ScriptFlush(ctx).Err(); err != nil {
+			return err
+		}
+		return s.work(0)(ctx, payload)
+	}})
+	begin := time.Now()
+	for i := range 5 {
+		s.put(fmt.Sprint(i), "k", 20)
+	}
+	if r := check.Check(s.ran(100)); r.OutOfOrder+r.Overlaps > 0 {
+		t.Errorf("%+v", r)
+	}
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// Somebody else makes a lane wait while this pool sleeps: it is woken in time.
+func TestRetryByAnotherWakesAnIdlePool(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := newSite(t, rdb)
+		ctx := context.Background()
+		s.put("a", "k", 1)
+		claims, err := s.Claim(ctx, dispatcher.Claimant{Holder: "other", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+		if err != nil || len(claims) != 1 {
+			t.Fatal(claims, err)
+		}
+		s.put("b", "k", 1)
+		s.pool(Config{}, map[string]Handler{"k": s.work(0)})
+		s.ran(1)
+		begin := time.Now()
+		if _, err := s.Retry(ctx, claims[0], 50*time.Millisecond, "boom"); err != nil {
+			t.Fatal(err)
+		}
+		s.ran(2)
+		if took := time.Since(begin); took < 50*time.Millisecond || took > 5*time.Second {
+			t.Errorf("a wait of 50ms took %s", took)
+		}
+	})
+}

@@ -74,13 +74,19 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 	cancelWork(ErrStopped)
 	p.desk.idleWithin(p.cfg.CancelGrace + time.Second)
-	unreported := p.desk.flushedWithin(leaveTimeout)
 
-	// Leave.
-	endLife()
-	beside.Wait()
+	// Leave: all that is still said to Redis shares one limit. What does not come
+	// back by then, from a Redis that hangs, ends by itself later.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
+	unreported := p.desk.flushed(last)
+	endLife()
+	gone := make(chan struct{})
+	go func() { beside.Wait(); close(gone) }()
+	select {
+	case <-gone:
+	case <-last.Done():
+	}
 	if err := source.Close(last); err != nil {
 		p.log.Warn("could not sign off", "err", err)
 	}
@@ -157,7 +163,7 @@ func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
 func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 	switch {
 	case ended.Err == nil:
-		p.count(a.end, ended)
+		p.count(a.end, ended, a.cut)
 	case errors.Is(ended.Err, lease.ErrLost):
 		if !a.resent { // else an earlier try may have ended it, its answer lost
 			p.counts.lost.Add(1)
@@ -175,7 +181,7 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 	return nil
 }
 
-func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended) {
+func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
 	switch {
 	case end.Outcome == dispatcher.Finished:
 		p.counts.finished.Add(1)
@@ -187,6 +193,9 @@ func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended) {
 		p.counts.retried.Add(1)
 	case end.Outcome == dispatcher.HandedBack:
 		p.counts.handedBack.Add(1)
+		if cut {
+			p.cut.Add(1)
+		}
 	}
 }
 

@@ -113,7 +113,7 @@ type Pool struct {
 	keeper *lease.Keeper
 	desk   *desk
 	work   context.Context // parent of the handlers' contexts
-	cut    atomic.Int64    // handlers that stopped because the pool did
+	cut    atomic.Int64    // handlers that stopped because the pool did, handed back
 	left   atomic.Int64    // handlers that did not, and still run
 }
 

@@ -63,13 +63,24 @@ func (a *app) connect() (*redis.Client, error) {
 	return rdb, nil
 }
 
-// open opens the namespace that was named.
+// open opens the namespace that was named, and creates it when it is new.
 func (a *app) open(ctx context.Context) (*dispatcher.Dispatcher, error) {
+	return a.openAs(ctx, dispatcher.Config{})
+}
+
+// look opens the namespace that was named for a command that only looks, or changes
+// only what it finds: a look must not decide how a namespace is cut.
+func (a *app) look(ctx context.Context) (*dispatcher.Dispatcher, error) {
+	return a.openAs(ctx, dispatcher.Config{Look: true})
+}
+
+func (a *app) openAs(ctx context.Context, cfg dispatcher.Config) (*dispatcher.Dispatcher, error) {
 	rdb, err := a.connect()
 	if err != nil {
 		return nil, err
 	}
-	return dispatcher.Open(ctx, dispatcher.Config{Redis: rdb, Namespace: a.namespace})
+	cfg.Redis, cfg.Namespace = rdb, a.namespace
+	return dispatcher.Open(ctx, cfg)
 }
 
 func (a *app) close() {

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -162,8 +165,35 @@ not json
 	if code, _, _ := w.run("job", "show", "j4"); code != 0 {
 		t.Error("j4 is gone")
 	}
+	// One bad line takes no other with it, though they share a partition.
+	in = `{"subject":"s:c","kind":"k","id":"c1"}` + "\n"
+	for i := range 40 {
+		in += fmt.Sprintf(`{"subject":"s:%d","kind":"k","id":"x%d"}`+"\n", i, i)
+	}
+	in += conflicting(t, w) + in
+	code, out, errOut = w.runWith(in, "enqueue", "--from", "-", "--on-error", "skip")
+	if code != 1 || !strings.Contains(out, "41 jobs enqueued, 41 existed already, 1 bad lines") || !strings.Contains(errOut, "line 42: ") {
+		t.Errorf("one conflict among many: exit %d: %s%s", code, out, errOut)
+	}
 	if code, _, errOut := w.run("enqueue", "--from", "/no/such/file"); code != 2 {
 		t.Errorf("a file that is not: exit %d: %s", code, errOut)
+	}
+}
+
+// conflicting is a line whose id is that of a job of another subject, c1 of s:c, in the
+// same partition.
+func conflicting(t *testing.T, w *town) string {
+	t.Helper()
+	var s dispatcher.Stats
+	if err := json.Unmarshal([]byte(w.must("stats", "-o", "json")), &s); err != nil {
+		t.Fatal(err)
+	}
+	ns := subject.Namespace{Partitions: s.Partitions}
+	for i := 100; ; i++ {
+		k := subject.Key{Kind: "s", ID: fmt.Sprint(i)}
+		if ns.Partition(k) == ns.Partition(subject.Key{Kind: "s", ID: "c"}) {
+			return fmt.Sprintf(`{"subject":"%s","kind":"k","id":"c1"}`+"\n", k)
+		}
 	}
 }
 

@@ -29,7 +29,7 @@ func (a *app) deadCommand() *cobra.Command {
 		Short: "List dead letters, the latest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := a.open(cmd.Context())
+			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -55,7 +55,7 @@ func (a *app) deadCommand() *cobra.Command {
 		Short: "Show one dead letter with its whole error",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := a.open(cmd.Context())
+			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -110,7 +110,7 @@ func (a *app) deadCommand() *cobra.Command {
 
 // each does something to every id, in the order given, and stops at an error.
 func (a *app) each(ctx context.Context, ids []string, what string, do func(*dispatcher.Dispatcher, string) error) error {
-	d, err := a.open(ctx)
+	d, err := a.look(ctx)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ looked at again in one atomic step before it is reported.
 Ends with 4 when something is wrong. Warnings about settings do not count.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := a.open(cmd.Context())
+			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -160,13 +160,15 @@ func (f *feed) read(ctx context.Context, in io.Reader) error {
 	}
 }
 
-// refuse reports a bad line. What came before it is enqueued either way.
+// refuse reports a line that can't be enqueued. What came before it is enqueued
+// either way.
 func (f *feed) refuse(ctx context.Context, line int, err error) error {
 	if f.o.onError == "stop" {
 		if e := f.send(ctx); e != nil {
 			return e
 		}
-		return usage("line %d: %w (lines before it are enqueued, lines after it are not; --on-error skip goes on)", line, err)
+		return usage("line %d: %w (%d jobs were enqueued, lines further down were not all looked at; "+
+			"--on-error skip goes on)", line, err, f.enqueued)
 	}
 	f.bad++
 	fmt.Fprintf(f.o.app.err, "line %d: %s\n", line, message(err))
@@ -183,28 +185,42 @@ func (f *feed) add(ctx context.Context, job dispatcher.NewJob, line int) error {
 	return nil
 }
 
+// send enqueues the batch. A job that is refused takes the others of its partition
+// with it; those are sent again without it.
 func (f *feed) send(ctx context.Context) error {
-	if len(f.batch) == 0 {
-		return nil
+	type bad struct {
+		line int
+		err  error
 	}
-	done, err := f.d.EnqueueMany(ctx, f.batch)
-	if err != nil {
-		return fmt.Errorf("lines %d to %d: %w", f.lines[0], f.lines[len(f.lines)-1], err)
-	}
-	lines := f.lines
-	f.batch, f.lines, f.bytes = nil, nil, 0
-	for i, r := range done {
-		switch {
-		case r.Err == nil && r.Created:
-			f.enqueued++
-		case r.Err == nil:
-			f.existed++
-		default:
-			if err := f.refuse(ctx, lines[i], r.Err); err != nil {
-				return err
+	var refused []bad
+	for len(f.batch) > 0 {
+		batch, lines := f.batch, f.lines
+		f.batch, f.lines, f.bytes = nil, nil, 0
+		done, err := f.d.EnqueueMany(ctx, batch)
+		if err != nil {
+			return fmt.Errorf("lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
+		}
+		for i, r := range done {
+			switch {
+			case r.Err == nil && r.Created:
+				f.enqueued++
+			case r.Err == nil:
+				f.existed++
+			case errors.Is(r.Err, dispatcher.ErrRefused):
+				f.batch, f.lines = append(f.batch, batch[i]), append(f.lines, lines[i])
+			case errors.Is(r.Err, dispatcher.ErrLaneFull), errors.Is(r.Err, dispatcher.ErrConflict),
+				errors.Is(r.Err, dispatcher.ErrBacklogFull):
+				refused = append(refused, bad{lines[i], r.Err})
+			default: // not the line's fault: Redis is away or refuses
+				return fmt.Errorf("line %d: %w", lines[i], r.Err)
 			}
 		}
+		f.bar.at(f.enqueued + f.existed)
 	}
-	f.bar.at(f.enqueued + f.existed)
+	for _, b := range refused {
+		if err := f.refuse(ctx, b.line, b.err); err != nil {
+			return err
+		}
+	}
 	return nil
 }

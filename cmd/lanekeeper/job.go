@@ -88,7 +88,7 @@ func (a *app) jobCommand() *cobra.Command {
 		Short: "Show one job",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			d, err := a.open(cmd.Context())
+			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -108,7 +108,7 @@ func addPageFlags(cmd *cobra.Command, page *dispatcher.Page) {
 }
 
 func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page dispatcher.Page) error {
-	d, err := a.open(ctx)
+	d, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -155,7 +155,7 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page, p
 	if err != nil {
 		return err
 	}
-	d, err := a.open(ctx)
+	d, err := a.look(ctx)
 	if err != nil {
 		return err
 	}

@@ -74,7 +74,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if text := message(err); text != "" {
 		fmt.Fprintln(errOut, "lanekeeper: "+text)
 	}
-	if code == exitNoRedis {
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) {
 		fmt.Fprintln(errOut, "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n"+
 			"or try 'lanekeeper dev', which needs none.")
 	}
@@ -97,14 +98,14 @@ func exitCode(ctx context.Context, err error) int {
 	var network net.Error
 	var server redis.Error
 	switch {
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted
 	case errors.As(err, new(falseError)):
 		return exitFalse
 	case errors.As(err, new(usageError)), errors.Is(err, dispatcher.ErrInvalid), errors.Is(err, subject.ErrInvalid):
 		return exitUsage
 	case errors.Is(err, dispatcher.ErrNotFound):
 		return exitNotFound
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return exitInterrupted
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.As(err, &server) && !errors.Is(err, redis.Nil):
 		return exitNoRedis
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mattn/go-shellwords"
+	"golang.org/x/sys/unix"
 
 	"github.com/lanekeeper/lanekeeper/worker"
 )
@@ -56,10 +57,10 @@ func programHandler(argv []string, grace time.Duration) worker.Handler {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Stdin = bytes.NewReader(payload)
 		cmd.Stdout, cmd.Stderr = &output, &output
-		cmd.WaitDelay = grace // for a grandchild that keeps the pipes open
+		cmd.WaitDelay = grace // for what leaves the group and keeps the pipes open
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		cmd.Env = append(os.Environ(),
-			"LANEKEEPER_JOB="+claim.ID,
+			"LANEKEEPER_JOB="+inEnvironment(claim.ID),
 			"LANEKEEPER_SUBJECT="+claim.Subject.String(),
 			"LANEKEEPER_KIND="+claim.Kind,
 			"LANEKEEPER_ATTEMPT="+strconv.Itoa(claim.Attempt),
@@ -69,29 +70,37 @@ func programHandler(argv []string, grace time.Duration) worker.Handler {
 		if err := cmd.Start(); err != nil {
 			return err
 		}
-		ended := make(chan struct{})
-		var killers sync.WaitGroup
-		killers.Go(func() { killGroup(ctx, cmd.Process.Pid, grace, ended) })
+		endGroup(ctx, cmd.Process.Pid, grace)
 		err := cmd.Wait()
-		close(ended)
-		killers.Wait()
+		if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
+			err = nil // something that left the group holds the output open; the program is done
+		}
 		return outcome(ctx, err, output.String())
 	}
 }
 
-// killGroup ends a process group once ctx is done: politely, then for good.
-func killGroup(ctx context.Context, group int, grace time.Duration, ended <-chan struct{}) {
+// endGroup waits until the leader of a process group has ended, and tells the group
+// to when ctx is done: politely, then for good. Whatever the leader leaves behind in
+// the group is killed: the next job of the subject may start. The leader is not
+// reaped yet then (WNOWAIT), so its number can't be that of a stranger.
+func endGroup(ctx context.Context, leader int, grace time.Duration) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for unix.Waitid(unix.P_PID, leader, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+		}
+	}()
 	select {
 	case <-ended:
-		return
 	case <-ctx.Done():
+		_ = syscall.Kill(-leader, syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(grace):
+		}
 	}
-	_ = syscall.Kill(-group, syscall.SIGTERM)
-	select {
-	case <-ended:
-	case <-time.After(grace):
-	}
-	_ = syscall.Kill(-group, syscall.SIGKILL) // also what the program left behind
+	_ = syscall.Kill(-leader, syscall.SIGKILL)
+	<-ended
 }
 
 // outcome turns the end of a program into what a handler returns.
@@ -110,6 +119,14 @@ func outcome(ctx context.Context, err error, output string) error {
 		return worker.Permanent(err)
 	}
 	return err
+}
+
+// inEnvironment quotes an id with a NUL, which no environment can hold.
+func inEnvironment(id string) string {
+	if strings.ContainsRune(id, 0) {
+		return strconv.Quote(id)
+	}
+	return id
 }
 
 // tail keeps the last bytes written to it.

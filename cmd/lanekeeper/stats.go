@@ -13,7 +13,7 @@ func (a *app) statsCommand() *cobra.Command {
 		Short: "Show totals: jobs, lanes by state, kinds and their workers",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := a.open(cmd.Context())
+			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}

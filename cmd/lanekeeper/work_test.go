@@ -245,3 +245,26 @@ func TestParseProgram(t *testing.T) {
 		}
 	}
 }
+
+// What a program leaves behind in its process group ends with it: the next job of the
+// subject may start. And exit 0 finishes, though a child holds the output open.
+func TestProgramLeavesNothingBehind(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	w.must("enqueue", "s:a", "left", "--max-attempts", "1")
+	pidFile := filepath.Join(w.dir, "pid")
+	begin := time.Now()
+	w.must("work", "--handle", "left=sh -c 'sleep 300 & echo $! > "+pidFile+"; exit 0'", "--until-empty", "--lease-ttl", "20s")
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("it took %s to notice that the program had ended", took)
+	}
+	var pid int
+	text, _ := os.ReadFile(pidFile)
+	if _, err := fmt.Sscan(string(text), &pid); err != nil {
+		t.Fatal(err)
+	}
+	w.until("the child is gone", func() bool { return syscall.Kill(pid, 0) != nil || reaped(pid) })
+	if out := w.must("dead", "ls", "-o", "json"); strings.TrimSpace(out) != "[]" {
+		t.Errorf("a program that exits 0 became a dead letter: %s", out)
+	}
+}

@@ -35,7 +35,7 @@ func (a *app) workerCommand() *cobra.Command {
 		Short: "List worker processes seen within the last hour",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := a.open(cmd.Context())
+			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -136,16 +136,14 @@ func (r *Runner) nowArg() string {
 // answered; each call then has its own reply or error.
 func (r *Runner) Run(ctx context.Context, calls ...*Call) {
 	r.send(ctx, calls, (*redis.Script).EvalSha)
-	// A flushed script cache refuses a script before it does anything, so those
-	// calls are sent again with their source. Calls that did run are not.
-	var missing []*Call
-	for _, c := range calls {
+	// A script that is not in the server's cache does nothing. It is sent again with
+	// its source, and so is all that came after it, to keep the order of the trip:
+	// what did run recognizes the repeat, or is harmless.
+	for i, c := range calls {
 		if redis.HasErrorPrefix(c.reply.Err(), "NOSCRIPT") {
-			missing = append(missing, c)
+			r.send(ctx, calls[i:], (*redis.Script).Eval)
+			break
 		}
-	}
-	if len(missing) > 0 {
-		r.send(ctx, missing, (*redis.Script).Eval)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

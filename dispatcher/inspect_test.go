@@ -75,6 +75,17 @@ func TestLanesByState(t *testing.T) {
 		if len(kind) != 1 || kind[0].Subject.ID != "other" {
 			t.Errorf("lanes of kind other: %+v", kind)
 		}
+		for _, limit := range []int{1, 7, 500} {
+			states := make(map[dispatcher.State]int)
+			for _, l := range all(t, limit, func(p dispatcher.Page) ([]dispatcher.Lane, string, error) {
+				return h.Lanes(bg, dispatcher.LaneFilter{Kind: "k"}, p)
+			}) {
+				states[l.State]++
+			}
+			if states[dispatcher.Ready] != 18 || states[dispatcher.Leased] != 7 || states[dispatcher.Delayed] != 5 {
+				t.Errorf("lanes of kind k with pages of %d: %v", limit, states)
+			}
+		}
 		s, err := h.Stats(bg)
 		h.ok(err)
 		if s.Jobs != 61 || s.InLanes != 61 || s.Lanes != 31 || s.Ready != 19 || s.Leased != 7 || s.Delayed != 5 || s.Kinds["k"].Ready != 18 {

@@ -20,8 +20,8 @@ type LaneFilter struct {
 
 // Lanes lists lanes, in no order but that ready ones of one kind and partition
 // come in the order of their turns. What it costs depends on the page, not on the
-// number of lanes; with a filter by kind a page may be short or even empty and
-// still have a next one. Lanes that move meanwhile may be listed twice or not.
+// number of lanes; with a filter by kind a page of leased or delayed lanes may be short
+// or even empty and still have a next one. Lanes that move meanwhile may be listed twice or not.
 func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane, string, error) {
 	limit, err := page.limit()
 	if err != nil {
@@ -90,7 +90,15 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 	further := cursor{at.partition, at.list, at.place + uint64(n)}
 	var subjects []string
 	var err error
-	switch f.State {
+	state := f.State
+	if state == "" && f.Kind != "" { // by their states: few lanes of one kind are found among many
+		state = []State{Ready, Leased, Delayed}[min(at.list, 2)]
+		done = cursor{partition: at.partition, list: at.list + 1}
+		if at.list >= 2 {
+			done = cursor{partition: at.partition + 1}
+		}
+	}
+	switch state {
 	case Ready:
 		kinds := []string{f.Kind}
 		if f.Kind == "" {
@@ -104,6 +112,9 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		subjects, err = d.rdb.LRange(ctx, keys.Ready(kinds[at.list]), from, to).Result()
 		if len(subjects) < n {
 			further = cursor{at.partition, at.list + 1, 0}
+			if f.Kind != "" {
+				further = done
+			}
 		}
 	case Leased:
 		subjects, err = d.rdb.ZRange(ctx, keys.Deadlines(), from, to).Result()

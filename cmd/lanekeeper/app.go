@@ -39,7 +39,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	f.StringVar(&a.redisURL, "redis", "", "Redis server, redis:// or rediss:// (env LANEKEEPER_REDIS, default "+defaultRedis+")")
 	f.StringVar(&a.namespace, "namespace", "", "namespace of the lanes (env LANEKEEPER_NAMESPACE, default "+defaultNamespace+")")
 	f.StringVarP(&a.output, "output", "o", "table", "output: table, wide, json or jsonl")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "print ids or nothing instead of tables, and no progress")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print only ids in lists, and no progress or remarks")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also without a terminal or with NO_COLOR set")
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		switch a.output {

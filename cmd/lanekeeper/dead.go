@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,9 @@ func (a *app) deadCommand() *cobra.Command {
 		Short: "List dead letters, the latest first",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkPage(page); err != nil {
+				return err
+			}
 			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
@@ -108,25 +112,39 @@ func (a *app) deadCommand() *cobra.Command {
 	return cmd
 }
 
-// each does something to every id, in the order given, and stops at an error.
+// each does something to every id, in the order given. One that fails does not keep the
+// others from it; the first failure decides the exit code.
 func (a *app) each(ctx context.Context, ids []string, what string, do func(*dispatcher.Dispatcher, string) error) error {
 	d, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
 	done := []string{}
+	var failed error
 	for _, id := range ids {
-		if err = do(d, id); err != nil {
-			err = fmt.Errorf("%d of %d %s: %w", len(done), len(ids), what, err)
-			break
+		err := do(d, id)
+		switch {
+		case err == nil:
+			done = append(done, id)
+			a.say("%s %s", id, what)
+			continue
+		case !errors.Is(err, dispatcher.ErrNotFound): // it would not go better with the others
+			return fmt.Errorf("%s after %d of %d: %w", id, len(done), len(ids), err)
 		}
-		done = append(done, id)
-		a.say("%s %s", id, what)
+		if len(ids) > 1 {
+			fmt.Fprintln(a.err, message(err))
+		}
+		if failed == nil {
+			failed = err
+		}
 	}
 	if a.output == "json" || a.output == "jsonl" {
-		if e := a.show(map[string][]string{what: done}, nil); e != nil {
-			return e
+		if err := a.show(map[string][]string{what: done}, nil); err != nil {
+			return err
 		}
 	}
-	return err
+	if failed != nil && len(ids) > 1 {
+		failed = fmt.Errorf("%d of %d %s: %w", len(done), len(ids), what, dispatcher.ErrNotFound)
+	}
+	return failed
 }

@@ -37,11 +37,12 @@ func (a *app) devCommand() *cobra.Command {
 %s In another shell:
 
   export LANEKEEPER_REDIS=%s
-  lanekeeper enqueue build:17 greet hello
+  lanekeeper enqueue build:17 %s hello
   lanekeeper lane ls
   lanekeeper stats
 
-`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), server.URL())
+`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), server.URL(),
+				append(kindsOf(programs), "greet")[0])
 			if len(programs) == 0 {
 				a.note("No pool runs: start one with --handle KIND=PROGRAM here, or with 'lanekeeper work' elsewhere.")
 				<-cmd.Context().Done()

@@ -46,11 +46,14 @@ as the JSON text it is; "payload_base64" takes any bytes.`,
 		Example: `  lanekeeper enqueue artifact:42 expire '{"why":"old"}'
   lanekeeper enqueue build:17 publish --id publish-17 --delay 5m
   generate | lanekeeper enqueue --from -`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if o.from != "" {
-				return cobra.NoArgs(cmd, args)
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case o.from != "" && len(args) > 0:
+				return fmt.Errorf("--from takes jobs from the file; %q is one too many", args[0])
+			case o.from == "" && (len(args) < 2 || len(args) > 3):
+				return fmt.Errorf("enqueue takes SUBJECT, KIND and perhaps PAYLOAD, not %d arguments", len(args))
 			}
-			return cobra.RangeArgs(2, 3)(cmd, args)
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.from != "" {

@@ -131,7 +131,7 @@ func group(use, short string) *cobra.Command {
 		Use: use, Short: short, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_ = cmd.Help()
-			return usage("%s needs one of its commands", cmd.CommandPath())
+			return usage("name one of the commands of '%s'", cmd.CommandPath())
 		},
 	}
 }

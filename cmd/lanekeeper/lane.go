@@ -108,6 +108,9 @@ func addPageFlags(cmd *cobra.Command, page *dispatcher.Page) {
 }
 
 func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page dispatcher.Page) error {
+	if err := checkPage(page); err != nil {
+		return err
+	}
 	d, err := a.look(ctx)
 	if err != nil {
 		return err
@@ -136,21 +139,35 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 	if err := list(a, views, func(l laneView) string { return l.Subject }, laneColumns); err != nil {
 		return err
 	}
-	if len(views) == 0 {
+	if len(views) == 0 && page.Cursor == "" {
 		a.note("No lanes to show.")
+	} else if len(views) == 0 {
+		a.note("No such lanes among those looked at so far.")
 	}
 	a.more(page.Cursor)
 	return nil
 }
 
-// more tells where a list goes on.
+// more tells where a list goes on, also with -q: a list that only looks complete does
+// harm in a script.
 func (a *app) more(next string) {
 	if next != "" {
-		a.note("There are more: add --cursor %s", next)
+		fmt.Fprintf(a.err, "There are more: add --cursor %s\n", next)
 	}
 }
 
+// checkPage refuses a limit of nothing.
+func checkPage(page dispatcher.Page) error {
+	if page.Limit < 1 {
+		return usage("--limit %d must be 1 to 500", page.Limit)
+	}
+	return nil
+}
+
 func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page, payload bool) error {
+	if err := checkPage(page); err != nil {
+		return err
+	}
 	key, err := subject.Parse(text)
 	if err != nil {
 		return err

@@ -74,8 +74,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if text := message(err); text != "" {
 		fmt.Fprintln(errOut, "lanekeeper: "+text)
 	}
-	var network net.Error
-	if errors.As(err, &network) || errors.Is(err, io.EOF) {
+	var network *net.OpError
+	if errors.As(err, &network) && network.Op == "dial" {
 		fmt.Fprintln(errOut, "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n"+
 			"or try 'lanekeeper dev', which needs none.")
 	}
@@ -133,6 +133,7 @@ a subject only while it holds that subject's lease in Redis; different subjects 
 in parallel.
 
 Start with 'lanekeeper demo', which needs nothing else.`,
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

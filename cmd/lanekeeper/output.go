@@ -43,10 +43,11 @@ func list[T any](a *app, rows []T, id func(T) string, columns []column[T]) error
 	if len(rows) == 0 {
 		return nil
 	}
-	return a.table(rows2cells(rows, columns, a.output == "wide"))
+	return a.table(rows2cells(rows, columns, a.output == "wide", isTerminal(a.out)))
 }
 
-func rows2cells[T any](rows []T, columns []column[T], wide bool) [][]string {
+// rows2cells makes cells of rows. On a terminal long ones are cut, unless wide.
+func rows2cells[T any](rows []T, columns []column[T], wide, terminal bool) [][]string {
 	var shown []column[T]
 	var titles []string
 	for _, c := range columns {
@@ -59,7 +60,7 @@ func rows2cells[T any](rows []T, columns []column[T], wide bool) [][]string {
 		line := make([]string, len(shown))
 		for i, c := range shown {
 			line[i] = c.text(r)
-			if !wide {
+			if !wide && terminal {
 				line[i] = shorten(line[i], 60)
 			}
 		}

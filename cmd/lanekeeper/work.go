@@ -102,7 +102,7 @@ func (o *workOptions) run(cmd *cobra.Command) error {
 	ctx, stop := context.WithCancel(cmd.Context())
 	defer stop()
 	if o.untilEmpty {
-		go o.stopWhenEmpty(ctx, d, stop)
+		go o.stopWhenEmpty(ctx, d, programs, stop)
 	}
 	return o.report(pool, pool.Run(ctx))
 }
@@ -200,7 +200,7 @@ func (o *workOptions) pool(d *dispatcher.Dispatcher, programs map[string][]strin
 }
 
 // stopWhenEmpty stops the pool when no lane has anything left.
-func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatcher, stop func()) {
+func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatcher, programs map[string][]string, stop func()) {
 	warned := make(map[string]bool)
 	for {
 		stats, err := d.Stats(ctx)
@@ -209,7 +209,7 @@ func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatche
 			return
 		}
 		for kind, k := range stats.Kinds {
-			if k.Ready > 0 && k.Workers == 0 && !warned[kind] {
+			if k.Ready > 0 && k.Workers == 0 && programs[kind] == nil && !warned[kind] {
 				warned[kind] = true
 				o.app.note("%d lanes wait for kind %s, which no worker handles; --until-empty goes on waiting", k.Ready, kind)
 			}

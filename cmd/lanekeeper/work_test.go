@@ -220,7 +220,11 @@ func TestProgramExitCodes(t *testing.T) {
 	if !slices.Equal(ids, []string{"again", "final"}) {
 		t.Errorf("dead letters %v", ids)
 	}
-	w.must("dead", "replay", "final")
+	// One id that is none does not keep the others from it.
+	if code, out, errOut := w.run("dead", "replay", "none", "final"); code != 3 ||
+		!strings.Contains(out, "final replayed") || !strings.Contains(errOut, "1 of 2 replayed") {
+		t.Errorf("replay of one of two: exit %d: %s%s", code, out, errOut)
+	}
 	w.must("dead", "discard", "again")
 	if out := w.must("dead", "ls", "-o", "json"); strings.TrimSpace(out) != "[]" {
 		t.Errorf("dead letters %s, want []", out)

@@ -33,7 +33,9 @@ func (a *app) workerCommand() *cobra.Command {
 	cmd.AddCommand(&cobra.Command{
 		Use:   "ls",
 		Short: "List worker processes seen within the last hour",
-		Args:  cobra.NoArgs,
+		Long: `Lists worker processes that gave a sign of life within the last hour. One counts as
+alive for 15 s after its last sign; its leases end on their own, whatever this list says.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.look(cmd.Context())
 			if err != nil {

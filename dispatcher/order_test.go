@@ -122,6 +122,7 @@ func TestI6_ALeaseWithoutAJobCostsNoAttempt(t *testing.T) {
 		_, err := h.Leases().Acquire(bg, key("a"), "inline", 10*time.Second)
 		h.ok(err)
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", MaxAttempts: 1})
+		h.clean()
 		h.none("w")
 		if info, err := h.Job(bg, "j1"); err != nil || info.Attempt != 0 || info.State != dispatcher.Leased {
 			t.Errorf("behind a lease of its own: %+v, %v", info, err)
@@ -178,6 +179,47 @@ func TestLookDoesNotCreateTheNamespace(t *testing.T) {
 		}
 		if _, err := dispatcher.Open(bg, dispatcher.Config{Redis: rdb, Namespace: name, Partitions: 3}); err != nil {
 			t.Errorf("a look has fixed the number of partitions: %v", err)
+		}
+	})
+}
+
+// An index that lists a leased lane as ready is corrupt; it gives nothing out.
+func TestI1_CorruptIndexGivesNothingOut(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+		h.enqueued("a", "j1", "j2")
+		c := h.head("w1", "j1", 1)
+		ready := h.Namespace().Keys(0).Ready("k")
+		h.ok(rdb.RPush(bg, ready, key("a").Canonical(), key("a").Canonical(), key("ghost").Canonical()).Err())
+		h.none("w2")
+		h.ok(h.Finish(bg, c))
+		h.ok(rdb.RPush(bg, ready, key("a").Canonical()).Err()) // listed twice
+		h.ok(h.Finish(bg, h.head("w2", "j2", 1)))
+		h.empty()
+	})
+}
+
+// Sequence numbers are stored in six bytes; they rise through each of the lower ones.
+func TestI5_SequenceNumbersRise(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+		for _, start := range []int64{0, 65_530, 1<<32 - 5} {
+			h.ok(rdb.HSet(bg, h.Namespace().Keys(0).Clock(), "seq", start).Err())
+			batch := make([]dispatcher.NewJob, 400)
+			for i := range batch {
+				batch[i] = dispatcher.NewJob{Subject: key(fmt.Sprint(start)), Kind: "k"}
+			}
+			done, err := h.EnqueueMany(bg, batch)
+			h.ok(err)
+			_, jobs, _, err := h.Lane(bg, key(fmt.Sprint(start)), dispatcher.Page{Limit: 500})
+			h.ok(err)
+			for i, j := range jobs {
+				if want := start + int64(i) + 1; j.Seq != want || done[i].Seq != want {
+					t.Fatalf("job %d has seq %d, enqueue said %d, want %d", i, j.Seq, done[i].Seq, want)
+				}
+			}
 		}
 	})
 }

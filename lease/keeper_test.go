@@ -195,3 +195,19 @@ func TestKeeperLastLookAsksWhenStale(t *testing.T) {
 		}
 	})
 }
+
+// A renewal whose reply took long moves the window only from when it was sent.
+func TestKeeperCountsARenewalFromTheRequest(t *testing.T) {
+	t.Parallel()
+	const slow = 2 * time.Second
+	r := &renewer{answer: func(context.Context) error { time.Sleep(slow); return nil }}
+	keep(t, r, func(_ *lease.Keeper, work context.Context, _ func(), _ lease.Lease) {
+		start := time.Now()
+		time.Sleep(ttl/3 + slow + time.Millisecond) // the first renewal has come back
+		r.set(func(context.Context) error { return errors.New("down") })
+		<-work.Done()
+		if took, want := time.Since(start), ttl/3+ttl-margin; took < want || took > want+time.Millisecond {
+			t.Errorf("cancelled after %s, want after %s: a third of the TTL, and a window from there", took, want)
+		}
+	})
+}

@@ -40,17 +40,8 @@ func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, str
 		all = all[:limit]
 		next = all[limit-1].cursor()
 	}
-	letters := make([]JobInfo, 0, len(all))
-	for _, g := range all {
-		info, ok, err := d.exhume(ctx, g)
-		if err != nil {
-			return nil, "", err
-		}
-		if ok {
-			letters = append(letters, info)
-		}
-	}
-	return letters, next, nil
+	letters, err := d.exhume(ctx, all)
+	return letters, next, err
 }
 
 // grave is a dead letter's place in the order of deaths: by time, then by id.
@@ -104,24 +95,36 @@ func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]
 	return found, nil
 }
 
-func (d *Dispatcher) exhume(ctx context.Context, g grave) (JobInfo, bool, error) {
-	keys := d.ns.Keys(g.partition)
-	var body, reason *redis.StringCmd
-	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		body = tx.HGet(ctx, keys.Jobs(), g.id)
-		reason = tx.HGet(ctx, keys.Reasons(), g.id)
+// exhume reads dead letters in one round trip, leaving out those that were replayed or
+// discarded meanwhile.
+func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, error) {
+	bodies := make([]*redis.StringCmd, len(graves))
+	reasons := make([]*redis.StringCmd, len(graves))
+	_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for i, g := range graves {
+			keys := d.ns.Keys(g.partition)
+			bodies[i] = pipe.HGet(ctx, keys.Jobs(), g.id)
+			reasons[i] = pipe.HGet(ctx, keys.Reasons(), g.id)
+		}
 		return nil
 	})
-	if errors.Is(body.Err(), redis.Nil) {
-		return JobInfo{}, false, nil // replayed or discarded meanwhile
-	}
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return JobInfo{}, false, wrap("read dead letter", err)
+		return nil, wrap("read dead letters", err)
 	}
-	job, err := decode(g.id, body.Val())
-	info := JobInfo{Job: job}
-	info.die(float64(g.at), reason.Val())
-	return info, err == nil, err
+	letters := make([]JobInfo, 0, len(graves))
+	for i, g := range graves {
+		if bodies[i].Err() != nil || reasons[i].Err() != nil {
+			continue
+		}
+		job, err := decode(g.id, bodies[i].Val())
+		if err != nil {
+			return nil, err
+		}
+		info := JobInfo{Job: job}
+		info.die(float64(g.at), reasons[i].Val())
+		letters = append(letters, info)
+	}
+	return letters, nil
 }
 
 // deadLetter finds a dead letter by its id.

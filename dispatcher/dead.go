@@ -113,7 +113,7 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 	}
 	letters := make([]JobInfo, 0, len(graves))
 	for i, g := range graves {
-		if bodies[i].Err() != nil || reasons[i].Err() != nil {
+		if bodies[i].Err() != nil {
 			continue
 		}
 		job, err := decode(g.id, bodies[i].Val())

@@ -80,9 +80,6 @@ func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
 // caller, for the case that go-redis repeats it. It expires; no meaning is lost.
 func (k Keys) Request(caller string) string { return k.base + "request:" + caller }
 
-// Pattern matches every key of the partition in SCAN.
-func (k Keys) Pattern() string { return k.base + "*" }
-
 // TrimTail returns the subject that a tail key belongs to, or false for another key.
 func (k Keys) TrimTail(key string) (string, bool) {
 	prefix := k.Tail("")

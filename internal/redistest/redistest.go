@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -91,9 +90,6 @@ func (s *Server) Restart() error {
 		}
 	}
 }
-
-// Signal sends the server's process a signal.
-func (s *Server) Signal(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
 
 // Kill ends the process at once and waits until it is gone.
 func (s *Server) Kill() {
@@ -222,11 +218,4 @@ func Namespace(t testing.TB, rdb *redis.Client) string {
 		}
 	})
 	return name
-}
-
-// Port returns the port of an address.
-func Port(addr string) int {
-	_, port, _ := net.SplitHostPort(addr)
-	n, _ := strconv.Atoi(port)
-	return n
 }

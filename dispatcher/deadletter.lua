@@ -6,11 +6,9 @@
 --
 -- Returns    {'ok' | 'lost', ...}, a word per job | {'stale'}
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local now = clock()

@@ -4,11 +4,9 @@
 --
 -- Returns   {'ok' | 'missing', ...}, a word per id | {'stale'}
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local ids, reply = {}, {}

@@ -13,11 +13,9 @@
 --            {'conflict', i}: the ith id is in use by a job of another subject
 --            {'stale'}
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local max_lane, max_jobs = tonumber(ARGV[FIRST]), tonumber(ARGV[FIRST + 1])

@@ -9,11 +9,9 @@
 -- An expired lease that nobody took yet still finishes its job: refusing would
 -- only repeat work that is done.
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local reply, subjects, ids, entries, which = current(3)

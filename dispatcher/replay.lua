@@ -12,11 +12,9 @@
 -- At the front it becomes the head, or the next behind a head that is running.
 -- A head that it displaces keeps its attempts and loses the rest of its wait.
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local subject, id, place = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 4]

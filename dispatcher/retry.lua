@@ -7,11 +7,9 @@
 --
 -- Returns    {'ok' | 'dead' | 'lost', ...}, a word per job | {'stale'}
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local now = clock()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -131,32 +133,24 @@ func (d *Dispatcher) surveyTails(ctx context.Context, keys subject.Keys, s *surv
 }
 
 func (d *Dispatcher) scanHash(ctx context.Context, key string, each func(field, value string)) error {
-	iter := d.rdb.HScan(ctx, key, 0, "", scanCount).Iterator()
-	seen := make(map[string]bool)
-	for iter.Next(ctx) {
-		field := iter.Val()
-		if !iter.Next(ctx) {
-			break
-		}
-		if !seen[field] { // a scan may bring a field twice
-			seen[field] = true
-			each(field, iter.Val())
-		}
-	}
-	return iter.Err()
+	return scanPairs(ctx, d.rdb.HScan(ctx, key, 0, "", scanCount).Iterator(), each)
 }
 
 func (d *Dispatcher) scanZset(ctx context.Context, key string, each func(member string)) error {
-	iter := d.rdb.ZScan(ctx, key, 0, "", scanCount).Iterator()
+	return scanPairs(ctx, d.rdb.ZScan(ctx, key, 0, "", scanCount).Iterator(), func(member, _ string) { each(member) })
+}
+
+// scanPairs reads a scan of pairs, which may bring one of them twice.
+func scanPairs(ctx context.Context, iter *redis.ScanIterator, each func(first, second string)) error {
 	seen := make(map[string]bool)
 	for iter.Next(ctx) {
-		member := iter.Val()
+		first := iter.Val()
 		if !iter.Next(ctx) {
 			break
 		}
-		if !seen[member] {
-			seen[member] = true
-			each(member)
+		if !seen[first] {
+			seen[first] = true
+			each(first, iter.Val())
 		}
 	}
 	return iter.Err()

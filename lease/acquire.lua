@@ -7,11 +7,9 @@
 -- Returns  {'ok', token} | {'held', holder, deadline} | {'stale'}
 --          'held' with holder '' : no lease, but jobs wait in the lane and go first
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local subject, holder, ttl = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])

@@ -94,6 +94,13 @@ local function unwords(text)
   return reply
 end
 
+-- answered returns the whole reply to a request that needs no running again: the one
+-- it got before, or {'stale'}.
+local function answered()
+  local before, stale = recall()
+  return stale and { stale } or before and unwords(before)
+end
+
 -- parts of an entry; string.byte and string.sub cost a fifth of string.match.
 local function id_of(entry)
   return string.sub(entry, 2, 1 + string.byte(entry))

@@ -5,11 +5,9 @@
 --
 -- Returns  {'ok'} | {'lost'} | {'stale'}
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  return unwords(before)
+local before = answered()
+if before then
+  return before
 end
 
 local subject, token = ARGV[FIRST], ARGV[FIRST + 1]

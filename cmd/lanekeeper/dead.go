@@ -71,7 +71,7 @@ func (a *app) deadCommand() *cobra.Command {
 				return err
 			}
 			v := viewJob(job, payload)
-			if a.output == "json" || a.output == "jsonl" {
+			if a.machine() {
 				return a.show(v, nil)
 			}
 			v.Error = ""
@@ -138,7 +138,7 @@ func (a *app) each(ctx context.Context, ids []string, what string, do func(*disp
 			failed = err
 		}
 	}
-	if a.output == "json" || a.output == "jsonl" {
+	if a.machine() {
 		if err := a.show(map[string][]string{what: done}, nil); err != nil {
 			return err
 		}

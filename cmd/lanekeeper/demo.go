@@ -290,7 +290,7 @@ func (d *demo) print(r *demoResult) error {
 		}
 		return a.red(itoa(n))
 	}
-	if a.output == "json" || a.output == "jsonl" {
+	if a.machine() {
 		if err := a.show(r, nil); err != nil {
 			return err
 		}

@@ -100,7 +100,7 @@ func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 		fmt.Fprintln(o.app.out, done.ID)
 		return nil
 	}
-	if o.app.output == "json" || o.app.output == "jsonl" {
+	if o.app.machine() {
 		return o.app.show(enqueued{done.ID, job.Subject.String(), job.Kind, done.Seq, done.Created}, nil)
 	}
 	switch {

@@ -119,7 +119,7 @@ func (o *enqueueOptions) many(ctx context.Context) error {
 	f := &feed{o: o, d: d, bar: o.app.progress("jobs enqueued:", 0)}
 	err = f.read(ctx, in)
 	f.bar.done()
-	if o.app.output == "json" || o.app.output == "jsonl" {
+	if o.app.machine() {
 		if e := o.app.show(map[string]int{"enqueued": f.enqueued, "existed": f.existed, "bad_lines": f.bad}, nil); e != nil {
 			return e
 		}

@@ -185,7 +185,7 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page, p
 		return err
 	}
 	v, js := viewLane(lane, stats.Kinds), viewJobs(jobs, payload)
-	if a.output == "json" || a.output == "jsonl" {
+	if a.machine() {
 		err = a.show(struct {
 			laneView
 			Jobs []jobView `json:"jobs"`

@@ -108,9 +108,12 @@ func (a *app) printJSON(v any) error {
 	return enc.Encode(v)
 }
 
+// machine reports whether the output is for a program.
+func (a *app) machine() bool { return a.output == "json" || a.output == "jsonl" }
+
 // say prints a line for a person, unless they want machine output or quiet.
 func (a *app) say(format string, args ...any) {
-	if !a.quiet && a.output != "json" && a.output != "jsonl" {
+	if !a.quiet && !a.machine() {
 		fmt.Fprintf(a.out, format+"\n", args...)
 	}
 }

@@ -28,7 +28,7 @@ func (a *app) statsCommand() *cobra.Command {
 			}); err != nil {
 				return err
 			}
-			if a.output == "json" || a.output == "jsonl" || len(s.Kinds) == 0 {
+			if a.machine() || len(s.Kinds) == 0 {
 				return nil
 			}
 			a.say("")

@@ -3,15 +3,11 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,7 +20,6 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/check"
 	"github.com/lanekeeper/lanekeeper/internal/embedded"
 	"github.com/lanekeeper/lanekeeper/subject"
-	"github.com/lanekeeper/lanekeeper/testdata"
 	"github.com/lanekeeper/lanekeeper/worker"
 )
 
@@ -62,12 +57,6 @@ It needs no server: without --redis it runs on an embedded one.`,
 	f.IntVar(&d.jobs, "jobs", 0, "replay only so many events, or the trace over again for more")
 	f.IntVar(&d.concurrency, "concurrency", 50, "handlers that run at once")
 	return cmd
-}
-
-// event is one line of a trace and its place among those of its subject.
-type event struct {
-	subject string
-	seq     int
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -116,41 +105,6 @@ func cleanUp(rdb *redis.Client, namespace string) {
 	for iter.Next(ctx) {
 		rdb.Unlink(ctx, iter.Val())
 	}
-}
-
-func (d *demo) events() ([]event, error) {
-	var source io.Reader = strings.NewReader(string(testdata.Trace))
-	name := testdata.TraceName
-	if d.trace != "" {
-		f, err := os.Open(d.trace)
-		if err != nil {
-			return nil, usage("--trace: %w", err)
-		}
-		defer f.Close()
-		source, name = f, d.trace
-	}
-	if d.jobs < 0 {
-		return nil, usage("--jobs %d must not be negative", d.jobs)
-	}
-	rows, err := csv.NewReader(source).ReadAll()
-	if err != nil {
-		return nil, usage("%s: %w", name, err)
-	}
-	if len(rows) < 2 || len(rows[0]) < 2 || rows[0][1] != "subject" {
-		return nil, usage("%s: must have the header 'unix_ts,subject' and at least one event", name)
-	}
-	rows = rows[1:]
-	if d.jobs == 0 {
-		d.jobs = len(rows)
-	}
-	events := make([]event, d.jobs)
-	for i := range events {
-		events[i] = event{subject: rows[i%len(rows)][1], seq: i}
-		if events[i].subject == "" || len(events[i].subject) > 500 {
-			return nil, usage("%s: line %d: the subject must have 1 to 500 bytes", name, 2+i%len(rows))
-		}
-	}
-	return events, nil
 }
 
 // demoResult is what the demo prints.

@@ -2,19 +2,9 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
-	"strconv"
 	"time"
-
-	"github.com/lanekeeper/lanekeeper/internal/script"
-	"github.com/lanekeeper/lanekeeper/lease"
 )
-
-//go:embed claim.lua
-var claimLua string
-
-var claimScript = verb("claim", claimLua)
 
 // Claimant is who claims: a holder that is unique per process start, the kinds
 // it handles, and the TTL of the leases it asks for.
@@ -22,7 +12,14 @@ type Claimant struct {
 	Holder string
 	Kinds  []string
 	TTL    time.Duration
+
+	// LaneBatch is, for a kind, how many jobs of one lane to claim together at
+	// most: see [Claim.Along]. A kind that is not in it is claimed job by job.
+	LaneBatch map[string]int
 }
+
+// MaxLaneBatch is the most jobs of one lane that can be claimed together.
+const MaxLaneBatch = 250
 
 func (c Claimant) validate() error {
 	if c.Holder == "" {
@@ -34,6 +31,11 @@ func (c Claimant) validate() error {
 	for _, kind := range c.Kinds {
 		if err := CheckKind(kind); err != nil {
 			return err
+		}
+	}
+	for kind, n := range c.LaneBatch {
+		if n < 1 || n > MaxLaneBatch {
+			return invalid("lane batch of "+kind, n, fmt.Sprintf("must be 1 to %d", MaxLaneBatch))
 		}
 	}
 	return nil
@@ -55,57 +57,13 @@ func (d *Dispatcher) Claim(ctx context.Context, who Claimant, n int) ([]Claim, e
 	start := int(time.Now().UnixNano() % int64(d.ns.Partitions))
 	for i := 0; i < d.ns.Partitions && len(claims) < n; i++ {
 		p := (start + i) % d.ns.Partitions
-		sent := time.Now()
-		call := d.claimCall(p, who, n-len(claims))
-		d.run.Run(ctx, call)
-		more, _, err := d.claimed(call, who, sent)
-		if err != nil {
-			return claims, err
+		got := d.turns(ctx, &who, []Turn{{Partition: p, Claim: true, Want: n - len(claims)}})[0]
+		claims = append(claims, got.Claims...)
+		if got.Err != nil {
+			return claims, got.Err
 		}
-		claims = append(claims, more...)
 	}
 	return claims, nil
-}
-
-func (d *Dispatcher) claimCall(partition int, who Claimant, n int) *script.Call {
-	args := make([]any, 0, 3+len(who.Kinds))
-	args = append(args, who.Holder, who.TTL.Milliseconds(), min(n, maxClaim))
-	turn := int(d.claims.Add(1)) // kinds take turns at being served first
-	for i := range who.Kinds {
-		args = append(args, who.Kinds[(turn+i)%len(who.Kinds)])
-	}
-	return d.run.Once(partition, claimScript, nil, args...)
-}
-
-// claimed decodes the reply of a claim: the claims, and how many lanes are left.
-// A job that can't be decoded ends the lot with an error; its lease runs out, so
-// it comes back until its attempts are used up and it is a dead letter.
-func (d *Dispatcher) claimed(call *script.Call, who Claimant, sent time.Time) ([]Claim, int, error) {
-	words, err := call.Words()
-	if err != nil {
-		return nil, 0, err
-	}
-	ready, err := strconv.Atoi(words[1])
-	if err != nil {
-		return nil, 0, fmt.Errorf("claim: reply %q: %w", words[1], err)
-	}
-	token, err := lease.ParseToken(words[2])
-	if err != nil {
-		return nil, 0, fmt.Errorf("claim: reply %q: %w", words[2], err)
-	}
-	rows := words[3:]
-	claims := make([]Claim, 0, len(rows)/3)
-	var broken error
-	for ; len(rows) >= 3; rows = rows[3:] {
-		claim, err := decodeClaim(rows[0], rows[1], rows[2])
-		if err != nil {
-			broken = fmt.Errorf("claim: %w", err)
-			continue
-		}
-		claim.Lease = lease.Lease{Subject: claim.Subject, Token: token, Holder: who.Holder, Proven: sent, TTL: who.TTL}
-		claims = append(claims, claim)
-	}
-	return claims, ready, broken
 }
 
 // decodeClaim reads one lane of a claim's reply.

@@ -17,21 +17,33 @@ import (
 
 // A stored job is, in this order:
 //
-//	 6 bytes  sequence number, big endian        written by enqueue, reap, replay
+//	 5 bytes  sequence number, big endian        written by enqueue, reap, replay
 //	 6 bytes  time of the enqueue, Unix ms       written by enqueue
-//	strings   canonical subject, kind            each after its length as uvarint
-//	uvarints  max attempts, timeout in ms, number of headers
-//	strings   header keys and values
+//	string    canonical subject, after its length as uvarint
+//	 1 byte   length of the kind, plus 128 when there are extras
+//	string    kind
+//	[extras   max attempts, timeout in ms, number of headers as uvarints, header keys
+//	          and values as strings; absent when all of them are the defaults]
 //	the rest  payload
 //
-// Scripts read and write only the first twelve bytes, and compare the subject.
-const stampBytes = 12
+// Scripts read and write only the first eleven bytes, and compare the subject. It is
+// as short as it can be made: with 100 bytes of payload and short names it fits into
+// 128 bytes of Redis's memory, and one byte more would take 160.
+const (
+	seqBytes   = 5
+	stampBytes = seqBytes + 6
+	extras     = 0x80
+)
 
 // encode returns the part of a stored job that does not depend on Redis.
-func encode(j NewJob) []byte {
-	b := make([]byte, 0, 32+len(j.Subject.Kind)+len(j.Subject.ID)+len(j.Kind)+len(j.Payload))
-	b = appendString(b, j.Subject.Canonical())
-	b = appendString(b, j.Kind)
+func encode(j *NewJob, canonical string) []byte {
+	b := make([]byte, 0, 24+len(canonical)+len(j.Kind)+len(j.Payload))
+	b = appendString(b, canonical)
+	plain := j.MaxAttempts == defaultMaxAttempts && j.Timeout == 0 && len(j.Headers) == 0
+	if plain {
+		return append(append(append(b, byte(len(j.Kind))), j.Kind...), j.Payload...)
+	}
+	b = append(append(b, byte(len(j.Kind)|extras)), j.Kind...)
 	b = binary.AppendUvarint(b, uint64(j.MaxAttempts))
 	b = binary.AppendUvarint(b, uint64(j.Timeout.Milliseconds()))
 	b = binary.AppendUvarint(b, uint64(len(j.Headers)))
@@ -58,16 +70,22 @@ func decode(packedID, stored string) (Job, error) {
 		return Job{}, fmt.Errorf("%w: %s has %d bytes", errCorrupt, id, len(stored))
 	}
 	r := reader{rest: stored[stampBytes:]}
-	job := Job{ID: id, Seq: number6(stored), EnqueuedAt: time.UnixMilli(number6(stored[6:]))}
+	job := Job{
+		ID: id, MaxAttempts: defaultMaxAttempts,
+		Seq: number(stored[:seqBytes]), EnqueuedAt: time.UnixMilli(number(stored[seqBytes:stampBytes])),
+	}
 	canonical := r.string()
-	job.Kind = r.string()
-	job.MaxAttempts = int(r.uvarint())
-	job.Timeout = time.Duration(r.uvarint()) * time.Millisecond
-	if n := r.uvarint(); n > 0 && !r.bad {
-		job.Headers = make(map[string]string)
-		for ; n > 0 && !r.bad; n-- {
-			k := r.string()
-			job.Headers[k] = r.string()
+	kind := r.byte()
+	job.Kind = r.take(uint64(kind &^ extras))
+	if kind&extras != 0 {
+		job.MaxAttempts = int(r.uvarint())
+		job.Timeout = time.Duration(r.uvarint()) * time.Millisecond
+		if n := r.uvarint(); n > 0 && !r.bad {
+			job.Headers = make(map[string]string)
+			for ; n > 0 && !r.bad; n-- {
+				k := r.string()
+				job.Headers[k] = r.string()
+			}
 		}
 	}
 	if r.bad {
@@ -97,8 +115,17 @@ func (r *reader) uvarint() uint64 {
 	return n
 }
 
-func (r *reader) string() string {
-	n := r.uvarint()
+func (r *reader) string() string { return r.take(r.uvarint()) }
+
+func (r *reader) byte() byte {
+	b := r.take(1)
+	if r.bad {
+		return 0
+	}
+	return b[0]
+}
+
+func (r *reader) take(n uint64) string {
 	if r.bad || n > uint64(len(r.rest)) {
 		r.bad = true
 		return ""
@@ -108,9 +135,10 @@ func (r *reader) string() string {
 	return s
 }
 
-func number6(s string) int64 {
+// number reads all of s as one big-endian number.
+func number(s string) int64 {
 	var n int64
-	for i := range 6 {
+	for i := range len(s) {
 		n = n<<8 | int64(s[i])
 	}
 	return n
@@ -120,8 +148,10 @@ func number6(s string) int64 {
 // usual form, which most are, and "i" and the id itself for any other. The first
 // byte keeps the two apart.
 func packID(id string) string {
-	if u, err := uuid.Parse(id); err == nil && u.String() == id {
-		return "u" + string(u[:])
+	if len(id) == 36 && strings.ToLower(id) == id {
+		if u, err := uuid.Parse(id); err == nil {
+			return "u" + string(u[:])
+		}
 	}
 	return "i" + id
 }
@@ -136,30 +166,42 @@ func unpackID(packed string) (string, error) {
 	return "", fmt.Errorf("%w: %q is not a stored id", errCorrupt, packed)
 }
 
-// entry is what stands in a lane for a job: id and kind, each after one byte that
-// holds its length, then "<ended attempts> <max attempts>".
+// entry is what stands in a lane for a job: one byte each with the lengths of id
+// and kind, the id, the kind, and "<max attempts>", or "<ended attempts> <max attempts>"
+// once there are any.
 type entry struct {
 	id, kind      string // the id packed
 	attempts, max int
 }
 
-func parseEntry(s string) (e entry, ok bool) {
-	for _, part := range []*string{&e.id, &e.kind} {
-		if s == "" || len(s) < 1+int(s[0]) {
-			return entry{}, false
-		}
-		*part, s = s[1:1+s[0]], s[1+s[0]:]
+func (e entry) String() string {
+	b := make([]byte, 0, 2+len(e.id)+len(e.kind)+8)
+	b = append(b, byte(len(e.id)), byte(len(e.kind)))
+	b = append(append(b, e.id...), e.kind...)
+	if e.attempts > 0 {
+		b = append(strconv.AppendInt(b, int64(e.attempts), 10), ' ')
 	}
-	attempts, limit, found := strings.Cut(s, " ")
+	return string(strconv.AppendInt(b, int64(e.max), 10))
+}
+
+func parseEntry(s string) (e entry, ok bool) {
+	if len(s) < 2 || len(s) < 2+int(s[0])+int(s[1]) {
+		return entry{}, false
+	}
+	kindAt := 2 + int(s[0])
+	countsAt := kindAt + int(s[1])
+	e.id, e.kind = s[2:kindAt], s[kindAt:countsAt]
+	attempts, limit, tried := strings.Cut(s[countsAt:], " ")
+	if !tried {
+		attempts, limit = "0", attempts
+	}
 	var err, err2 error
 	e.attempts, err = strconv.Atoi(attempts)
 	e.max, err2 = strconv.Atoi(limit)
-	return e, found && err == nil && err2 == nil && e.id != "" && e.kind != ""
+	return e, err == nil && err2 == nil && e.id != "" && e.kind != ""
 }
 
 // entryOf is the entry of a job that was never attempted.
-func entryOf(job Job) string {
-	id := packID(job.ID)
-	return string([]byte{byte(len(id))}) + id + string([]byte{byte(len(job.Kind))}) + job.Kind +
-		"0 " + strconv.Itoa(job.MaxAttempts)
+func entryOf(job *Job) string {
+	return entry{id: packID(job.ID), kind: job.Kind, max: job.MaxAttempts}.String()
 }

@@ -2,7 +2,7 @@
 --
 -- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]    kinds the caller claims next itself, each between spaces
--- ARGV[7+]   five a job: subject, id, token, reason, error
+-- ARGV[7+]   five a job: subject, entry, token, reason, error
 --
 -- Returns    {'ok' | 'lost', ...}, a word per job | {'stale'}
 
@@ -12,12 +12,11 @@ if before then
 end
 
 local now = clock()
-local reply, subjects, ids, entries, which = current(5)
-if #ids > 0 then
-  local letters, tails = {}, {}
+local reply, subjects, entries, tails, which = current(5)
+if #subjects > 0 then
+  local letters = {}
   for k, i in ipairs(which) do
-    letters[k] = { ids[k], counts_of(entries[k]) + 1, arg(i, 5, 3), arg(i, 5, 4) }
-    tails[k] = KEYS[12 + i]
+    letters[k] = { id_of(entries[k]), counts_of(entries[k]) + 1, arg(i, 5, 3), arg(i, 5, 4) }
   end
   free(subjects)
   bury(letters, now)

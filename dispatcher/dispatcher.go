@@ -48,7 +48,7 @@ type Config struct {
 
 // DefaultPartitions is how finely a new namespace is cut; docs/design.md has the
 // measurement behind it.
-const DefaultPartitions = 8
+const DefaultPartitions = 4
 
 // MaxBatch is the most jobs that one call may carry. It bounds how long a script
 // keeps Redis from other work.
@@ -82,12 +82,13 @@ func (c Config) validate() error {
 // Dispatcher moves jobs through the lanes of one namespace. It is safe for
 // concurrent use.
 type Dispatcher struct {
-	cfg    Config
-	rdb    *redis.Client
-	ns     subject.Namespace
-	run    *script.Runner
-	leases *lease.Store
-	claims atomic.Uint32 // counts claim calls
+	cfg     Config
+	rdb     *redis.Client
+	ns      subject.Namespace
+	run     *script.Runner
+	leases  *lease.Store
+	claims  atomic.Uint32 // counts claim calls
+	singles singles
 }
 
 // schema is the version of what is stored; a release that can't read what
@@ -109,11 +110,13 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dispatcher{
+	d := &Dispatcher{
 		cfg: cfg, rdb: cfg.Redis, ns: ns,
 		run:    script.NewRunner(cfg.Redis, ns, cfg.Now),
 		leases: lease.NewStore(cfg.Redis, ns, cfg.Now),
-	}, nil
+	}
+	d.singles.send = func(jobs []prepared) []Enqueued { return d.send(context.Background(), "each", jobs) }
+	return d, nil
 }
 
 // agree reads how the namespace is cut, or decides it when nobody has yet. It writes
@@ -183,5 +186,5 @@ var laneLua string
 
 // verb makes a script that may change lanes.
 func verb(name, source string) *script.Script {
-	return script.New(name, lease.Lua, laneLua, source)
+	return script.New(name, source, lease.Lua, laneLua)
 }

@@ -33,6 +33,10 @@ type End struct {
 	Wait    time.Duration // Retry: until the next attempt
 	Reason  string        // DeadLettered: in a word or two
 	Error   string        // Retry and DeadLettered: what went wrong
+
+	// GoesOn says that the claimant goes on with [Claim.Next] under the same lease.
+	// Only for Finished.
+	GoesOn bool
 }
 
 // Ended is the answer to an [End].
@@ -50,81 +54,89 @@ const maxEnds = 250
 // maxError is how much is kept of an error text.
 const maxError = 4096
 
-// endVerbs has, by outcome, the script and the arguments that follow subject, id
-// and token.
+// endVerbs has, by outcome, the script and the arguments that follow subject, entry
+// and token. Finishing is part of a turn.
 var endVerbs = [...]struct {
 	script *script.Script
-	tails  bool
 	args   func(End) []any
 }{
-	Finished: {finishScript, true, func(End) []any { return nil }},
-	Retry: {retryScript, true, func(e End) []any {
+	Retry: {retryScript, func(e End) []any {
 		return []any{max(0, e.Wait.Milliseconds()), clip(e.Error)}
 	}},
-	DeadLettered: {deadletterScript, true, func(e End) []any {
+	DeadLettered: {deadletterScript, func(e End) []any {
 		return []any{strings.ReplaceAll(clip(e.Reason), "\n", " "), clip(e.Error)}
 	}},
-	HandedBack: {handbackScript, false, func(End) []any { return nil }},
+	HandedBack: {handbackScript, func(End) []any { return nil }},
 }
 
-// endCalls makes the calls for ends of one partition. `own` are the kinds that
-// the caller claims in the same round trip, so that nobody is woken for them.
+// endCalls makes the calls for those ends of one partition that are not finishes.
+// `own` are the kinds that the caller claims in the same round trip, so that nobody
+// is woken for them.
 func (d *Dispatcher) endCalls(partition int, ends []End, own []string) []endCall {
 	var calls []endCall
-	for outcome := range endVerbs {
-		var members []int
-		for i := range ends {
-			if int(ends[i].Outcome) == outcome {
-				members = append(members, i)
-			}
-		}
-		for len(members) > 0 {
-			n := min(len(members), maxEnds)
-			calls = append(calls, d.endCall(partition, Outcome(outcome), ends, members[:n], own))
-			members = members[n:]
+	for _, outcome := range []Outcome{Retry, DeadLettered, HandedBack} {
+		for _, members := range pick(ends, outcome) {
+			calls = append(calls, d.endCall(partition, outcome, ends, members, own))
 		}
 	}
 	return calls
 }
 
+// pick returns the indexes of the ends with an outcome, as many together as one
+// call takes.
+func pick(ends []End, outcome Outcome) [][]int {
+	var parts [][]int
+	for i := range ends {
+		if ends[i].Outcome != outcome {
+			continue
+		}
+		if n := len(parts); n == 0 || len(parts[n-1]) == maxEnds {
+			parts = append(parts, make([]int, 0, min(maxEnds, len(ends)-i)))
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], i)
+	}
+	return parts
+}
+
 // endCall is a call and the indexes of the ends that it carries.
 type endCall struct {
 	*script.Call
-	outcome Outcome
 	members []int
 }
 
 func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int, own []string) endCall {
-	verb := endVerbs[o]
 	keys := d.ns.Keys(partition)
-	var tails []string
-	args := make([]any, 1, 1+3*len(members))
+	tails := make([]string, len(members))
+	args := make([]any, 1, 1+5*len(members))
 	args[0] = spaced(own)
-	for _, i := range members {
+	for k, i := range members {
 		claim := &ends[i].Claim
-		canonical := claim.Subject.Canonical()
-		if verb.tails {
-			tails = append(tails, keys.Tail(canonical))
-		}
-		args = append(args, canonical, packID(claim.ID), claim.Lease.Token.String())
-		args = append(args, verb.args(ends[i])...)
+		canonical, stored := claim.keys()
+		tails[k] = keys.Tail(canonical)
+		args = append(args, canonical, stored, claim.Lease.Token.String())
+		args = append(args, endVerbs[o].args(ends[i])...)
 	}
-	return endCall{d.run.Once(partition, verb.script, tails, args...), o, members}
+	return endCall{d.run.Once(partition, endVerbs[o].script, tails, args...), members}
 }
 
 // settle writes the call's answers into ended, which is indexed like the ends.
 func (c endCall) settle(ends []End, ended []Ended) {
 	words, err := c.Words()
-	for at, i := range c.members {
+	settleEnds(words, err, ends, c.members, ended)
+}
+
+// settleEnds writes what the words, one for each member, or an error say of ends.
+func settleEnds(words []string, err error, ends []End, members []int, ended []Ended) {
+	for k, i := range members {
 		word, err := "", err
 		if err == nil {
-			word = words[at]
+			word = words[k]
 		}
 		if word == "lost" {
 			err = lease.ErrLost
 		}
 		if err != nil {
-			err = fmt.Errorf("%s %s of %s: %w", c.outcome, ends[i].Claim.ID, ends[i].Claim.Subject, err)
+			err = fmt.Errorf("%s %s of %s: %w", ends[i].Outcome, ends[i].Claim.ID, ends[i].Claim.Subject, err)
 		}
 		ended[i] = Ended{Err: err, Dead: word == "dead"}
 	}
@@ -132,11 +144,9 @@ func (c endCall) settle(ends []End, ended []Ended) {
 
 // end reports one end on its own.
 func (d *Dispatcher) end(ctx context.Context, e End) (Ended, error) {
-	ends, ended := []End{e}, make([]Ended, 1)
-	call := d.endCalls(d.ns.Partition(e.Claim.Subject), ends, nil)[0]
-	d.run.Run(ctx, call.Call)
-	call.settle(ends, ended)
-	return ended[0], ended[0].Err
+	p := d.ns.Partition(e.Claim.Subject)
+	answer := d.turns(ctx, &Claimant{}, []Turn{{Partition: p, Ends: []End{e}}})[0]
+	return answer.Ended[0], answer.Ended[0].Err
 }
 
 // spaced puts each kind between spaces, the form in which scripts look one up.

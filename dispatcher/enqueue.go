@@ -4,9 +4,12 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 //go:embed enqueue.lua
@@ -25,13 +28,17 @@ type Enqueued struct {
 // Enqueue puts a job at the tail of its subject's lane, or on the schedule when
 // it has a run-at. When it returns nil the job is in Redis. When it returns an
 // error that is not one of this package's, the job may be there or not; calling
-// again with the same ID is safe while the job exists.
+// again with the same ID is safe while the job exists. Calls from many goroutines
+// share round trips; one on its own waits for no company.
 func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) {
-	done, err := d.EnqueueMany(ctx, []NewJob{job})
+	if err := ctx.Err(); err != nil {
+		return Enqueued{}, fmt.Errorf("enqueue %s: %w", job.Subject, err)
+	}
+	p, err := d.prepare(&job)
 	if err != nil {
 		return Enqueued{}, err
 	}
-	return done[0], done[0].Err
+	return d.singles.enqueue(ctx, p)
 }
 
 // EnqueueMany enqueues up to [MaxBatch] jobs, with 16 MiB of payload together, in one
@@ -44,112 +51,147 @@ func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued
 		return nil, fmt.Errorf("%w: a batch of %d jobs, at most %d are allowed", ErrTooLarge, len(jobs), MaxBatch)
 	}
 	payloads := 0
-	for _, job := range jobs {
-		payloads += len(job.Payload)
+	for i := range jobs {
+		payloads += len(jobs[i].Payload)
 	}
 	if most := max(d.cfg.MaxPayload, maxBatchBytes); payloads > most {
 		return nil, fmt.Errorf("%w: a batch with %d bytes of payload, at most %d are allowed", ErrTooLarge, payloads, most)
 	}
-	done := make([]Enqueued, len(jobs))
-	batches := make(map[int]*enqueueBatch)
-	var order []*enqueueBatch
-	for i, job := range jobs {
-		job = job.withDefaults()
-		if err := job.validate(d.cfg.MaxPayload); err != nil {
+	all := make([]prepared, len(jobs))
+	for i := range jobs {
+		var err error
+		if all[i], err = d.prepare(&jobs[i]); err != nil {
 			if len(jobs) > 1 {
 				err = fmt.Errorf("job %d: %w", i, err)
 			}
 			return nil, err
 		}
-		done[i].ID = job.ID
-		p := d.ns.Partition(job.Subject)
-		if batches[p] == nil {
-			batches[p] = &enqueueBatch{partition: p}
-			order = append(order, batches[p])
-		}
-		batches[p].add(d.ns.Keys(p).Tail, i, job)
 	}
-	calls := make([]*script.Call, len(order))
-	for c, b := range order {
-		share := (d.cfg.MaxBacklog + d.ns.Partitions - 1) / d.ns.Partitions
-		args := append([]any{d.cfg.MaxLane, share}, b.args...)
-		calls[c] = d.run.Once(b.partition, enqueueScript, b.tails, args...)
-	}
-	d.run.Run(ctx, calls...)
-	for c, b := range order {
-		b.settle(jobs, done, calls[c])
-	}
-	return done, nil
-}
-
-// maxBatchBytes bounds the payloads of one call, and with them the time of a script.
-const maxBatchBytes = 16 << 20
-
-// enqueueBatch is the part of a call that goes to one partition.
-type enqueueBatch struct {
-	partition int
-	members   []int // indexes into the call's jobs
-	tails     []string
-	args      []any
-}
-
-func (b *enqueueBatch) add(tail func(string) string, i int, job NewJob) {
-	canonical := job.Subject.Canonical()
-	when := ""
-	switch {
-	case job.Delay > 0:
-		when = "+" + strconv.FormatInt(job.Delay.Milliseconds(), 10)
-	case !job.RunAt.IsZero():
-		when = strconv.FormatInt(job.RunAt.UnixMilli(), 10)
-	}
-	b.members = append(b.members, i)
-	b.tails = append(b.tails, tail(canonical))
-	b.args = append(b.args, canonical, packID(job.ID), job.Kind, job.MaxAttempts, when, encode(job))
-}
-
-// settle turns the script's reply into the results of the batch's members.
-func (b *enqueueBatch) settle(jobs []NewJob, done []Enqueued, call *script.Call) {
-	words, err := call.Words()
-	if err == nil && words[0] == "ok" {
-		for at, i := range b.members {
-			done[i].Created = words[1+2*at] == "1"
-			done[i].Seq, _ = strconv.ParseInt(words[2+2*at], 10, 64)
-		}
-		return
-	}
-	culprit, reason := -1, err
-	if err == nil {
-		switch words[0] {
-		case "full":
-			culprit = b.member(words[1])
-			reason = fmt.Errorf("%w: %s holds %s jobs", ErrLaneFull, jobs[culprit].Subject, words[2])
-		case "conflict":
-			culprit = b.member(words[1])
-			reason = fmt.Errorf("%w: %q belongs to a job of another subject", ErrConflict, jobs[culprit].ID)
-		case "backlog":
-			reason = fmt.Errorf("%w: partition %d holds %s jobs", ErrBacklogFull, b.partition, words[1])
-		}
-	}
-	for _, i := range b.members {
-		switch {
-		case err != nil || culprit < 0:
-			done[i].Err = fmt.Errorf("enqueue %s: %w", jobs[i].Subject, reason)
-		case i == culprit:
-			done[i].Err = reason
-		default:
-			done[i].Err = fmt.Errorf("%w: job %d: %w", ErrRefused, culprit, reason)
-		}
-	}
-}
-
-// member returns the call's index of the batch's nth job, counted from 1.
-func (b *enqueueBatch) member(n string) int {
-	i, _ := strconv.Atoi(n)
-	return b.members[i-1]
+	return d.send(ctx, "all", all), nil
 }
 
 // Check returns the error that Enqueue would return for a job that breaks a rule,
 // without asking Redis.
 func (d *Dispatcher) Check(job NewJob) error {
-	return job.withDefaults().validate(d.cfg.MaxPayload)
+	_, err := d.prepare(&job)
+	return err
+}
+
+// maxBatchBytes bounds the payloads of one call, and with them the time of a script.
+const maxBatchBytes = 16 << 20
+
+// prepared is a job that keeps all rules, in the form in which the script wants it.
+type prepared struct {
+	id, kind  string
+	subject   subject.Key
+	canonical string
+	partition int
+	entry     string
+	when      string
+	body      []byte
+}
+
+// prepare checks a job and encodes it. The job itself is not changed.
+func (d *Dispatcher) prepare(given *NewJob) (prepared, error) {
+	job := given.withDefaults()
+	if err := job.validate(d.cfg.MaxPayload); err != nil {
+		return prepared{}, err
+	}
+	p := prepared{id: job.ID, kind: job.Kind, subject: job.Subject, canonical: job.Subject.Canonical()}
+	p.partition = d.ns.Partition(job.Subject)
+	p.entry = entry{id: packID(job.ID), kind: job.Kind, max: job.MaxAttempts}.String()
+	p.body = encode(&job, p.canonical)
+	switch {
+	case job.Delay > 0:
+		p.when = "+" + strconv.FormatInt(job.Delay.Milliseconds(), 10)
+	case !job.RunAt.IsZero():
+		p.when = strconv.FormatInt(job.RunAt.UnixMilli(), 10)
+	}
+	return p, nil
+}
+
+// send enqueues jobs in one round trip and says what became of each. Of each
+// partition, "all" jobs are taken or none, or "each" by itself.
+func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []Enqueued {
+	members := make([][]int, d.ns.Partitions) // indexes into jobs
+	for i := range jobs {
+		members[jobs[i].partition] = append(members[jobs[i].partition], i)
+	}
+	var calls []*script.Call
+	var sent [][]int
+	for p, m := range members {
+		if len(m) > 0 {
+			calls = append(calls, d.enqueueCall(p, mode, jobs, m))
+			sent = append(sent, m)
+		}
+	}
+	d.run.Run(ctx, calls...)
+	done := make([]Enqueued, len(jobs))
+	for c, m := range sent {
+		words, err := calls[c].Words()
+		settleEnqueue(words, err, jobs, m, done)
+	}
+	return done
+}
+
+func (d *Dispatcher) enqueueCall(p int, mode string, jobs []prepared, members []int) *script.Call {
+	keys := d.ns.Keys(p)
+	share := (d.cfg.MaxBacklog + d.ns.Partitions - 1) / d.ns.Partitions
+	tails := make([]string, len(members))
+	args := make([]any, 4, 4+4*len(members))
+	var kinds []string
+	for k, i := range members {
+		job := &jobs[i]
+		tails[k] = keys.Tail(job.canonical)
+		args = append(args, job.canonical, job.entry, job.when, job.body)
+		if !slices.Contains(kinds, job.kind) {
+			kinds = append(kinds, job.kind)
+		}
+	}
+	args[0], args[1], args[2], args[3] = mode, d.cfg.MaxLane, share, strings.Join(kinds, " ")
+	return d.run.Once(p, enqueueScript, tails, args...)
+}
+
+// settleEnqueue turns the script's reply into the results of its members.
+func settleEnqueue(words []string, err error, jobs []prepared, members []int, done []Enqueued) {
+	if err == nil && words[0] == "refused" {
+		nth, _ := strconv.Atoi(words[1])
+		culprit := members[nth-1]
+		reason := refusal(words[2], words[3], &jobs[culprit])
+		for _, i := range members {
+			done[i] = Enqueued{ID: jobs[i].id, Err: reason}
+			if i != culprit {
+				done[i].Err = fmt.Errorf("%w: job %d: %w", ErrRefused, culprit, reason)
+			}
+		}
+		return
+	}
+	for k, i := range members {
+		e := &done[i]
+		e.ID = jobs[i].id
+		if err != nil {
+			e.Err = fmt.Errorf("enqueue %s: %w", jobs[i].subject, err)
+			continue
+		}
+		switch word, count := words[1+2*k], words[2+2*k]; word {
+		case "0", "1":
+			e.Created = word == "1"
+			e.Seq, _ = strconv.ParseInt(count, 10, 64)
+		default:
+			e.Err = refusal(word, count, &jobs[i])
+		}
+	}
+}
+
+// refusal is the error that a word of the script stands for.
+func refusal(word, count string, job *prepared) error {
+	switch word {
+	case "full":
+		return fmt.Errorf("%w: %s holds %s jobs", ErrLaneFull, job.subject, count)
+	case "conflict":
+		return fmt.Errorf("%w: %q belongs to a job of another subject", ErrConflict, job.id)
+	case "backlog":
+		return fmt.Errorf("%w: partition %d holds %s jobs", ErrBacklogFull, job.partition, count)
+	}
+	return fmt.Errorf("enqueue %s: unknown reply %q", job.subject, word)
 }

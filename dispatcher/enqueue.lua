@@ -1,16 +1,21 @@
--- enqueue: put jobs at the tails of their lanes, or on the schedule; all or none.
+-- enqueue: put jobs at the tails of their lanes, or on the schedule.
 --
 -- KEYS[13+]  tail:<subject> of each job
--- ARGV[6]    most jobs a lane may hold
--- ARGV[7]    most jobs the partition may hold
--- ARGV[8+]   six a job: subject, id, kind, max attempts,
+-- ARGV[6]    'all' jobs are taken or none | 'each' job is taken or not
+-- ARGV[7]    most jobs a lane may hold
+-- ARGV[8]    most jobs the partition may hold
+-- ARGV[9]    kinds of the jobs, with spaces between
+-- ARGV[10+]  four a job: subject, entry,
 --            when ('' now | '+ms' from now | ms), encoded job without its first
---            12 bytes (which this script puts there: sequence number and time)
+--            11 bytes (which this script puts there: sequence number and time)
 --
--- Returns    {'ok', (created '1' | '0', seq)...}, seq '0' for a scheduled job
---            {'full', i, depth}: the lane of the ith job has no room
---            {'backlog', jobs}: the partition has no room
---            {'conflict', i}: the ith id is in use by a job of another subject
+-- Returns    {'ok', (word, number) for each job}
+--              '1'         created, and its sequence number: 0 when scheduled
+--              '0'         existed, and its sequence number
+--              'full'      not taken: its lane has no room; jobs there
+--              'backlog'   not taken: the partition has no room; jobs there
+--              'conflict'  not taken: the id is in use by a job of another subject; 0
+--            {'refused', i, word, number}: none taken, because of the ith job
 --            {'stale'}
 
 local before = answered()
@@ -18,18 +23,20 @@ if before then
   return before
 end
 
-local max_lane, max_jobs = tonumber(ARGV[FIRST]), tonumber(ARGV[FIRST + 1])
+local each = ARGV[FIRST] == 'each'
+local max_lane, max_jobs = tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2])
+local JOB = FIRST + 4
 local now = clock()
 local subjects, ids, n = {}, {}, 0
-for at = FIRST + 2, #ARGV, 6 do
+for at = JOB, #ARGV, 4 do
   n = n + 1
-  subjects[n], ids[n] = ARGV[at], ARGV[at + 1]
+  subjects[n], ids[n] = ARGV[at], id_of(ARGV[at + 1])
 end
 
 -- due returns when a job is to take its place, or nil when it is now.
 local function due(when)
   local at = tonumber(when)
-  if string.sub(when, 1, 1) == '+' then
+  if sub(when, 1, 1) == '+' then
     at = now + tonumber(when)
   end
   return at > now and at or nil
@@ -39,34 +46,47 @@ end
 local known = call('HMGET', JOBS, unpack(ids))
 local heads = call('HMGET', HEADS, unpack(subjects))
 local stored = call('HLEN', JOBS)
-local depth, first, fresh, later, placed, kinds = {}, {}, {}, {}, 0, {}
-for i = 1, n do
-  local at = FIRST + 2 + (i - 1) * 6
-  local subject, id, when, encoded = ARGV[at], ARGV[at + 1], ARGV[at + 4], ARGV[at + 5]
+local deep = stored + n > max_lane -- else no lane can be full: its depth need not be asked
+local first, fresh, later, depth, said, placed = {}, {}, {}, {}, {}, 0
+
+-- check returns nil when the ith job may be taken, or says why not.
+local function check(i, subject, id, when, encoded)
   if known[i] or first[id] then
     -- Jobs start with the length-prefixed subject, so equal starts mean one subject.
     local start = #subject + (#subject < 128 and 1 or 2)
-    local old = known[i] and string.sub(known[i], 13, 12 + start)
-      or string.sub(ARGV[FIRST + 7 + (first[id] - 1) * 6], 1, start)
-    if old ~= string.sub(encoded, 1, start) then
-      return { 'conflict', whole(i) }
+    local old = known[i] and sub(known[i], 12, 11 + start)
+      or sub(ARGV[JOB + 3 + (first[id] - 1) * 4], 1, start)
+    if old ~= sub(encoded, 1, start) then
+      return 'conflict', 0
     end
-  else
-    first[id] = i
-    fresh[#fresh + 1] = i
-    kinds[ARGV[at + 2]] = true
-    if stored + #fresh > max_jobs then
-      return { 'backlog', whole(stored) }
-    end
-    later[i] = when ~= '' and due(when) or nil
-    if not later[i] then
+    return nil
+  end
+  if stored + #fresh >= max_jobs then
+    return 'backlog', stored
+  end
+  local at = when ~= '' and due(when) or nil
+  if not at then
+    if deep then
       local d = depth[subject] or heads[i] and call('LLEN', KEYS[12 + i]) + 1 or 0
       if d >= max_lane then
-        return { 'full', whole(i), whole(d) }
+        return 'full', d
       end
       depth[subject] = d + 1
-      placed = placed + 1
     end
+    placed = placed + 1
+  end
+  first[id], later[i], fresh[#fresh + 1] = i, at, i
+  return nil
+end
+
+for i = 1, n do
+  local at = JOB + (i - 1) * 4
+  local word, count = check(i, subjects[i], ids[i], ARGV[at + 2], ARGV[at + 3])
+  if word then
+    if not each then
+      return { 'refused', i, word, count }
+    end
+    said[i] = { word, count }
   end
 end
 
@@ -75,42 +95,42 @@ local seq, seqs = 0, {}
 if placed > 0 then
   seq = call('HINCRBY', CLOCK, 'seq', placed) - placed
 end
-local stamp = bytes6(now)
+local stamp = big_endian(now, 6)
 local bodies, scheduled, openers, opened, tails, order = {}, {}, {}, {}, {}, {}
-local high, high_at = bytes6(0), -1 -- all but the last two bytes change seldom
-for _, i in ipairs(fresh) do
-  local at = FIRST + 2 + (i - 1) * 6
-  local subject, id, entry = ARGV[at], ARGV[at + 1], nil
-  entry = entry_of(id, ARGV[at + 2], '0', ARGV[at + 3])
+local high, high_at = '', -1 -- all but the last two bytes change seldom
+for k = 1, #fresh do
+  local i = fresh[k]
+  local at = JOB + (i - 1) * 4
+  local subject, entry, nth = subjects[i], ARGV[at + 1], 0
   if later[i] then
-    seqs[i] = 0
-    scheduled[#scheduled + 1] = { later[i], #subject .. ' ' .. subject .. entry, ARGV[at + 2] }
+    scheduled[#scheduled + 1] = { later[i], #subject .. ' ' .. subject .. entry, kind_of(entry) }
   else
     seq = seq + 1
-    seqs[i] = seq
-    if heads[i] or openers[subject] then
-      local tail = tails[KEYS[12 + i]]
-      if not tail then
-        tail = {}
-        tails[KEYS[12 + i]], order[#order + 1] = tail, KEYS[12 + i]
-      end
-      tail[#tail + 1] = entry
+    nth = seq
+    local tail = KEYS[12 + i]
+    if tails[tail] then
+      tails[tail][#tails[tail] + 1] = entry
+    elseif heads[i] or openers[subject] then
+      tails[tail], order[#order + 1] = { entry }, tail
     else
-      openers[subject] = entry
-      opened[#opened + 1] = subject
+      openers[subject], opened[#opened + 1] = entry, subject
     end
   end
-  if math.floor(seqs[i] / 65536) ~= high_at then
-    high_at = math.floor(seqs[i] / 65536)
-    high = string.sub(bytes6(seqs[i]), 1, 4)
+  seqs[i] = nth
+  local upper = (nth - nth % 65536) / 65536
+  if upper ~= high_at then
+    high_at, high = upper, big_endian(upper, 3)
   end
-  bodies[#bodies + 1] = id
-  bodies[#bodies + 1] = high .. string.char(math.floor(seqs[i] / 256) % 256, seqs[i] % 256)
-    .. stamp .. ARGV[at + 5]
+  bodies[2 * k - 1] = ids[i]
+  bodies[2 * k] = high .. string.char((nth - nth % 256) / 256 % 256, nth % 256) .. stamp .. ARGV[at + 3]
 end
-many('HSET', JOBS, bodies)
-for kind in pairs(kinds) do
-  call('SADD', KINDS, kind)
+if #fresh > 0 then
+  call('HSET', JOBS, unpack(bodies))
+  local kinds = {}
+  for kind in string.gmatch(ARGV[FIRST + 3], '%S+') do
+    kinds[#kinds + 1] = kind
+  end
+  call('SADD', KINDS, unpack(kinds))
 end
 for _, tail in ipairs(order) do
   call('RPUSH', tail, unpack(tails[tail]))
@@ -142,8 +162,13 @@ end
 
 local reply = { 'ok' }
 for i = 1, n do
-  reply[2 * i] = first[ids[i]] == i and '1' or '0'
-  reply[2 * i + 1] = whole(seqs[i] or known[i] and number6(known[i]) or seqs[first[ids[i]]])
+  if said[i] then
+    reply[2 * i], reply[2 * i + 1] = said[i][1], said[i][2]
+  else
+    local at = first[ids[i]]
+    reply[2 * i] = at == i and '1' or '0'
+    reply[2 * i + 1] = at and seqs[at] or number(known[i], 1, 5)
+  end
 end
 if #fresh > 0 then
   remember(words(reply))

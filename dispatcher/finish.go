@@ -1,14 +1,6 @@
 package dispatcher
 
-import (
-	"context"
-	_ "embed"
-)
-
-//go:embed finish.lua
-var finishLua string
-
-var finishScript = verb("finish", finishLua)
+import "context"
 
 // Finish ends a claim whose job is done: the job is gone and its lane goes on. It
 // returns lease.ErrLost, and changes nothing, when the claim's token has been

@@ -1,8 +1,9 @@
 -- handback: end leases without ending the attempts. The job stays head, the
 -- attempt is refunded, and the lane is first in line: it was interrupted.
 --
+-- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]   kinds the caller claims next itself, each between spaces
--- ARGV[7+]  three a job: subject, id, token
+-- ARGV[7+]  three a job: subject, entry, token
 --
 -- Returns   {'ok' | 'lost', ...}, a word per job | {'stale'}
 
@@ -11,7 +12,7 @@ if before then
   return before
 end
 
-local reply, subjects, _, entries = current(3)
+local reply, subjects, entries = current(3)
 if #subjects > 0 then
   free(subjects)
   for k, subject in ipairs(subjects) do

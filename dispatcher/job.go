@@ -132,4 +132,24 @@ type Claim struct {
 	Job
 	Attempt int // 1 for the first
 	Lease   lease.Lease
+
+	// Along are the jobs behind this one in its lane that were claimed together with
+	// it, under the same lease and in this order: never jobs that failed before, and
+	// only of a kind that the claimant asked it for. They are still in their lane
+	// until they are finished, each after the one before it (see [End.GoesOn]).
+	Along []Job
+}
+
+// Next returns the claim of the job that follows in the batch that c heads.
+func (c Claim) Next() (next Claim, ok bool) {
+	if len(c.Along) == 0 {
+		return Claim{}, false
+	}
+	return Claim{Job: c.Along[0], Attempt: 1, Lease: c.Lease, Along: c.Along[1:]}, true
+}
+
+// keys returns how the claim's subject and job stand in Redis.
+func (c *Claim) keys() (canonical, stored string) {
+	e := entry{id: packID(c.ID), kind: c.Kind, attempts: c.Attempt - 1, max: c.MaxAttempts}
+	return c.Subject.Canonical(), e.String()
 }

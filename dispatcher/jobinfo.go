@@ -147,7 +147,7 @@ func (j *JobInfo) die(at float64, record string) {
 // scheduledMember is how a job stands on the schedule.
 func scheduledMember(job Job) string {
 	canonical := job.Subject.Canonical()
-	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entryOf(job))
+	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entryOf(&job))
 }
 
 func (d *Dispatcher) find(ctx context.Context, id string) (partition int, job Job, err error) {

@@ -1,10 +1,9 @@
 -- lane: moving the heads of lanes. Prepended, after fence and lease, to every
 -- script that changes a lane.
 
--- current reads `stride` arguments a job, the first three being subject, id and
--- token, and picks those whose token holds their lane and whose job is its head
--- (I3). Returns a reply with 'ok' or 'lost' for each, and of those that passed
--- the subjects, ids, entries, and which ones they are.
+-- current reads `stride` arguments a job, the first three being subject, entry and
+-- token, and picks those whose token holds their lane and whose job is its head (I3). Returns a reply with 'ok' or 'lost'
+-- for each, and of those picked the subjects, entries, tails, and which ones they are.
 local function current(stride)
   local all, n = {}, 0
   for at = FIRST + 1, #ARGV, stride do
@@ -13,20 +12,20 @@ local function current(stride)
   end
   local records = call('HMGET', LEASES, unpack(all))
   local heads = call('HMGET', HEADS, unpack(all))
-  local reply, subjects, ids, entries, which, taken = {}, {}, {}, {}, {}, {}
+  local reply, subjects, entries, tails, which, taken = {}, {}, {}, {}, {}, {}
   local k, at = 0, FIRST + 1
   for i = 1, n do
-    local subject, id, entry = all[i], ARGV[at + 1], heads[i]
-    if entry and fenced(records[i], ARGV[at + 2]) and id_of(entry) == id and not taken[subject] then
+    local subject, entry, tail = all[i], ARGV[at + 1], KEYS[12 + i]
+    if not taken[subject] and heads[i] == entry and fenced(records[i], ARGV[at + 2]) then
       k = k + 1
       reply[i], taken[subject] = 'ok', true
-      subjects[k], ids[k], entries[k], which[k] = subject, id, entry, i
+      subjects[k], entries[k], tails[k], which[k] = subject, entry, tail, i
     else
       reply[i] = 'lost'
     end
     at = at + stride
   end
-  return reply, subjects, ids, entries, which
+  return reply, subjects, entries, tails, which
 end
 
 -- arg returns the nth argument (from 0) of the ith job.
@@ -34,8 +33,14 @@ local function arg(i, stride, n)
   return ARGV[FIRST + 1 + (i - 1) * stride + n]
 end
 
+-- place writes new heads of lanes, as pairs, and drops lanes that have none left (I4).
+local function place(heads, gone)
+  many('HSET', HEADS, heads)
+  many('HDEL', HEADS, gone)
+end
+
 -- advance drops the heads of lanes and puts the next jobs in their place: listed
--- as ready where there is one, the lane gone where there is none (I4).
+-- as ready where there is one, the lane gone where there is none.
 local function advance(subjects, tails)
   local heads, gone = {}, {}
   for i, subject in ipairs(subjects) do
@@ -48,25 +53,21 @@ local function advance(subjects, tails)
       gone[#gone + 1] = subject
     end
   end
-  many('HSET', HEADS, heads)
-  many('HDEL', HEADS, gone)
+  place(heads, gone)
 end
 
--- entry_of makes an entry; attempts and max are decimal text.
+-- counts_of returns the ended attempts and the maximum of an entry.
+local function counts_of(entry)
+  local id, kind = byte(entry, 1, 2)
+  local counts = sub(entry, 3 + id + kind)
+  local attempts, max = string.match(counts, '^(%d+) (%d+)$')
+  return tonumber(attempts or 0), tonumber(max or counts)
+end
+
+-- entry_of makes an entry; max is decimal text.
 local function entry_of(id, kind, attempts, max)
-  return string.char(#id) .. id .. string.char(#kind) .. kind .. attempts .. ' ' .. max
-end
-
--- forget drops the last errors of jobs that had any: only a job with an ended
--- attempt can.
-local function forget(ids, entries)
-  local had = {}
-  for i, entry in ipairs(entries) do
-    if counts_of(entry) > 0 then
-      had[#had + 1] = ids[i]
-    end
-  end
-  many('HDEL', ERRORS, had)
+  local counts = attempts > 0 and whole(attempts) .. ' ' .. max or max
+  return string.char(#id, #kind) .. id .. kind .. counts
 end
 
 -- bury turns jobs into dead letters, each {id, attempts, reason, error}. Their
@@ -84,14 +85,21 @@ local function bury(letters, now)
   many('HSET', REASONS, reasons)
 end
 
--- sequence numbers and times stand in a job as 48-bit big-endian integers.
-local function bytes6(n)
-  local f = math.floor
-  return string.char(f(n / 2 ^ 40) % 256, f(n / 2 ^ 32) % 256, f(n / 2 ^ 24) % 256,
-    f(n / 65536) % 256, f(n / 256) % 256, n % 256)
+-- big_endian makes a whole number of n bytes, and number reads the bytes from..to of
+-- a string as one: sequence numbers and times stand so in a job.
+local function big_endian(value, n)
+  local s = ''
+  for _ = 1, n do
+    s = string.char(value % 256) .. s
+    value = math.floor(value / 256)
+  end
+  return s
 end
 
-local function number6(s)
-  local a, b, c, d, e, f = string.byte(s, 1, 6)
-  return ((((a * 256 + b) * 256 + c) * 256 + d) * 256 + e) * 256 + f
+local function number(s, from, to)
+  local value = 0
+  for i = from, to do
+    value = value * 256 + byte(s, i)
+  end
+  return value
 end

@@ -117,7 +117,9 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 			}
 		}
 	case Leased:
-		subjects, err = d.rdb.ZRange(ctx, keys.Deadlines(), from, to).Result()
+		subjects, err = d.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
+			Key: keys.Deadlines(), ByScore: true, Start: "-inf", Stop: "(inf", Offset: from, Count: to - from + 1,
+		}).Result()
 		if len(subjects) < n {
 			further = done
 		}
@@ -210,7 +212,7 @@ func (l *Lane) readLease(record string, deadline float64) {
 	l.State, l.Holder = Leased, holder
 	l.Token, _ = lease.ParseToken(token)
 	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
-	if l.HeadID != "" && use == "job" {
+	if l.HeadID != "" && strings.HasPrefix(use, "job") {
 		l.Attempt++ // the lease stands for an attempt that is not over
 	}
 }

@@ -27,7 +27,7 @@ func TestLuaHeaders(t *testing.T) {
 		}
 		paths = append(paths, found...)
 	}
-	if len(paths) < 14 {
+	if len(paths) < 13 {
 		t.Fatalf("found %d scripts, want all of them", len(paths))
 	}
 	for _, path := range paths {

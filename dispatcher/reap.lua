@@ -37,7 +37,7 @@ for i, subject in ipairs(expired) do
       over[#over + 1], tails[#tails + 1] = subject, TAIL .. subject
     else
       lanes[#lanes + 1] = subject
-      lanes[#lanes + 1] = entry_of(id, kind_of(entry), whole(attempts + 1), whole(max))
+      lanes[#lanes + 1] = entry_of(id, kind_of(entry), attempts + 1, whole(max))
       errors[#errors + 1] = id
       errors[#errors + 1] = failure
       if attempts == 0 then
@@ -87,7 +87,7 @@ for _, member in ipairs(due(SCHEDULED)) do
   if body then
     bytes, placed = bytes + #body, placed + 1
     local seq = call('HINCRBY', CLOCK, 'seq', 1)
-    call('HSET', JOBS, id, bytes6(seq) .. string.sub(body, 7))
+    call('HSET', JOBS, id, big_endian(seq, 5) .. string.sub(body, 6))
     if call('HSETNX', HEADS, subject, entry) == 0 then
       call('RPUSH', TAIL .. subject, entry)
     elseif call('HEXISTS', LEASES, subject) == 0 then
@@ -100,7 +100,7 @@ publish('RPUSH', ARGV[FIRST])
 local soonest
 for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED }) do
   local at = tonumber(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
-  if at and (not soonest or at < soonest) then
+  if at and at < math.huge and (not soonest or at < soonest) then
     soonest = at
   end
 end

@@ -14,7 +14,7 @@ var replayScript = verb("replay", replayLua)
 
 // Replay puts a dead letter back into its lane with all its attempts before it:
 // at the tail, with a new sequence number; or at the front, as the head, or next
-// after a head that is running. It returns the job's sequence number, or
+// after what the lane's holder has claimed. It returns the job's sequence number, or
 // [ErrNotFound] when there is no such dead letter.
 func (d *Dispatcher) Replay(ctx context.Context, id string, front bool) (seq int64, err error) {
 	p, job, err := d.deadLetter(ctx, id)

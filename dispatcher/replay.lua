@@ -9,7 +9,7 @@
 --
 -- Returns   {'ok', seq} | {'missing'} | {'stale'}
 --
--- At the front it becomes the head, or the next behind a head that is running.
+-- At the front it becomes the head, or the next behind what its holder claimed.
 -- A head that it displaces keeps its attempts and loses the rest of its wait.
 
 local before = answered()
@@ -18,28 +18,32 @@ if before then
 end
 
 local subject, id, place = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 4]
-local entry = entry_of(id, ARGV[FIRST + 2], '0', ARGV[FIRST + 3])
+local entry = entry_of(id, ARGV[FIRST + 2], 0, ARGV[FIRST + 3])
 local body = call('HGET', JOBS, id)
 if not body or not call('ZSCORE', DEAD, id) then
   return { 'missing' }
 end
 local head = call('HGET', HEADS, subject)
-local leased = call('HEXISTS', LEASES, subject) == 1
+local leased = call('HGET', LEASES, subject)
+local along = along_of(leased)
+local behind = along > 0 and call('LINDEX', KEYS[13], along - 1)
 
 call('ZREM', DEAD, id)
 call('HDEL', REASONS, id)
-local seq = number6(body)
+local seq = number(body, 1, 5)
 if place == 'back' then
   seq = call('HINCRBY', CLOCK, 'seq', 1)
-  call('HSET', JOBS, id, bytes6(seq) .. string.sub(body, 7))
+  call('HSET', JOBS, id, big_endian(seq, 5) .. string.sub(body, 6))
 end
 if not head then
   call('HSET', HEADS, subject, entry)
   if not leased then
     list(entry, subject)
   end
-elseif place == 'back' then
+elseif place == 'back' or along > 0 and not behind then
   call('RPUSH', KEYS[13], entry)
+elseif behind then
+  call('LINSERT', KEYS[13], 'AFTER', behind, entry)
 elseif leased then
   call('LPUSH', KEYS[13], entry)
 else

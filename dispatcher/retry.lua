@@ -3,7 +3,7 @@
 --
 -- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]    kinds the caller claims next itself, each between spaces
--- ARGV[7+]   five a job: subject, id, token, wait in ms, error
+-- ARGV[7+]   five a job: subject, entry, token, wait in ms, error
 --
 -- Returns    {'ok' | 'dead' | 'lost', ...}, a word per job | {'stale'}
 
@@ -13,20 +13,20 @@ if before then
 end
 
 local now = clock()
-local reply, subjects, ids, entries, which = current(5)
-local letters, over, tails = {}, {}, {}
+local reply, subjects, entries, tails, which = current(5)
+local letters, over, over_tails = {}, {}, {}
 local heads, errors, delayed, again, wake = {}, {}, {}, {}, {}
 for k, i in ipairs(which) do
-  local subject, id, entry = subjects[k], ids[k], entries[k]
-  local attempts, max = counts_of(entry)
+  local subject, entry = subjects[k], entries[k]
+  local id, attempts, max = id_of(entry), counts_of(entry)
   local wait, failure = tonumber(arg(i, 5, 3)), arg(i, 5, 4)
   if attempts + 1 >= max then
     reply[i] = 'dead'
     letters[#letters + 1] = { id, attempts + 1, 'attempts exhausted', failure }
-    over[#over + 1], tails[#tails + 1] = subject, KEYS[12 + i]
+    over[#over + 1], over_tails[#over_tails + 1] = subject, tails[k]
   else
     heads[#heads + 1] = subject
-    heads[#heads + 1] = entry_of(id, kind_of(entry), whole(attempts + 1), whole(max))
+    heads[#heads + 1] = entry_of(id, kind_of(entry), attempts + 1, whole(max))
     errors[#errors + 1] = id
     errors[#errors + 1] = failure
     if wait > 0 then
@@ -40,10 +40,10 @@ for k, i in ipairs(which) do
     end
   end
 end
-if #ids > 0 then
+if #subjects > 0 then
   free(subjects)
   bury(letters, now)
-  advance(over, tails)
+  advance(over, over_tails)
   many('HSET', HEADS, heads)
   many('HSET', ERRORS, errors)
   many('ZADD', DELAYED, delayed)

@@ -14,7 +14,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/lease"
-	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Session is one worker process's standing with a namespace, from start to stop:
@@ -91,12 +90,9 @@ func dedicated(rdb *redis.Client, timeout time.Duration) *redis.Client {
 // Partitions returns the number of partitions a worker serves.
 func (s *Session) Partitions() int { return s.d.ns.Partitions }
 
-// PartitionOf returns the partition of a subject.
-func (s *Session) PartitionOf(key subject.Key) int { return s.d.ns.Partition(key) }
-
 // Turns makes one round trip: see [Turn].
 func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
-	return s.d.turns(ctx, s.who, turns)
+	return s.d.turns(ctx, &s.who, turns)
 }
 
 // Renew renews leases on the session's own connection.

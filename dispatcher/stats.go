@@ -68,7 +68,7 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 		}
 		counts[0], counts[1] = tx.HLen(ctx, keys.Jobs()), tx.ZCard(ctx, keys.Scheduled())
 		counts[2], counts[3] = tx.ZCard(ctx, keys.Dead()), tx.HLen(ctx, keys.Heads())
-		counts[4], counts[5] = tx.HLen(ctx, keys.Leases()), tx.ZCard(ctx, keys.Delayed())
+		counts[4], counts[5] = tx.ZCount(ctx, keys.Deadlines(), "-inf", "(inf"), tx.ZCard(ctx, keys.Delayed())
 		return nil
 	})
 	if err != nil {

@@ -59,10 +59,18 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 			})
 		},
 		func() error {
-			return d.scanHash(ctx, keys.Leases(), func(subject, _ string) { s.lane(subject).lease = true })
+			return d.scanHash(ctx, keys.Leases(), func(holding, _ string) {
+				if holding != subject.Filler {
+					s.lane(holding).lease = true
+				}
+			})
 		},
 		func() error {
-			return d.scanZset(ctx, keys.Deadlines(), func(subject string) { s.lane(subject).deadline = true })
+			return d.scanZset(ctx, keys.Deadlines(), func(holding string) {
+				if holding != subject.Filler {
+					s.lane(holding).deadline = true
+				}
+			})
 		},
 		func() error {
 			return d.scanZset(ctx, keys.Delayed(), func(subject string) { s.lane(subject).delayed = true })
@@ -89,7 +97,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 					s.stray = append(s.stray, Finding{Wrong, "job", idText(id), err.Error()})
 				} else if s.jobs[id].subject == "" {
 					s.jobs[id].subject = job.Subject.Canonical()
-					s.jobs[id].entry = entryOf(job)
+					s.jobs[id].entry = entryOf(&job)
 				}
 			})
 		},

@@ -2,10 +2,19 @@ package dispatcher
 
 import (
 	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
 )
+
+//go:embed turn.lua
+var turnLua string
+
+var turnScript = verb("turn", turnLua)
 
 // Turn is what a worker says and asks about one partition in one round trip:
 // the ends of attempts, then whether to reap, then how many lanes it can take.
@@ -27,53 +36,164 @@ type Turned struct {
 }
 
 // turns sends all turns together and returns an answer for each.
-func (d *Dispatcher) turns(ctx context.Context, who Claimant, turns []Turn) []Turned {
-	type sent struct {
-		ends  []endCall
-		reap  int // index in calls, or -1
-		claim int
-	}
+func (d *Dispatcher) turns(ctx context.Context, who *Claimant, turns []Turn) []Turned {
 	var calls []*script.Call
-	layout := make([]sent, len(turns))
-	for i, t := range turns {
-		var own []string
-		if t.Claim {
-			own = who.Kinds
-		}
-		s := sent{reap: -1, claim: -1}
-		s.ends = d.endCalls(t.Partition, t.Ends, own)
-		for _, c := range s.ends {
-			calls = append(calls, c.Call)
-		}
-		if t.Reap {
-			s.reap = len(calls)
-			calls = append(calls, d.reapCall(t.Partition, own))
-		}
-		if t.Claim {
-			s.claim = len(calls)
-			calls = append(calls, d.claimCall(t.Partition, who, t.Want))
-		}
-		layout[i] = s
+	plans := make([]plan, len(turns))
+	for i := range turns {
+		plans[i] = d.plan(&turns[i], who)
+		calls = plans[i].appendTo(calls)
 	}
-	start := time.Now()
+	sent := time.Now()
 	d.run.Run(ctx, calls...)
 	answers := make([]Turned, len(turns))
-	for i, s := range layout {
-		a := Turned{Ended: make([]Ended, len(turns[i].Ends)), Reaped: Reaped{Next: -1}}
-		for _, c := range s.ends {
-			c.settle(turns[i].Ends, a.Ended)
-		}
-		if s.reap >= 0 {
-			a.Reaped, a.Err = reaped(calls[s.reap])
-		}
-		if s.claim >= 0 {
-			var err error
-			a.Claims, a.Ready, err = d.claimed(calls[s.claim], who, start)
-			if err != nil {
-				a.Err = err
-			}
-		}
-		answers[i] = a
+	for i := range turns {
+		answers[i] = plans[i].settle(turns[i].Ends, who, sent)
 	}
 	return answers
+}
+
+// plan is the calls of one turn, in the order in which they are made.
+type plan struct {
+	finishes []turnCall
+	ends     []endCall
+	reap     *script.Call
+	last     *turnCall // finishes and claims
+}
+
+// plan makes the calls of a turn. Finishing and claiming share a script, so that the
+// next job of a lane is given out by the call that finished the one before. Finishes
+// go first all the same when something else is to be done in between: a job that
+// failed may have come after one of its lane that is done (see [Claim.Along]), and a
+// lease that has just run out, but whose job is done, should not be reaped.
+func (d *Dispatcher) plan(t *Turn, who *Claimant) plan {
+	var own []string
+	if t.Claim {
+		own = who.Kinds
+	} else {
+		who = &Claimant{}
+	}
+	var p plan
+	var with []int // finishes that go with the claim
+	parts := pick(t.Ends, Finished)
+	p.ends = d.endCalls(t.Partition, t.Ends, own)
+	if n := len(parts); n > 0 && len(p.ends) == 0 && !t.Reap {
+		with, parts = parts[n-1], parts[:n-1]
+	}
+	for _, members := range parts {
+		p.finishes = append(p.finishes, d.turnCall(t.Partition, &Claimant{}, 0, t.Ends, members))
+	}
+	if t.Reap {
+		p.reap = d.reapCall(t.Partition, own)
+	}
+	if t.Claim || with != nil {
+		last := d.turnCall(t.Partition, who, t.Want, t.Ends, with)
+		p.last = &last
+	}
+	return p
+}
+
+func (p *plan) appendTo(calls []*script.Call) []*script.Call {
+	for _, c := range p.finishes {
+		calls = append(calls, c.Call)
+	}
+	for _, c := range p.ends {
+		calls = append(calls, c.Call)
+	}
+	if p.reap != nil {
+		calls = append(calls, p.reap)
+	}
+	if p.last != nil {
+		calls = append(calls, p.last.Call)
+	}
+	return calls
+}
+
+func (p *plan) settle(ends []End, who *Claimant, sent time.Time) Turned {
+	a := Turned{Ended: make([]Ended, len(ends)), Reaped: Reaped{Next: -1}}
+	for _, c := range p.finishes {
+		_ = c.settle(&a, ends, who, sent) // finishes carry their own errors
+	}
+	for _, c := range p.ends {
+		c.settle(ends, a.Ended)
+	}
+	if p.reap != nil {
+		a.Reaped, a.Err = reaped(p.reap)
+	}
+	if p.last != nil {
+		if err := p.last.settle(&a, ends, who, sent); err != nil {
+			a.Err = err
+		}
+	}
+	return a
+}
+
+// turnCall is a call of the turn script and the indexes of the ends that it finishes.
+type turnCall struct {
+	*script.Call
+	members []int
+}
+
+func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End, members []int) turnCall {
+	keys := d.ns.Keys(partition)
+	tails := make([]string, len(members))
+	args := make([]any, 0, 4+2*len(who.Kinds)+3*len(members))
+	args = append(args, who.Holder, who.TTL.Milliseconds(), min(want, maxClaim), len(who.Kinds))
+	turn := int(d.claims.Add(1)) // kinds take turns at being served first
+	for i := range who.Kinds {
+		kind := who.Kinds[(turn+i)%len(who.Kinds)]
+		args = append(args, kind, max(1, who.LaneBatch[kind]))
+	}
+	for k, i := range members {
+		claim := &ends[i].Claim
+		canonical, stored := claim.keys()
+		token := claim.Lease.Token.String()
+		if ends[i].GoesOn {
+			token = "+" + token
+		}
+		tails[k] = keys.Tail(canonical)
+		args = append(args, canonical, stored, token)
+	}
+	return turnCall{d.run.Once(partition, turnScript, tails, args...), members}
+}
+
+// settle writes what became of the call's finishes and claims into the answer. The
+// error is that of the whole call, or of a job that can't be decoded: its lease runs
+// out, so it comes back until its attempts are used up and it is a dead letter.
+func (c *turnCall) settle(a *Turned, ends []End, who *Claimant, sent time.Time) error {
+	words, err := c.Words()
+	if err != nil {
+		settleEnds(nil, err, ends, c.members, a.Ended)
+		return err
+	}
+	settleEnds(words[3:], nil, ends, c.members, a.Ended)
+	if a.Ready, err = strconv.Atoi(words[1]); err != nil {
+		return fmt.Errorf("turn: reply %q: %w", words[1], err)
+	}
+	token, err := lease.ParseToken(words[2])
+	if err != nil {
+		return fmt.Errorf("turn: reply %q: %w", words[2], err)
+	}
+	rows := words[3+len(c.members):]
+	a.Claims = make([]Claim, 0, len(rows)/3)
+	subject, more := "", false // lane of the last row, and whether it takes more jobs along
+	for ; len(rows) >= 3; rows = rows[3:] {
+		first := rows[0] != subject
+		subject = rows[0]
+		if !first && !more {
+			continue
+		}
+		claim, e := decodeClaim(rows[0], rows[1], rows[2])
+		if more = e == nil; !more {
+			err = fmt.Errorf("claim: %w", e)
+			continue
+		}
+		if first {
+			claim.Lease = lease.Lease{Subject: claim.Subject, Token: token, Holder: who.Holder, Proven: sent, TTL: who.TTL}
+			a.Claims = append(a.Claims, claim)
+		} else {
+			head := &a.Claims[len(a.Claims)-1]
+			head.Along = append(head.Along, claim.Job)
+		}
+	}
+	return err
 }

@@ -14,7 +14,7 @@ import (
 //go:embed acquire.lua
 var acquireLua string
 
-var acquireScript = script.New("acquire", Lua, acquireLua)
+var acquireScript = script.New("acquire", acquireLua, Lua)
 
 // Acquire takes the lease of a subject that nobody holds and whose lane is
 // empty, for ttl. It returns a [*HeldError] when it can't be had now.

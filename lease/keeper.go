@@ -22,8 +22,9 @@ type Keeper struct {
 	ttl     time.Duration
 	margin  time.Duration
 
-	mu   sync.Mutex
-	held map[grip]*holding
+	mu      sync.Mutex
+	held    map[grip]*holding
+	stopped error // set by Cancel
 }
 
 // grip names one lease: one token may be that of several subjects.
@@ -57,12 +58,35 @@ func (k *Keeper) Keep(ctx context.Context, l Lease) (work context.Context, relea
 	h := &holding{lease: l, renewAt: l.Proven.Add(k.ttl / 3), cancel: cancel}
 	k.mu.Lock()
 	k.held[l.grip()] = h
+	if k.stopped != nil {
+		cancel(k.stopped)
+	}
 	k.mu.Unlock()
 	return work, func() {
 		k.mu.Lock()
 		delete(k.held, l.grip())
 		k.mu.Unlock()
 		cancel(context.Canceled)
+	}
+}
+
+// Cancel cancels all work in the keeper's care, and what will come into it, with a
+// cause. The leases are kept until they are released.
+func (k *Keeper) Cancel(cause error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stopped = cause
+	for _, h := range k.held {
+		h.cancel(cause)
+	}
+}
+
+// Lose cancels the work under a lease that is known to be lost, with cause [ErrLost].
+func (k *Keeper) Lose(l Lease) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if h, ok := k.held[l.grip()]; ok {
+		k.loseLocked(h)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 //go:embed release.lua
 var releaseLua string
 
-var releaseScript = script.New("release", Lua, releaseLua)
+var releaseScript = script.New("release", releaseLua, Lua)
 
 // Release gives a lease back before its end. Jobs that came into the lane
 // meanwhile become claimable. It returns [ErrLost] when the lease has passed on.

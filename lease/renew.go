@@ -14,7 +14,7 @@ import (
 //go:embed renew.lua
 var renewLua string
 
-var renewScript = script.New("renew", Lua, renewLua)
+var renewScript = script.New("renew", renewLua, Lua)
 
 // renewBatch bounds the leases that one script call renews.
 const renewBatch = 250

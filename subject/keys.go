@@ -6,8 +6,8 @@ import "strconv"
 // {namespace:partition}, so any of them may meet in one script on a cluster.
 //
 // The comments give the type and content. "Subject" is always the canonical
-// bytes, "id" a packed job id, and "entry" what stands in a lane for a job: id and
-// kind, each after one byte that holds its length, then "<attempts> <max>".
+// bytes, "id" a packed job id, and "entry" what stands in a lane for a job: see
+// lease/fence.lua.
 type Keys struct {
 	base string
 }
@@ -38,8 +38,13 @@ func (k Keys) Heads() string { return k.base + "heads" }
 func (k Keys) Tail(subject string) string { return k.base + "tail:" + subject }
 
 // Leases is a hash: subject -> "<token> <use> <holder>", the one record of who
-// holds a subject; use is "job" for an attempt at the lane's head, else "section".
+// holds a subject; use is "job" for an attempt at the lane's head, "job+n" when n jobs
+// behind it were claimed with it, else "section".
 func (k Keys) Leases() string { return k.base + "leases" }
+
+// Filler stands in leases and deadlines besides subjects, which it can't be one of:
+// see lease/lease.lua.
+const Filler = "\x00----------------------------------------------------------------"
 
 // Deadlines is a zset: subject -> when its lease ends, Unix milliseconds.
 func (k Keys) Deadlines() string { return k.base + "deadlines" }

@@ -14,11 +14,24 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 )
 
+// lane is a claimed lane whose jobs a handler's place is at work on.
+type lane struct {
+	partition int
+	ctx       context.Context // ends when the lease is lost or the pool has no more patience
+	release   func()          // ends the keeping of the lease
+
+	// Of a lane with several jobs, under desk.mu: whether a trip with ends of it is
+	// under way, and the ends that wait for its return. Two trips may overtake each
+	// other, and only the head of a lane can end.
+	away  bool
+	later []*attempt
+}
+
 // attempt is one run of one handler.
 type attempt struct {
-	pool    *Pool
-	claim   dispatcher.Claim
-	release func() // ends the keeping of the lease
+	*lane
+	pool  *Pool
+	claim dispatcher.Claim
 
 	reported atomic.Bool // exactly one of return and giving up reports
 
@@ -29,58 +42,79 @@ type attempt struct {
 	resent bool // the end was sent before and the answer was lost
 }
 
-// start runs the handler of a claim in a goroutine of its own.
-func (p *Pool) start(c dispatcher.Claim) {
-	a := &attempt{pool: p, claim: c}
-	var ctx context.Context
-	ctx, a.release = p.keeper.Keep(p.work, c.Lease)
-	if p.desk.stopped() { // the claim was under way when the pool was told to stop
-		a.reported.Store(true)
-		a.send(dispatcher.End{Claim: c, Outcome: dispatcher.HandedBack})
-		return
+// work is what a goroutine of the pool does: one attempt after the other, and then
+// wait for a lane. Making a new goroutine for each would cost the growth of its stack.
+func (p *Pool) work(a *attempt) {
+	for {
+		for a != nil {
+			var gone bool
+			if a, gone = a.run(); gone {
+				return
+			}
+		}
+		q, ok := <-p.lanes
+		if !ok {
+			return
+		}
+		a = p.begin(q)
 	}
-	go a.run(ctx)
 }
 
-// run takes an attempt from the last look to the report of its end.
+// begin takes a claimed lane into the keeper's care.
+func (p *Pool) begin(q queued) *attempt {
+	l := &lane{partition: q.partition}
+	l.ctx, l.release = p.keeper.Keep(p.life, q.claim.Lease)
+	return &attempt{lane: l, pool: p, claim: q.claim}
+}
+
+// run takes an attempt from the last look to the report of its end, and returns the
+// next one for the same place, if any. gone says that the place went on without this
+// goroutine, because the attempt was given up.
 //
 //go:noinline
-func (a *attempt) run(ctx context.Context) {
+func (a *attempt) run() (next *attempt, gone bool) {
 	p := a.pool
 	// The last look (crates.io asked for it): time may have passed since the
 	// claim, and work under a lease that is over is work on somebody else's subject.
-	if !p.keeper.Trusted(ctx, a.claim.Lease) {
+	if !p.keeper.Trusted(a.ctx, a.claim.Lease) {
 		p.counts.lost.Add(1)
 		p.log.Warn("lease over before the handler started", "job", a.claim.ID)
 		a.reported.Store(true)
-		a.drop()
-		return
+		return a.drop(), false
 	}
-	ctx = context.WithValue(ctx, contextKey{}, &a.claim)
+	ctx := context.WithValue(a.ctx, contextKey{}, &a.claim)
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.claim.Timeout, p.cfg.Timeout))
 	defer cancel()
 	stop := context.AfterFunc(ctx, a.giveUpLater)
 	defer stop()
 
 	p.counts.started.Add(1)
+	started := time.Now()
 	err, returned := error(nil), false
 	defer func() {
-		if cause := recover(); cause != nil {
+		cause := recover()
+		exits := cause == nil && !returned
+		switch {
+		case cause != nil:
 			err = fmt.Errorf("panic: %v\n\n%s", cause, debug.Stack())
-		} else if !returned {
+		case exits:
 			err = errors.New("the handler called runtime.Goexit")
 		}
-		a.report(ctx, err)
+		next, gone = a.report(ctx, err, started)
+		if exits && !gone {
+			go p.work(next)
+		}
 	}()
 	err = p.handlers[a.claim.Kind](ctx, a.claim.Payload)
 	returned = true
+	return nil, false // report says
 }
 
 // report says how the attempt ended, unless it was given up meanwhile.
-func (a *attempt) report(ctx context.Context, err error) {
+func (a *attempt) report(ctx context.Context, err error, started time.Time) (next *attempt, gone bool) {
 	if !a.reported.CompareAndSwap(false, true) {
 		a.pool.log.Warn("a handler that was given up has returned", "job", a.claim.ID, "err", err)
-		return
+		return nil, true
 	}
 	end := a.pool.judge(a.claim, err)
 	if err != nil && errors.Is(context.Cause(ctx), ErrStopped) {
@@ -90,20 +124,34 @@ func (a *attempt) report(ctx context.Context, err error) {
 	if end.Outcome == dispatcher.Retry && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		end.Error = fmt.Sprintf("timed out after %s: %s", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), end.Error)
 	}
-	a.send(end)
+	return a.send(end, started), false
 }
 
-// send lays the end on the desk. The caller has set reported.
-func (a *attempt) send(end dispatcher.End) {
+// send lays the end on the desk and returns what to do next. The caller has set
+// reported.
+func (a *attempt) send(end dispatcher.End, started time.Time) (next *attempt) {
+	p := a.pool
 	a.end, a.ended = end, time.Now()
-	a.pool.desk.end(a.pool.source.PartitionOf(a.claim.Subject), a)
+	// The next job of the lane is begun only while nothing speaks against it.
+	if follower, ok := a.claim.Next(); ok && end.Outcome == dispatcher.Finished && a.ctx.Err() == nil && !p.desk.stopped() {
+		a.end.GoesOn = true
+		p.desk.report(a)
+		return &attempt{lane: a.lane, pool: p, claim: follower}
+	}
+	if q, ok := p.desk.end(a, a.ended.Sub(started)); ok {
+		return p.begin(q)
+	}
+	return nil
 }
 
 // drop ends the attempt without a report: its lease runs out. The caller has set
 // reported.
-func (a *attempt) drop() {
+func (a *attempt) drop() (next *attempt) {
 	a.release()
-	a.pool.desk.vacate()
+	if q, ok := a.pool.desk.vacate(); ok {
+		return a.pool.begin(q)
+	}
+	return nil
 }
 
 // giveUpLater is called when the attempt's context is done.
@@ -122,13 +170,14 @@ func (a *attempt) giveUp() {
 	p, stack := a.pool, a.stack()
 	p.counts.abandoned.Add(1)
 	p.log.Error("handler does not return; given up", "job", a.claim.ID, "kind", a.claim.Kind, "stack", stack)
-	if p.work.Err() != nil {
+	if p.cutting.Load() {
 		p.left.Add(1)
-		a.drop()
+		p.work(a.drop())
 		return
 	}
-	a.send(p.judge(a.claim, fmt.Errorf("the handler did not return within %s after it was cancelled\n\n%s",
-		p.cfg.CancelGrace, stack)))
+	// Its place goes on with something else, in this goroutine.
+	p.work(a.send(p.judge(a.claim, fmt.Errorf("the handler did not return within %s after it was cancelled\n\n%s",
+		p.cfg.CancelGrace, stack)), time.Now().Add(-slowPace)))
 }
 
 // stack finds the goroutine that runs the attempt in a dump of all, by the

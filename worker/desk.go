@@ -17,17 +17,49 @@ type desk struct {
 	concurrency int
 	reapEvery   time.Duration // at most so long between two reaps while working
 	idleReap    time.Duration // and while idle
+	patience    time.Duration // how long a lane may wait for a handler once claimed
 
 	mu         sync.Mutex
 	partitions []partition
-	next       int // partition that is first in line for claims
-	free       int // handlers that could run besides those that do and were asked for
-	busy       int // handlers that run, or were asked for
+	next       int      // partition that is first in line for claims
+	running    int      // handlers at work
+	resting    int      // goroutines that wait for a lane
+	queue      []queued // lanes claimed ahead, for which no handler is free yet
+	asked      int      // lanes that trips under way ask for
+	trips      int      // under way
+	load       int      // ends that they carry
+	pace       time.Duration
 	unsaid     int // ends that Redis has not answered
 	stopping   bool
 
 	changed *sync.Cond    // on mu
 	kick    chan struct{} // wakes one traveller
+}
+
+// A pool claims ahead what its handlers will have come to within aheadFor, judged by
+// the mean time of its last attempts (pace), so that the batches of fast handlers are
+// large. A handler that turns out slow does not keep others' work waiting: what
+// has waited for longer than maxPatience goes back.
+const (
+	aheadFor    = 2 * time.Millisecond
+	maxAhead    = 400
+	maxPatience = 100 * time.Millisecond
+	slowPace    = time.Second // what is assumed before anything is known
+)
+
+// While handlers are slow, an end is reported at once, by one of many trips; when
+// there is much to report, two trips are enough: while Redis works on one, the answer
+// of the other is handed out. More would only make them smaller.
+const (
+	maxTrips = 4
+	muchLoad = 24 // ends under way
+)
+
+// queued is a claimed lane that waits for a handler.
+type queued struct {
+	claim     dispatcher.Claim
+	partition int
+	at        time.Time
 }
 
 // partition is what a pool knows about one partition.
@@ -37,6 +69,23 @@ type partition struct {
 	news   int  // counts hints, so that an answer older than one does not bury it
 	passOn bool // a hint came that this pool has no room for
 	reapAt time.Time
+}
+
+// leave notes that a trip with the end of an attempt sets out.
+func (a *attempt) leave() {
+	if a.lane != nil {
+		a.away = true
+	}
+}
+
+// comeBack notes that the trip is over, and returns the ends that waited for it.
+func (a *attempt) comeBack() []*attempt {
+	if a.lane == nil || !a.away {
+		return nil
+	}
+	later := a.later
+	a.away, a.later = false, nil
+	return later
 }
 
 const unknown = -1
@@ -53,10 +102,11 @@ func newDesk(cfg Config, partitions int) *desk {
 		concurrency: cfg.Concurrency,
 		reapEvery:   min(cfg.LeaseTTL*2/3, time.Second),
 		idleReap:    min(cfg.LeaseTTL*2/3, 10*time.Second),
+		patience:    min(cfg.LeaseTTL/6, maxPatience),
 		partitions:  make([]partition, partitions),
 		next:        rand.IntN(partitions),
-		free:        cfg.Concurrency,
-		kick:        make(chan struct{}, trips),
+		pace:        slowPace,
+		kick:        make(chan struct{}, maxTrips),
 	}
 	d.changed = sync.NewCond(&d.mu)
 	for i := range d.partitions {
@@ -65,25 +115,49 @@ func newDesk(cfg Config, partitions int) *desk {
 	return d
 }
 
+// busyLocked is how many lanes are in the pool's hands, or were asked for.
+func (d *desk) busyLocked() int { return d.running + len(d.queue) + d.asked }
+
+// aheadLocked is how many lanes to claim beyond the handlers there are.
+func (d *desk) aheadLocked() int {
+	return int(min(maxAhead, int64(d.concurrency)*int64(aheadFor)/int64(d.pace)))
+}
+
+// crowdedLocked reports whether one more trip would only make trips smaller.
+func (d *desk) crowdedLocked() bool { return d.trips >= 2 && d.load >= muchLoad }
+
 // plan takes what goes into the next round trip off the desk. When there is
 // nothing, it says for how long there will be nothing by itself.
 func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.crowdedLocked() {
+		return nil, time.Hour
+	}
+	wait := time.Hour
+	if len(d.queue) > 0 {
+		if waited := now.Sub(d.queue[0].at); waited >= d.patience {
+			d.pace = slowPace
+			d.returnQueueLocked()
+		} else {
+			wait = d.patience - waited
+		}
+	}
 	var errands []errand
 	budget := 0
 	if !d.stopping {
-		// Half of the room at most: the other traveller claims the other half
-		// while this one is away.
-		budget = min(d.free, (d.concurrency+trips-1)/trips)
+		// Half of the room at most: another trip claims the other half while this one
+		// is under way.
+		room := d.concurrency + d.aheadLocked()
+		budget = max(0, min(room-d.busyLocked(), (room+1)/2))
 	}
-	wait := time.Hour
 	n, first, served := len(d.partitions), d.next, false
 	for i := range n {
 		at := (first + i) % n
 		e := d.planOne(at, now, &budget)
 		if len(e.Ends) > 0 || e.Reap || e.Claim {
 			errands = append(errands, e)
+			d.load += len(e.Ends)
 		}
 		if e.Want > 0 && !served {
 			d.next, served = (at+1)%n, true // the next trip serves another one first
@@ -92,7 +166,21 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 			wait = min(wait, d.partitions[at].reapAt.Sub(now))
 		}
 	}
+	if len(errands) > 0 {
+		d.trips++
+	}
 	return errands, max(wait, 0)
+}
+
+// back notes that a trip is over.
+func (d *desk) back(errands []errand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.trips--
+	for i := range errands {
+		d.load -= len(errands[i].Ends)
+	}
+	d.changeLocked()
 }
 
 // planOne plans the turn of one partition. A partition that is known to have
@@ -102,8 +190,12 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	p := &d.partitions[at]
 	e := errand{Turn: dispatcher.Turn{Partition: at}, attempts: p.ends, heard: p.news}
 	p.ends = nil
-	for _, a := range e.attempts {
-		e.Ends = append(e.Ends, a.end)
+	if len(e.attempts) > 0 {
+		e.Ends = make([]dispatcher.End, len(e.attempts))
+	}
+	for i, a := range e.attempts {
+		e.Ends[i] = a.end
+		a.leave()
 	}
 	if !d.stopping && !now.Before(p.reapAt) {
 		e.Reap = true
@@ -120,18 +212,23 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	e.Claim = e.Want > 0 || p.passOn
 	p.passOn = false
 	*budget -= e.Want
-	d.free -= e.Want
-	d.busy += e.Want
+	d.asked += e.Want
 	return e
 }
 
-// take lays the answer to an errand on the desk.
-func (d *desk) take(e errand, answer dispatcher.Turned) {
+// take lays the answer to an errand on the desk, with the ends that are to be sent
+// again, and returns the lanes for which a handler is to be started, and how many of them
+// need a new goroutine.
+func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start []queued, fresh int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.partitions[e.Partition]
-	d.free += e.Want - len(answer.Claims)
-	d.busy -= e.Want - len(answer.Claims)
+	d.asked -= e.Want
+	d.unsaid -= len(e.attempts) - len(again)
+	p.ends = append(p.ends, again...)
+	for _, a := range e.attempts {
+		p.ends = append(p.ends, a.comeBack()...)
+	}
 	switch {
 	case p.news != e.heard: // a hint came meanwhile; what the answer knows is old
 	case answer.Err != nil || len(e.Ends) > 0 && !e.Claim:
@@ -142,11 +239,49 @@ func (d *desk) take(e errand, answer dispatcher.Turned) {
 	if e.Reap && p.news == e.heard {
 		p.reapAt = d.nextReap(answer)
 	}
-	for _, end := range e.Ends { // a lane that this pool made wait is back in time
-		if due := time.Now().Add(end.Wait); end.Outcome == dispatcher.Retry && due.Before(p.reapAt) {
-			p.reapAt = due
+	now := time.Now()
+	for i := range e.Ends { // a lane that this pool made wait is back in time
+		if e.Ends[i].Outcome == dispatcher.Retry {
+			if due := now.Add(e.Ends[i].Wait); due.Before(p.reapAt) {
+				p.reapAt = due
+			}
 		}
 	}
+	for _, claim := range answer.Claims {
+		d.queue = append(d.queue, queued{claim, e.Partition, now})
+	}
+	if d.stopping { // the claim was under way when the pool was told to stop
+		d.returnQueueLocked()
+	}
+	for d.running < d.concurrency && len(d.queue) > 0 {
+		d.running++
+		start = append(start, d.popLocked())
+	}
+	fresh = max(0, len(start)-d.resting)
+	d.resting -= len(start) - fresh
+	d.changeLocked()
+	return start, fresh
+}
+
+// popLocked takes the first lane off the queue.
+func (d *desk) popLocked() queued {
+	q := d.queue[0]
+	d.queue[0] = queued{}
+	if d.queue = d.queue[1:]; len(d.queue) == 0 {
+		d.queue = nil
+	}
+	return q
+}
+
+// returnQueueLocked hands back the lanes that no handler has begun with.
+func (d *desk) returnQueueLocked() {
+	for _, q := range d.queue {
+		a := &attempt{claim: q.claim, end: dispatcher.End{Claim: q.claim, Outcome: dispatcher.HandedBack}, ended: q.at}
+		p := &d.partitions[q.partition]
+		p.ends = append(p.ends, a)
+		d.unsaid++
+	}
+	d.queue = nil
 	d.changeLocked()
 }
 
@@ -155,7 +290,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned) {
 // worker after this reap can't end before that, so none is seen late.
 func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
 	interval := d.reapEvery
-	if d.busy == 0 {
+	if d.busyLocked() == 0 {
 		interval = d.idleReap
 	}
 	if next := answer.Reaped.Next; next >= 0 && next < interval {
@@ -165,42 +300,51 @@ func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
 	return time.Now().Add(interval)
 }
 
-// end lays the end of an attempt on the desk and frees its place.
-func (d *desk) end(partition int, a *attempt) {
+// report lays the end of an attempt on the desk whose place goes on with the lane.
+func (d *desk) report(a *attempt) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.partitions[partition].ends = append(d.partitions[partition].ends, a)
+	d.reportLocked(a)
+	d.changeLocked()
+}
+
+func (d *desk) reportLocked(a *attempt) {
 	d.unsaid++
-	d.vacateLocked()
+	if a.away {
+		a.later = append(a.later, a)
+		return
+	}
+	p := &d.partitions[a.partition]
+	p.ends = append(p.ends, a)
 }
 
-// vacate frees the place of an attempt that will not be reported.
-func (d *desk) vacate() {
+// end lays the end of an attempt on the desk, and gives its place the next lane or
+// frees it: then the calling goroutine rests. took is how long the attempt took.
+func (d *desk) end(a *attempt, took time.Duration) (queued, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.vacateLocked()
+	d.pace = max(1, d.pace+(took-d.pace)/16)
+	d.reportLocked(a)
+	return d.vacateLocked()
 }
 
-func (d *desk) vacateLocked() {
-	d.busy--
-	d.free++
-	d.changeLocked()
-}
-
-// again lays an end back whose answer is not known.
-func (d *desk) again(partition int, a *attempt) {
+// vacate gives the place of an attempt that will not be reported the next lane, or
+// frees it like end.
+func (d *desk) vacate() (queued, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.partitions[partition].ends = append(d.partitions[partition].ends, a)
-	d.changeLocked()
+	return d.vacateLocked()
 }
 
-// closed notes that the ends of n attempts are answered.
-func (d *desk) closed(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.unsaid -= n
+func (d *desk) vacateLocked() (next queued, ok bool) {
+	if len(d.queue) > 0 && !d.stopping {
+		next, ok = d.popLocked(), true
+	} else {
+		d.running--
+		d.resting++
+	}
 	d.changeLocked()
+	return next, ok
 }
 
 // wake notes a hint. A pool that has no room any more passes it on.
@@ -210,7 +354,7 @@ func (d *desk) wake(hint dispatcher.Hint) {
 	p := &d.partitions[hint.Partition]
 	p.ready = unknown
 	p.news++
-	p.passOn = d.free <= 0
+	p.passOn = d.busyLocked() >= d.concurrency
 	if hint.Due {
 		p.reapAt = time.Time{}
 	}
@@ -221,7 +365,7 @@ func (d *desk) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.stopping = true
-	d.changeLocked()
+	d.returnQueueLocked()
 }
 
 func (d *desk) stopped() bool {
@@ -233,6 +377,9 @@ func (d *desk) stopped() bool {
 // changeLocked wakes whoever waits for a change, and one traveller.
 func (d *desk) changeLocked() {
 	d.changed.Broadcast()
+	if d.crowdedLocked() {
+		return
+	}
 	select {
 	case d.kick <- struct{}{}:
 	default:
@@ -282,7 +429,7 @@ func (d *desk) room(ctx context.Context) bool {
 				return false
 			}
 		}
-		return d.free > 0
+		return d.busyLocked() < d.concurrency
 	}) && ctx.Err() == nil
 }
 
@@ -290,7 +437,7 @@ func (d *desk) room(ctx context.Context) bool {
 func (d *desk) idleWithin(limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	return d.until(ctx, func() bool { return d.busy == 0 })
+	return d.until(ctx, func() bool { return d.busyLocked() == 0 })
 }
 
 // flushed waits until all ends are answered or ctx is done, and returns how many

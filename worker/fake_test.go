@@ -62,8 +62,7 @@ func (f *fake) set(change func()) {
 	change()
 }
 
-func (f *fake) Partitions() int             { return 1 }
-func (f *fake) PartitionOf(subject.Key) int { return 0 }
+func (f *fake) Partitions() int { return 1 }
 
 func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
 	sent := time.Now()

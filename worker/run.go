@@ -12,10 +12,6 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// trips is how many round trips a pool has in flight at most: while Redis works
-// on one, the answer of the other is handed out.
-const trips = 2
-
 // leaveTimeout bounds what a pool still says to Redis when it stops.
 const leaveTimeout = 5 * time.Second
 
@@ -41,7 +37,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 
 	// Join: from here on the worker is listed.
-	who := dispatcher.Claimant{Holder: dispatcher.NewHolder(), Kinds: p.wrap(), TTL: p.cfg.LeaseTTL}
+	who := dispatcher.Claimant{Holder: dispatcher.NewHolder(), Kinds: p.wrap(), TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch}
 	source, err := p.join(ctx, who, p.cfg.Concurrency)
 	if err != nil {
 		return fmt.Errorf("start pool: %w", err)
@@ -54,13 +50,14 @@ func (p *Pool) Run(ctx context.Context) error {
 	// Start what runs beside the handlers. None of it ends with ctx: handlers that
 	// finish after it still need their leases renewed and their ends reported.
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
-	work, cancelWork := context.WithCancelCause(life)
-	p.work = work
+	p.life = life
+	p.lanes = make(chan queued, p.cfg.Concurrency)
+	defer close(p.lanes)
 	var beside sync.WaitGroup
 	beside.Go(func() { p.keeper.Run(life) })
 	beside.Go(func() { p.beat(life) })
 	beside.Go(func() { p.awaitWakeups(ctx) })
-	for range trips {
+	for range maxTrips {
 		beside.Go(func() { p.travel(life) })
 	}
 
@@ -72,7 +69,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	if !p.desk.idleWithin(p.cfg.StopTimeout) {
 		p.log.Warn("handlers still run after the stop timeout; cancelling them", "after", p.cfg.StopTimeout)
 	}
-	cancelWork(ErrStopped)
+	p.cutting.Store(true)
+	p.keeper.Cancel(ErrStopped)
 	p.desk.idleWithin(p.cfg.CancelGrace + time.Second)
 
 	// Leave: all that is still said to Redis shares one limit. What does not come
@@ -137,29 +135,33 @@ func (p *Pool) travel(life context.Context) {
 func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
 	var failed error
 	for i, answer := range answers {
-		closed := 0
+		var again []*attempt
 		for n, ended := range answer.Ended {
-			if err := p.close(errands[i].attempts[n], ended); err != nil {
+			a := errands[i].attempts[n]
+			if err := p.close(a, ended); err != nil {
 				failed = err
-				continue
+				again = append(again, a)
 			}
-			closed++
 		}
 		if answer.Err != nil {
 			failed = answer.Err
 		}
-		p.desk.closed(closed)
-		p.desk.take(errands[i], answer)
-		for _, claim := range answer.Claims {
-			p.start(claim)
+		start, fresh := p.desk.take(errands[i], answer, again)
+		for k, q := range start {
+			if k < fresh {
+				go p.work(p.begin(q))
+			} else {
+				p.lanes <- q
+			}
 		}
 	}
+	p.desk.back(errands)
 	return failed
 }
 
-// close closes an attempt whose end Redis has answered. An end whose answer is
-// not known is laid back on the desk while its lease can still be alive, and then
-// the error is returned.
+// close closes an attempt whose end Redis has answered. It returns an error when the
+// answer is not known and the end is to be sent again, while its lease can still be
+// alive.
 func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 	switch {
 	case ended.Err == nil:
@@ -168,16 +170,18 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 		if !a.resent { // else an earlier try may have ended it, its answer lost
 			p.counts.lost.Add(1)
 			p.log.Warn("lease lost; what its handler did is not recorded", "err", ended.Err)
+			p.keeper.Lose(a.claim.Lease) // its holder may be at work on the next job of the lane
 		}
 	case time.Since(a.ended) > p.cfg.LeaseTTL:
 		p.counts.lost.Add(1)
 		p.log.Error("gave up reporting the end of an attempt; its job will run again", "err", ended.Err)
 	default:
 		a.resent = true
-		p.desk.again(p.source.PartitionOf(a.claim.Subject), a)
 		return ended.Err
 	}
-	a.release()
+	if !a.end.GoesOn && a.lane != nil {
+		a.release()
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/lease"
-	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // ErrStopped is the cause of a handler's context when the pool stops and the
@@ -43,6 +43,13 @@ type Config struct {
 	// StopTimeout is how long handlers may go on when the pool is told to stop,
 	// before they are cancelled and their jobs handed back. Defaults to 20 s.
 	StopTimeout time.Duration
+
+	// LaneBatch is, for a kind, how many waiting jobs of one lane a claim may take
+	// along under one lease, at most 250. They run one after the other, each is
+	// finished by itself, and Redis is told of several together: a crash repeats
+	// those that had run and were not reported yet. A kind that is not in it is
+	// claimed job by job.
+	LaneBatch map[string]int
 
 	// Backoff is the wait after failed attempts. Defaults to
 	// [dispatcher.DefaultBackoff].
@@ -80,16 +87,24 @@ func (c Config) validate() error {
 		return rule("Timeout", c.Timeout, "must be 1ms to 100 years")
 	case c.StopTimeout < 0 || c.StopTimeout > century:
 		return rule("StopTimeout", c.StopTimeout, "must be 0s to 100 years")
+	case len(badBatches(c.LaneBatch)) > 0:
+		return rule("LaneBatch", badBatches(c.LaneBatch), fmt.Sprintf("must be 1 to %d for each kind", dispatcher.MaxLaneBatch))
 	case c.Backoff.Base < 0 || c.Backoff.Cap < c.Backoff.Base || c.Backoff.Cap > century:
 		return rule("Backoff", c.Backoff, "must have 0s <= Base <= Cap <= 100 years")
 	}
 	return nil
 }
 
+// badBatches returns the entries that are out of bounds.
+func badBatches(batches map[string]int) map[string]int {
+	bad := maps.Clone(batches)
+	maps.DeleteFunc(bad, func(_ string, n int) bool { return 1 <= n && n <= dispatcher.MaxLaneBatch })
+	return bad
+}
+
 // Source is what a pool needs of dispatcher; *dispatcher.Session is one.
 type Source interface {
 	Partitions() int
-	PartitionOf(subject.Key) int
 	Turns(ctx context.Context, turns []dispatcher.Turn) []dispatcher.Turned
 	Wait(ctx context.Context) (hint dispatcher.Hint, ok bool, err error)
 	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
@@ -112,9 +127,12 @@ type Pool struct {
 	source Source
 	keeper *lease.Keeper
 	desk   *desk
-	work   context.Context // parent of the handlers' contexts
+	life   context.Context // parent of the handlers' contexts; never cancelled while they run
+	lanes  chan queued     // to goroutines that rest
 	cut    atomic.Int64    // handlers that stopped because the pool did, handed back
 	left   atomic.Int64    // handlers that did not, and still run
+
+	cutting atomic.Bool // the pool has cancelled its handlers
 }
 
 // New returns a pool that takes its jobs from d.

@@ -34,9 +34,10 @@ type Script struct {
 	lua  *redis.Script
 }
 
-// New joins parts, in order, into one script.
-func New(name string, parts ...string) *Script {
-	return &Script{Name: name, lua: redis.NewScript(strings.Join(parts, "\n"))}
+// New makes a script of its own source and, before it, those functions of the shared
+// sources that it uses.
+func New(name, source string, shared ...string) *Script {
+	return &Script{Name: name, lua: redis.NewScript(link(source, shared...))}
 }
 
 // Runner makes and runs calls on the partitions of one namespace. It is safe
@@ -164,15 +165,26 @@ func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
 	_, _ = pipe.Exec(ctx) // each command carries its own error
 }
 
-// Words returns the call's reply, a flat list of strings that starts with a
-// status word. It returns [ErrStale], or an error that wraps what Redis or the
+// Words returns the call's reply, a flat list of strings and numbers that starts with
+// a status word. It returns [ErrStale], or an error that wraps what Redis or the
 // network said.
 func (c *Call) Words() ([]string, error) {
-	words, err := c.reply.StringSlice()
-	switch {
-	case err != nil:
+	reply, err := c.reply.Slice()
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.script.Name, err)
-	case len(words) > 0 && words[0] == "stale":
+	}
+	words := make([]string, len(reply))
+	for i, v := range reply {
+		switch v := v.(type) {
+		case string:
+			words[i] = v
+		case int64:
+			words[i] = strconv.FormatInt(v, 10)
+		default:
+			return nil, fmt.Errorf("%s: reply has a %T at %d", c.script.Name, v, i)
+		}
+	}
+	if len(words) > 0 && words[0] == "stale" {
 		return nil, fmt.Errorf("%s: %w", c.script.Name, ErrStale)
 	}
 	return words, nil

@@ -1,0 +1,81 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// singles lets concurrent single enqueues share round trips. A job that comes when
+// no trip is free to start waits until one is back, together with all that come
+// meanwhile; so trips grow with load, and a lone job leaves at once.
+type singles struct {
+	send func(jobs []prepared) []Enqueued
+
+	mu      sync.Mutex
+	waiting []single
+	flights int // trips under way
+}
+
+type single struct {
+	job  prepared
+	done chan Enqueued
+}
+
+// maxFlights is how many trips of singles are under way at most.
+const maxFlights = 2
+
+// enqueue returns what became of a job. When ctx ends before that is known, the job
+// may be there or not.
+func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
+	mine := single{job, make(chan Enqueued, 1)}
+	s.mu.Lock()
+	s.waiting = append(s.waiting, mine)
+	if s.flights < maxFlights {
+		s.flights++
+		go s.fly()
+	}
+	s.mu.Unlock()
+	select {
+	case e := <-mine.done:
+		return e, e.Err
+	case <-ctx.Done():
+		return Enqueued{}, fmt.Errorf("enqueue %s: not known whether it was stored: %w", job.subject, ctx.Err())
+	}
+}
+
+// fly makes trips until nothing waits.
+func (s *singles) fly() {
+	for {
+		batch := s.board()
+		if len(batch) == 0 {
+			return
+		}
+		jobs := make([]prepared, len(batch))
+		for i := range batch {
+			jobs[i] = batch[i].job
+		}
+		for i, e := range s.send(jobs) {
+			batch[i].done <- e
+		}
+	}
+}
+
+// board takes the jobs of the next trip, within the limits of a batch. When there
+// are none the flight is over.
+func (s *singles) board() []single {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, bytes := 0, 0
+	for n < len(s.waiting) && n < MaxBatch && (n == 0 || bytes+len(s.waiting[n].job.body) <= maxBatchBytes) {
+		bytes += len(s.waiting[n].job.body)
+		n++
+	}
+	batch := s.waiting[:n:n]
+	s.waiting = s.waiting[n:]
+	if n == 0 {
+		s.waiting = nil
+		s.flights--
+	}
+	return batch
+}

@@ -1,0 +1,258 @@
+-- turn: finish jobs that are done, then take up to n ready lanes.
+--
+-- KEYS[13+]  tail:<subject> of each finished job
+-- ARGV[6]    holder
+-- ARGV[7]    ttl      ms
+-- ARGV[8]    n        0 only finishes, and passes a hint on to another worker
+-- ARGV[9]    k        number of kinds that the caller handles; 0 claims nothing
+-- ARGV[10+]  two a kind, the one whose turn it is in front: kind, and how many waiting
+--            jobs of one lane to take along under one lease (1: only the head)
+-- ARGV[..]   three a finished job: subject, entry, token; with '+' before the token
+--            when the holder goes on with the lane under the same lease
+--
+-- Returns    {'ok', ready, token, ('ok' | 'lost') for each finished job,
+--             (subject, entry, encoded job) for each job taken}
+--            ready: how many lanes of these kinds are left, as far as was looked;
+--            jobs of one lane follow each other
+--            {'stale'}
+--
+-- An expired lease that nobody took yet still finishes its job: refusing would
+-- only repeat work that is done.
+
+local holder, ttl, wanted = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2])
+local kinds = tonumber(ARGV[FIRST + 3])
+local ENDS = FIRST + 4 + 2 * kinds
+
+-- Most jobs that one call gives out: it bounds the script's time.
+local MOST = 500
+
+local along, batches, own = {}, false, ' '
+for at = FIRST + 4, ENDS - 1, 2 do
+  local most = tonumber(ARGV[at + 1])
+  along[ARGV[at]], batches = most, batches or most > 1
+  own = own .. ARGV[at] .. ' '
+end
+
+-- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
+-- what may be taken along. A job that has failed before goes alone: if it kills its
+-- worker again, that costs no other job of the lane an attempt (I6).
+local function lot(subjects, heads)
+  local ids, n = {}, 0
+  if not batches then
+    for i = 1, #heads do
+      ids[i] = id_of(heads[i])
+    end
+    return subjects, heads, ids
+  end
+  local owners, entries = {}, {}
+  for i, subject in ipairs(subjects) do
+    local entry = heads[i]
+    n = n + 1
+    owners[n], entries[n], ids[n] = subject, entry, id_of(entry)
+    local kind = kind_of(entry)
+    local most = math.min(along[kind] or 1, MOST - n - (#subjects - i))
+    if most > 1 and not attempted(entry) then
+      for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
+        if kind_of(follower) ~= kind or attempted(follower) then
+          break
+        end
+        n = n + 1
+        owners[n], entries[n], ids[n] = subject, follower, id_of(follower)
+      end
+    end
+  end
+  return owners, entries, ids
+end
+
+-- give adds the jobs of lanes to the reply. It returns the lanes that had one; a set of
+-- those that did not, whose index is corrupt, and which stay as they are; and how many
+-- jobs were taken along in those that had more than one.
+local function give(reply, subjects, heads)
+  if #subjects == 0 then
+    return subjects, {}, {}
+  end
+  local owners, entries, ids = lot(subjects, heads)
+  local bodies = call('HMGET', JOBS, unpack(ids))
+  local given, broken, took, n, k, last = {}, {}, {}, #reply, 0, nil
+  for i = 1, #owners do
+    local subject, body = owners[i], bodies[i]
+    if not body then
+      broken[subject] = true
+    elseif not broken[subject] then
+      reply[n + 1], reply[n + 2], reply[n + 3] = subject, entries[i], body
+      n = n + 3
+      if subject ~= last then
+        k = k + 1
+        given[k], last = subject, subject
+      else
+        took[subject] = (took[subject] or 0) + 1
+      end
+    end
+  end
+  return given, broken, took
+end
+
+-- A turn is remembered by what it said of finished jobs, and by the token and
+-- deadline of its lanes, not by its whole reply, which holds payloads. The same
+-- request again gets the same lanes, those that are still its own.
+local before, stale = recall()
+if stale then
+  return { stale }
+elseif before then
+  local token, deadline, said = string.match(before, '^(%d+) (%d+) ?(.*)$')
+  local reply, subjects, heads = { 'ok', 0, token }, {}, {}
+  for word in string.gmatch(said, '%S+') do
+    reply[#reply + 1] = word
+  end
+  if token ~= '0' then
+    local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', 0, 1000)
+    local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
+    for i, subject in ipairs(at) do
+      if entries[i] and fenced(records[i], token) then
+        subjects[#subjects + 1], heads[#heads + 1] = subject, entries[i]
+      end
+    end
+    give(reply, subjects, heads)
+  end
+  return reply
+end
+
+-- Finish: the jobs go, and the next ones in their lanes become heads.
+local reply = { 'ok', 0, '0' }
+local ended, next_head = {}, {}
+if ENDS <= #ARGV then
+  local subjects, n = {}, 0
+  for at = ENDS, #ARGV, 3 do
+    n = n + 1
+    subjects[n] = ARGV[at]
+  end
+  local records = call('HMGET', LEASES, unpack(subjects))
+  local heads = call('HMGET', HEADS, unpack(subjects))
+  local done, tried, lanes, over, d, e, l = {}, {}, {}, {}, 0, 0, 0
+  local at = ENDS
+  for i = 1, n do
+    local subject, entry, token, tail = subjects[i], ARGV[at + 1], ARGV[at + 2], KEYS[12 + i]
+    local before, goes_on = next_head[subject], byte(token) == 43
+    local head = before
+    if head == nil then
+      head = heads[i]
+    end
+    if goes_on then
+      token = sub(token, 2)
+    end
+    if head == entry and not over[subject] and fenced(records[i], token) then
+      local id, follower = id_of(entry), call('LPOP', tail)
+      d = d + 1
+      done[d] = id
+      if attempted(entry) then
+        tried[#tried + 1] = id
+      end
+      if before == nil then
+        l = l + 1
+        lanes[l] = subject
+      end
+      next_head[subject] = follower
+      if not (goes_on and follower) then
+        e = e + 1
+        over[subject], ended[e] = true, subject
+      end
+      reply[3 + i] = 'ok'
+    else
+      reply[3 + i] = 'lost'
+    end
+    at = at + 3
+  end
+  if d > 0 then
+    call('HDEL', JOBS, unpack(done))
+    many('HDEL', ERRORS, tried)
+    local stay, gone, s = {}, {}, 0
+    for i = 1, l do
+      local subject = lanes[i]
+      local head = next_head[subject]
+      if head then
+        stay[s + 1], stay[s + 2] = subject, head
+        s = s + 2
+      else
+        gone[#gone + 1] = subject
+      end
+    end
+    place(stay, gone)
+  end
+end
+local said = #reply > 3 and table.concat(reply, ' ', 4) or ''
+
+-- Claim: ready lanes first. A lane in ready has a head and no lease (I4); an index
+-- that says otherwise is corrupt and gives nothing out, so a subject never has two
+-- holders (I1).
+local lanes, heads, popped, n, l = {}, {}, {}, 0, 0
+for k = 1, kinds do
+  if n < wanted then
+    local part = call('LPOP', READY .. ARGV[FIRST + 2 + 2 * k], wanted - n) or {}
+    for i = 1, #part do
+      popped[n + i] = part[i]
+    end
+    n = n + #part
+  end
+end
+if n > 0 then
+  local entries, records = call('HMGET', HEADS, unpack(popped)), call('HMGET', LEASES, unpack(popped))
+  local taken = {}
+  for i = 1, n do
+    local subject, entry = popped[i], entries[i]
+    if entry and not records[i] and not taken[subject] then
+      l = l + 1
+      taken[subject], lanes[l], heads[l] = true, subject, entry
+    end
+  end
+end
+
+-- Then those that have just ended, which stand behind them: as if they had been
+-- listed and taken, but without the trouble. The others are listed and free.
+local handed, freed, h, f = {}, {}, 0, 0
+for i = 1, #ended do
+  local subject = ended[i]
+  local head = next_head[subject]
+  if head and n + h < wanted and along[kind_of(head)] then
+    h, l = h + 1, l + 1
+    handed[h], lanes[l], heads[l] = subject, subject, head
+  else
+    f = f + 1
+    freed[f] = subject
+    if head then
+      list(head, subject)
+    end
+  end
+end
+local given, broken, took = give(reply, lanes, heads)
+for i = 1, h do
+  if broken[handed[i]] then
+    freed[#freed + 1] = handed[i]
+  end
+end
+free(freed)
+publish('RPUSH', own)
+
+-- What is left is for somebody else: one waker a kind, and it wakes the next.
+if n + h >= wanted then
+  local ready = 0
+  for k = 1, kinds do
+    local kind = ARGV[FIRST + 2 + 2 * k]
+    local left = call('LLEN', READY .. kind)
+    if left > 0 then
+      ready = ready + left
+      call('ZADD', WAKE .. kind, '0', 'ready')
+    end
+  end
+  reply[2] = ready
+end
+
+local deadline = '0'
+if #given > 0 then
+  local now, now_us = clock()
+  deadline = whole(now + ttl)
+  reply[3] = grant(given, 'job', holder, deadline, now_us, took)
+end
+if #given > 0 or said ~= '' then
+  remember(reply[3] .. ' ' .. deadline .. ' ' .. said)
+end
+return reply

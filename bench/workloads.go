@@ -1,0 +1,343 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// workload is one thing that is measured. It is run on an empty store, and returns
+// figures by name; a name stands for a row of the results.
+type workload struct {
+	name       string
+	contenders []string // who takes part; the first is us
+	rounds     int      // in a full run
+	quick      bool     // part of a quick run
+	run        func(ctx context.Context, at *venue, c contender, name string) (figures, error)
+}
+
+type figures map[string]float64
+
+var all = []string{"lanekeeper", "asynq", "asynq+lock", "river", "raw"}
+
+// workloads run in this order. Slow contenders get fewer jobs: their rates do not
+// depend on how many there are.
+var workloads = []workload{
+	{"enqueue", []string{"lanekeeper", "asynq", "river", "raw"}, 3, false, runEnqueue},
+	{"drain", all, 3, true, runDrain},
+	{"contention", []string{"lanekeeper", "asynq+lock", "raw"}, 3, true, runContention},
+	{"hot lane", []string{"lanekeeper"}, 3, false, runHotLane},
+	{"idle", []string{"lanekeeper", "asynq", "asynq+lock", "river"}, 1, true, runIdle},
+	{"memory", []string{"lanekeeper", "asynq"}, 1, true, runMemory},
+	{"flatness", []string{"lanekeeper"}, 2, false, runFlatness},
+	{"scale-out", []string{"lanekeeper"}, 1, false, runScaleOut},
+	{"idle cost", []string{"lanekeeper"}, 1, false, runIdleCost},
+}
+
+// units of the figures.
+var units = map[string]string{
+	"enqueue_single": "jobs/s", "enqueue_batch": "jobs/s", "drain": "jobs/s", "redis_cpu_us": "us/job",
+	"contention": "jobs/s", "contention_share": "of ideal", "contention_inversions": "jobs",
+	"hot_lane_1": "jobs/s", "hot_lane_1_share": "of 1/trip", "hot_lane_64": "jobs/s", "trip_us": "us",
+	"idle_p50_ms": "ms", "idle_p99_ms": "ms", "memory_1": "bytes/job", "memory_10": "bytes/job",
+	"drain_10k_lanes": "jobs/s", "drain_1m_lanes": "jobs/s", "drain_deep_lane": "jobs/s", "flatness": "1m / 10k lanes",
+	"slowest_10k_ms": "ms", "slowest_1m_ms": "ms", "slowest_deep_ms": "ms", "over_5ms": "scripts",
+	"scale_1": "jobs/s", "scale_2": "jobs/s", "scale_4": "jobs/s",
+	"scale_1_cpu_us": "us/job", "scale_2_cpu_us": "us/job", "scale_4_cpu_us": "us/job",
+	"idle_1_commands": "commands/s", "idle_50_commands": "commands/s", "idle_1_cpu": "% of a core", "woken_of_50": "processes",
+}
+
+// eachFrom calls f with the numbers below n from several goroutines.
+func eachFrom(goroutines, n int, f func(i int) error) error {
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	errs := make([]error, goroutines)
+	for g := range goroutines {
+		wait.Go(func() {
+			for errs[g] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				errs[g] = f(i)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// fill enqueues jobs in batches, round-robin over subjects, and returns the rate.
+func fill(ctx context.Context, c contender, jobs, subjects int) (perSecond float64, err error) {
+	return fillBy(ctx, c, producers, jobs, subjects)
+}
+
+// fillBy does it with a number of producers; one alone keeps the jobs in order.
+func fillBy(ctx context.Context, c contender, producers, jobs, subjects int) (perSecond float64, err error) {
+	start := time.Now()
+	err = eachFrom(producers, (jobs+enqueueBy-1)/enqueueBy, func(b int) error {
+		batch := make([]job, 0, enqueueBy)
+		for i := b * enqueueBy; i < min(jobs, (b+1)*enqueueBy); i++ {
+			batch = append(batch, newJob(fmt.Sprint(i%subjects), i/subjects))
+		}
+		return c.enqueue(ctx, batch)
+	})
+	return float64(jobs) / time.Since(start).Seconds(), err
+}
+
+// drain runs workers until jobs handlers have ended, and returns the rate.
+func drain(c contender, concurrency, jobs int, handle func(context.Context, job)) (perSecond float64, err error) {
+	var done atomic.Int64
+	all := make(chan struct{})
+	start := time.Now()
+	stop, err := c.work(concurrency, func(ctx context.Context, j job) {
+		if handle != nil {
+			handle(ctx, j)
+		}
+		if done.Add(1) == int64(jobs) {
+			close(all)
+		}
+	})
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-all:
+	case <-time.After(3 * time.Minute):
+		err = fmt.Errorf("only %d of %d jobs ran in 3 minutes", done.Load(), jobs)
+	}
+	took := time.Since(start)
+	return float64(jobs) / took.Seconds(), errors.Join(err, stop())
+}
+
+func runEnqueue(ctx context.Context, at *venue, c contender, name string) (figures, error) {
+	jobs := at.scaled(20_000, 5_000)
+	start := time.Now()
+	err := eachFrom(producers, jobs, func(i int) error {
+		return c.enqueue(ctx, []job{newJob(fmt.Sprint(i%2000), i/2000)})
+	})
+	single := float64(jobs) / time.Since(start).Seconds()
+	if err != nil {
+		return nil, err
+	}
+	batch, err := fill(ctx, c, at.scaled(100_000, 20_000), 10_000)
+	return figures{"enqueue_single": single, "enqueue_batch": batch}, err
+}
+
+// runDrain also takes the server's CPU per job, from enqueue to finish.
+func runDrain(ctx context.Context, at *venue, c contender, name string) (figures, error) {
+	jobs := at.scaled(200_000, 50_000)
+	if name != "lanekeeper" && name != "raw" {
+		jobs = at.scaled(40_000, 10_000)
+	}
+	before := at.redis.cpu(ctx)
+	if _, err := fill(ctx, c, jobs, jobs/10); err != nil {
+		return nil, err
+	}
+	rate, err := drain(c, concurrency, jobs, nil)
+	f := figures{"drain": rate}
+	if name != "river" {
+		f["redis_cpu_us"] = float64((at.redis.cpu(ctx) - before).Microseconds()) / float64(jobs)
+	}
+	return f, err
+}
+
+// runContention has few subjects and handlers of 2 ms; the ideal is what as many
+// handlers do that never wait, with the sleep as long as it really was.
+func runContention(ctx context.Context, at *venue, c contender, name string) (figures, error) {
+	const subjects = 20
+	each := at.scaled(250, 100)
+	jobs := subjects * each
+	if r, ok := c.(*raw); ok {
+		return r.contention(ctx, subjects, each)
+	}
+	if _, err := fillBy(ctx, c, 1, jobs, subjects); err != nil {
+		return nil, err
+	}
+	var slept, inversions atomic.Int64
+	var mu sync.Mutex
+	last := make(map[string]int)
+	rate, err := drain(c, concurrency, jobs, func(_ context.Context, j job) {
+		mu.Lock()
+		if n, seen := last[j.subject]; seen && j.number() < n {
+			inversions.Add(1)
+		}
+		last[j.subject] = max(last[j.subject], j.number())
+		mu.Unlock()
+		start := time.Now()
+		time.Sleep(2 * time.Millisecond)
+		slept.Add(int64(time.Since(start)))
+	})
+	mean := time.Duration(slept.Load() / int64(jobs))
+	ideal := subjects / mean.Seconds()
+	return figures{"contention": rate, "contention_share": rate / ideal, "contention_inversions": float64(inversions.Load())}, err
+}
+
+func runHotLane(ctx context.Context, at *venue, c contender, name string) (figures, error) {
+	l := c.(*lanekeeper)
+	jobs := at.scaled(20_000, 5_000)
+	trip, err := l.trip(ctx, 3000)
+	if err != nil {
+		return nil, err
+	}
+	f := figures{"trip_us": float64(trip.Nanoseconds()) / 1000}
+	for _, batch := range []int{1, 64} {
+		if err := at.redis.clear(ctx); err != nil {
+			return nil, err
+		}
+		fresh, err := openLanekeeper(ctx, l.rdb)
+		if err != nil {
+			return nil, err
+		}
+		if batch > 1 {
+			fresh.batch = batch
+		}
+		if _, err := fill(ctx, fresh, jobs, 1); err != nil {
+			return nil, err
+		}
+		rate, err := drain(fresh, concurrency, jobs, nil)
+		if err != nil {
+			return nil, err
+		}
+		f[fmt.Sprint("hot_lane_", batch)] = rate
+	}
+	f["hot_lane_1_share"] = f["hot_lane_1"] * trip.Seconds()
+	return f, nil
+}
+
+// runIdle measures from enqueue to the start of the handler, one job at a time.
+func runIdle(ctx context.Context, at *venue, c contender, name string) (figures, error) {
+	started := make(chan time.Time, 1)
+	stop, err := c.work(concurrency, func(context.Context, job) { started <- time.Now() })
+	if err != nil {
+		return nil, err
+	}
+	time.Sleep(time.Second) // for the workers to fall idle
+	var took []float64
+	limit := time.Now().Add(time.Duration(at.scaled(20, 6)) * time.Second)
+	for i := 0; i < 500 && time.Now().Before(limit); i++ {
+		sent := time.Now()
+		if err := c.enqueue(ctx, []job{newJob("a", i)}); err != nil {
+			return nil, errors.Join(err, stop())
+		}
+		took = append(took, (<-started).Sub(sent).Seconds()*1000)
+		time.Sleep(10 * time.Millisecond)
+	}
+	slices.Sort(took)
+	return figures{"idle_p50_ms": took[len(took)/2], "idle_p99_ms": took[len(took)*99/100]}, stop()
+}
+
+func runMemory(ctx context.Context, at *venue, c contender, name string) (figures, error) {
+	f := make(figures)
+	for _, depth := range []int{1, 10} {
+		if err := at.redis.clear(ctx); err != nil {
+			return nil, err
+		}
+		fresh, err := contenderNamed(name)(ctx, at)
+		if err != nil {
+			return nil, err
+		}
+		jobs := at.scaled(100_000, 40_000)
+		if name != "lanekeeper" {
+			jobs /= 4
+		}
+		before := at.redis.settled(ctx)
+		if _, err := fill(ctx, fresh, jobs, jobs/depth); err != nil {
+			return nil, errors.Join(err, fresh.close())
+		}
+		if err := fresh.close(); err != nil { // its connections have buffers
+			return nil, err
+		}
+		f[fmt.Sprint("memory_", depth)] = (at.redis.settled(ctx) - before) / float64(jobs)
+	}
+	return f, nil
+}
+
+// settled is the memory in use once the append-only file's buffer has been written.
+func (s *server) settled(ctx context.Context) float64 {
+	time.Sleep(1500 * time.Millisecond)
+	return s.info(ctx, "memory", "used_memory")
+}
+
+// runFlatness drains 100,000 jobs from 10,000 lanes (ten times over) and from a million,
+// one job each, and from 10,000 lanes beside one that is 100,000 jobs deep.
+func runFlatness(ctx context.Context, at *venue, c contender, name string) (figures, error) {
+	l := c.(*lanekeeper)
+	f := figures{"over_5ms": 0}
+	slow := func(as string) {
+		longest, over := at.redis.slowest(ctx)
+		f[as] = float64(longest.Microseconds()) / 1000
+		f["over_5ms"] += float64(over)
+	}
+	clear := func() (contender, error) {
+		if err := at.redis.clear(ctx); err != nil {
+			return nil, err
+		}
+		return openLanekeeper(ctx, l.rdb)
+	}
+
+	fresh, err := clear()
+	if err != nil {
+		return nil, err
+	}
+	var seconds float64
+	const repeats, few = 10, 10_000
+	for range repeats {
+		if _, err := fill(ctx, fresh, few, few); err != nil {
+			return nil, err
+		}
+		rate, err := drain(fresh, concurrency, few, nil)
+		if err != nil {
+			return nil, err
+		}
+		seconds += few / rate
+	}
+	f["drain_10k_lanes"] = repeats * few / seconds
+	slow("slowest_10k_ms")
+
+	if fresh, err = clear(); err != nil {
+		return nil, err
+	}
+	if _, err := fill(ctx, fresh, few+100_000, 1); err != nil { // one deep lane
+		return nil, err
+	}
+	if _, err := fillFrom(ctx, fresh, 1, few); err != nil { // many shallow ones
+		return nil, err
+	}
+	rate, err := drain(fresh, concurrency, few, nil)
+	if err != nil {
+		return nil, err
+	}
+	f["drain_deep_lane"] = rate
+	slow("slowest_deep_ms")
+
+	if fresh, err = clear(); err != nil {
+		return nil, err
+	}
+	if _, err := fill(ctx, fresh, 1_000_000, 1_000_000); err != nil {
+		return nil, err
+	}
+	if f["drain_1m_lanes"], err = drain(fresh, concurrency, repeats*few, nil); err != nil {
+		return nil, err
+	}
+	slow("slowest_1m_ms")
+	f["flatness"] = f["drain_1m_lanes"] / f["drain_10k_lanes"]
+	return f, nil
+}
+
+// fillFrom enqueues one job for each of n subjects from a number on.
+func fillFrom(ctx context.Context, c contender, from, n int) (float64, error) {
+	start := time.Now()
+	err := eachFrom(producers, n/enqueueBy, func(b int) error {
+		batch := make([]job, enqueueBy)
+		for i := range batch {
+			batch[i] = newJob(fmt.Sprint(from+b*enqueueBy+i), 0)
+		}
+		return c.enqueue(ctx, batch)
+	})
+	return float64(n) / time.Since(start).Seconds(), err
+}

@@ -204,7 +204,7 @@ func (l *lanekeeper) trip(ctx context.Context, n int) (time.Duration, error) {
 		if len(answer.Claims) != 1 {
 			return 0, fmt.Errorf("trip %d claimed %d lanes: %w", i, len(answer.Claims), lease.ErrLost)
 		}
-		turn.Ends = []dispatcher.End{{Claim: answer.Claims[0]}}
+		turn.Ends = []dispatcher.End{{Claim: &answer.Claims[0]}}
 		if i == 0 {
 			start = time.Now()
 		}

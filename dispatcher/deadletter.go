@@ -14,6 +14,6 @@ var deadletterScript = verb("dead-letter", deadletterLua)
 // reason and error, and its lane goes on. It returns lease.ErrLost, and changes
 // nothing, when the claim's token has been superseded.
 func (d *Dispatcher) DeadLetter(ctx context.Context, c Claim, reason, why string) error {
-	_, err := d.end(ctx, End{Claim: c, Outcome: DeadLettered, Reason: reason, Error: why})
+	_, err := d.end(ctx, End{Claim: &c, Outcome: DeadLettered, Reason: reason, Error: why})
 	return err
 }

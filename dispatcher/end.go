@@ -28,7 +28,7 @@ func (o Outcome) String() string {
 
 // End is the report of one attempt's outcome.
 type End struct {
-	Claim   Claim
+	Claim   *Claim
 	Outcome Outcome
 	Wait    time.Duration // Retry: until the next attempt
 	Reason  string        // DeadLettered: in a word or two
@@ -110,7 +110,7 @@ func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int
 	args := make([]any, 1, 1+5*len(members))
 	args[0] = spaced(own)
 	for k, i := range members {
-		claim := &ends[i].Claim
+		claim := ends[i].Claim
 		canonical, stored := claim.keys()
 		tails[k] = keys.Tail(canonical)
 		args = append(args, canonical, stored, claim.Lease.Token.String())

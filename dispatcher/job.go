@@ -141,11 +141,11 @@ type Claim struct {
 }
 
 // Next returns the claim of the job that follows in the batch that c heads.
-func (c Claim) Next() (next Claim, ok bool) {
+func (c *Claim) Next() (next *Claim, ok bool) {
 	if len(c.Along) == 0 {
-		return Claim{}, false
+		return nil, false
 	}
-	return Claim{Job: c.Along[0], Attempt: 1, Lease: c.Lease, Along: c.Along[1:]}, true
+	return &Claim{Job: c.Along[0], Attempt: 1, Lease: c.Lease, Along: c.Along[1:]}, true
 }
 
 // keys returns how the claim's subject and job stand in Redis.

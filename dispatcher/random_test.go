@@ -67,25 +67,37 @@ func (r *random) enqueueSome(rt *rapid.T) {
 }
 
 func (r *random) claimSome(rt *rapid.T) {
-	holder := fmt.Sprint("w", rapid.IntRange(0, 2).Draw(rt, "holder"))
-	kinds := rapid.SampledFrom([][]string{{"k"}, {"k2"}, {"k", "k2"}}).Draw(rt, "kinds")
-	for lane, c := range r.claimedKinds(holder, rapid.IntRange(1, 3).Draw(rt, "n"), kinds...) {
+	who := dispatcher.Claimant{
+		Holder: fmt.Sprint("w", rapid.IntRange(0, 2).Draw(rt, "holder")), TTL: 10 * time.Second,
+		Kinds:     rapid.SampledFrom([][]string{{"k"}, {"k2"}, {"k", "k2"}}).Draw(rt, "kinds"),
+		LaneBatch: map[string]int{"k": rapid.IntRange(1, 3).Draw(rt, "along")},
+	}
+	claims, err := r.Claim(bg, who, rapid.IntRange(1, 3).Draw(rt, "n"))
+	r.ok(err)
+	for _, c := range claims {
+		lane := c.Subject.ID
 		if c.Lease.Token <= r.token[lane] {
 			rt.Fatalf("I2: token %s of %s after %s", c.Lease.Token, lane, r.token[lane])
 		}
 		r.token[lane] = c.Lease.Token
-		if !r.started[c.ID] {
-			if c.Seq <= r.first[lane] {
-				rt.Fatalf("I5: %s of %s has seq %d and starts after seq %d", c.ID, lane, c.Seq, r.first[lane])
-			}
-			r.first[lane] = c.Seq
-			r.started[c.ID] = true
-		}
-		if c.Attempt > 2 {
-			rt.Fatalf("I6: %s starts for the %dth time of two", c.ID, c.Attempt)
-		}
-		r.claims = append(r.claims, c)
+		r.start(rt, c)
 	}
+}
+
+// start notes that the job of a claim starts.
+func (r *random) start(rt *rapid.T, c dispatcher.Claim) {
+	lane := c.Subject.ID
+	if !r.started[c.ID] {
+		if c.Seq <= r.first[lane] {
+			rt.Fatalf("I5: %s of %s has seq %d and starts after seq %d", c.ID, lane, c.Seq, r.first[lane])
+		}
+		r.first[lane] = c.Seq
+		r.started[c.ID] = true
+	}
+	if c.Attempt > 2 {
+		rt.Fatalf("I6: %s starts for the %dth time of two", c.ID, c.Attempt)
+	}
+	r.claims = append(r.claims, c)
 }
 
 func (r *random) endOne(rt *rapid.T) {
@@ -95,17 +107,23 @@ func (r *random) endOne(rt *rapid.T) {
 	i := rapid.IntRange(0, len(r.claims)-1).Draw(rt, "claim")
 	c := r.claims[i]
 	var err error
-	verb := rapid.SampledFrom([]string{"finish", "retry", "dead-letter", "hand back"}).Draw(rt, "verb")
-	switch verb {
-	case "finish":
+	verb := rapid.SampledFrom([]string{"finish", "go on", "retry", "dead-letter", "hand back"}).Draw(rt, "verb")
+	next, more := c.Next()
+	switch {
+	case verb == "finish" || verb == "go on" && !more:
 		if err = r.Finish(bg, c); err == nil {
 			delete(r.live, c.ID)
 		}
-	case "retry":
+	case verb == "go on":
+		if err = r.finishes(dispatcher.End{Claim: &c, GoesOn: true})[0]; err == nil {
+			delete(r.live, c.ID)
+			r.start(rt, *next)
+		}
+	case verb == "retry":
 		_, err = r.Retry(bg, c, time.Second, "x")
-	case "dead-letter":
+	case verb == "dead-letter":
 		err = r.DeadLetter(bg, c, "x", "")
-	case "hand back":
+	case verb == "hand back":
 		err = r.HandBack(bg, c)
 	}
 	current := c.Lease.Token == r.token[c.Subject.ID]

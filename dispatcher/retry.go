@@ -17,7 +17,7 @@ var retryScript = verb("retry", retryLua)
 // first result is true. It returns lease.ErrLost, and changes nothing, when the
 // claim's token has been superseded.
 func (d *Dispatcher) Retry(ctx context.Context, c Claim, wait time.Duration, why string) (dead bool, err error) {
-	ended, err := d.end(ctx, End{Claim: c, Outcome: Retry, Wait: wait, Error: why})
+	ended, err := d.end(ctx, End{Claim: &c, Outcome: Retry, Wait: wait, Error: why})
 	return ended.Dead, err
 }
 

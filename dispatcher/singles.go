@@ -3,18 +3,19 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
 )
 
-// singles lets concurrent single enqueues share round trips. A job that comes when
-// no trip is free to start waits until one is back, together with all that come
+// singles lets concurrent single enqueues share scripts and round trips. A job that
+// comes while a trip is under way waits until it is back, together with all that come
 // meanwhile; so trips grow with load, and a lone job leaves at once.
 type singles struct {
 	send func(jobs []prepared) []Enqueued
 
 	mu      sync.Mutex
 	waiting []single
-	flights int // trips under way
+	flying  bool
 }
 
 type single struct {
@@ -22,17 +23,14 @@ type single struct {
 	done chan Enqueued
 }
 
-// maxFlights is how many trips of singles are under way at most.
-const maxFlights = 2
-
 // enqueue returns what became of a job. When ctx ends before that is known, the job
 // may be there or not.
 func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
 	mine := single{job, make(chan Enqueued, 1)}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, mine)
-	if s.flights < maxFlights {
-		s.flights++
+	if !s.flying {
+		s.flying = true
 		go s.fly()
 	}
 	s.mu.Unlock()
@@ -47,6 +45,8 @@ func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
 // fly makes trips until nothing waits.
 func (s *singles) fly() {
 	for {
+		// Whoever was just answered may have the next job ready; nobody else is waited for.
+		runtime.Gosched()
 		batch := s.board()
 		if len(batch) == 0 {
 			return
@@ -74,8 +74,7 @@ func (s *singles) board() []single {
 	batch := s.waiting[:n:n]
 	s.waiting = s.waiting[n:]
 	if n == 0 {
-		s.waiting = nil
-		s.flights--
+		s.waiting, s.flying = nil, false
 	}
 	return batch
 }

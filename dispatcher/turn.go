@@ -144,7 +144,7 @@ func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End
 		args = append(args, kind, max(1, who.LaneBatch[kind]))
 	}
 	for k, i := range members {
-		claim := &ends[i].Claim
+		claim := ends[i].Claim
 		canonical, stored := claim.keys()
 		token := claim.Lease.Token.String()
 		if ends[i].GoesOn {

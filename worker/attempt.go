@@ -31,7 +31,7 @@ type lane struct {
 type attempt struct {
 	*lane
 	pool  *Pool
-	claim dispatcher.Claim
+	claim *dispatcher.Claim
 
 	reported atomic.Bool // exactly one of return and giving up reports
 
@@ -82,7 +82,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 		a.reported.Store(true)
 		return a.drop(), false
 	}
-	ctx := context.WithValue(a.ctx, contextKey{}, &a.claim)
+	ctx := context.WithValue(a.ctx, contextKey{}, a.claim)
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.claim.Timeout, p.cfg.Timeout))
 	defer cancel()
 	stop := context.AfterFunc(ctx, a.giveUpLater)

@@ -57,7 +57,7 @@ const (
 
 // queued is a claimed lane that waits for a handler.
 type queued struct {
-	claim     dispatcher.Claim
+	claim     *dispatcher.Claim
 	partition int
 	at        time.Time
 }
@@ -247,8 +247,8 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 			}
 		}
 	}
-	for _, claim := range answer.Claims {
-		d.queue = append(d.queue, queued{claim, e.Partition, now})
+	for i := range answer.Claims {
+		d.queue = append(d.queue, queued{&answer.Claims[i], e.Partition, now})
 	}
 	if d.stopping { // the claim was under way when the pool was told to stop
 		d.returnQueueLocked()

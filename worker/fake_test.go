@@ -30,6 +30,8 @@ type fake struct {
 	closed bool
 	slow   time.Duration // how long a turn takes
 	kinds  []string
+	lost   map[string]bool // ends of these jobs are answered ErrLost
+	order  []string        // jobs in the order in which their ends came
 }
 
 func newFake() *fake {
@@ -46,6 +48,17 @@ func (f *fake) add(jobs ...dispatcher.Job) {
 		}
 		f.queue = append(f.queue, dispatcher.Claim{Job: j, Attempt: 1})
 	}
+	f.hints <- dispatcher.Hint{}
+}
+
+// addLane adds jobs of one subject, to be claimed together.
+func (f *fake) addLane(jobs ...dispatcher.Job) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range jobs {
+		jobs[i].Subject, jobs[i].Kind = subject.Key{Kind: "s", ID: "lane"}, "k"
+	}
+	f.queue = append(f.queue, dispatcher.Claim{Job: jobs[0], Attempt: 1, Along: jobs[1:]})
 	f.hints <- dispatcher.Hint{}
 }
 
@@ -73,15 +86,20 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 	for i, t := range turns {
 		a := dispatcher.Turned{Err: f.down, Reaped: dispatcher.Reaped{Next: -1}}
 		for _, e := range t.Ends {
-			if f.down == nil {
-				f.ends[e.Claim.ID] = e
+			err := f.down
+			if err == nil && f.lost[e.Claim.ID] {
+				err = lease.ErrLost
 			}
-			a.Ended = append(a.Ended, dispatcher.Ended{Err: f.down})
+			if err == nil {
+				f.ends[e.Claim.ID] = e
+				f.order = append(f.order, e.Claim.ID)
+			}
+			a.Ended = append(a.Ended, dispatcher.Ended{Err: err})
 		}
 		if t.Claim && f.down == nil {
 			f.asked++
 			f.most = max(f.most, t.Want)
-			for len(a.Claims) < t.Want && len(f.queue) > 0 {
+			for t.Want > len(a.Claims) && len(f.queue) > 0 {
 				c := f.queue[0]
 				f.queue = f.queue[1:]
 				c.Lease = lease.Lease{Subject: c.Subject, Token: 1, Proven: sent, TTL: testTTL}

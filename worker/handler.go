@@ -81,7 +81,7 @@ func FromContext(ctx context.Context) (claim dispatcher.Claim, ok bool) {
 }
 
 // judge decides how an attempt ended from what its handler returned.
-func (p *Pool) judge(c dispatcher.Claim, err error) dispatcher.End {
+func (p *Pool) judge(c *dispatcher.Claim, err error) dispatcher.End {
 	end := dispatcher.End{Claim: c, Outcome: dispatcher.Finished}
 	if err == nil {
 		return end

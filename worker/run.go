@@ -36,6 +36,12 @@ func (p *Pool) Run(ctx context.Context) error {
 		return errors.New("worker: a pool runs only once")
 	}
 
+	for kind := range p.cfg.LaneBatch {
+		if p.handlers[kind] == nil {
+			return fmt.Errorf("worker: Config.LaneBatch names the kind %q, which has no handler", kind)
+		}
+	}
+
 	// Join: from here on the worker is listed.
 	who := dispatcher.Claimant{Holder: dispatcher.NewHolder(), Kinds: p.wrap(), TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch}
 	source, err := p.join(ctx, who, p.cfg.Concurrency)

@@ -28,6 +28,7 @@ type workOptions struct {
 	LeaseTTL    time.Duration     `yaml:"lease_ttl"`
 	Timeout     time.Duration     `yaml:"timeout"`
 	StopTimeout time.Duration     `yaml:"stop_timeout"`
+	LaneBatch   map[string]int    `yaml:"lane_batch"`
 	Handlers    map[string]string `yaml:"handlers"`
 }
 
@@ -58,6 +59,8 @@ then stops them and hands their jobs back with the attempt refunded.`,
 work.yaml:
   concurrency: 20
   lease_ttl: 30s
+  lane_batch:
+    expire: 20
   handlers:
     expire: ./expire.sh
     move: ./move --to s3`,
@@ -75,6 +78,7 @@ func (o *workOptions) addFlags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.handle, "handle", nil, "KIND=PROGRAM; may be given again")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "programs that run at once (default 10 a CPU)")
 	f.DurationVar(&o.LeaseTTL, "lease-ttl", 0, "how long a subject stays closed after its worker died (default 30s)")
+	f.StringToIntVar(&o.LaneBatch, "lane-batch", nil, "KIND=N: claim up to N waiting jobs of one lane together; a crash repeats those not reported yet (default 1)")
 	f.DurationVar(&o.Timeout, "timeout", 0, "longest time of an attempt whose job sets none (default 1h)")
 	f.DurationVar(&o.StopTimeout, "stop-timeout", 0, "how long programs may go on when told to stop (default 20s)")
 }
@@ -133,6 +137,9 @@ func (o *workOptions) readConfig(cmd *cobra.Command) error {
 	if !flags.Changed("stop-timeout") {
 		o.StopTimeout = file.StopTimeout
 	}
+	if !flags.Changed("lane-batch") {
+		o.LaneBatch = file.LaneBatch
+	}
 	o.Handlers = file.Handlers
 	return nil
 }
@@ -184,6 +191,7 @@ func (o *workOptions) pool(d *dispatcher.Dispatcher, programs map[string][]strin
 	}
 	cfg := worker.Config{
 		Concurrency: o.Concurrency, LeaseTTL: o.LeaseTTL, Timeout: o.Timeout, StopTimeout: o.StopTimeout,
+		LaneBatch: o.LaneBatch,
 		Logger: slog.New(slog.NewTextHandler(o.app.err, &slog.HandlerOptions{Level: level})),
 	}
 	pool, err := worker.New(d, cfg)

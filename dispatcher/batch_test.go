@@ -1,0 +1,223 @@
+package dispatcher_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// batch claims lanes of kind k with up to n jobs each and returns the claim of the
+// only one that is ready.
+func (h *house) batch(holder string, n int) *dispatcher.Claim {
+	h.t.Helper()
+	who := dispatcher.Claimant{Holder: holder, Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": n}}
+	claims, err := h.Claim(bg, who, 10)
+	h.ok(err)
+	if len(claims) != 1 {
+		h.t.Fatalf("claimed %d lanes, want one", len(claims))
+	}
+	return &claims[0]
+}
+
+// finishes reports ends of one lane in one trip.
+func (h *house) finishes(ends ...dispatcher.End) []error {
+	h.t.Helper()
+	s, err := h.Join(bg, dispatcher.Claimant{Holder: "reporter", TTL: time.Minute}, 1)
+	h.ok(err)
+	defer func() { h.ok(s.Close(bg)) }()
+	answer := s.Turns(bg, []dispatcher.Turn{{Partition: h.Namespace().Partition(ends[0].Claim.Subject), Ends: ends}})[0]
+	errs := make([]error, len(ends))
+	for i, e := range answer.Ended {
+		errs[i] = e.Err
+	}
+	return errs
+}
+
+func (h *house) wantAlong(c *dispatcher.Claim, ids ...string) {
+	h.t.Helper()
+	got := []string{c.ID}
+	for _, job := range c.Along {
+		got = append(got, job.ID)
+	}
+	if fmt.Sprint(got) != fmt.Sprint(ids) {
+		h.t.Fatalf("claimed %v, want %v", got, ids)
+	}
+}
+
+// A claim takes up to n jobs of a lane along, in order, of one kind, and each is
+// finished by itself under the one lease.
+func TestI5_LaneBatch(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueued("a", "j1", "j2", "j3", "j4")
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "other", ID: "o"})
+		h.enqueued("a", "j5")
+
+		c := h.batch("w", 3)
+		h.wantAlong(c, "j1", "j2", "j3")
+		second, _ := c.Next()
+		third, _ := second.Next()
+		if _, more := third.Next(); more || second.Attempt != 1 || third.Lease != c.Lease {
+			t.Fatalf("the batch goes on after its last job, or %+v is not under %+v", third, c.Lease)
+		}
+		for i, err := range h.finishes(dispatcher.End{Claim: c, GoesOn: true}, dispatcher.End{Claim: second, GoesOn: true}) {
+			if err != nil {
+				t.Fatalf("finish %d: %v", i, err)
+			}
+		}
+		h.none("w2") // the lane is still held
+		h.ok(h.Leases().Renew(bg, time.Minute, c.Lease)[0])
+		h.clean()
+		h.ok(h.finishes(dispatcher.End{Claim: third})[0])
+		c = h.batch("w", 3)
+		h.wantAlong(c, "j4") // what follows is of another kind
+		h.ok(h.Finish(bg, *c))
+		h.none("w")
+		for _, c := range h.claimedKinds("w", 1, "other") {
+			h.ok(h.Finish(bg, c))
+		}
+		h.ok(h.Finish(bg, h.head("w", "j5", 1)))
+		h.empty()
+	})
+}
+
+// Only the head can end, so an end that overtakes the one before it is refused.
+func TestI3_BatchEndsInOrder(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueued("a", "j1", "j2")
+		c := h.batch("w", 2)
+		second, _ := c.Next()
+		if err := h.finishes(dispatcher.End{Claim: second})[0]; !errors.Is(err, lease.ErrLost) {
+			t.Fatalf("j2 finished before j1: %v", err)
+		}
+		// A job that went on and is finished again, and one after its lane was given up.
+		h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0])
+		if err := h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0]; !errors.Is(err, lease.ErrLost) {
+			t.Fatalf("j1 finished twice: %v", err)
+		}
+		h.ok(h.HandBack(bg, *second))
+		if err := h.finishes(dispatcher.End{Claim: second})[0]; !errors.Is(err, lease.ErrLost) {
+			t.Fatalf("finished after it was handed back: %v", err)
+		}
+		h.ok(h.Finish(bg, h.head("w", "j2", 1)))
+		h.empty()
+	})
+}
+
+// A crash in a batch repeats what was not reported, and counts as an attempt of the
+// head alone. That one runs alone next, so if it is the killer it costs no other job
+// an attempt.
+func TestI6_CrashInABatch(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueued("a", "j1", "j2", "j3")
+		c := h.batch("w", 3)
+		h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0])
+		h.advance(11 * time.Second)
+		h.reaped()
+		c = h.batch("w2", 3)
+		h.wantAlong(c, "j2")
+		if c.Attempt != 2 {
+			t.Fatalf("j2 is at attempt %d, want 2", c.Attempt)
+		}
+		h.ok(h.Finish(bg, *c))
+		c = h.batch("w2", 3)
+		if h.wantAlong(c, "j3"); c.Attempt != 1 {
+			t.Fatalf("j3 is at attempt %d, want 1", c.Attempt)
+		}
+		h.ok(h.Finish(bg, *c))
+		h.empty()
+	})
+}
+
+// One trip reports jobs that are done and one that failed, in the order of the lane.
+func TestBatchFailsInTheMiddle(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueued("a", "j1", "j2", "j3")
+		c := h.batch("w", 3)
+		second, _ := c.Next()
+		for i, err := range h.finishes(dispatcher.End{Claim: c, GoesOn: true},
+			dispatcher.End{Claim: second, Outcome: dispatcher.Retry, Wait: time.Second, Error: "boom"}) {
+			if err != nil {
+				t.Fatalf("end %d: %v", i, err)
+			}
+		}
+		h.none("w")
+		h.advance(time.Second)
+		h.reaped()
+		c = h.batch("w", 3)
+		h.wantAlong(c, "j2") // it failed, so it goes alone
+		h.ok(h.Finish(bg, *c))
+		h.ok(h.Finish(bg, h.head("w", "j3", 1)))
+		h.empty()
+	})
+}
+
+// A job that is replayed to the front while a batch runs comes after the batch.
+func TestReplayToTheFrontOfABatch(t *testing.T) {
+	t.Parallel()
+	for _, more := range []int{0, 2} { // jobs behind the batch
+		redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+			h := newHouse(t, rdb, dispatcher.Config{})
+			h.enqueued("a", "dead", "j1", "j2", "j3")
+			h.ok(h.DeadLetter(bg, h.head("w", "dead", 1), "x", ""))
+			for i := range more {
+				h.enqueued("a", fmt.Sprint("more", i))
+			}
+			c := h.batch("w", 3)
+			h.wantAlong(c, "j1", "j2", "j3")
+			_, err := h.Replay(bg, "dead", true)
+			h.ok(err)
+			for c, ok := c, true; ok; {
+				next, more := c.Next()
+				h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: more})[0])
+				c, ok = next, more
+			}
+			h.ok(h.Finish(bg, h.head("w", "dead", 1)))
+			for i := range more {
+				h.ok(h.Finish(bg, h.head("w", fmt.Sprint("more", i), 1)))
+			}
+			h.empty()
+		})
+	}
+}
+
+// The same request gets the same batch again (I9).
+func TestI9_RepeatedBatchClaim(t *testing.T) {
+	t.Parallel()
+	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
+	h := newHouse(t, rdb, dispatcher.Config{})
+	h.warm()
+	h.enqueued("a", "j1", "j2", "j3")
+	proxy.LoseReplies(1)
+	c := h.batch("w", 2)
+	h.wantAlong(c, "j1", "j2")
+	second, _ := c.Next()
+	h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true}, dispatcher.End{Claim: second})[1])
+	h.ok(h.Finish(bg, h.head("w", "j3", 1)))
+	h.empty()
+}
+
+func TestLaneBatchIsChecked(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	for _, n := range []int{0, -1, dispatcher.MaxLaneBatch + 1} {
+		who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": n}}
+		if _, err := h.Claim(bg, who, 1); !errors.Is(err, dispatcher.ErrInvalid) {
+			t.Errorf("a lane batch of %d: %v", n, err)
+		}
+	}
+}

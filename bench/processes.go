@@ -132,11 +132,10 @@ func runIdleCost(ctx context.Context, at *venue, c contender, name string) (figu
 			return nil, err
 		}
 		time.Sleep(5 * time.Second) // to start and to fall idle
-		before, cpu := at.redis.info(ctx, "stats", "total_commands_processed"), workers.cpu()
+		before, cpu := at.redis.sent(ctx), workers.cpu()
 		const watch = 20 * time.Second
 		time.Sleep(watch)
-		commands := at.redis.info(ctx, "stats", "total_commands_processed") - before - 1
-		f[fmt.Sprintf("idle_%d_commands", n)] = commands / watch.Seconds() / float64(n)
+		f[fmt.Sprintf("idle_%d_commands", n)] = float64(at.redis.sent(ctx)-before) / watch.Seconds() / float64(n)
 		if n == 1 {
 			f["idle_1_cpu"] = 100 * (workers.cpu() - cpu).Seconds() / watch.Seconds()
 		} else if f["woken_of_50"], err = woken(ctx, at.redis.addr, l); err != nil {

@@ -102,6 +102,20 @@ func (s *server) cpu(ctx context.Context) time.Duration {
 	return time.Duration(sum * float64(time.Second))
 }
 
+// sent counts the commands that workers have sent, without those inside scripts.
+func (s *server) sent(ctx context.Context) (sum int) {
+	for _, line := range strings.Split(s.rdb.Info(ctx, "commandstats").Val(), "\r\n") {
+		name, rest, _ := strings.Cut(line, ":calls=")
+		switch name {
+		case "cmdstat_evalsha", "cmdstat_eval", "cmdstat_bzpopmin", "cmdstat_ping", "cmdstat_hello", "cmdstat_client":
+			count, _, _ := strings.Cut(rest, ",")
+			n, _ := strconv.Atoi(count)
+			sum += n
+		}
+	}
+	return sum
+}
+
 // slowest is the longest time that a command took since the server was cleared, and
 // how many took over 5 ms.
 func (s *server) slowest(ctx context.Context) (longest time.Duration, over5ms int) {

@@ -147,9 +147,9 @@ func (m *meter) prepare(step string) {
 	m.turn.Want = 0
 	m.s.Turns(bg, []dispatcher.Turn{m.turn})
 	m.turn.Ends = nil
-	m.enqueue(300, "hot")
+	m.enqueue(250, "hot")
 	if strings.Contains(step, "100, lane by lane") {
-		m.enqueue(300, "")
+		m.enqueue(250, "")
 	}
 }
 

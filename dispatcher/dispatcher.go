@@ -52,7 +52,7 @@ const DefaultPartitions = 4
 
 // MaxBatch is the most jobs that one call may carry. It bounds how long a script
 // keeps Redis from other work.
-const MaxBatch = 500
+const MaxBatch = 250
 
 func (c Config) withDefaults() Config {
 	c.Namespace = cmp.Or(c.Namespace, "lanekeeper")

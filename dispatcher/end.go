@@ -49,7 +49,7 @@ type Ended struct {
 }
 
 // maxEnds bounds the ends that one script call takes.
-const maxEnds = 250
+const maxEnds = 125
 
 // maxError is how much is kept of an error text.
 const maxError = 4096

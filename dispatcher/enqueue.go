@@ -166,11 +166,19 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 		}
 		return
 	}
+	first := int64(-1)
+	if err == nil && words[0] == "created" {
+		first, err = strconv.ParseInt(words[1], 10, 64)
+	}
 	for k, i := range members {
 		e := &done[i]
 		e.ID = jobs[i].id
 		if err != nil {
 			e.Err = fmt.Errorf("enqueue %s: %w", jobs[i].subject, err)
+			continue
+		}
+		if first >= 0 {
+			e.Created, e.Seq = true, first+int64(k)
 			continue
 		}
 		switch word, count := words[1+2*k], words[2+2*k]; word {

@@ -9,7 +9,8 @@
 --            when ('' now | '+ms' from now | ms), encoded job without its first
 --            11 bytes (which this script puts there: sequence number and time)
 --
--- Returns    {'ok', (word, number) for each job}
+-- Returns    {'created', first}: all jobs, with sequence numbers from first on
+--            {'ok', (word, number) for each job}
 --              '1'         created, and its sequence number: 0 when scheduled
 --              '0'         existed, and its sequence number
 --              'full'      not taken: its lane has no room; jobs there
@@ -160,6 +161,10 @@ for _, job in ipairs(scheduled) do
   end
 end
 
+if placed == n then
+  remember('created ' .. whole(seq - n + 1))
+  return { 'created', seq - n + 1 }
+end
 local reply = { 'ok' }
 for i = 1, n do
   if said[i] then

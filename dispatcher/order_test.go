@@ -207,7 +207,7 @@ func TestI5_SequenceNumbersRise(t *testing.T) {
 		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
 		for _, start := range []int64{0, 65_530, 1<<32 - 5} {
 			h.ok(rdb.HSet(bg, h.Namespace().Keys(0).Clock(), "seq", start).Err())
-			batch := make([]dispatcher.NewJob, 400)
+			batch := make([]dispatcher.NewJob, dispatcher.MaxBatch)
 			for i := range batch {
 				batch[i] = dispatcher.NewJob{Subject: key(fmt.Sprint(start)), Kind: "k"}
 			}

@@ -23,7 +23,7 @@ type Turn struct {
 	Ends      []End
 	Reap      bool
 	Claim     bool // ask for lanes; with Want 0 only pass a wake-up on
-	Want      int
+	Want      int // at most MaxClaim are given
 }
 
 // Turned is the answer to a [Turn].
@@ -137,7 +137,7 @@ func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End
 	keys := d.ns.Keys(partition)
 	tails := make([]string, len(members))
 	args := make([]any, 0, 4+2*len(who.Kinds)+3*len(members))
-	args = append(args, who.Holder, who.TTL.Milliseconds(), min(want, maxClaim), len(who.Kinds))
+	args = append(args, who.Holder, who.TTL.Milliseconds(), min(want, MaxClaim), len(who.Kinds))
 	turn := int(d.claims.Add(1)) // kinds take turns at being served first
 	for i := range who.Kinds {
 		kind := who.Kinds[(turn+i)%len(who.Kinds)]

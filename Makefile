@@ -3,7 +3,7 @@
 GO ?= go
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: redis lint ## check everything: format, vet, staticcheck, all tests with the race detector
 	@# One package at a time: some tests hold real processes to a bound.
@@ -13,6 +13,7 @@ lint: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "run gofmt -w on:"; echo "$$bad"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
+	cd bench && $(GO) vet .
 
 quick: redis ## the same tests, shorter and without the race detector
 	$(GO) test -short ./...
@@ -23,6 +24,12 @@ fuzz: ## fuzz the parser of subjects for half a minute
 stories: redis ## rewrite testdata/*.txt from what the code does now; read the diff
 	$(GO) test . -rewrite
 
+bench: redis ## measure beside asynq, River and raw Redis; brings docs/performance.md up to date (15 min)
+	cd bench && $(GO) run .
+
+bench-quick: redis ## drain, contention, idle latency and memory with fewer jobs (2 min)
+	cd bench && $(GO) run . -quick -out results-quick.json
+
 demo: ## replay a real trace on an embedded server
 	$(GO) run ./cmd/lanekeeper demo
 
@@ -32,4 +39,4 @@ redis: ## install redis-server when it is absent and the package manager may
 	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || \
 	  { echo "redis-server is needed: install it with your package manager (Debian: apt-get install redis-server)"; exit 1; }
 
-.PHONY: help test lint quick fuzz stories demo redis
+.PHONY: help test lint quick fuzz stories bench bench-quick demo redis

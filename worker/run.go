@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
@@ -108,6 +109,7 @@ func (p *Pool) Run(ctx context.Context) error {
 func (p *Pool) travel(life context.Context) {
 	failures := 0
 	for {
+		runtime.Gosched() // handlers that are about to end, end first
 		errands, wait := p.desk.plan(time.Now())
 		if len(errands) == 0 {
 			if !p.desk.sleep(life, wait) {

@@ -35,11 +35,11 @@ func (s *seen) handler(do func(ctx context.Context, id string) error) Handler {
 func TestBatchRunsInOrder(t *testing.T) {
 	t.Parallel()
 	f := newFake()
+	f.slow = 5 * time.Millisecond // several ends gather while a trip is under way
 	var s seen
 	_, err := pooled(t, Config{Concurrency: 4}, f, func(p *Pool) {
 		p.Handle("k", s.handler(func(context.Context, string) error { time.Sleep(time.Millisecond); return nil }))
 	}, func(p *Pool) {
-		f.set(func() { f.slow = 5 * time.Millisecond }) // several ends gather while a trip is under way
 		f.addLane(jobs(50)...)
 		time.Sleep(time.Minute)
 		if c := p.Counts(); c.Started != 50 || c.Finished != 50 {

@@ -19,7 +19,7 @@ import (
 func main() {
 	worker := flag.String("worker", "", "be a worker process on this Redis (used by bench itself)")
 	quick := flag.Bool("quick", false, "drain, contention, idle latency and memory only, with fewer jobs, in one round")
-	only := flag.String("only", "", "workloads to run, with commas between")
+	only := flag.String("only", "", "workloads to run, with commas between: "+strings.Join(workloadNames(), ","))
 	out := flag.String("out", "results.json", "where to write the results; a full run also brings ../docs up to date")
 	flag.Parse()
 	if *worker != "" {
@@ -38,7 +38,22 @@ func exit(err error) {
 	os.Exit(0)
 }
 
+func workloadNames() []string {
+	var names []string
+	for _, w := range workloads {
+		names = append(names, w.name)
+	}
+	return names
+}
+
 func run(ctx context.Context, quick bool, only, out string) error {
+	if only != "" {
+		for _, name := range strings.Split(only, ",") {
+			if !slices.Contains(workloadNames(), name) {
+				return fmt.Errorf("-only %q: there is no such workload; there are %s", name, strings.Join(workloadNames(), ", "))
+			}
+		}
+	}
 	at := &venue{quick: quick}
 	var err error
 	if at.redis, err = startServer(ctx); err != nil {

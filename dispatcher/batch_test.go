@@ -114,31 +114,79 @@ func TestI3_BatchEndsInOrder(t *testing.T) {
 	})
 }
 
-// A crash in a batch repeats what was not reported, and counts as an attempt of the
-// head alone. That one runs alone next, so if it is the killer it costs no other job
-// an attempt.
+// A crash in a batch repeats what was claimed and not reported, and counts as an
+// attempt of each of those jobs, for each may have started. They go alone next, so the
+// one that kills workers can't use up the attempts of the others.
 func TestI6_CrashInABatch(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := newHouse(t, rdb, dispatcher.Config{})
 		h.enqueued("a", "j1", "j2", "j3")
-		c := h.batch("w", 3)
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "once", MaxAttempts: 1})
+		h.enqueued("a", "j5")
+		c := h.batch("w", 4)
+		h.wantAlong(c, "j1", "j2", "j3", "once")
 		h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0])
 		h.advance(11 * time.Second)
-		h.reaped()
-		c = h.batch("w2", 3)
-		h.wantAlong(c, "j2")
-		if c.Attempt != 2 {
-			t.Fatalf("j2 is at attempt %d, want 2", c.Attempt)
+		if r := h.reaped(); r.Expired != 1 || r.Buried != 1 {
+			t.Fatalf("reaped %+v, want one lease, and the job that may start once buried", r)
+		}
+		h.clean()
+		for _, id := range []string{"j2", "j3"} {
+			c = h.batch("w2", 4)
+			if h.wantAlong(c, id); c.Attempt != 2 {
+				t.Fatalf("%s is at attempt %d, want 2", id, c.Attempt)
+			}
+			h.ok(h.Finish(bg, *c))
+		}
+		c = h.batch("w2", 4)
+		if h.wantAlong(c, "j5"); c.Attempt != 1 {
+			t.Fatalf("j5 was not in the batch and is at attempt %d", c.Attempt)
 		}
 		h.ok(h.Finish(bg, *c))
-		c = h.batch("w2", 3)
-		if h.wantAlong(c, "j3"); c.Attempt != 1 {
-			t.Fatalf("j3 is at attempt %d, want 1", c.Attempt)
-		}
-		h.ok(h.Finish(bg, *c))
+		h.ok(h.Discard(bg, "once"))
 		h.empty()
 	})
+}
+
+// No job starts more often than it may, however often batches crash [guarantees.md].
+func TestI6_BatchesOfAKiller(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	h.enqueued("a", "j1", "j2", "kill", "j4", "j5", "j6")
+	starts := make(map[string]int)
+	for range 20 {
+		who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 6}}
+		claims, err := h.Claim(bg, who, 1)
+		h.ok(err)
+		if len(claims) == 1 {
+			for c, ok := &claims[0], true; ok; {
+				starts[c.ID]++
+				if c.ID == "kill" {
+					break // without a word: not even of those before it
+				}
+				next, more := c.Next()
+				if c.Attempt > 1 || !more {
+					h.ok(h.Finish(bg, *c))
+					break
+				}
+				c, ok = next, more
+			}
+		}
+		h.advance(15 * time.Minute)
+		h.reaped()
+		h.clean()
+	}
+	for id, n := range starts {
+		if n > 3 {
+			t.Errorf("%s started %d times, allowed are 3", id, n)
+		}
+	}
+	letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+	h.ok(err)
+	if len(letters) != 1 || letters[0].ID != "kill" {
+		t.Errorf("dead letters %v, want only the killer", letters)
+	}
 }
 
 // One trip reports jobs that are done and one that failed, in the order of the lane.

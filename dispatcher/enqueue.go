@@ -20,15 +20,16 @@ var enqueueScript = verb("enqueue", enqueueLua)
 // Enqueued says what became of one job.
 type Enqueued struct {
 	ID      string
-	Seq     int64 // place in the lane's order; 0 for a scheduled job, which has none yet
+	Seq     int64 // place in the lane's order, counted by partition; 0 for a scheduled job, which has none yet
 	Created bool  // false when a job of this id existed already
 	Err     error // why the job was not taken; only from EnqueueMany
 }
 
 // Enqueue puts a job at the tail of its subject's lane, or on the schedule when
 // it has a run-at. When it returns nil the job is in Redis. When it returns an
-// error that is not one of this package's, the job may be there or not; calling
-// again with the same ID is safe while the job exists. Calls from many goroutines
+// error that is not one of this package's, the job may be there or not, or may still
+// come, after jobs that are enqueued later; calling again with the same ID is safe
+// while the job exists. Calls from many goroutines
 // share round trips; one on its own waits for no company.
 func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) {
 	if err := ctx.Err(); err != nil {

@@ -35,7 +35,9 @@ type NewJob struct {
 	Delay time.Duration
 
 	// MaxAttempts is how often the job may be started, the first time included
-	// and crashes too. Defaults to 25.
+	// and crashes too: a job counts as started from its claim on, so with 1 a
+	// worker that dies can make dead letters of jobs that it had claimed and not
+	// begun. Defaults to 25.
 	MaxAttempts int
 
 	// Timeout bounds one attempt. Defaults to the pool's.

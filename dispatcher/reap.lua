@@ -10,6 +10,7 @@
 --          next: ms until something falls due, '0' when more is due already,
 --          '-' when nothing is in sight
 
+local MOST = 250 -- jobs that one call charges
 local limit, base, cap = tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
 local now = clock()
 
@@ -19,33 +20,59 @@ end
 
 -- Leases that ended without a word from their holder. The attempt that was
 -- counted when the lease was given has failed (I6): the first such failure runs
--- again at once and first in line, later ones wait, and the last one is final.
-local expired = due(DEADLINES)
-local records = many('HMGET', LEASES, expired)
-local heads = many('HMGET', HEADS, expired)
-local letters, over, tails = {}, {}, {}
-local lanes, errors, delayed, first = {}, {}, {}, {}
-for i, subject in ipairs(expired) do
-  local entry = heads[i]
-  if entry and use_of(records[i]) ~= 'job' then
-    first[#first + 1] = i -- no attempt was under way
+-- again at once and first in line, later ones wait, and the last one is final. What
+-- was claimed along with the head may have started too, so it counts there as well.
+local expired = {}
+local letters, over, over_tails, tails = {}, {}, {}, {}
+local lanes, errors, delayed, first, jobs = {}, {}, {}, {}, 0
+
+-- charge counts a failed attempt of a job and returns its new entry, or nil when it
+-- was the last one; and how many attempts had ended before.
+local function charge(entry, holder)
+  local id, attempts, max = id_of(entry), counts_of(entry)
+  local failure = 'worker lost: ' .. holder
+  jobs = jobs + 1
+  if attempts + 1 >= max then
+    letters[#letters + 1] = { id, attempts + 1, 'worker lost', failure }
+    return nil, attempts
+  end
+  errors[#errors + 1] = id
+  errors[#errors + 1] = failure
+  return entry_of(id, kind_of(entry), attempts + 1, whole(max)), attempts
+end
+
+local candidates = due(DEADLINES)
+local all_records, all_heads = many('HMGET', LEASES, candidates), many('HMGET', HEADS, candidates)
+for i, subject in ipairs(candidates) do
+  if jobs > MOST then
+    break -- the rest is due still, and left for the next call
+  end
+  local record, entry = all_records[i], all_heads[i]
+  expired[i] = subject
+  if entry and use_of(record) ~= 'job' then
+    first[#first + 1] = { entry, subject } -- no attempt was under way
   elseif entry then
-    local id, attempts, max = id_of(entry), counts_of(entry)
-    local failure = 'worker lost: ' .. holder_of(records[i])
-    if attempts + 1 >= max then
-      letters[#letters + 1] = { id, attempts + 1, 'worker lost', failure }
-      over[#over + 1], tails[#tails + 1] = subject, TAIL .. subject
+    local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
+    local again, attempts = charge(entry, holder)
+    if not again then
+      over[#over + 1], over_tails[#over_tails + 1] = subject, tail
     else
       lanes[#lanes + 1] = subject
-      lanes[#lanes + 1] = entry_of(id, kind_of(entry), attempts + 1, whole(max))
-      errors[#errors + 1] = id
-      errors[#errors + 1] = failure
+      lanes[#lanes + 1] = again
       if attempts == 0 then
-        first[#first + 1] = i
+        first[#first + 1] = { entry, subject }
       else
         delayed[#delayed + 1] = now + math.min(cap, base * 2 ^ math.min(attempts - 1, 40))
         delayed[#delayed + 1] = subject
       end
+    end
+    if along > 0 then
+      local followers, back = call('LRANGE', tail, 0, along - 1), {}
+      for k = #followers, 1, -1 do
+        local changed = charge(followers[k], holder)
+        back[#back + 1] = changed
+      end
+      tails[#tails + 1] = { tail, #followers, back }
     end
   end
 end
@@ -54,17 +81,21 @@ bury(letters, now)
 many('HSET', HEADS, lanes)
 many('HSET', ERRORS, errors)
 many('ZADD', DELAYED, delayed)
-for _, i in ipairs(first) do
-  list(heads[i], expired[i])
+for _, t in ipairs(tails) do
+  call('LTRIM', t[1], t[2], -1)
+  many('LPUSH', t[1], t[3])
+end
+for _, f in ipairs(first) do
+  list(f[1], f[2])
 end
 publish('LPUSH', ARGV[FIRST])
-advance(over, tails)
+advance(over, over_tails)
 
 -- Lanes whose wait is over.
 local resumed = due(DELAYED)
 many('ZREM', DELAYED, resumed)
-heads = many('HMGET', HEADS, resumed)
-records = many('HMGET', LEASES, resumed)
+local heads = many('HMGET', HEADS, resumed)
+local records = many('HMGET', LEASES, resumed)
 for i, subject in ipairs(resumed) do
   if heads[i] and not records[i] then
     list(heads[i], subject)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -23,14 +24,15 @@ type singles struct {
 const maxFlights = 2
 
 type single struct {
+	ctx  context.Context
 	job  prepared
 	done chan Enqueued
 }
 
-// enqueue returns what became of a job. When ctx ends before that is known, the job
-// may be there or not.
+// enqueue returns what became of a job. When ctx ends before its trip sets out, it
+// stays here; when ctx ends later, the job may be there or not, or come there yet.
 func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
-	mine := single{job, make(chan Enqueued, 1)}
+	mine := single{ctx, job, make(chan Enqueued, 1)}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, mine)
 	if s.flights < maxFlights {
@@ -70,6 +72,7 @@ func (s *singles) fly() {
 func (s *singles) board() []single {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(w single) bool { return w.ctx.Err() != nil })
 	n, bytes := 0, 0
 	for n < len(s.waiting) && n < MaxBatch && (n == 0 || bytes+len(s.waiting[n].job.body) <= maxBatchBytes) {
 		bytes += len(s.waiting[n].job.body)

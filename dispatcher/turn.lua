@@ -35,7 +35,8 @@ end
 
 -- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
 -- what may be taken along. A job that has failed before goes alone: if it kills its
--- worker again, that costs no other job of the lane an attempt (I6).
+-- worker again, that costs no other job an attempt, while a crash in a batch costs
+-- one of each job that was claimed and not reported (I6).
 local function lot(subjects, heads)
   local ids, n = {}, 0
   if not batches then
@@ -120,6 +121,7 @@ end
 -- Finish: the jobs go, and the next ones in their lanes become heads.
 local reply = { 'ok', 0, '0' }
 local lane, next_head, open, l = {}, {}, {}, 0 -- lanes that had a job finished
+local record, went = {}, {} -- of those whose holder goes on
 if ENDS <= #ARGV then
   local subjects, n = {}, 0
   for at = ENDS, #ARGV, 3 do
@@ -145,6 +147,9 @@ if ENDS <= #ARGV then
       end
       local id, follower = id_of(entry), call('LPOP', KEYS[12 + i])
       next_head[k], open[k] = follower, goes_on and follower
+      if open[k] then
+        record[k], went[k] = records[i], (went[k] or 0) + 1
+      end
       d = d + 1
       done[d] = id
       if attempted(entry) then
@@ -159,9 +164,13 @@ if ENDS <= #ARGV then
   if d > 0 then
     call('HDEL', JOBS, unpack(done))
     many('HDEL', ERRORS, tried)
-    local stay, gone, s = {}, {}, 0
+    local stay, gone, held, s = {}, {}, {}, 0
     for k = 1, l do
       local head = next_head[k]
+      if open[k] then -- its lease stands for fewer jobs now
+        held[#held + 1] = lane[k]
+        held[#held + 1] = with_along(record[k], along_of(record[k]) - went[k])
+      end
       if head then
         stay[s + 1], stay[s + 2] = lane[k], head
         s = s + 2
@@ -170,6 +179,7 @@ if ENDS <= #ARGV then
       end
     end
     place(stay, gone)
+    many('HSET', LEASES, held)
   end
 end
 local said = #reply > 3 and table.concat(reply, ' ', 4) or ''

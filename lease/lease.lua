@@ -33,13 +33,19 @@ local function grant(subjects, use, holder, deadline, now_us, along)
   return token
 end
 
--- use_of, along_of and holder_of read a lease's record.
+-- use_of, along_of and holder_of read a lease's record: what it is for, how many jobs
+-- behind the head were claimed with it and not reported yet, and by whom.
 local function use_of(record)
   return string.match(record or '', '^%d+ (%a+)')
 end
 
 local function along_of(record)
   return tonumber(string.match(record or '', '^%d+ %a+%+(%d+)') or 0)
+end
+
+-- with_along is the record with n jobs along.
+local function with_along(record, n)
+  return (string.gsub(record, '^(%d+ %a+)%+%d+', '%1' .. (n > 0 and '+' .. n or ''), 1))
 end
 
 local function holder_of(record)

@@ -45,10 +45,10 @@ type Config struct {
 	StopTimeout time.Duration
 
 	// LaneBatch is, for a kind, how many waiting jobs of one lane a claim may take
-	// along under one lease, at most 250. They run one after the other, each is
-	// finished by itself, and Redis is told of several together: a crash repeats
-	// those that had run and were not reported yet. A kind that is not in it is
-	// claimed job by job.
+	// under one lease, at most 250. They run one after the other, each is finished
+	// by itself, and Redis is told of several together: a crash repeats those that
+	// had run and were not reported yet, and costs each job of the batch that was
+	// not reported an attempt. A kind that is not in it is claimed job by job.
 	LaneBatch map[string]int
 
 	// Backoff is the wait after failed attempts. Defaults to
@@ -186,7 +186,7 @@ type Counts struct {
 	Finished   int64 `json:"finished"`
 	Retried    int64 `json:"retried"`
 	Dead       int64 `json:"dead"`
-	HandedBack int64 `json:"handed_back"`
+	HandedBack int64 `json:"handed_back"` // at a stop, or claimed ahead for handlers that were slow
 	Lost       int64 `json:"lost"`      // leases lost, or ends refused for a superseded token
 	Abandoned  int64 `json:"abandoned"` // handlers that did not return when cancelled
 }

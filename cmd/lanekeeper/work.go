@@ -78,7 +78,8 @@ func (o *workOptions) addFlags(cmd *cobra.Command) {
 	f.StringArrayVar(&o.handle, "handle", nil, "KIND=PROGRAM; may be given again")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "programs that run at once (default 10 a CPU)")
 	f.DurationVar(&o.LeaseTTL, "lease-ttl", 0, "how long a subject stays closed after its worker died (default 30s)")
-	f.StringToIntVar(&o.LaneBatch, "lane-batch", nil, "KIND=N: claim up to N waiting jobs of one lane together; a crash repeats those not reported yet (default 1)")
+	f.StringToIntVar(&o.LaneBatch, "lane-batch", nil, "KIND=N: claim up to N (at most 250) waiting jobs of one lane together; a crash repeats those not reported yet")
+	f.Lookup("lane-batch").DefValue = ""
 	f.DurationVar(&o.Timeout, "timeout", 0, "longest time of an attempt whose job sets none (default 1h)")
 	f.DurationVar(&o.StopTimeout, "stop-timeout", 0, "how long programs may go on when told to stop (default 20s)")
 }
@@ -171,6 +172,14 @@ func (o *workOptions) programs() (map[string][]string, error) {
 			return nil, usage("handler of %s: %w", kind, err)
 		}
 		programs[kind] = argv
+	}
+	for kind, n := range o.LaneBatch {
+		switch {
+		case programs[kind] == nil:
+			return nil, usage("lane batch %s=%d: there is no handler for kind %s", kind, n, kind)
+		case n < 1 || n > dispatcher.MaxLaneBatch:
+			return nil, usage("lane batch %s=%d: the number must be 1 to %d", kind, n, dispatcher.MaxLaneBatch)
+		}
 	}
 	return programs, nil
 }

@@ -187,8 +187,8 @@ type Counts struct {
 	Retried    int64 `json:"retried"`
 	Dead       int64 `json:"dead"`
 	HandedBack int64 `json:"handed_back"` // at a stop, or claimed ahead for handlers that were slow
-	Lost       int64 `json:"lost"`      // leases lost, or ends refused for a superseded token
-	Abandoned  int64 `json:"abandoned"` // handlers that did not return when cancelled
+	Lost       int64 `json:"lost"`        // leases lost, or ends refused for a superseded token
+	Abandoned  int64 `json:"abandoned"`   // handlers that did not return when cancelled
 }
 
 type counters struct {

@@ -80,5 +80,6 @@ func decodeClaim(canonical, entry, body string) (Claim, error) {
 	if job.Subject.Canonical() != canonical {
 		return Claim{}, fmt.Errorf("%w: %s heads %s but is a job of %s", errCorrupt, job.ID, textOf(canonical), job.Subject)
 	}
+	job.MaxAttempts = e.max // what the scripts go by
 	return Claim{Job: job, Attempt: e.attempts + 1}, nil
 }

@@ -24,7 +24,9 @@
 //	  └─────────── finish or dead-letter of the last job ◄────┘
 //
 // A lane whose jobs are gone leaves nothing behind: what must outlast it, the last
-// token and the last sequence number, is kept once for the partition.
+// token and the last sequence number, is kept once for the partition. A claim may take
+// waiting jobs of a lane along with its head ([Claim.Along]); they stay in the lane, and
+// become its head one by one under the same lease.
 //
 // # Invariants
 //
@@ -36,8 +38,8 @@
 //	I3   The head of a leased lane changes only under the lease's own token.
 //	I4   A lane with jobs is in exactly one of ready, leased, delayed.
 //	I5   Jobs of one lane first start in the order of their sequence numbers.
-//	I6   An attempt counts from its claim on. A crash counts, a hand-back does not,
-//	     and no job starts more than MaxAttempts times.
+//	I6   An attempt counts from its claim on. A crash counts for every job that was
+//	     claimed, a hand-back does not, and no job starts more than MaxAttempts times.
 //	I7   A stored job stands in exactly one place: head of its lane, behind it, on
 //	     the schedule, or among the dead letters.
 //	I8   Times come from one clock, Redis's, read once in each script.
@@ -55,8 +57,9 @@
 // cache that is flushed is filled again. Redis refusing for want of memory is an
 // error to the producer and nothing to the worker.
 //
-// Reading order: job.go, then verb by verb, each .go beside its .lua: enqueue, claim,
-// finish (with end.go), retry, deadletter, handback, reap; turn.go and session.go for
-// how a pool talks; inspect.go, lanes.go, jobinfo.go, dead.go, doctor.go for operators. The Lua starts with
-// lease/fence.lua, lease/lease.lua and lane.lua.
+// Reading order: job.go, then verb by verb, each .go beside its .lua: enqueue (with
+// singles.go), turn, which is claim and finish, end.go with retry, deadletter and
+// handback, reap; session.go for how a pool talks; inspect.go, lanes.go, jobinfo.go,
+// dead.go, doctor.go for operators. The Lua starts with lease/fence.lua,
+// lease/lease.lua and lane.lua.
 package dispatcher

@@ -49,7 +49,7 @@ type NewJob struct {
 }
 
 const (
-	defaultMaxAttempts = 25
+	defaultMaxAttempts = 25 // part of the stored form too: see encode
 	maxID              = 128
 	maxKind            = 64
 	maxHeaders         = 4096
@@ -120,7 +120,7 @@ type Job struct {
 	ID          string
 	Subject     subject.Key
 	Kind        string
-	Seq         int64 // place in the order of its lane; 0 while it is scheduled
+	Seq         int64 // place in the order of its lane, modulo 2⁴⁰; 0 while it is scheduled
 	Payload     []byte
 	Headers     map[string]string
 	MaxAttempts int

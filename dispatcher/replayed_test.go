@@ -1,12 +1,14 @@
 package dispatcher_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/lease"
 )
 
 // A reply is lost after the script ran; go-redis repeats the call. It must have
@@ -145,6 +147,9 @@ func TestI10_FullMemory(t *testing.T) {
 		h.ok(h.Leases().Renew(bg, 10*time.Second, c.Lease)[0])
 	}
 	h.ok(h.Finish(bg, list[0]))
+	if err := h.Finish(bg, list[0]); !errors.Is(err, lease.ErrLost) {
+		t.Errorf("a finish of what is finished, with memory full: %v, want ErrLost", err)
+	}
 	_, err := h.Retry(bg, list[1], time.Second, "boom")
 	h.ok(err)
 	h.ok(h.DeadLetter(bg, list[2], "why", "x"))

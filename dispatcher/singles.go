@@ -24,7 +24,6 @@ type singles struct {
 const maxFlights = 2
 
 type single struct {
-	ctx  context.Context
 	job  prepared
 	done chan Enqueued
 }
@@ -32,7 +31,7 @@ type single struct {
 // enqueue returns what became of a job. When ctx ends before its trip sets out, it
 // stays here; when ctx ends later, the job may be there or not, or come there yet.
 func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
-	mine := single{ctx, job, make(chan Enqueued, 1)}
+	mine := single{job, make(chan Enqueued, 1)}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, mine)
 	if s.flights < maxFlights {
@@ -44,8 +43,22 @@ func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
 	case e := <-mine.done:
 		return e, e.Err
 	case <-ctx.Done():
-		return Enqueued{}, fmt.Errorf("enqueue %s: not known whether it was stored: %w", job.subject, ctx.Err())
 	}
+	if s.leave(mine) {
+		return Enqueued{}, fmt.Errorf("enqueue %s: not sent: %w", job.subject, ctx.Err())
+	}
+	return Enqueued{}, fmt.Errorf("enqueue %s: not known whether it was stored: %w", job.subject, ctx.Err())
+}
+
+// leave takes a job back whose trip has not set out.
+func (s *singles) leave(mine single) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.IndexFunc(s.waiting, func(w single) bool { return w.done == mine.done })
+	if at >= 0 {
+		s.waiting = slices.Delete(s.waiting, at, at+1)
+	}
+	return at >= 0
 }
 
 // fly makes trips until nothing waits.
@@ -72,7 +85,6 @@ func (s *singles) fly() {
 func (s *singles) board() []single {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(w single) bool { return w.ctx.Err() != nil })
 	n, bytes := 0, 0
 	for n < len(s.waiting) && n < MaxBatch && (n == 0 || bytes+len(s.waiting[n].job.body) <= maxBatchBytes) {
 		bytes += len(s.waiting[n].job.body)

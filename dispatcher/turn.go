@@ -80,7 +80,7 @@ func (d *Dispatcher) plan(t *Turn, who *Claimant) plan {
 		with, parts = parts[n-1], parts[:n-1]
 	}
 	for _, members := range parts {
-		p.finishes = append(p.finishes, d.turnCall(t.Partition, &Claimant{}, 0, t.Ends, members))
+		p.finishes = append(p.finishes, d.turnCall(t.Partition, who, -1, t.Ends, members))
 	}
 	if t.Reap {
 		p.reap = d.reapCall(t.Partition, own)

@@ -3,7 +3,8 @@
 -- KEYS[13+]  tail:<subject> of each finished job
 -- ARGV[6]    holder
 -- ARGV[7]    ttl      ms
--- ARGV[8]    n        0 only finishes, and passes a hint on to another worker
+-- ARGV[8]    n        0 only passes a hint on to another worker; -1 not even that: the
+--            caller will claim with its next call
 -- ARGV[9]    k        number of kinds that the caller handles; 0 claims nothing
 -- ARGV[10+]  two a kind, the one whose turn it is in front: kind, and how many waiting
 --            jobs of one lane to take along under one lease (1: only the head)
@@ -37,7 +38,8 @@ end
 -- what may be taken along. A job that has failed before goes alone: if it kills its
 -- worker again, that costs no other job an attempt, while a crash in a batch costs
 -- one of each job that was claimed and not reported (I6).
-local function lot(subjects, heads)
+-- bounds[i], when given, is how many were taken along before.
+local function lot(subjects, heads, bounds)
   local ids, n = {}, 0
   if not batches then
     for i = 1, #heads do
@@ -51,7 +53,7 @@ local function lot(subjects, heads)
     n = n + 1
     owners[n], entries[n], ids[n] = subject, entry, id_of(entry)
     local kind = kind_of(entry)
-    local most = math.min(along[kind] or 1, MOST - n - (#subjects - i))
+    local most = bounds and bounds[i] + 1 or math.min(along[kind] or 1, MOST - n - (#subjects - i))
     if most > 1 and not attempted(entry) then
       for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
         if kind_of(follower) ~= kind or attempted(follower) then
@@ -66,13 +68,13 @@ local function lot(subjects, heads)
 end
 
 -- give adds the jobs of lanes to the reply. It returns the lanes that had one; a set of
--- those that did not, whose index is corrupt, and which stay as they are; and how many
--- jobs were taken along in those that had more than one.
-local function give(reply, subjects, heads)
+-- those that did not, whose index is corrupt and which get no lease; and how many jobs
+-- were taken along in those that had more than one.
+local function give(reply, subjects, heads, bounds)
   if #subjects == 0 then
     return subjects, {}, {}
   end
-  local owners, entries, ids = lot(subjects, heads)
+  local owners, entries, ids = lot(subjects, heads, bounds)
   local bodies = call('HMGET', JOBS, unpack(ids))
   local given, broken, took, n, k, last = {}, {}, {}, #reply, 0, nil
   for i = 1, #owners do
@@ -101,7 +103,7 @@ if stale then
   return { stale }
 elseif before then
   local token, deadline, said = string.match(before, '^(%d+) (%d+) ?(.*)$')
-  local reply, subjects, heads = { 'ok', 0, token }, {}, {}
+  local reply, subjects, heads, bounds = { 'ok', 0, token }, {}, {}, {}
   for word in string.gmatch(said, '%S+') do
     reply[#reply + 1] = word
   end
@@ -110,10 +112,11 @@ elseif before then
     local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
     for i, subject in ipairs(at) do
       if entries[i] and fenced(records[i], token) then
-        subjects[#subjects + 1], heads[#heads + 1] = subject, entries[i]
+        local k = #subjects + 1
+        subjects[k], heads[k], bounds[k] = subject, entries[i], along_of(records[i])
       end
     end
-    give(reply, subjects, heads)
+    give(reply, subjects, heads, bounds)
   end
   return reply
 end
@@ -121,7 +124,7 @@ end
 -- Finish: the jobs go, and the next ones in their lanes become heads.
 local reply = { 'ok', 0, '0' }
 local lane, next_head, open, l = {}, {}, {}, 0 -- lanes that had a job finished
-local record, went = {}, {} -- of those whose holder goes on
+local record, went, finished = {}, {}, 0 -- of those whose holder goes on; jobs finished
 if ENDS <= #ARGV then
   local subjects, n = {}, 0
   for at = ENDS, #ARGV, 3 do
@@ -146,7 +149,7 @@ if ENDS <= #ARGV then
         k, seen[subject], lane[l] = l, l, subject
       end
       local id, follower = id_of(entry), call('LPOP', KEYS[12 + i])
-      next_head[k], open[k] = follower, goes_on and follower
+      next_head[k], open[k] = follower, goes_on
       if open[k] then
         record[k], went[k] = records[i], (went[k] or 0) + 1
       end
@@ -161,6 +164,7 @@ if ENDS <= #ARGV then
     end
     at = at + 3
   end
+  finished = d
   if d > 0 then
     call('HDEL', JOBS, unpack(done))
     many('HDEL', ERRORS, tried)
@@ -237,7 +241,10 @@ free(freed)
 publish('RPUSH', own)
 
 -- What is left is for somebody else: one waker a kind, and it wakes the next.
-if n + h >= wanted then
+if wanted >= 0 and n + h >= wanted then
+  if finished + n == 0 then
+    call('HDEL', LEASES, '') -- ZADD is refused when memory is full, as a first write (I10)
+  end
   local ready = 0
   for k = 1, kinds do
     local kind = ARGV[FIRST + 2 + 2 * k]
@@ -256,7 +263,7 @@ if #given > 0 then
   deadline = whole(now + ttl)
   reply[3] = grant(given, 'job', holder, deadline, now_us, took)
 end
-if #given > 0 or said ~= '' then
+if #given + finished > 0 then
   remember(reply[3] .. ' ' .. deadline .. ' ' .. said)
 end
 return reply

@@ -78,7 +78,15 @@ end
 -- between spaces: a hint for them would only wake others for nothing.
 local function publish(push, own)
   for _, kind in ipairs(ready_kinds) do
-    many(push, READY .. kind, ready_lanes[kind])
+    local lanes = ready_lanes[kind]
+    if push == 'LPUSH' then -- which puts the last one first
+      local turned = {}
+      for i = #lanes, 1, -1 do
+        turned[#turned + 1] = lanes[i]
+      end
+      lanes = turned
+    end
+    many(push, READY .. kind, lanes)
     if not find(own, ' ' .. kind .. ' ', 1, true) then
       call('ZADD', WAKE .. kind, '0', 'ready')
     end

@@ -17,6 +17,7 @@ import (
 // lane is a claimed lane whose jobs a handler's place is at work on.
 type lane struct {
 	partition int
+	begun     time.Time
 	ctx       context.Context // ends when the lease is lost or the pool has no more patience
 	release   func()          // ends the keeping of the lease
 
@@ -62,7 +63,7 @@ func (p *Pool) work(a *attempt) {
 
 // begin takes a claimed lane into the keeper's care.
 func (p *Pool) begin(q queued) *attempt {
-	l := &lane{partition: q.partition}
+	l := &lane{partition: q.partition, begun: time.Now()}
 	l.ctx, l.release = p.keeper.Keep(p.life, q.claim.Lease)
 	return &attempt{lane: l, pool: p, claim: q.claim}
 }
@@ -89,7 +90,6 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	defer stop()
 
 	p.counts.started.Add(1)
-	started := time.Now()
 	err, returned := error(nil), false
 	defer func() {
 		cause := recover()
@@ -100,7 +100,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 		case exits:
 			err = errors.New("the handler called runtime.Goexit")
 		}
-		next, gone = a.report(ctx, err, started)
+		next, gone = a.report(ctx, err)
 		if exits && !gone {
 			go p.work(next)
 		}
@@ -111,7 +111,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 }
 
 // report says how the attempt ended, unless it was given up meanwhile.
-func (a *attempt) report(ctx context.Context, err error, started time.Time) (next *attempt, gone bool) {
+func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bool) {
 	if !a.reported.CompareAndSwap(false, true) {
 		a.pool.log.Warn("a handler that was given up has returned", "job", a.claim.ID, "err", err)
 		return nil, true
@@ -124,12 +124,12 @@ func (a *attempt) report(ctx context.Context, err error, started time.Time) (nex
 	if end.Outcome == dispatcher.Retry && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		end.Error = fmt.Sprintf("timed out after %s: %s", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), end.Error)
 	}
-	return a.send(end, started), false
+	return a.send(end), false
 }
 
 // send lays the end on the desk and returns what to do next. The caller has set
 // reported.
-func (a *attempt) send(end dispatcher.End, started time.Time) (next *attempt) {
+func (a *attempt) send(end dispatcher.End) (next *attempt) {
 	p := a.pool
 	a.end, a.ended = end, time.Now()
 	// The next job of the lane is begun only while nothing speaks against it.
@@ -138,7 +138,7 @@ func (a *attempt) send(end dispatcher.End, started time.Time) (next *attempt) {
 		p.desk.report(a)
 		return &attempt{lane: a.lane, pool: p, claim: follower}
 	}
-	if q, ok := p.desk.end(a, a.ended.Sub(started)); ok {
+	if q, ok := p.desk.end(a, a.ended.Sub(a.begun)); ok {
 		return p.begin(q)
 	}
 	return nil
@@ -177,7 +177,7 @@ func (a *attempt) giveUp() {
 	}
 	// Its place goes on with something else, in this goroutine.
 	p.work(a.send(p.judge(a.claim, fmt.Errorf("the handler did not return within %s after it was cancelled\n\n%s",
-		p.cfg.CancelGrace, stack)), time.Now().Add(-slowPace)))
+		p.cfg.CancelGrace, stack))))
 }
 
 // stack finds the goroutine that runs the attempt in a dump of all, by the

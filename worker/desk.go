@@ -37,7 +37,7 @@ type desk struct {
 }
 
 // A pool claims ahead what its handlers will have come to within aheadFor, judged by
-// the mean time of its last attempts (pace), so that the batches of fast handlers are
+// the mean time that its last lanes took (pace), so that the batches of fast handlers are
 // large. A handler that turns out slow does not keep others' work waiting: what
 // has waited for longer than maxPatience goes back.
 const (
@@ -320,7 +320,7 @@ func (d *desk) reportLocked(a *attempt) {
 }
 
 // end lays the end of an attempt on the desk, and gives its place the next lane or
-// frees it: then the calling goroutine rests. took is how long the attempt took.
+// frees it: then the calling goroutine rests. took is how long the lane had the place.
 func (d *desk) end(a *attempt, took time.Duration) (queued, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

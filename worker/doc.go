@@ -7,13 +7,18 @@
 //	    ├─ keeper          renews leases on a connection of its own (package lease)
 //	    ├─ beat            says every few seconds that the worker is alive
 //	    ├─ awaitWakeups    blocks on Redis while the pool has room and knows of no work
-//	    └─ travel (two)    make round trips: what ended, what to claim, what to reap
-//	         └─ attempt    one goroutine for each claimed job: last look, handler, end
+//	    └─ travel (four)   make round trips: what ended, what to claim, what to reap
+//	         └─ work       one attempt after the other: last look, handler, end
 //
 // Travellers and attempts meet at the desk (desk.go): attempts lay their ends there,
-// travellers take what has gathered and lay the answers there. While one trip is in
+// travellers take what has gathered and lay the answers there. While trips are in
 // flight ends gather for the next, so batches grow with load, and a lone end never
 // waits for company. An idle pool sends a few commands in ten seconds.
+//
+// Lanes that were claimed ahead of fast handlers wait at the desk, and go back when
+// they have waited too long. A goroutine that has nothing to do rests until there is
+// a lane for it. Jobs that were claimed together with the head of their lane run in
+// the same place, one after the other, while the lease lasts.
 //
 // # When the pool stops
 //

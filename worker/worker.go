@@ -44,7 +44,7 @@ type Config struct {
 	// before they are cancelled and their jobs handed back. Defaults to 20 s.
 	StopTimeout time.Duration
 
-	// LaneBatch is, for a kind, how many waiting jobs of one lane a claim may take
+	// LaneBatch is, for a kind, how many jobs of one lane a claim may take, the head included,
 	// under one lease, at most 250. They run one after the other, each is finished
 	// by itself, and Redis is told of several together: a crash repeats those that
 	// had run and were not reported yet, and costs each job of the batch that was
@@ -67,6 +67,7 @@ func (c Config) withDefaults() Config {
 	c.StopTimeout = cmp.Or(c.StopTimeout, 20*time.Second)
 	c.Backoff = cmp.Or(c.Backoff, dispatcher.DefaultBackoff)
 	c.Logger = cmp.Or(c.Logger, slog.Default())
+	c.LaneBatch = maps.Clone(c.LaneBatch)
 	return c
 }
 

@@ -1,0 +1,142 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+func open(t *testing.T, rdb *redis.Client) *Dispatcher {
+	t.Helper()
+	d, err := Open(t.Context(), Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb), Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func put(t *testing.T, d *Dispatcher, lane string, ids ...string) {
+	t.Helper()
+	for _, id := range ids {
+		if _, err := d.Enqueue(t.Context(), NewJob{Subject: subject.Key{Kind: "s", ID: lane}, Kind: "k", ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A repeated claim gives what its lease was recorded with, though the lane is deeper by
+// then; else a job replayed to the front would come between two jobs of the batch.
+func TestI9_RepeatedBatchIsNotLarger(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := open(t, rdb)
+		producer, err := Open(t.Context(), d.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(t, producer, "a", "j1", "j2")
+		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": 10}}
+		call := d.turnCall(0, who, 5, nil, nil)
+		for range 2 { // the second time is what go-redis does when the reply was lost
+			d.run.Run(t.Context(), call.Call)
+			var a Turned
+			if err := call.settle(&a, nil, who, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			if len(a.Claims) != 1 || len(a.Claims[0].Along) != 1 || a.Claims[0].Along[0].ID != "j2" {
+				t.Fatalf("claimed %+v, want j1 and j2", a.Claims)
+			}
+			put(t, producer, "a", "j3", "j4")
+		}
+	})
+}
+
+// A pool that finishes, reaps and claims in one trip wakes nobody for what it takes.
+func TestTurnThatReapsLeavesNoHint(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := open(t, rdb)
+		put(t, d, "a", "j1", "j2")
+		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+		first := d.turns(t.Context(), who, []Turn{{Claim: true, Want: 5}})[0]
+		if err := rdb.Del(t.Context(), d.ns.Keys(0).Wake("k")).Err(); err != nil {
+			t.Fatal(err)
+		}
+		second := d.turns(t.Context(), who, []Turn{{Ends: []End{{Claim: &first.Claims[0]}}, Reap: true, Claim: true, Want: 5}})[0]
+		if len(second.Claims) != 1 || second.Claims[0].ID != "j2" {
+			t.Fatalf("claimed %+v, want j2", second.Claims)
+		}
+		if n := rdb.Exists(t.Context(), d.ns.Keys(0).Wake("k")).Val(); n != 0 {
+			t.Error("a hint was left for a lane that the same trip took")
+		}
+	})
+}
+
+// Lanes that are handed back together keep their order.
+func TestHandBackKeepsTheOrderOfLanes(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := open(t, rdb)
+		for _, lane := range []string{"a", "b", "c", "d"} {
+			put(t, d, lane, lane)
+		}
+		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+		claims := d.turns(t.Context(), who, []Turn{{Claim: true, Want: 3}})[0].Claims
+		var ends []End
+		for i := range claims {
+			ends = append(ends, End{Claim: &claims[i], Outcome: HandedBack})
+		}
+		d.turns(t.Context(), who, []Turn{{Ends: ends}})
+		var order []string
+		for _, c := range d.turns(t.Context(), who, []Turn{{Claim: true, Want: 9}})[0].Claims {
+			order = append(order, c.ID)
+		}
+		if got := strings.Join(order, ""); got != "abcd" {
+			t.Errorf("lanes came back as %s, want abcd", got)
+		}
+	})
+}
+
+// A job whose caller gave up before its trip set out is not sent.
+func TestEnqueueGivenUpIsNotSent(t *testing.T) {
+	t.Parallel()
+	var sent []string
+	arrived, answer := make(chan bool), make(chan bool)
+	s := &singles{send: func(jobs []prepared) []Enqueued {
+		arrived <- true
+		<-answer
+		for _, j := range jobs {
+			sent = append(sent, j.id)
+		}
+		return make([]Enqueued, len(jobs))
+	}}
+	done := make(chan error)
+	for range maxFlights {
+		go func() {
+			_, err := s.enqueue(context.Background(), prepared{id: "first"})
+			done <- err
+		}()
+		<-arrived
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := s.enqueue(ctx, prepared{id: "given up"}); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "not sent") {
+		t.Errorf("the error is %v, want one that says it was not sent", err)
+	}
+	for range maxFlights {
+		answer <- true
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if strings.Join(sent, " ") != "first first" {
+		t.Errorf("sent %v", sent)
+	}
+}

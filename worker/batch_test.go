@@ -53,6 +53,9 @@ func TestBatchRunsInOrder(t *testing.T) {
 	if err != nil || !slices.Equal(s.ids, want) || !slices.Equal(f.order, want) {
 		t.Errorf("%v; ran %v, reported %v", err, s.ids, f.order)
 	}
+	if f.races > 0 {
+		t.Errorf("%d trips could overtake another with ends of the same lane", f.races)
+	}
 	for i, id := range want {
 		if e := f.ends[id]; e.GoesOn != (i < 49) || e.Outcome != dispatcher.Finished {
 			t.Errorf("end of %s: %v, goes on %t", id, e.Outcome, e.GoesOn)

@@ -32,10 +32,12 @@ type fake struct {
 	kinds  []string
 	lost   map[string]bool // ends of these jobs are answered ErrLost
 	order  []string        // jobs in the order in which their ends came
+	away   map[subject.Key]bool
+	races  int // trips that set out with ends of a lane while another was under way with such
 }
 
 func newFake() *fake {
-	return &fake{ends: make(map[string]dispatcher.End)}
+	return &fake{ends: make(map[string]dispatcher.End), away: make(map[subject.Key]bool)}
 }
 
 func (f *fake) add(jobs ...dispatcher.Job) {
@@ -79,7 +81,9 @@ func (f *fake) Partitions() int { return 1 }
 
 func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
 	sent := time.Now()
+	f.travel(turns, true)
 	time.Sleep(f.slow)
+	f.travel(turns, false)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	answers := make([]dispatcher.Turned, len(turns))
@@ -110,6 +114,24 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 		answers[i] = a
 	}
 	return answers
+}
+
+// travel notes that a trip sets out or is back.
+func (f *fake) travel(turns []dispatcher.Turn, out bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	mine := make(map[subject.Key]bool)
+	for _, t := range turns {
+		for _, e := range t.Ends {
+			mine[e.Claim.Subject] = true
+		}
+	}
+	for lane := range mine {
+		if out && f.away[lane] {
+			f.races++
+		}
+		f.away[lane] = out
+	}
 }
 
 func (f *fake) Wait(ctx context.Context) (dispatcher.Hint, bool, error) {

@@ -140,3 +140,46 @@ func TestEnqueueGivenUpIsNotSent(t *testing.T) {
 		t.Errorf("sent %v", sent)
 	}
 }
+
+// I11: a lane whose next job is of a kind that the caller does not handle is listed,
+// not handed over.
+func TestI11_HandOverOnlyToWhoHandlesTheKind(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := open(t, rdb)
+		put(t, d, "a", "j1")
+		if _, err := d.Enqueue(t.Context(), NewJob{Subject: subject.Key{Kind: "s", ID: "a"}, Kind: "other", ID: "j2"}); err != nil {
+			t.Fatal(err)
+		}
+		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+		first := d.turns(t.Context(), who, []Turn{{Claim: true, Want: 5}})[0]
+		second := d.turns(t.Context(), who, []Turn{{Ends: []End{{Claim: &first.Claims[0]}}, Claim: true, Want: 5}})[0]
+		if len(second.Claims) != 0 {
+			t.Fatalf("claimed %s of kind %s", second.Claims[0].ID, second.Claims[0].Kind)
+		}
+		who.Kinds = []string{"other"}
+		if third := d.turns(t.Context(), who, []Turn{{Claim: true, Want: 5}})[0]; len(third.Claims) != 1 {
+			t.Fatal("the lane is not ready for who handles its kind")
+		}
+	})
+}
+
+// The short reply, all created, is only for jobs that all took their place at once.
+func TestScheduledJobsHaveNoSequenceNumberYet(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := open(t, rdb)
+		a := subject.Key{Kind: "s", ID: "a"}
+		done, err := d.EnqueueMany(t.Context(), []NewJob{
+			{Subject: a, Kind: "k", Delay: time.Hour}, {Subject: a, Kind: "k"}, {Subject: a, Kind: "k", Delay: time.Hour}, {Subject: a, Kind: "k"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []int64{0, 1, 0, 2} {
+			if done[i].Err != nil || !done[i].Created || done[i].Seq != want {
+				t.Errorf("job %d: %+v, want created with seq %d", i, done[i], want)
+			}
+		}
+	})
+}

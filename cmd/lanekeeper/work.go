@@ -193,6 +193,12 @@ func kindsOf(programs map[string][]string) []string {
 	return kinds
 }
 
+// asFlags turns the fields that worker's errors name into what the user typed.
+var asFlags = strings.NewReplacer(
+	"worker: Config.Concurrency", "--concurrency", "worker: Config.LeaseTTL", "--lease-ttl",
+	"worker: Config.Timeout", "--timeout", "worker: Config.StopTimeout", "--stop-timeout",
+)
+
 func (o *workOptions) pool(d *dispatcher.Dispatcher, programs map[string][]string) (*worker.Pool, error) {
 	level := slog.LevelInfo
 	if o.app.quiet {
@@ -205,7 +211,7 @@ func (o *workOptions) pool(d *dispatcher.Dispatcher, programs map[string][]strin
 	}
 	pool, err := worker.New(d, cfg)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usage("%s", asFlags.Replace(err.Error()))
 	}
 	// SIGKILL must come before the pool gives the handler up, and so before the
 	// lease can pass on.

@@ -175,6 +175,29 @@ func TestClaimsAhead(t *testing.T) {
 	})
 }
 
+// How far a pool claims ahead is judged by the time that whole lanes take: many short
+// jobs of one lane hold a handler as long as one long job does.
+func TestBatchesAreNotClaimedAheadLikeShortJobs(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	_, _ = pooled(t, Config{Concurrency: 4}, f, func(p *Pool) {
+		p.Handle("k", func(context.Context, []byte) error { time.Sleep(50 * time.Microsecond); return nil })
+	}, func(p *Pool) {
+		for range 200 { // of 500 µs each
+			f.addLane(jobs(10)...)
+			time.Sleep(time.Millisecond)
+		}
+		for range 40 { // of 50 ms each
+			f.addLane(jobs(1000)...)
+		}
+		time.Sleep(time.Minute)
+		// The first long lanes may be claimed ahead like the short ones before them.
+		if c := p.Counts(); c.HandedBack > 10 || c.Lost > 0 {
+			t.Errorf("counts %+v, want 10 lanes handed back at most, of 40", c)
+		}
+	})
+}
+
 func TestLaneBatchNeedsAHandler(t *testing.T) {
 	t.Parallel()
 	p, err := newPool(Config{LaneBatch: map[string]int{"typo": 5}}, nil)

@@ -32,6 +32,7 @@ type fake struct {
 	kinds  []string
 	lost   map[string]bool // ends of these jobs are answered ErrLost
 	order  []string        // jobs in the order in which their ends came
+	lanes  int             // added by addLane
 	away   map[subject.Key]bool
 	races  int // trips that set out with ends of a lane while another was under way with such
 }
@@ -57,8 +58,9 @@ func (f *fake) add(jobs ...dispatcher.Job) {
 func (f *fake) addLane(jobs ...dispatcher.Job) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.lanes++
 	for i := range jobs {
-		jobs[i].Subject, jobs[i].Kind = subject.Key{Kind: "s", ID: "lane"}, "k"
+		jobs[i].Subject, jobs[i].Kind = subject.Key{Kind: "s", ID: fmt.Sprint("lane", f.lanes)}, "k"
 	}
 	f.queue = append(f.queue, dispatcher.Claim{Job: jobs[0], Attempt: 1, Along: jobs[1:]})
 	f.hints <- dispatcher.Hint{}

@@ -52,7 +52,7 @@ local function clock()
 end
 
 -- whole prints a number without an exponent: tostring() of Redis' Lua has only 14
--- digits, and tokens have 16. '%d' costs a fifth of '%.0f' and is as exact.
+-- digits, and tokens have 16. '%d' costs a third of '%.0f' and is as exact.
 local function whole(n)
   return string.format('%d', n)
 end

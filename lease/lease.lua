@@ -3,7 +3,7 @@
 
 -- FILLER is no subject and has more than 64 bytes. Redis keeps small hashes and zsets
 -- as flat lists that it searches from end to end; a long member in them makes it use
--- its real structures. It saves a quarter of a turn's instructions.
+-- its real structures. It saves a third of a turn's instructions.
 local FILLER = '\0----------------------------------------------------------------'
 
 -- grant writes new leases over subjects, at least one, that the caller has checked

@@ -83,24 +83,19 @@ func (r *raw) round(ctx context.Context, done []string, handle func(context.Cont
 // contention is the limit of a system that asks Redis once between two jobs of one
 // subject: each goroutine is a subject, and all it asks is a PING.
 func (r *raw) contention(ctx context.Context, subjects, each int) (figures, error) {
-	var slept atomic.Int64
+	var naps naps
 	var all sync.WaitGroup
 	start := time.Now()
 	for range subjects {
 		all.Go(func() {
 			for range each {
-				start := time.Now()
-				time.Sleep(2 * time.Millisecond)
-				slept.Add(int64(time.Since(start)))
+				naps.take()
 				_ = r.rdb.Ping(ctx).Err()
 			}
 		})
 	}
 	all.Wait()
-	jobs := subjects * each
-	rate := float64(jobs) / time.Since(start).Seconds()
-	ideal := float64(subjects) / (time.Duration(slept.Load()) / time.Duration(jobs)).Seconds()
-	return figures{"contention": rate, "contention_share": rate / ideal}, nil
+	return naps.figures(float64(subjects*each)/time.Since(start).Seconds(), subjects), nil
 }
 
 func (r *raw) close() error { return r.rdb.Close() }

@@ -51,69 +51,6 @@ var units = map[string]string{
 	"idle_1_commands": "commands/s", "idle_50_commands": "commands/s", "idle_1_cpu": "% of a core", "woken_of_50": "processes",
 }
 
-// eachFrom calls f with the numbers below n from several goroutines.
-func eachFrom(goroutines, n int, f func(i int) error) error {
-	var next atomic.Int64
-	var wait sync.WaitGroup
-	errs := make([]error, goroutines)
-	for g := range goroutines {
-		wait.Go(func() {
-			for errs[g] == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				errs[g] = f(i)
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
-}
-
-// fill enqueues jobs in batches, round-robin over subjects, and returns the rate.
-func fill(ctx context.Context, c contender, jobs, subjects int) (perSecond float64, err error) {
-	return fillBy(ctx, c, producers, jobs, subjects)
-}
-
-// fillBy does it with a number of producers; one alone keeps the jobs in order.
-func fillBy(ctx context.Context, c contender, producers, jobs, subjects int) (perSecond float64, err error) {
-	start := time.Now()
-	err = eachFrom(producers, (jobs+enqueueBy-1)/enqueueBy, func(b int) error {
-		batch := make([]job, 0, enqueueBy)
-		for i := b * enqueueBy; i < min(jobs, (b+1)*enqueueBy); i++ {
-			batch = append(batch, newJob(fmt.Sprint(i%subjects), i/subjects))
-		}
-		return c.enqueue(ctx, batch)
-	})
-	return float64(jobs) / time.Since(start).Seconds(), err
-}
-
-// drain runs workers until jobs handlers have ended, and returns the rate.
-func drain(c contender, concurrency, jobs int, handle func(context.Context, job)) (perSecond float64, err error) {
-	var done atomic.Int64
-	all := make(chan struct{})
-	start := time.Now()
-	stop, err := c.work(concurrency, func(ctx context.Context, j job) {
-		if handle != nil {
-			handle(ctx, j)
-		}
-		if done.Add(1) == int64(jobs) {
-			close(all)
-		}
-	})
-	if err != nil {
-		return 0, err
-	}
-	select {
-	case <-all:
-	case <-time.After(3 * time.Minute):
-		err = fmt.Errorf("only %d of %d jobs ran in 3 minutes", done.Load(), jobs)
-	}
-	took := time.Since(start)
-	return float64(jobs) / took.Seconds(), errors.Join(err, stop())
-}
-
 func runEnqueue(ctx context.Context, at *venue, c contender, name string) (figures, error) {
 	jobs := at.scaled(20_000, 5_000)
 	start := time.Now()
@@ -155,10 +92,11 @@ func runContention(ctx context.Context, at *venue, c contender, name string) (fi
 	if r, ok := c.(*raw); ok {
 		return r.contention(ctx, subjects, each)
 	}
-	if _, err := fillBy(ctx, c, 1, jobs, subjects); err != nil {
+	if _, err := fillBy(ctx, c, 1, jobs, 0, subjects); err != nil {
 		return nil, err
 	}
-	var slept, inversions atomic.Int64
+	var naps naps
+	var inversions atomic.Int64
 	var mu sync.Mutex
 	last := make(map[string]int)
 	rate, err := drain(c, concurrency, jobs, func(_ context.Context, j job) {
@@ -168,13 +106,29 @@ func runContention(ctx context.Context, at *venue, c contender, name string) (fi
 		}
 		last[j.subject] = max(last[j.subject], j.number())
 		mu.Unlock()
-		start := time.Now()
-		time.Sleep(2 * time.Millisecond)
-		slept.Add(int64(time.Since(start)))
+		naps.take()
 	})
-	mean := time.Duration(slept.Load() / int64(jobs))
-	ideal := subjects / mean.Seconds()
-	return figures{"contention": rate, "contention_share": rate / ideal, "contention_inversions": float64(inversions.Load())}, err
+	f := naps.figures(rate, subjects)
+	f["contention_inversions"] = float64(inversions.Load())
+	return f, err
+}
+
+// naps are what the handlers of the contention do: 2 ms each, and how long they
+// really were.
+type naps struct{ slept, n atomic.Int64 }
+
+func (s *naps) take() {
+	start := time.Now()
+	time.Sleep(2 * time.Millisecond)
+	s.slept.Add(int64(time.Since(start)))
+	s.n.Add(1)
+}
+
+// figures compares a rate with what as many handlers as there are subjects would reach
+// if they did nothing but nap.
+func (s *naps) figures(rate float64, subjects int) figures {
+	mean := time.Duration(s.slept.Load() / s.n.Load())
+	return figures{"contention": rate, "contention_share": rate * mean.Seconds() / float64(subjects)}
 }
 
 func runHotLane(ctx context.Context, at *venue, c contender, name string) (figures, error) {
@@ -305,7 +259,7 @@ func runFlatness(ctx context.Context, at *venue, c contender, name string) (figu
 	if _, err := fill(ctx, fresh, few+100_000, 1); err != nil { // one deep lane
 		return nil, err
 	}
-	if _, err := fillFrom(ctx, fresh, 1, few); err != nil { // many shallow ones
+	if _, err := fillBy(ctx, fresh, producers, few, 1, few); err != nil { // many shallow ones
 		return nil, err
 	}
 	rate, err := drain(fresh, concurrency, few, nil)
@@ -327,17 +281,4 @@ func runFlatness(ctx context.Context, at *venue, c contender, name string) (figu
 	slow("slowest_1m_ms")
 	f["flatness"] = f["drain_1m_lanes"] / f["drain_10k_lanes"]
 	return f, nil
-}
-
-// fillFrom enqueues one job for each of n subjects from a number on.
-func fillFrom(ctx context.Context, c contender, from, n int) (float64, error) {
-	start := time.Now()
-	err := eachFrom(producers, n/enqueueBy, func(b int) error {
-		batch := make([]job, enqueueBy)
-		for i := range batch {
-			batch[i] = newJob(fmt.Sprint(from+b*enqueueBy+i), 0)
-		}
-		return c.enqueue(ctx, batch)
-	})
-	return float64(n) / time.Since(start).Seconds(), err
 }

@@ -98,10 +98,12 @@ func pick(ends []End, outcome Outcome) [][]int {
 	return parts
 }
 
-// endCall is a call and the indexes of the ends that it carries.
+// endCall is a call and the indexes of the ends that it carries. Its reply has a word
+// for each of them, from the word `at` on.
 type endCall struct {
 	*script.Call
 	members []int
+	at      int
 }
 
 func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int, own []string) endCall {
@@ -116,21 +118,17 @@ func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int
 		args = append(args, canonical, stored, claim.Lease.Token.String())
 		args = append(args, endVerbs[o].args(ends[i])...)
 	}
-	return endCall{d.run.Once(partition, endVerbs[o].script, tails, args...), members}
+	return endCall{d.run.Once(partition, endVerbs[o].script, tails, args...), members, 0}
 }
 
-// settle writes the call's answers into ended, which is indexed like the ends.
-func (c endCall) settle(ends []End, ended []Ended) {
-	words, err := c.Words()
-	settleEnds(words, err, ends, c.members, ended)
-}
-
-// settleEnds writes what the words, one for each member, or an error say of ends.
-func settleEnds(words []string, err error, ends []End, members []int, ended []Ended) {
-	for k, i := range members {
-		word, err := "", err
+// settle writes the call's answers into ended, which is indexed like the ends, and
+// returns the whole reply.
+func (c endCall) settle(ends []End, ended []Ended) ([]string, error) {
+	words, callErr := c.Words()
+	for k, i := range c.members {
+		word, err := "", callErr
 		if err == nil {
-			word = words[k]
+			word = words[c.at+k]
 		}
 		if word == "lost" {
 			err = lease.ErrLost
@@ -140,6 +138,7 @@ func settleEnds(words []string, err error, ends []End, members []int, ended []En
 		}
 		ended[i] = Ended{Err: err, Dead: word == "dead"}
 	}
+	return words, callErr
 }
 
 // end reports one end on its own.

@@ -29,8 +29,8 @@ type Enqueued struct {
 // it has a run-at. When it returns nil the job is in Redis. When it returns an
 // error that is not one of this package's, the job may be there or not, or may still
 // come, after jobs that are enqueued later; calling again with the same ID is safe
-// while the job exists. Calls from many goroutines
-// share round trips; one on its own waits for no company.
+// while the job exists. Calls from many goroutines share round trips; one on its own
+// waits for no company.
 func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) {
 	if err := ctx.Err(); err != nil {
 		return Enqueued{}, fmt.Errorf("enqueue %s: %w", job.Subject, err)
@@ -43,10 +43,9 @@ func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) 
 }
 
 // EnqueueMany enqueues up to [MaxBatch] jobs, with 16 MiB of payload together, in one
-// round trip. Jobs of one
-// partition are taken all or none; the result at index i says what became of
-// jobs[i]. Jobs of one subject keep their order. The error is not nil only when
-// nothing was sent, because a job breaks a rule.
+// round trip. Jobs of one partition are taken all or none; the result at index i says
+// what became of jobs[i]. Jobs of one subject keep their order. The error is not nil
+// only when nothing was sent, because a job breaks a rule.
 func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued, error) {
 	if len(jobs) > MaxBatch {
 		return nil, fmt.Errorf("%w: a batch of %d jobs, at most %d are allowed", ErrTooLarge, len(jobs), MaxBatch)

@@ -2,8 +2,9 @@
 -- script that changes a lane.
 
 -- current reads `stride` arguments a job, the first three being subject, entry and
--- token, and picks those whose token holds their lane and whose job is its head (I3). Returns a reply with 'ok' or 'lost'
--- for each, and of those picked the subjects, entries, tails, and which ones they are.
+-- token, and picks those whose token holds their lane and whose job is its head (I3).
+-- Returns a reply with 'ok' or 'lost' for each, and of those picked the subjects,
+-- entries, tails, and which ones they are.
 local function current(stride)
   local all, n = {}, 0
   for at = FIRST + 1, #ARGV, stride do

@@ -54,10 +54,9 @@ func (d *Dispatcher) turns(ctx context.Context, who *Claimant, turns []Turn) []T
 
 // plan is the calls of one turn, in the order in which they are made.
 type plan struct {
-	finishes []turnCall
-	ends     []endCall
-	reap     *script.Call
-	last     *turnCall // finishes and claims
+	ends []endCall
+	reap *script.Call
+	last *endCall // finishes and claims
 }
 
 // plan makes the calls of a turn. Finishing and claiming share a script, so that the
@@ -75,13 +74,14 @@ func (d *Dispatcher) plan(t *Turn, who *Claimant) plan {
 	var p plan
 	var with []int // finishes that go with the claim
 	parts := pick(t.Ends, Finished)
-	p.ends = d.endCalls(t.Partition, t.Ends, own)
-	if n := len(parts); n > 0 && len(p.ends) == 0 && !t.Reap {
+	others := d.endCalls(t.Partition, t.Ends, own)
+	if n := len(parts); n > 0 && len(others) == 0 && !t.Reap {
 		with, parts = parts[n-1], parts[:n-1]
 	}
 	for _, members := range parts {
-		p.finishes = append(p.finishes, d.turnCall(t.Partition, who, -1, t.Ends, members))
+		p.ends = append(p.ends, d.turnCall(t.Partition, who, -1, t.Ends, members))
 	}
+	p.ends = append(p.ends, others...)
 	if t.Reap {
 		p.reap = d.reapCall(t.Partition, own)
 	}
@@ -93,9 +93,6 @@ func (d *Dispatcher) plan(t *Turn, who *Claimant) plan {
 }
 
 func (p *plan) appendTo(calls []*script.Call) []*script.Call {
-	for _, c := range p.finishes {
-		calls = append(calls, c.Call)
-	}
 	for _, c := range p.ends {
 		calls = append(calls, c.Call)
 	}
@@ -110,30 +107,26 @@ func (p *plan) appendTo(calls []*script.Call) []*script.Call {
 
 func (p *plan) settle(ends []End, who *Claimant, sent time.Time) Turned {
 	a := Turned{Ended: make([]Ended, len(ends)), Reaped: Reaped{Next: -1}}
-	for _, c := range p.finishes {
-		_ = c.settle(&a, ends, who, sent) // finishes carry their own errors
-	}
 	for _, c := range p.ends {
-		c.settle(ends, a.Ended)
+		_, _ = c.settle(ends, a.Ended) // each end has its own error
 	}
 	if p.reap != nil {
 		a.Reaped, a.Err = reaped(p.reap)
 	}
 	if p.last != nil {
-		if err := p.last.settle(&a, ends, who, sent); err != nil {
+		words, err := p.last.settle(ends, a.Ended)
+		if err == nil {
+			err = a.readClaims(words, len(p.last.members), who, sent)
+		}
+		if err != nil {
 			a.Err = err
 		}
 	}
 	return a
 }
 
-// turnCall is a call of the turn script and the indexes of the ends that it finishes.
-type turnCall struct {
-	*script.Call
-	members []int
-}
-
-func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End, members []int) turnCall {
+// turnCall makes a call of the turn script, which finishes the ends that are members.
+func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End, members []int) endCall {
 	keys := d.ns.Keys(partition)
 	tails := make([]string, len(members))
 	args := make([]any, 0, 4+2*len(who.Kinds)+3*len(members))
@@ -153,19 +146,16 @@ func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End
 		tails[k] = keys.Tail(canonical)
 		args = append(args, canonical, stored, token)
 	}
-	return turnCall{d.run.Once(partition, turnScript, tails, args...), members}
+	return endCall{d.run.Once(partition, turnScript, tails, args...), members, turnHead}
 }
 
-// settle writes what became of the call's finishes and claims into the answer. The
-// error is that of the whole call, or of a job that can't be decoded: its lease runs
-// out, so it comes back until its attempts are used up and it is a dead letter.
-func (c *turnCall) settle(a *Turned, ends []End, who *Claimant, sent time.Time) error {
-	words, err := c.Words()
-	if err != nil {
-		settleEnds(nil, err, ends, c.members, a.Ended)
-		return err
-	}
-	settleEnds(words[3:], nil, ends, c.members, a.Ended)
+// turnHead is how many words a reply of the turn script starts with.
+const turnHead = 3
+
+// readClaims reads what a call of the turn script, which finished some jobs too, has
+// claimed. The error may be that of a job that can't be decoded: its lease runs out,
+// so it comes back until its attempts are used up and it is a dead letter.
+func (a *Turned) readClaims(words []string, finished int, who *Claimant, sent time.Time) (err error) {
 	if a.Ready, err = strconv.Atoi(words[1]); err != nil {
 		return fmt.Errorf("turn: reply %q: %w", words[1], err)
 	}
@@ -173,7 +163,7 @@ func (c *turnCall) settle(a *Turned, ends []End, who *Claimant, sent time.Time) 
 	if err != nil {
 		return fmt.Errorf("turn: reply %q: %w", words[2], err)
 	}
-	rows := words[3+len(c.members):]
+	rows := words[turnHead+finished:]
 	a.Claims = make([]Claim, 0, len(rows)/3)
 	subject, more := "", false // lane of the last row, and whether it takes more jobs along
 	for ; len(rows) >= 3; rows = rows[3:] {

@@ -133,7 +133,7 @@ if ENDS <= #ARGV then
   end
   local records = call('HMGET', LEASES, unpack(subjects))
   local heads = call('HMGET', HEADS, unpack(subjects))
-  local done, tried, seen, d, at = {}, {}, {}, 0, ENDS
+  local done, tried, seen, at = {}, {}, {}, ENDS
   for i = 1, n do
     local subject, entry, token, k = subjects[i], ARGV[at + 1], ARGV[at + 2], seen[subjects[i]]
     local head, goes_on = heads[i], byte(token) == 43
@@ -153,8 +153,8 @@ if ENDS <= #ARGV then
       if open[k] then
         record[k], went[k] = records[i], (went[k] or 0) + 1
       end
-      d = d + 1
-      done[d] = id
+      finished = finished + 1
+      done[finished] = id
       if attempted(entry) then
         tried[#tried + 1] = id
       end
@@ -164,8 +164,7 @@ if ENDS <= #ARGV then
     end
     at = at + 3
   end
-  finished = d
-  if d > 0 then
+  if finished > 0 then
     call('HDEL', JOBS, unpack(done))
     many('HDEL', ERRORS, tried)
     local stay, gone, held, s = {}, {}, {}, 0

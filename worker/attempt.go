@@ -28,6 +28,16 @@ type lane struct {
 	later []*attempt
 }
 
+// leave notes that a trip with an end of the lane sets out.
+func (l *lane) leave() { l.away = true }
+
+// comeBack notes that the trip is over, and returns the ends that waited for it.
+func (l *lane) comeBack() []*attempt {
+	later := l.later
+	l.away, l.later = false, nil
+	return later
+}
+
 // attempt is one run of one handler.
 type attempt struct {
 	*lane

@@ -36,17 +36,6 @@ type desk struct {
 	kick    chan struct{} // wakes one traveller
 }
 
-// A pool claims ahead what its handlers will have come to within aheadFor, judged by
-// the mean time that its last lanes took (pace), so that the batches of fast handlers are
-// large. A handler that turns out slow does not keep others' work waiting: what
-// has waited for longer than maxPatience goes back.
-const (
-	aheadFor    = 2 * time.Millisecond
-	maxAhead    = 400
-	maxPatience = 100 * time.Millisecond
-	slowPace    = time.Second // what is assumed before anything is known
-)
-
 // While handlers are slow, an end is reported at once, by one of many trips; when
 // there is much to report, two trips are enough: while Redis works on one, the answer
 // of the other is handed out. More would only make them smaller.
@@ -55,13 +44,6 @@ const (
 	muchLoad = 24 // ends under way
 )
 
-// queued is a claimed lane that waits for a handler.
-type queued struct {
-	claim     *dispatcher.Claim
-	partition int
-	at        time.Time
-}
-
 // partition is what a pool knows about one partition.
 type partition struct {
 	ends   []*attempt
@@ -69,23 +51,6 @@ type partition struct {
 	news   int  // counts hints, so that an answer older than one does not bury it
 	passOn bool // a hint came that this pool has no room for
 	reapAt time.Time
-}
-
-// leave notes that a trip with the end of an attempt sets out.
-func (a *attempt) leave() {
-	if a.lane != nil {
-		a.away = true
-	}
-}
-
-// comeBack notes that the trip is over, and returns the ends that waited for it.
-func (a *attempt) comeBack() []*attempt {
-	if a.lane == nil || !a.away {
-		return nil
-	}
-	later := a.later
-	a.away, a.later = false, nil
-	return later
 }
 
 const unknown = -1
@@ -118,11 +83,6 @@ func newDesk(cfg Config, partitions int) *desk {
 // busyLocked is how many lanes are in the pool's hands, or were asked for.
 func (d *desk) busyLocked() int { return d.running + len(d.queue) + d.asked }
 
-// aheadLocked is how many lanes to claim beyond the handlers there are.
-func (d *desk) aheadLocked() int {
-	return int(min(maxAhead, int64(d.concurrency)*int64(aheadFor)/int64(d.pace)))
-}
-
 // crowdedLocked reports whether one more trip would only make trips smaller.
 func (d *desk) crowdedLocked() bool { return d.trips >= 2 && d.load >= muchLoad }
 
@@ -134,15 +94,7 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	if d.crowdedLocked() {
 		return nil, time.Hour
 	}
-	wait := time.Hour
-	if len(d.queue) > 0 {
-		if waited := now.Sub(d.queue[0].at); waited >= d.patience {
-			d.pace = slowPace
-			d.returnQueueLocked()
-		} else {
-			wait = d.patience - waited
-		}
-	}
+	wait := d.tryPatienceLocked(now)
 	var errands []errand
 	budget := 0
 	if !d.stopping {
@@ -172,14 +124,11 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	return errands, max(wait, 0)
 }
 
-// back notes that a trip is over.
-func (d *desk) back(errands []errand) {
+// back notes that a trip is over, whose errands were all taken.
+func (d *desk) back() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.trips--
-	for i := range errands {
-		d.load -= len(errands[i].Ends)
-	}
 	d.changeLocked()
 }
 
@@ -225,6 +174,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	defer d.mu.Unlock()
 	p := &d.partitions[e.Partition]
 	d.asked -= e.Want
+	d.load -= len(e.Ends)
 	d.unsaid -= len(e.attempts) - len(again)
 	p.ends = append(p.ends, again...)
 	for _, a := range e.attempts {
@@ -262,28 +212,6 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	d.resting -= len(start) - fresh
 	d.changeLocked()
 	return start, fresh
-}
-
-// popLocked takes the first lane off the queue.
-func (d *desk) popLocked() queued {
-	q := d.queue[0]
-	d.queue[0] = queued{}
-	if d.queue = d.queue[1:]; len(d.queue) == 0 {
-		d.queue = nil
-	}
-	return q
-}
-
-// returnQueueLocked hands back the lanes that no handler has begun with.
-func (d *desk) returnQueueLocked() {
-	for _, q := range d.queue {
-		a := &attempt{claim: q.claim, end: dispatcher.End{Claim: q.claim, Outcome: dispatcher.HandedBack}, ended: q.at}
-		p := &d.partitions[q.partition]
-		p.ends = append(p.ends, a)
-		d.unsaid++
-	}
-	d.queue = nil
-	d.changeLocked()
 }
 
 // nextReap is when a partition is reaped next: when something falls due there,
@@ -324,7 +252,7 @@ func (d *desk) reportLocked(a *attempt) {
 func (d *desk) end(a *attempt, took time.Duration) (queued, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.pace = max(1, d.pace+(took-d.pace)/16)
+	d.learnLocked(took)
 	d.reportLocked(a)
 	return d.vacateLocked()
 }

@@ -163,7 +163,7 @@ func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
 			}
 		}
 	}
-	p.desk.back(errands)
+	p.desk.back()
 	return failed
 }
 
@@ -187,7 +187,7 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 		a.resent = true
 		return ended.Err
 	}
-	if !a.end.GoesOn && a.lane != nil {
+	if !a.end.GoesOn {
 		a.release()
 	}
 	return nil

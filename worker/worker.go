@@ -88,19 +88,15 @@ func (c Config) validate() error {
 		return rule("Timeout", c.Timeout, "must be 1ms to 100 years")
 	case c.StopTimeout < 0 || c.StopTimeout > century:
 		return rule("StopTimeout", c.StopTimeout, "must be 0s to 100 years")
-	case len(badBatches(c.LaneBatch)) > 0:
-		return rule("LaneBatch", badBatches(c.LaneBatch), fmt.Sprintf("must be 1 to %d for each kind", dispatcher.MaxLaneBatch))
 	case c.Backoff.Base < 0 || c.Backoff.Cap < c.Backoff.Base || c.Backoff.Cap > century:
 		return rule("Backoff", c.Backoff, "must have 0s <= Base <= Cap <= 100 years")
 	}
+	for kind, n := range c.LaneBatch {
+		if n < 1 || n > dispatcher.MaxLaneBatch {
+			return rule("LaneBatch["+kind+"]", n, fmt.Sprintf("must be 1 to %d", dispatcher.MaxLaneBatch))
+		}
+	}
 	return nil
-}
-
-// badBatches returns the entries that are out of bounds.
-func badBatches(batches map[string]int) map[string]int {
-	bad := maps.Clone(batches)
-	maps.DeleteFunc(bad, func(_ string, n int) bool { return 1 <= n && n <= dispatcher.MaxLaneBatch })
-	return bad
 }
 
 // Source is what a pool needs of dispatcher; *dispatcher.Session is one.

@@ -102,6 +102,22 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
+// freeze stops the process, as a paused machine would, and returns once it stands
+// still: the signal alone lets it run on for a moment.
+func (p *process) freeze() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	stat := fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		if text, err := os.ReadFile(stat); err != nil || strings.Contains(string(text), ") T ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatal("the process does not stop")
+		}
+	}
+}
+
 // exit waits for the end and returns the exit code.
 func (p *process) exit() int {
 	p.t.Helper()

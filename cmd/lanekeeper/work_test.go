@@ -113,7 +113,7 @@ func TestI3_FrozenWorkerIsFenced(t *testing.T) {
 	frozen := w.start("--lease-ttl", "1s", "--concurrency", "1")
 	w.until("the frozen one starts", func() bool { return w.logged("start") == 1 })
 	program := w.log()[0].pid
-	frozen.signal(syscall.SIGSTOP)
+	frozen.freeze()
 	if err := syscall.Kill(-program, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -154,10 +154,10 @@ func TestI6_CrashAfterTheEffect(t *testing.T) {
 	w.must("enqueue", "s:a", "k", `{"effect":true,"release":"never"}`)
 	first := w.start("--lease-ttl", "1s")
 	w.until("it starts", func() bool { return w.logged("start") == 1 })
+	first.freeze() // it can't see its program end
 	if err := os.WriteFile(filepath.Join(w.dir, "never"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	first.signal(syscall.SIGSTOP) // it can't see its program end
 	w.until("the effect is there", func() bool { return w.logged("end") == 1 })
 	first.signal(syscall.SIGKILL)
 	second := w.start("--lease-ttl", "1s", "--until-empty")

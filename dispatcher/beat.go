@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 //go:embed beat.lua
@@ -88,12 +90,16 @@ func (d *Dispatcher) Workers(ctx context.Context) ([]Worker, error) {
 	return workers, nil
 }
 
-// now is the time by which deadlines are judged.
+// now is the time by which signs of life are judged.
 func (d *Dispatcher) now(ctx context.Context) (time.Time, error) {
 	if d.cfg.Now != nil {
 		return d.cfg.Now(), nil
 	}
-	now, err := d.rdb.Time(ctx).Result()
+	node, err := connect.Node(ctx, d.rdb, d.ns.Seen())
+	if err != nil {
+		return time.Time{}, wrap("find the server with the clock", err)
+	}
+	now, err := node.Time(ctx).Result()
 	return now, wrap("read the server's clock", err)
 }
 

@@ -76,7 +76,7 @@ func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]
 	var found []grave
 	for offset := int64(0); len(found) < n; offset += int64(n) {
 		zs, err := d.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-			Key: d.ns.Keys(p).Dead(), Start: before.at, Stop: "-inf",
+			Key: d.keys[p].Dead(), Start: before.at, Stop: "-inf",
 			ByScore: true, Rev: true, Offset: offset, Count: int64(n),
 		}).Result()
 		if err != nil {
@@ -102,7 +102,7 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 	reasons := make([]*redis.StringCmd, len(graves))
 	_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, g := range graves {
-			keys := d.ns.Keys(g.partition)
+			keys := d.keys[g.partition]
 			bodies[i] = pipe.HGet(ctx, keys.Jobs(), g.id)
 			reasons[i] = pipe.HGet(ctx, keys.Reasons(), g.id)
 		}
@@ -133,7 +133,7 @@ func (d *Dispatcher) deadLetter(ctx context.Context, id string) (partition int, 
 	if err != nil {
 		return 0, Job{}, err
 	}
-	_, err = d.rdb.ZScore(ctx, d.ns.Keys(partition).Dead(), packID(id)).Result()
+	_, err = d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
 	if errors.Is(err, redis.Nil) {
 		return 0, Job{}, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -18,8 +19,9 @@ import (
 
 // Config says where a namespace lives and what it may hold.
 type Config struct {
-	// Redis is the server. Required. The dispatcher does not close it.
-	Redis *redis.Client
+	// Redis is the server, or the cluster: a *redis.Client, also one that follows
+	// Sentinels, or a *redis.ClusterClient. Required. The dispatcher does not close it.
+	Redis redis.UniversalClient
 
 	// Namespace keeps lanes of different applications apart. Defaults to "lanekeeper".
 	Namespace string
@@ -66,6 +68,8 @@ func (c Config) validate() error {
 	switch {
 	case c.Redis == nil:
 		return invalid("Config.Redis", nil, "must be set")
+	case !connect.Known(c.Redis):
+		return invalid("Config.Redis", fmt.Sprintf("%T", c.Redis), "must be a *redis.Client or a *redis.ClusterClient")
 	case c.Partitions < 0 || c.Partitions > subject.MaxPartitions:
 		return invalid("Config.Partitions", c.Partitions,
 			fmt.Sprintf("must be 1 to %d", subject.MaxPartitions))
@@ -83,8 +87,9 @@ func (c Config) validate() error {
 // concurrent use.
 type Dispatcher struct {
 	cfg     Config
-	rdb     *redis.Client
+	rdb     redis.UniversalClient
 	ns      subject.Namespace
+	keys    []subject.Keys // by partition
 	run     *script.Runner
 	leases  *lease.Store
 	claims  atomic.Uint32 // counts claim calls
@@ -93,7 +98,7 @@ type Dispatcher struct {
 
 // schema is the version of what is stored; a release that can't read what
 // another one wrote must raise it.
-const schema = "2"
+const schema = "3"
 
 // Open returns a Dispatcher after it has checked that the server keeps what it is
 // given ([ErrEviction]) and that the namespace is cut as cfg expects
@@ -114,6 +119,9 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 		cfg: cfg, rdb: cfg.Redis, ns: ns,
 		run:    script.NewRunner(cfg.Redis, ns, cfg.Now),
 		leases: lease.NewStore(cfg.Redis, ns, cfg.Now),
+	}
+	for p := range ns.Partitions {
+		d.keys = append(d.keys, ns.Keys(p))
 	}
 	d.singles.send = func(jobs []prepared) []Enqueued { return d.send(context.Background(), "each", jobs) }
 	return d, nil
@@ -160,19 +168,21 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 // refuseEviction fails when the server would throw jobs or leases away to make
 // room (BullMQ #2215, asynq #799). A server that won't tell is trusted: managed
 // ones forbid CONFIG, and the embedded one has no limit.
-func refuseEviction(ctx context.Context, rdb *redis.Client) error {
-	settings, err := rdb.ConfigGet(ctx, "maxmemory*").Result()
-	if err != nil {
-		if _, refused := err.(redis.Error); refused {
-			return nil
+func refuseEviction(ctx context.Context, rdb redis.UniversalClient) error {
+	return connect.Masters(ctx, rdb, func(node *redis.Client) error {
+		settings, err := node.ConfigGet(ctx, "maxmemory*").Result()
+		if err != nil {
+			if _, refused := err.(redis.Error); refused {
+				return nil
+			}
+			return fmt.Errorf("connect to Redis: %w", err)
 		}
-		return fmt.Errorf("connect to Redis: %w", err)
-	}
-	if policy := settings["maxmemory-policy"]; settings["maxmemory"] != "0" && policy != "noeviction" {
-		return fmt.Errorf("%w: maxmemory is %s and maxmemory-policy is %s; set it to noeviction",
-			ErrEviction, settings["maxmemory"], policy)
-	}
-	return nil
+		if policy := settings["maxmemory-policy"]; settings["maxmemory"] != "0" && policy != "noeviction" {
+			return fmt.Errorf("%w: maxmemory is %s and maxmemory-policy is %s; set it to noeviction",
+				ErrEviction, settings["maxmemory"], policy)
+		}
+		return nil
+	})
 }
 
 // Namespace returns the namespace that d works on.

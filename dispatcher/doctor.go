@@ -32,7 +32,7 @@ type Finding struct {
 // before it is reported. It costs as much as there are jobs. progress, if not
 // nil, is told how many partitions are done.
 func (d *Dispatcher) Doctor(ctx context.Context, progress func(done int)) ([]Finding, error) {
-	findings, err := d.checkServer(ctx)
+	findings, err := d.checkServers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (d *Dispatcher) examine(ctx context.Context, p int) ([]Finding, error) {
 
 // laneFacts reads what the indexes say about one subject at one moment.
 func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string) (*laneFacts, error) {
-	keys := d.ns.Keys(p)
+	keys := d.keys[p]
 	kinds, err := d.kinds(ctx, p)
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string) (*lan
 
 // jobFacts reads where one id stands at one moment. before says where its lane is.
 func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before jobFacts) (*jobFacts, error) {
-	keys := d.ns.Keys(p)
+	keys := d.keys[p]
 	var body *redis.BoolCmd
 	var dead, scheduled *redis.FloatCmd
 	var head *redis.StringCmd

@@ -107,7 +107,7 @@ type endCall struct {
 }
 
 func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int, own []string) endCall {
-	keys := d.ns.Keys(partition)
+	keys := d.keys[partition]
 	tails := make([]string, len(members))
 	args := make([]any, 1, 1+5*len(members))
 	args[0] = spaced(own)

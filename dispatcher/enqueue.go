@@ -125,7 +125,7 @@ func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []E
 			sent = append(sent, m)
 		}
 	}
-	d.run.Run(ctx, calls...)
+	d.run.Ride(ctx, calls...)
 	done := make([]Enqueued, len(jobs))
 	for c, m := range sent {
 		words, err := calls[c].Words()
@@ -135,7 +135,7 @@ func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []E
 }
 
 func (d *Dispatcher) enqueueCall(p int, mode string, jobs []prepared, members []int) *script.Call {
-	keys := d.ns.Keys(p)
+	keys := d.keys[p]
 	share := (d.cfg.MaxBacklog + d.ns.Partitions - 1) / d.ns.Partitions
 	tails := make([]string, len(members))
 	args := make([]any, 4, 4+4*len(members))

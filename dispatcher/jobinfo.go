@@ -42,7 +42,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	}
 	var entries []string
 	if start := max(from-1, 0); len(ids) < limit { // an end before the start would mean: to the last
-		entries, err = d.rdb.LRange(ctx, d.ns.Keys(p).Tail(canonical), int64(start), int64(start+limit-len(ids)-1)).Result()
+		entries, err = d.rdb.LRange(ctx, d.keys[p].Tail(canonical), int64(start), int64(start+limit-len(ids)-1)).Result()
 		if err != nil {
 			return Lane{}, nil, "", wrap("read lane", err)
 		}
@@ -83,7 +83,7 @@ func (d *Dispatcher) bodies(ctx context.Context, partition int, ids []string) ([
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	stored, err := d.rdb.HMGet(ctx, d.ns.Keys(partition).Jobs(), ids...).Result()
+	stored, err := d.rdb.HMGet(ctx, d.keys[partition].Jobs(), ids...).Result()
 	if err != nil {
 		return nil, wrap("read jobs", err)
 	}
@@ -108,7 +108,7 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 		return JobInfo{}, err
 	}
 	info := JobInfo{Job: job, State: Waiting}
-	keys, packed := d.ns.Keys(partition), packID(id)
+	keys, packed := d.keys[partition], packID(id)
 	var died, runAt *redis.FloatCmd
 	var reason *redis.StringCmd
 	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
@@ -154,7 +154,7 @@ func (d *Dispatcher) find(ctx context.Context, id string) (partition int, job Jo
 	found := make([]*redis.StringCmd, d.ns.Partitions)
 	_, err = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for p := range found {
-			found[p] = pipe.HGet(ctx, d.ns.Keys(p).Jobs(), packID(id))
+			found[p] = pipe.HGet(ctx, d.keys[p].Jobs(), packID(id))
 		}
 		return nil
 	})

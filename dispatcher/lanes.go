@@ -84,7 +84,7 @@ func parseCursor(text string, partitions int) (c cursor, err error) {
 
 // scanLanes reads up to n subjects at a cursor, and says where to go on.
 func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n int) ([]string, cursor, error) {
-	keys := d.ns.Keys(at.partition)
+	keys := d.keys[at.partition]
 	done := cursor{partition: at.partition + 1}
 	from, to := int64(at.place), int64(at.place)+int64(n)-1
 	further := cursor{at.partition, at.list, at.place + uint64(n)}
@@ -153,7 +153,7 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 	if len(subjects) == 0 {
 		return nil, nil
 	}
-	keys := d.ns.Keys(partition)
+	keys := d.keys[partition]
 	var heads, leases *redis.SliceCmd
 	var deadlines, delayed *redis.FloatSliceCmd
 	tails := make([]*redis.IntCmd, len(subjects))
@@ -221,7 +221,7 @@ func (d *Dispatcher) addErrors(ctx context.Context, partition int, lanes []Lane,
 	if len(ids) == 0 {
 		return nil
 	}
-	texts, err := d.rdb.HMGet(ctx, d.ns.Keys(partition).Errors(), ids...).Result()
+	texts, err := d.rdb.HMGet(ctx, d.keys[partition].Errors(), ids...).Result()
 	if err != nil {
 		return wrap("read errors", err)
 	}
@@ -233,6 +233,6 @@ func (d *Dispatcher) addErrors(ctx context.Context, partition int, lanes []Lane,
 
 // kinds returns the kinds that a partition has seen, sorted.
 func (d *Dispatcher) kinds(ctx context.Context, partition int) ([]string, error) {
-	kinds, err := d.rdb.SMembers(ctx, d.ns.Keys(partition).Kinds()).Result()
+	kinds, err := d.rdb.SMembers(ctx, d.keys[partition].Kinds()).Result()
 	return sorted(kinds), wrap("list kinds", err)
 }

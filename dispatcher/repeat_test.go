@@ -70,14 +70,14 @@ func TestTurnThatReapsLeavesNoHint(t *testing.T) {
 		put(t, d, "a", "j1", "j2")
 		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
 		first := d.turns(t.Context(), who, []Turn{{Claim: true, Want: 5}})[0]
-		if err := rdb.Del(t.Context(), d.ns.Keys(0).Wake("k")).Err(); err != nil {
+		if err := rdb.Del(t.Context(), d.keys[0].Wake("k")).Err(); err != nil {
 			t.Fatal(err)
 		}
 		second := d.turns(t.Context(), who, []Turn{{Ends: []End{{Claim: &first.Claims[0]}}, Reap: true, Claim: true, Want: 5}})[0]
 		if len(second.Claims) != 1 || second.Claims[0].ID != "j2" {
 			t.Fatalf("claimed %+v, want j2", second.Claims)
 		}
-		if n := rdb.Exists(t.Context(), d.ns.Keys(0).Wake("k")).Val(); n != 0 {
+		if n := rdb.Exists(t.Context(), d.keys[0].Wake("k")).Val(); n != 0 {
 			t.Error("a hint was left for a lane that the same trip took")
 		}
 	})

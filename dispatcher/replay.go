@@ -26,9 +26,9 @@ func (d *Dispatcher) Replay(ctx context.Context, id string, front bool) (seq int
 		place = "front"
 	}
 	canonical := job.Subject.Canonical()
-	call := d.run.Once(p, replayScript, []string{d.ns.Keys(p).Tail(canonical)},
+	call := d.run.Once(p, replayScript, []string{d.keys[p].Tail(canonical)},
 		canonical, packID(id), job.Kind, job.MaxAttempts, place)
-	d.run.Run(ctx, call)
+	d.run.Ride(ctx, call)
 	words, err := call.Words()
 	if err != nil {
 		return 0, err

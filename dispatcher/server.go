@@ -7,16 +7,33 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // oldest is the oldest server version whose commands the scripts use: LPOP with a
 // count, ZMSCORE and LPOS came with 6.2.
 const oldest = "6.2"
 
-// checkServer says what about the server loses data. A server that does not tell
+// checkServers says what about the servers loses data. A server that does not tell
 // its settings, as managed and embedded ones do, gets one warning.
-func (d *Dispatcher) checkServer(ctx context.Context) ([]Finding, error) {
-	info, err := d.rdb.Info(ctx, "server").Result()
+func (d *Dispatcher) checkServers(ctx context.Context) ([]Finding, error) {
+	var findings []Finding
+	err := connect.Masters(ctx, d.rdb, func(node *redis.Client) error {
+		found, err := checkServer(ctx, node)
+		for _, f := range found {
+			if connect.IsCluster(d.rdb) {
+				f.What = "server " + node.Options().Addr
+			}
+			findings = append(findings, f)
+		}
+		return err
+	})
+	return findings, err
+}
+
+func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
+	info, err := rdb.Info(ctx, "server").Result()
 	if err != nil {
 		return []Finding{{Warning, "server", "INFO", "the server does not tell its version: " + err.Error()}},
 			networkOnly(err)
@@ -26,7 +43,7 @@ func (d *Dispatcher) checkServer(ctx context.Context) ([]Finding, error) {
 		findings = append(findings, Finding{Wrong, "server", "redis_version",
 			fmt.Sprintf("%s is too old, at least %s is needed", v, oldest)})
 	}
-	settings, err := d.rdb.ConfigGet(ctx, "*").Result()
+	settings, err := rdb.ConfigGet(ctx, "*").Result()
 	if err != nil {
 		return append(findings, Finding{Warning, "server", "CONFIG",
 			"the server does not tell its settings: " + err.Error()}), networkOnly(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
@@ -24,11 +25,11 @@ type Session struct {
 	who  Claimant
 	info string
 
-	waiting  *redis.Client // blocks for wake-ups
-	renewing *redis.Client
+	waiting  redis.UniversalClient // blocks for wake-ups
+	renewing redis.UniversalClient
 	leases   *lease.Store
-	wakes    []string       // keys to block on
-	partOf   map[string]int // partition of each
+	waits    [][]string     // keys to block on, those that one command can take together
+	partOf   map[string]int // partition of each key
 }
 
 // maxBlock is how long a session blocks for a wake-up at most. Wake-ups are
@@ -60,14 +61,18 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	}
 	s := &Session{
 		d: d, who: who, info: string(info), partOf: make(map[string]int),
-		waiting:  dedicated(d.rdb, maxBlock+5*time.Second),
-		renewing: dedicated(d.rdb, min(who.TTL/3, 5*time.Second)),
+		waiting:  connect.Dedicated(d.rdb, 1+d.ns.Partitions, maxBlock+5*time.Second),
+		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
 	s.leases = d.leases.Via(s.renewing)
 	for p := range d.ns.Partitions {
+		if p == 0 || connect.IsCluster(d.rdb) {
+			s.waits = append(s.waits, nil)
+		}
+		wait := &s.waits[len(s.waits)-1]
 		for _, kind := range who.Kinds {
-			key := d.ns.Keys(p).Wake(kind)
-			s.wakes = append(s.wakes, key)
+			key := d.keys[p].Wake(kind)
+			*wait = append(*wait, key)
 			s.partOf[key] = p
 		}
 	}
@@ -77,21 +82,15 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	return s, nil
 }
 
-// dedicated returns a client like rdb with connections of its own, whose reads
-// give up after timeout and at their context's deadline, and are not repeated.
-func dedicated(rdb *redis.Client, timeout time.Duration) *redis.Client {
-	opts := *rdb.Options()
-	opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns = 2, 0, 0
-	opts.ReadTimeout, opts.ContextTimeoutEnabled = timeout, true
-	opts.MaxRetries = -1
-	return redis.NewClient(&opts)
-}
-
 // Partitions returns the number of partitions a worker serves.
 func (s *Session) Partitions() int { return s.d.ns.Partitions }
 
-// Turns makes one round trip: see [Turn].
+// Turns makes one round trip: see [Turn]. It gives up after a third of the lease TTL,
+// or a second: on a cluster one server may hang, and what the others gave must still
+// be begun.
 func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
+	ctx, cancel := context.WithTimeout(ctx, max(s.who.TTL/3, time.Second))
+	defer cancel()
 	return s.d.turns(ctx, &s.who, turns)
 }
 
@@ -106,19 +105,24 @@ type Hint struct {
 	Due       bool // something falls due earlier than was known; else a lane is ready
 }
 
-// Wait blocks until there is a hint for the session's kinds; one waiting session
-// is woken for one hint. ok is false when the wait ended without one. When ctx
+// Waits is in how many places a session waits for hints: on a cluster each partition
+// is one, for one command can't block on keys of several servers.
+func (s *Session) Waits() int { return len(s.waits) }
+
+// Wait blocks until there is a hint for the session's kinds in a place; one waiting
+// session is woken for one hint. ok is false when the wait ended without one. When ctx
 // ends, Wait returns at once and the session can't wait any more.
-func (s *Session) Wait(ctx context.Context) (hint Hint, ok bool, err error) {
-	if len(s.wakes) == 0 {
+func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
+	wakes := s.waits[place]
+	if len(wakes) == 0 {
 		<-ctx.Done()
 		return Hint{}, false, ctx.Err()
 	}
 	// Cancelling a context does not interrupt a blocked read; closing does.
 	stop := context.AfterFunc(ctx, func() { _ = s.waiting.Close() })
 	defer stop()
-	first := rand.IntN(len(s.wakes)) // no partition is always looked at first
-	keys := slices.Concat(s.wakes[first:], s.wakes[:first])
+	first := rand.IntN(len(wakes)) // no partition is always looked at first
+	keys := slices.Concat(wakes[first:], wakes[:first])
 	woken, err := s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
 	switch {
 	case ctx.Err() != nil:
@@ -135,7 +139,7 @@ func (s *Session) Wait(ctx context.Context) (hint Hint, ok bool, err error) {
 // has run out.
 func (s *Session) Close(ctx context.Context) error {
 	err := s.leave(ctx)
-	for _, rdb := range []*redis.Client{s.waiting, s.renewing} {
+	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {
 		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {
 			err = errors.Join(err, e)
 		}

@@ -59,7 +59,7 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 	if err != nil {
 		return err
 	}
-	keys := d.ns.Keys(p)
+	keys := d.keys[p]
 	ready := make([]*redis.IntCmd, len(kinds))
 	counts := make([]*redis.IntCmd, 6)
 	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -43,7 +44,7 @@ const scanCount = 200
 
 // survey reads all keys of a partition.
 func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
-	keys := d.ns.Keys(p)
+	keys := d.keys[p]
 	s := &survey{lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts)}
 	kinds, err := d.kinds(ctx, p)
 	if err != nil {
@@ -121,7 +122,11 @@ func (d *Dispatcher) surveyReady(ctx context.Context, keys subject.Keys, kinds [
 }
 
 func (d *Dispatcher) surveyTails(ctx context.Context, keys subject.Keys, s *survey) error {
-	iter := d.rdb.Scan(ctx, 0, keys.Tail("")+"*", scanCount).Iterator()
+	node, err := connect.Node(ctx, d.rdb, keys.Jobs()) // a scan goes through one server
+	if err != nil {
+		return err
+	}
+	iter := node.Scan(ctx, 0, keys.Tail("")+"*", scanCount).Iterator()
 	for iter.Next(ctx) {
 		subject, ok := keys.TrimTail(iter.Val())
 		if !ok {

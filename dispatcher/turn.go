@@ -127,7 +127,7 @@ func (p *plan) settle(ends []End, who *Claimant, sent time.Time) Turned {
 
 // turnCall makes a call of the turn script, which finishes the ends that are members.
 func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End, members []int) endCall {
-	keys := d.ns.Keys(partition)
+	keys := d.keys[partition]
 	tails := make([]string, len(members))
 	args := make([]any, 0, 4+2*len(who.Kinds)+3*len(members))
 	args = append(args, who.Holder, who.TTL.Milliseconds(), min(want, MaxClaim), len(who.Kinds))

@@ -29,7 +29,7 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 	sent := time.Now()
 	call := s.run.Once(s.ns.Partition(key), acquireScript, nil,
 		key.Canonical(), holder, ttl.Milliseconds())
-	s.run.Run(ctx, call)
+	s.run.Ride(ctx, call)
 	words, err := call.Words()
 	if err != nil {
 		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)

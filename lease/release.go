@@ -18,7 +18,7 @@ var releaseScript = script.New("release", releaseLua, Lua)
 func (s *Store) Release(ctx context.Context, l Lease) error {
 	call := s.run.Once(s.ns.Partition(l.Subject), releaseScript, nil,
 		l.Subject.Canonical(), l.Token.String())
-	s.run.Run(ctx, call)
+	s.run.Ride(ctx, call)
 	words, err := call.Words()
 	if err == nil && words[0] != "ok" {
 		err = ErrLost

@@ -147,8 +147,8 @@ func TestKeysShareTheTag(t *testing.T) {
 	t.Parallel()
 	k := subject.Namespace{Name: "n", Partitions: 8}.Keys(3)
 	for _, name := range append(k.Fixed(), k.Tail("}{x}"), k.Ready("}"), k.Wake("{"), k.Request("c")) {
-		if !strings.HasPrefix(name, "{n:3}:") {
-			t.Errorf("key %q does not start with the tag {n:3}", name)
+		if !strings.HasPrefix(name, "{n:3.0}:") { // pinned: another tag would not find what is stored
+			t.Errorf("key %q does not start with the tag {n:3.0}", name)
 		}
 	}
 	if s, ok := k.TrimTail(k.Tail("\x01ab")); !ok || s != "\x01ab" {
@@ -157,6 +157,38 @@ func TestKeysShareTheTag(t *testing.T) {
 	if _, ok := k.TrimTail(k.Jobs()); ok {
 		t.Error("TrimTail takes the jobs key for a tail")
 	}
+}
+
+// Each partition lies in its own even share of a cluster's hash slots.
+func TestPartitionsSpreadOverSlots(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 3, 4, 8, 100, subject.MaxPartitions} {
+		for p := range n {
+			jobs := subject.Namespace{Name: "prod", Partitions: n}.Keys(p).Jobs()
+			tag := jobs[1:strings.Index(jobs, "}")]
+			if at := keySlot(tag); at < p*16384/n || at >= ((p+1)*16384+n-1)/n {
+				t.Errorf("partition %d of %d has the tag %s in slot %d", p, n, tag, at)
+			}
+		}
+	}
+	if got := keySlot("123456789"); got != 0x31c3 { // the specification's own example
+		t.Errorf("the test's slot function is wrong: %#x", got)
+	}
+}
+
+// keySlot is written in another way than the package's own.
+func keySlot(tag string) int {
+	crc := 0
+	for _, b := range []byte(tag) {
+		for bit := 7; bit >= 0; bit-- {
+			crc <<= 1
+			if crc>>16&1 != int(b>>bit&1) {
+				crc ^= 0x1021
+			}
+			crc &= 0xffff
+		}
+	}
+	return crc % 16384
 }
 
 func FuzzParse(f *testing.F) {

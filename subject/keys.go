@@ -2,8 +2,8 @@ package subject
 
 import "strconv"
 
-// Keys names the Redis keys of one partition. They share the hash tag
-// {namespace:partition}, so any of them may meet in one script on a cluster.
+// Keys names the Redis keys of one partition. They share a hash tag (see [tag]), so
+// any of them may meet in one script on a cluster.
 //
 // The comments give the type and content. "Subject" is always the canonical
 // bytes, "id" a packed job id, and "entry" what stands in a lane for a job: see
@@ -12,9 +12,44 @@ type Keys struct {
 	base string
 }
 
-// Keys returns the key names of a partition.
+// Keys returns the key names of a partition. Finding its tag takes some trying, so
+// callers keep what they got.
 func (ns Namespace) Keys(partition int) Keys {
-	return Keys{base: "{" + ns.Name + ":" + strconv.Itoa(partition) + "}:"}
+	return Keys{base: "{" + ns.tag(partition) + "}:"}
+}
+
+// slots is the number of hash slots of a Redis Cluster.
+const slots = 16384
+
+// tag returns "namespace:partition", or "namespace:partition.n" with the smallest n that
+// puts it into the partition's even share of the hash slots. A cluster gives each
+// master a run of slots, so its masters get the same number of partitions, give or
+// take one, and not what chance would give them.
+func (ns Namespace) tag(partition int) string {
+	plain := ns.Name + ":" + strconv.Itoa(partition)
+	for n, tag := 0, plain; ; n++ {
+		if slot(tag)*ns.Partitions/slots == partition {
+			return tag
+		}
+		tag = plain + "." + strconv.Itoa(n)
+	}
+}
+
+// slot is the hash slot of a tag: CRC-16/XMODEM modulo the number of slots, as the
+// Redis Cluster specification has it.
+func slot(tag string) int {
+	crc := uint16(0)
+	for _, b := range []byte(tag) {
+		crc ^= uint16(b) << 8
+		for range 8 {
+			carry := crc&0x8000 != 0
+			crc <<= 1
+			if carry {
+				crc ^= 0x1021
+			}
+		}
+	}
+	return int(crc % slots)
 }
 
 // Meta is a hash about the whole namespace: version and number of partitions.

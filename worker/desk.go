@@ -51,9 +51,17 @@ type partition struct {
 	news   int  // counts hints, so that an answer older than one does not bury it
 	passOn bool // a hint came that this pool has no room for
 	reapAt time.Time
+
+	// While Redis is away or refuses, it is asked ever more slowly, and not by all
+	// workers at once. On a cluster that can be so for one partition and not for another.
+	failures int
+	restTill time.Time
 }
 
 const unknown = -1
+
+// awayBackoff is the pause after a trip that Redis did not serve.
+var awayBackoff = dispatcher.Backoff{Base: 50 * time.Millisecond, Cap: time.Second}
 
 // errand is one partition's part of a round trip.
 type errand struct {
@@ -114,8 +122,12 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 		if e.Want > 0 && !served {
 			d.next, served = (at+1)%n, true // the next trip serves another one first
 		}
-		if !d.stopping {
-			wait = min(wait, d.partitions[at].reapAt.Sub(now))
+		p := &d.partitions[at]
+		switch {
+		case now.Before(p.restTill):
+			wait = min(wait, p.restTill.Sub(now))
+		case !d.stopping:
+			wait = min(wait, p.reapAt.Sub(now))
 		}
 	}
 	if len(errands) > 0 {
@@ -137,6 +149,9 @@ func (d *desk) back() {
 // asked for as many as it frees.
 func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	p := &d.partitions[at]
+	if now.Before(p.restTill) {
+		return errand{Turn: dispatcher.Turn{Partition: at}}
+	}
 	e := errand{Turn: dispatcher.Turn{Partition: at}, attempts: p.ends, heard: p.news}
 	p.ends = nil
 	if len(e.attempts) > 0 {
@@ -179,6 +194,12 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	p.ends = append(p.ends, again...)
 	for _, a := range e.attempts {
 		p.ends = append(p.ends, a.comeBack()...)
+	}
+	if answer.Err != nil || len(again) > 0 {
+		p.failures++
+		p.restTill = time.Now().Add(awayBackoff.Wait(p.failures))
+	} else {
+		p.failures, p.restTill = 0, time.Time{}
 	}
 	switch {
 	case p.news != e.heard: // a hint came meanwhile; what the answer knows is old

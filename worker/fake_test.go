@@ -136,7 +136,9 @@ func (f *fake) travel(turns []dispatcher.Turn, out bool) {
 	}
 }
 
-func (f *fake) Wait(ctx context.Context) (dispatcher.Hint, bool, error) {
+func (f *fake) Waits() int { return 1 }
+
+func (f *fake) Wait(ctx context.Context, _ int) (dispatcher.Hint, bool, error) {
 	select {
 	case h := <-f.hints:
 		return h, true, nil

@@ -63,7 +63,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { p.keeper.Run(life) })
 	beside.Go(func() { p.beat(life) })
-	beside.Go(func() { p.awaitWakeups(ctx) })
+	for place := range source.Waits() {
+		beside.Go(func() { p.awaitWakeups(ctx, place) })
+	}
 	for range maxTrips {
 		beside.Go(func() { p.travel(life) })
 	}
@@ -107,7 +109,6 @@ func (p *Pool) Run(ctx context.Context) error {
 // travel makes round trips until life ends: it takes what has gathered at the
 // desk, and lays the answers there.
 func (p *Pool) travel(life context.Context) {
-	failures := 0
 	for {
 		runtime.Gosched() // handlers that are about to end, end first
 		errands, wait := p.desk.plan(time.Now())
@@ -125,16 +126,9 @@ func (p *Pool) travel(life context.Context) {
 		if life.Err() != nil {
 			return
 		}
-		if err == nil {
-			failures = 0
-			continue
+		if err != nil {
+			p.log.Warn("redis does not serve; trying again", "err", err)
 		}
-		// Redis is away or refuses. Come again, ever more slowly, and not all
-		// workers at once.
-		failures++
-		pause := dispatcher.Backoff{Base: 50 * time.Millisecond, Cap: time.Second}.Wait(failures)
-		p.log.Warn("redis does not serve; trying again", "err", err, "in", pause)
-		pauseFor(life, pause)
 	}
 }
 
@@ -211,10 +205,12 @@ func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
 	}
 }
 
-// awaitWakeups blocks for wake-ups while the pool has room, until ctx is done.
-func (p *Pool) awaitWakeups(ctx context.Context) {
+// awaitWakeups blocks for wake-ups in one place while the pool has room, until ctx is
+// done. Of several places one may wait on when the pool has filled up meanwhile: the
+// desk passes on what it gets then.
+func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 	for failures := 0; p.desk.room(ctx); {
-		hint, ok, err := p.source.Wait(ctx)
+		hint, ok, err := p.source.Wait(ctx, place)
 		switch {
 		case ctx.Err() != nil:
 			return

@@ -103,7 +103,8 @@ func (c Config) validate() error {
 type Source interface {
 	Partitions() int
 	Turns(ctx context.Context, turns []dispatcher.Turn) []dispatcher.Turned
-	Wait(ctx context.Context) (hint dispatcher.Hint, ok bool, err error)
+	Waits() int
+	Wait(ctx context.Context, place int) (hint dispatcher.Hint, ok bool, err error)
 	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
 	Beat(ctx context.Context) error
 	Close(ctx context.Context) error

@@ -31,12 +31,12 @@ type app struct {
 	quiet     bool
 	noColor   bool
 
-	rdb *redis.Client
+	rdb redis.UniversalClient
 }
 
 func (a *app) addGlobalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&a.redisURL, "redis", "", "Redis server, redis:// or rediss:// (env LANEKEEPER_REDIS, default "+defaultRedis+")")
+	f.StringVar(&a.redisURL, "redis", "", "Redis: redis://, rediss://, redis+cluster:// or redis+sentinel://…/MASTER (env LANEKEEPER_REDIS, default "+defaultRedis+")")
 	f.StringVar(&a.namespace, "namespace", "", "namespace of the lanes (env LANEKEEPER_NAMESPACE, default "+defaultNamespace+")")
 	f.StringVarP(&a.output, "output", "o", "table", "output: table, wide, json or jsonl")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print only ids in lists, and no progress or remarks")
@@ -53,8 +53,8 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	}
 }
 
-// connect returns a client of the server that was named, or of the default one.
-func (a *app) connect() (*redis.Client, error) {
+// connect returns a client of the servers that were named, or of the default one.
+func (a *app) connect() (redis.UniversalClient, error) {
 	rdb, err := connect.Parse(cmp.Or(a.redisURL, defaultRedis))
 	if err != nil {
 		return nil, usage("--redis: %w", err)

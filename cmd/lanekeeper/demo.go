@@ -18,6 +18,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/check"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/embedded"
 	"github.com/lanekeeper/lanekeeper/subject"
 	"github.com/lanekeeper/lanekeeper/worker"
@@ -84,7 +85,7 @@ func (d *demo) run(ctx context.Context) error {
 	return d.print(result)
 }
 
-func (d *demo) server() (rdb *redis.Client, where string, closeServer func(), err error) {
+func (d *demo) server() (rdb redis.UniversalClient, where string, closeServer func(), err error) {
 	if d.app.redisURL != "" {
 		rdb, err = d.app.connect()
 		return rdb, "the Redis that --redis names", func() {}, err
@@ -98,13 +99,16 @@ func (d *demo) server() (rdb *redis.Client, where string, closeServer func(), er
 }
 
 // cleanUp removes what the demo stored, also after an interrupt.
-func cleanUp(rdb *redis.Client, namespace string) {
+func cleanUp(rdb redis.UniversalClient, namespace string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	iter := rdb.Scan(ctx, 0, "{"+namespace+"*", 1000).Iterator()
-	for iter.Next(ctx) {
-		rdb.Unlink(ctx, iter.Val())
-	}
+	_ = connect.Masters(ctx, rdb, func(node *redis.Client) error {
+		iter := node.Scan(ctx, 0, "{"+namespace+"*", 1000).Iterator()
+		for iter.Next(ctx) {
+			node.Unlink(ctx, iter.Val())
+		}
+		return iter.Err()
+	})
 }
 
 // demoResult is what the demo prints.

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -21,7 +19,6 @@ import (
 var built string
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(silent{})
 	var err error
 	if built, err = os.MkdirTemp("", "lanekeeper-bin-"); err != nil {
 		panic(err)

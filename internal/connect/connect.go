@@ -1,30 +1,176 @@
 // Package connect makes go-redis clients with the settings that Lanekeeper wants:
 // no identity and maintenance-notification commands, which old servers and the
-// embedded one answer with errors, and contexts that end reads.
+// embedded one answer with errors, and contexts that end reads. It knows what one
+// server, a cluster and a Sentinel group have in common, and where they differ.
 package connect
 
 import (
-	"fmt"
+	"context"
+	"errors"
+	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Parse returns a client for redis://, rediss:// and unix:// addresses. The error
-// never shows the address: it may hold a password.
-func Parse(address string) (*redis.Client, error) {
-	opts, err := redis.ParseURL(address)
-	if err != nil {
-		return nil, fmt.Errorf("the Redis address is not of the form redis://[user:password@]host:port[/db], " +
-			"rediss://… or unix://path")
+// Forms are the addresses that [Parse] takes.
+const Forms = "redis://[user:password@]host:port[/db], rediss://… (TLS), unix://path, " +
+	"redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master"
+
+var errForm = errors.New("the Redis address is not of the form " + Forms)
+
+// Parse returns a client for an address. With '+cluster' after the scheme, or several
+// hosts, it is that of a Redis Cluster, of which any node may be named; with '+sentinel'
+// that of the master which the Sentinels at the hosts watch under the name in the path.
+// The error never shows the address: it may hold a password.
+func Parse(address string) (redis.UniversalClient, error) {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		return nil, errForm
 	}
-	return New(opts), nil
+	scheme, kind, _ := strings.Cut(scheme, "+")
+	authority, path := rest, ""
+	if at := strings.IndexAny(rest, "/?"); at >= 0 && scheme != "unix" {
+		authority, path = rest[:at], rest[at:]
+	}
+	user, list := "", authority
+	if at := strings.LastIndex(authority, "@"); at >= 0 {
+		user, list = authority[:at+1], authority[at+1:]
+	}
+	hosts := strings.Split(list, ",")
+	master := ""
+	if kind == "sentinel" {
+		master, path, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		path = "/" + path
+	}
+	opts, err := redis.ParseURL(scheme + "://" + user + hosts[0] + path)
+	if err != nil {
+		return nil, errForm
+	}
+	addrs := make([]string, len(hosts))
+	for i, host := range hosts {
+		one, err := redis.ParseURL(scheme + "://" + host)
+		if err != nil {
+			return nil, errForm
+		}
+		addrs[i] = one.Addr
+	}
+	switch {
+	case kind == "" && len(hosts) == 1:
+		return New(opts), nil
+	case kind == "sentinel" && master != "":
+		return newSentinel(opts, addrs, master), nil
+	case kind == "cluster" || kind == "" && scheme != "unix":
+		if opts.DB != 0 {
+			return nil, errors.New("the Redis address names a database; a cluster has only one")
+		}
+		return NewCluster(opts, addrs), nil
+	}
+	return nil, errForm
+}
+
+func settle(opts *redis.Options) {
+	opts.DisableIdentity = true
+	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	opts.ContextTimeoutEnabled = true
 }
 
 // New returns a client for opts, which it changes.
 func New(opts *redis.Options) *redis.Client {
-	opts.DisableIdentity = true
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	opts.ContextTimeoutEnabled = true
+	settle(opts)
 	return redis.NewClient(opts)
+}
+
+// NewCluster returns a client of the cluster that the nodes at addrs belong to.
+func NewCluster(opts *redis.Options, addrs []string) *redis.ClusterClient {
+	settle(opts)
+	return redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: addrs, Username: opts.Username, Password: opts.Password, TLSConfig: opts.TLSConfig,
+		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout,
+		PoolSize: opts.PoolSize, Protocol: opts.Protocol,
+		ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: opts.MaintNotificationsConfig,
+	})
+}
+
+func newSentinel(opts *redis.Options, addrs []string, master string) *redis.Client {
+	settle(opts)
+	return redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: master, SentinelAddrs: addrs,
+		Username: opts.Username, Password: opts.Password, DB: opts.DB, TLSConfig: opts.TLSConfig,
+		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout,
+		PoolSize: opts.PoolSize, Protocol: opts.Protocol,
+		ContextTimeoutEnabled: true, DisableIdentity: true,
+	})
+}
+
+// Known reports whether rdb is a client that the rest of this package can deal with.
+func Known(rdb redis.UniversalClient) bool {
+	switch rdb.(type) {
+	case *redis.Client, *redis.ClusterClient:
+		return true
+	}
+	return false
+}
+
+// IsCluster reports whether keys live on several servers.
+func IsCluster(rdb redis.UniversalClient) bool {
+	_, ok := rdb.(*redis.ClusterClient)
+	return ok
+}
+
+// Dedicated returns a client like rdb, with at most conns connections of its own to
+// a server, whose reads give up after timeout and at their context's deadline. One
+// server is asked only once; a cluster is followed to where a key has moved.
+func Dedicated(rdb redis.UniversalClient, conns int, timeout time.Duration) redis.UniversalClient {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		opts := *cluster.Options()
+		opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns = conns, 0, 0
+		opts.ReadTimeout, opts.ContextTimeoutEnabled = timeout, true
+		return redis.NewClusterClient(&opts)
+	}
+	opts := *rdb.(*redis.Client).Options()
+	opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns = conns, 0, 0
+	opts.ReadTimeout, opts.ContextTimeoutEnabled = timeout, true
+	opts.MaxRetries = -1
+	return redis.NewClient(&opts)
+}
+
+// Node returns the client of the one server that has a key.
+func Node(ctx context.Context, rdb redis.UniversalClient, key string) (*redis.Client, error) {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, key)
+	}
+	return rdb.(*redis.Client), nil
+}
+
+// Masters calls f for every server that takes writes, one after the other.
+func Masters(ctx context.Context, rdb redis.UniversalClient, f func(*redis.Client) error) error {
+	cluster, ok := rdb.(*redis.ClusterClient)
+	if !ok {
+		return f(rdb.(*redis.Client))
+	}
+	one := make(chan struct{}, 1)
+	return cluster.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+		one <- struct{}{}
+		defer func() { <-one }()
+		return f(node)
+	})
+}
+
+// passing are the errors by which a server says that it can't serve now, but that it or
+// another one soon will: while it starts, while a replica is promoted, while a
+// slot moves. None of them comes after a script's first write.
+var passing = []string{
+	"TRYAGAIN", "CLUSTERDOWN", "MOVED", "ASK", "READONLY", "LOADING", "MASTERDOWN", "NOREPLICAS", "BUSY", "UNBLOCKED",
+}
+
+// Passing reports whether err is one that passes by itself.
+func Passing(err error) bool {
+	for _, prefix := range passing {
+		if redis.HasErrorPrefix(err, prefix) {
+			return true
+		}
+	}
+	return false
 }

@@ -119,6 +119,7 @@ var shared struct {
 // Main runs a package's tests, stops the shared server if one was started, cleans
 // up, and fails the package when goroutines were left behind.
 func Main(m *testing.M, cleanUp ...func()) {
+	redis.SetLogger(silent{}) // errors come back anyway
 	code := m.Run()
 	for _, f := range cleanUp {
 		f()
@@ -135,6 +136,10 @@ func Main(m *testing.M, cleanUp ...func()) {
 	}
 	os.Exit(code)
 }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Shared returns the package's redis-server and starts it for the first test.
 func Shared(t testing.TB) *Server {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -44,6 +46,7 @@ func New(name, source string, shared ...string) *Script {
 // for concurrent use.
 type Runner struct {
 	rdb        redis.UniversalClient
+	cluster    bool
 	now        func() time.Time
 	partitions []layout
 
@@ -58,6 +61,7 @@ type layout struct {
 	fixed             []string
 	keys              subject.Keys
 	ready, wake, tail string
+	never             string // a key that never exists
 }
 
 // caller has at most one request in flight.
@@ -69,19 +73,19 @@ type caller struct {
 // NewRunner returns a Runner. A nil now leaves the time to Redis, as production
 // must; tests pass a clock.
 func NewRunner(rdb redis.UniversalClient, ns subject.Namespace, now func() time.Time) *Runner {
-	r := &Runner{rdb: rdb, now: now, name: strings.ReplaceAll(uuid.NewString(), "-", "")[:16]}
+	r := &Runner{now: now}
 	for p := range ns.Partitions {
 		k := ns.Keys(p)
-		r.partitions = append(r.partitions, layout{k.Fixed(), k, k.Ready(""), k.Wake(""), k.Tail("")})
+		r.partitions = append(r.partitions, layout{k.Fixed(), k, k.Ready(""), k.Wake(""), k.Tail(""), k.Request("")})
 	}
-	return r
+	return r.Via(rdb)
 }
 
 // Via returns a Runner like r that sends on another client, for calls that must
 // not wait behind r's.
 func (r *Runner) Via(rdb redis.UniversalClient) *Runner {
 	return &Runner{
-		rdb: rdb, now: r.now, partitions: r.partitions,
+		rdb: rdb, cluster: connect.IsCluster(rdb), now: r.now, partitions: r.partitions,
 		name: strings.ReplaceAll(uuid.NewString(), "-", "")[:16],
 	}
 }
@@ -89,6 +93,7 @@ func (r *Runner) Via(rdb redis.UniversalClient) *Runner {
 // Call is one script to be run once on one partition.
 type Call struct {
 	script *Script
+	part   int
 	keys   []string
 	args   []any
 	caller *caller
@@ -119,11 +124,17 @@ func (r *Runner) Plain(partition int, s *Script, keys []string, args ...any) *Ca
 
 func (r *Runner) call(partition int, s *Script, name, number string, keys []string, args []any) *Call {
 	l := &r.partitions[partition]
-	all := make([]string, 0, len(l.fixed)+1+len(keys))
+	all := make([]string, 0, len(l.fixed)+2+len(keys))
 	all = append(append(append(all, l.fixed...), l.keys.Request(name)), keys...)
+	if r.cluster {
+		// While a slot moves, a server refuses (TRYAGAIN) a script of whose declared
+		// keys one is missing, before it runs. Without this key a script could run half,
+		// and stop at an undeclared key that has moved already.
+		all = append(all, l.never)
+	}
 	argv := make([]any, 0, 5+len(args))
 	argv = append(append(argv, r.nowArg(), number, l.ready, l.wake, l.tail), args...)
-	return &Call{script: s, keys: all, args: argv}
+	return &Call{script: s, part: partition, keys: all, args: argv}
 }
 
 func (r *Runner) nowArg() string {
@@ -135,17 +146,23 @@ func (r *Runner) nowArg() string {
 
 // Run sends calls in one round trip, in order, and returns when all are
 // answered; each call then has its own reply or error.
-func (r *Runner) Run(ctx context.Context, calls ...*Call) {
-	r.send(ctx, calls, (*redis.Script).EvalSha)
-	// A script that is not in the server's cache does nothing. It is sent again with
-	// its source, and so is all that came after it, to keep the order of the trip:
-	// what did run recognizes the repeat, or is harmless.
-	for i, c := range calls {
-		if redis.HasErrorPrefix(c.reply.Err(), "NOSCRIPT") {
-			r.send(ctx, calls[i:], (*redis.Script).Eval)
-			break
-		}
+func (r *Runner) Run(ctx context.Context, calls ...*Call) { r.run(ctx, 0, calls) }
+
+// patience is how long Ride goes on asking servers that can't serve now: longer than
+// a replica takes to be promoted, shorter than replies are remembered.
+const patience = 10 * time.Second
+
+// Ride is Run for callers who do not come again by themselves: what the servers can't
+// serve now, while one of them starts, fails over or gives a slot away, is sent
+// again for some seconds. Of a cluster that includes what a server did not answer.
+func (r *Runner) Ride(ctx context.Context, calls ...*Call) { r.run(ctx, patience, calls) }
+
+func (r *Runner) run(ctx context.Context, patience time.Duration, calls []*Call) {
+	var all sync.WaitGroup
+	for _, group := range r.groups(calls) {
+		all.Go(func() { r.ride(ctx, patience, group) })
 	}
+	all.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range calls {
@@ -153,6 +170,64 @@ func (r *Runner) Run(ctx context.Context, calls ...*Call) {
 			r.idle = append(r.idle, c.caller)
 		}
 	}
+}
+
+// groups splits calls into those that travel together: on one server all; on a
+// cluster those of one partition, so that a server that is away holds up no other's.
+func (r *Runner) groups(calls []*Call) [][]*Call {
+	if !r.cluster {
+		return [][]*Call{calls}
+	}
+	var groups [][]*Call
+	at := make(map[int]int)
+	for _, c := range calls {
+		i, ok := at[c.part]
+		if !ok {
+			i = len(groups)
+			at[c.part], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], c)
+	}
+	return groups
+}
+
+// ride sends calls until they are served or patience is at an end. A call that was not
+// served did nothing, or nobody knows. It is sent again, and so is all that came
+// after it, to keep the order of the trip: what did run recognizes the repeat, or is
+// harmless (I9).
+func (r *Runner) ride(ctx context.Context, patience time.Duration, calls []*Call) {
+	begin, pause := time.Now(), 10*time.Millisecond
+	for eval := (*redis.Script).EvalSha; ; {
+		r.send(ctx, calls, eval)
+		i := slices.IndexFunc(calls, func(c *Call) bool { return c.reply.Err() != nil && r.again(c.reply.Err()) })
+		if i < 0 {
+			return
+		}
+		calls = calls[i:]
+		if redis.HasErrorPrefix(calls[0].reply.Err(), "NOSCRIPT") {
+			eval = (*redis.Script).Eval
+			continue
+		}
+		eval = (*redis.Script).EvalSha
+		if time.Since(begin)+pause > patience {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+			pause = min(2*pause, time.Second)
+		}
+	}
+}
+
+// again reports whether a call that met an error may be served when it is sent again.
+func (r *Runner) again(err error) bool {
+	if redis.HasErrorPrefix(err, "NOSCRIPT") || connect.Passing(err) {
+		return true
+	}
+	var answered redis.Error
+	return r.cluster && !errors.As(err, &answered)
 }
 
 type evalFunc func(*redis.Script, context.Context, redis.Scripter, []string, ...any) *redis.Cmd

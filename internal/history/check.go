@@ -1,0 +1,230 @@
+package history
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Violation is a promise that was broken.
+type Violation struct {
+	Rule    string // order, token, stale, loss, repeat, lane
+	Subject string
+	Detail  string
+}
+
+func (v Violation) String() string { return v.Rule + ": " + v.Subject + ": " + v.Detail }
+
+// Report is what a history shows.
+type Report struct {
+	Violations []Violation
+
+	Executions int // handlers started
+	Repeats    int // of those, not the first of their job
+	Refused    int // ends refused for a superseded token
+	Unanswered int // calls whose answer never came
+
+	// Handlers of one subject that ran at one time: no promise is broken by that when
+	// a lease was lost and its handler was slow to stop, but it is worth knowing.
+	Overlaps       int
+	LongestOverlap time.Duration
+}
+
+// World says what a checker can't see from the calls.
+type World struct {
+	// Stored are the jobs that are in Redis still.
+	Stored map[string]bool
+	// Forgot are the times at which Redis went back to an earlier state, as an
+	// asynchronous failover does: what was acknowledged before may be gone, and what
+	// was done may be done again.
+	Forgot []time.Time
+}
+
+// Check judges a history.
+func Check(events []Event, world World) Report {
+	var r Report
+	bySubject := make(map[string][]Event)
+	for _, e := range events {
+		bySubject[e.Subject] = append(bySubject[e.Subject], e)
+		if e.open() && (e.Op == Enqueue || e.Op == End) {
+			r.Unanswered++
+		}
+		if e.Op == End && e.Refused {
+			r.Refused++
+		}
+	}
+	for subject, lane := range bySubject {
+		c := &checker{world: world, subject: subject, events: lane, report: &r}
+		c.order()
+		c.tokens()
+		c.stale()
+		c.ends()
+		c.overlaps()
+		if len(world.Forgot) == 0 && !linear(lane) {
+			c.say("lane", "no order of these calls explains their answers")
+		}
+	}
+	slices.SortFunc(r.Violations, func(a, b Violation) int {
+		if a.Subject+a.Rule < b.Subject+b.Rule {
+			return -1
+		}
+		return 1
+	})
+	return r
+}
+
+type checker struct {
+	world   World
+	subject string
+	events  []Event // of one subject, by Begin
+	report  *Report
+}
+
+func (c *checker) say(rule, format string, args ...any) {
+	c.report.Violations = append(c.report.Violations, Violation{rule, c.subject, fmt.Sprintf(format, args...)})
+}
+
+// forgot reports whether Redis went back to an earlier state after a time.
+func (c *checker) forgot(since time.Time) bool {
+	return slices.ContainsFunc(c.world.Forgot, func(at time.Time) bool { return !at.Before(since) })
+}
+
+// order: a job first starts after all jobs that were acknowledged before its own
+// enqueue began, and that start at all.
+func (c *checker) order() {
+	enqueued := make(map[string]Event)
+	for _, e := range c.events {
+		if _, again := enqueued[e.Job]; e.Op == Enqueue && !again {
+			enqueued[e.Job] = e
+		}
+	}
+	started := make(map[string]bool)
+	var latest Event // of the started jobs, the one whose enqueue began last
+	for _, e := range c.events {
+		if e.Op != Start {
+			continue
+		}
+		c.report.Executions++
+		if started[e.Job] {
+			c.report.Repeats++
+			continue
+		}
+		started[e.Job] = true
+		mine, ok := enqueued[e.Job]
+		if !ok || mine.Unordered {
+			continue
+		}
+		if !mine.open() && mine.Return.Before(latest.Begin) {
+			c.say("order", "%s starts after %s, whose enqueue began when %s was acknowledged", e.Job, latest.Job, e.Job)
+		}
+		if latest.Job == "" || mine.Begin.After(latest.Begin) {
+			latest = mine
+		}
+	}
+}
+
+// tokens: of two claims, the later one has the higher token.
+func (c *checker) tokens() {
+	var claims []Event
+	for _, e := range c.events {
+		if e.Op == Claim {
+			claims = append(claims, e)
+		}
+	}
+	for i, a := range claims {
+		for _, b := range claims[i+1:] {
+			switch {
+			case a.Token == b.Token:
+				c.say("token", "%d was given to %s of %s and to %s of %s", a.Token, a.Job, a.Worker, b.Job, b.Worker)
+			case a.Return.Before(b.Begin) && a.Token > b.Token:
+				c.say("token", "%d of %s after %d of %s", b.Token, b.Job, a.Token, a.Job)
+			}
+		}
+	}
+}
+
+// stale: an end is not accepted once a claim with a higher token was answered.
+func (c *checker) stale() {
+	var highest Event
+	var claims []Event
+	for _, e := range c.events {
+		if e.Op == Claim {
+			claims = append(claims, e)
+		}
+	}
+	slices.SortFunc(claims, func(a, b Event) int { return a.Return.Compare(b.Return) })
+	next := 0
+	for _, e := range c.events {
+		for ; next < len(claims) && claims[next].Return.Before(e.Begin); next++ {
+			if claims[next].Token > highest.Token {
+				highest = claims[next]
+			}
+		}
+		if e.Op == End && !e.open() && !e.Refused && e.Token < highest.Token && !c.forgot(highest.Begin) {
+			c.say("stale", "%s of %s was ended with token %d after %d was given to %s", e.Job, e.Worker, e.Token, highest.Token, highest.Worker)
+		}
+	}
+}
+
+// ends: what was acknowledged ends or is there still; what was done is not done again.
+func (c *checker) ends() {
+	done := make(map[string]Event)
+	maybe := make(map[string]bool) // an end of it was not answered
+	for _, e := range c.events {
+		switch {
+		case e.Op == Start:
+			if d, ok := done[e.Job]; ok && d.Return.Before(e.Begin) && !c.forgot(d.Begin) {
+				c.say("repeat", "%s starts with token %d after its end with token %d was accepted", e.Job, e.Token, d.Token)
+			}
+		case e.Op != End || e.Outcome != Gone || e.Refused:
+		case e.open():
+			maybe[e.Job] = true
+		default:
+			if d, ok := done[e.Job]; ok && !c.forgot(d.Begin) {
+				c.say("repeat", "the end of %s was accepted with token %d and with token %d", e.Job, d.Token, e.Token)
+			}
+			done[e.Job] = e
+		}
+	}
+	for _, e := range c.events {
+		_, ended := done[e.Job]
+		if e.Op == Enqueue && !e.open() && !ended && !maybe[e.Job] && !c.world.Stored[e.Job] && !c.forgot(e.Begin) {
+			c.say("loss", "%s was acknowledged, has not ended and is not there", e.Job)
+		}
+	}
+}
+
+// overlaps measures how long handlers of the subject ran at one time.
+func (c *checker) overlaps() {
+	type run struct {
+		worker, job string
+		token       int64
+	}
+	var latest time.Time // when the handlers that have started so far have all stopped
+	stops := make(map[run]time.Time)
+	for _, e := range c.events {
+		if e.Op == Stop {
+			stops[run{e.Worker, e.Job, e.Token}] = e.Begin
+		}
+	}
+	for _, e := range c.events {
+		if e.Op != Start {
+			continue
+		}
+		stop, ok := stops[run{e.Worker, e.Job, e.Token}]
+		if !ok {
+			stop = e.Begin // its process died
+		}
+		if e.Begin.Before(latest) {
+			c.report.Overlaps++
+			until := latest
+			if stop.Before(until) {
+				until = stop
+			}
+			c.report.LongestOverlap = max(c.report.LongestOverlap, until.Sub(e.Begin))
+		}
+		if stop.After(latest) {
+			latest = stop
+		}
+	}
+}

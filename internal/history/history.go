@@ -1,0 +1,109 @@
+// Package history records what clients asked of lanes and were answered, and what
+// handlers did when, and decides from that alone whether the promises were kept:
+// order, one token at a time, nothing lost, nothing accepted that was superseded.
+//
+// It knows nothing of how lanes are stored, as a checker must not (Kingsbury, "Jepsen").
+// An operation whose answer was lost stays open: it may have happened at any time
+// since, or never.
+package history
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Op is what an event tells of.
+type Op string
+
+// The operations. The first three are calls with a beginning and an answer; Start and
+// Stop are moments in a handler.
+const (
+	Enqueue Op = "enqueue"
+	Claim   Op = "claim"
+	End     Op = "end"
+	Start   Op = "start"
+	Stop    Op = "stop"
+)
+
+// Event is one call or one moment.
+type Event struct {
+	Op      Op
+	Subject string
+	Job     string
+	Worker  string
+	Token   int64 // of the lease; not of an enqueue
+	Attempt int   // of a claim, a start or a stop
+
+	Begin  time.Time // of a call; or the moment
+	Return time.Time // when the answer was there; zero when it never came
+
+	// Of an enqueue: the job takes its place later than its acknowledgement, or was put
+	// back out of order, so its first start proves nothing about order.
+	Unordered bool
+
+	// Of an end: what it said of the job, whether the holder went on with the lane,
+	// and whether it was refused for a superseded token.
+	Outcome Outcome
+	GoesOn  bool
+	Refused bool
+}
+
+// Outcome is what an accepted end makes of its job.
+type Outcome string
+
+// The outcomes. Gone jobs are done or set aside; kept ones stay at the head of their lane.
+const (
+	Gone Outcome = "gone"
+	Kept Outcome = "kept"
+)
+
+// open reports whether a call's answer never came.
+func (e *Event) open() bool { return e.Return.IsZero() }
+
+func (e *Event) String() string {
+	answer := e.Return.Format("15:04:05.000")
+	switch {
+	case e.open():
+		answer = "no answer"
+	case e.Refused:
+		answer += " refused"
+	}
+	return fmt.Sprintf("%s %-9s %-7s %-8s %-10s token %d attempt %d %s %s",
+		e.Begin.Format("15:04:05.000"), answer, e.Op, e.Subject, e.Job, e.Token, e.Attempt, e.Outcome, e.Worker)
+}
+
+// History is a record of events. It is safe for concurrent use.
+type History struct {
+	mu     sync.Mutex
+	events []Event
+}
+
+// Add records an event.
+func (h *History) Add(e Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, e)
+}
+
+// Events returns all events so far, by the time they began.
+func (h *History) Events() []Event {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	events := slices.Clone(h.events)
+	slices.SortStableFunc(events, func(a, b Event) int { return a.Begin.Compare(b.Begin) })
+	return events
+}
+
+// Of returns the events of one subject as text, a line each.
+func (h *History) Of(subject string) string {
+	var b strings.Builder
+	for _, e := range h.Events() {
+		if e.Subject == subject {
+			b.WriteString(e.String() + "\n")
+		}
+	}
+	return b.String()
+}

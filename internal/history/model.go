@@ -1,0 +1,85 @@
+package history
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// laneState is what the model knows of a lane: its jobs, and the last lease that some
+// client was told of.
+type laneState struct {
+	jobs  []string
+	token int64
+	held  bool
+}
+
+// laneModel is a lane as a sequential object: enqueue appends, a claim gives out the
+// head under a higher token, an end with the current token takes it off or leaves it.
+//
+// Leases may run out at any moment, and a claim whose answer was lost gives the head to
+// nobody; so a refusal is always possible, and only acceptance proves something.
+var laneModel = porcupine.Model{
+	Init: func() any { return laneState{} },
+	Step: func(state, input, _ any) (bool, any) {
+		s, e := state.(laneState), input.(Event)
+		switch e.Op {
+		case Enqueue:
+			s.jobs = append(slices.Clip(s.jobs), e.Job)
+			return true, s
+		case Claim:
+			if len(s.jobs) == 0 || s.jobs[0] != e.Job || e.Token <= s.token {
+				return false, s
+			}
+			s.token, s.held = e.Token, true
+			return true, s
+		}
+		if e.Refused {
+			return true, s
+		}
+		if !s.held || s.token != e.Token || len(s.jobs) == 0 || s.jobs[0] != e.Job {
+			return e.open(), s // an open one may never have happened
+		}
+		if e.Outcome == Gone {
+			s.jobs = s.jobs[1:]
+		}
+		s.held = e.GoesOn
+		return true, s
+	},
+	Equal: func(a, b any) bool {
+		x, y := a.(laneState), b.(laneState)
+		return x.token == y.token && x.held == y.held && slices.Equal(x.jobs, y.jobs)
+	},
+}
+
+// linear reports whether some order of the calls explains their answers
+// (linearizability; Herlihy and Wing, 1990), as porcupine decides it. What it can't
+// decide in ten seconds it lets pass.
+func linear(events []Event) bool {
+	var ops []porcupine.Operation
+	known := make(map[string]bool)
+	first := time.Time{}
+	for _, e := range events {
+		if first.IsZero() {
+			first = e.Begin
+		}
+		switch e.Op {
+		case Enqueue:
+			if known[e.Job] { // a repeat of one that was not answered, or of one that exists
+				continue
+			}
+			known[e.Job] = true
+		case Claim, End:
+		default:
+			continue
+		}
+		op := porcupine.Operation{ClientId: len(ops), Input: e, Call: e.Begin.Sub(first).Nanoseconds(), Return: math.MaxInt64}
+		if !e.open() && !(e.Op == Enqueue && e.Unordered) {
+			op.Return = e.Return.Sub(first).Nanoseconds()
+		}
+		ops = append(ops, op)
+	}
+	return porcupine.CheckOperationsTimeout(laneModel, ops, 10*time.Second) != porcupine.Illegal
+}

@@ -118,7 +118,7 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 		}
 		job, err := decode(g.id, bodies[i].Val())
 		if err != nil {
-			return nil, err
+			job = unreadable(g.id, bodies[i].Val())
 		}
 		info := JobInfo{Job: job}
 		info.die(float64(g.at), reasons[i].Val())
@@ -127,11 +127,20 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 	return letters, nil
 }
 
-// deadLetter finds a dead letter by its id.
+// unreadable stands for a job that can't be read, with all that is stored of it as
+// its payload.
+func unreadable(packed, stored string) Job {
+	return Job{ID: idText(packed), Payload: []byte(stored)}
+}
+
+// deadLetter finds a dead letter by its id. Its job is there when it can be read.
 func (d *Dispatcher) deadLetter(ctx context.Context, id string) (partition int, job Job, err error) {
-	partition, job, err = d.find(ctx, id)
+	partition, stored, err := d.find(ctx, id)
 	if err != nil {
 		return 0, Job{}, err
+	}
+	if job, err = decode(packID(id), stored); err != nil {
+		job = unreadable(packID(id), stored)
 	}
 	_, err = d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
 	if errors.Is(err, redis.Nil) {

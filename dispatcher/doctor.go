@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -15,7 +17,7 @@ import (
 // The two severities of a [Finding].
 const (
 	Wrong   = "wrong"   // lanes and indexes disagree, or the server can't keep lanes
-	Warning = "warning" // a setting by which acknowledged jobs can be lost
+	Warning = "warning" // acknowledged jobs can be lost, or wait for what nobody does
 )
 
 // Finding is one thing that is not as it should be.
@@ -26,37 +28,34 @@ type Finding struct {
 	Detail   string `json:"detail"`
 }
 
-// Doctor recomputes every index from the lanes (I4) and says what disagrees, and
-// which server settings lose data. It reads partition by partition without
-// stopping anybody, so what it suspects then is looked at again at one moment
-// before it is reported. It costs as much as there are jobs. progress, if not
-// nil, is told how many partitions are done.
+// Doctor recomputes every index from the lanes (I4, I7) and says what disagrees, which
+// lanes stand still for want of a worker, and which server settings lose data. It reads
+// partition by partition without stopping anybody, so what it suspects then is looked
+// at again at one moment before it is reported. It costs as much as there are jobs.
+// progress, if not nil, is told how many partitions are done. [Dispatcher.Repair] mends.
 func (d *Dispatcher) Doctor(ctx context.Context, progress func(done int)) ([]Finding, error) {
 	findings, err := d.checkServers(ctx)
 	if err != nil {
 		return nil, err
 	}
+	idle := newStandstill()
 	for p := range d.ns.Partitions {
-		found, err := d.examine(ctx, p)
+		s, err := d.survey(ctx, p)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("examine partition %d: %w", p, err)
+		}
+		found, err := d.examine(ctx, p, s)
+		if err != nil {
+			return nil, fmt.Errorf("examine partition %d: %w", p, err)
 		}
 		findings = append(findings, found...)
+		idle.add(s)
 		if progress != nil {
 			progress(p + 1)
 		}
 	}
-	return findings, nil
-}
-
-// laneFacts is what the indexes say about one subject.
-type laneFacts struct {
-	head     string         // entry, or empty
-	lease    bool           // has a record in leases
-	deadline bool           // has a place in deadlines
-	delayed  bool           // has a place in delayed
-	ready    map[string]int // kind -> how often it is listed
-	tail     int            // jobs behind the head
+	stuck, err := d.explain(ctx, idle)
+	return append(findings, stuck...), err
 }
 
 // verdicts says what is wrong with a lane.
@@ -69,96 +68,123 @@ func (f *laneFacts) verdicts() []string {
 	}
 	head, ok := parseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
-	say(f.lease != f.deadline, "lease %t but deadline %t", f.lease, f.deadline)
+	say(f.leased && tokenOf(f.record) == 0, "the lease can't be read")
+	say(f.leased != (f.deadline != 0), "lease %t but deadline %t", f.leased, f.deadline != 0)
 	say(f.head == "" && f.tail > 0, "%d jobs wait behind no head", f.tail)
 	say(f.head == "" && f.delayed, "delayed without a head")
 	listed := 0
-	for k, n := range f.ready {
+	for _, kind := range slices.Sorted(maps.Keys(f.ready)) {
+		n := f.ready[kind]
 		listed += n
-		say(n > 0 && k != head.kind, "listed as ready for kind %s, but the head's kind is %q", k, head.kind)
+		say(n > 0 && kind != head.kind, "listed as ready for kind %s, but the head's kind is %q", kind, head.kind)
 	}
 	say(listed > 1, "listed as ready %d times", listed)
 	states := min(listed, 1)
-	for _, in := range []bool{f.lease, f.delayed} {
+	for _, in := range []bool{f.leased, f.delayed} {
 		if in {
 			states++
 		}
 	}
 	say(f.head != "" && states == 0, "stuck: neither ready, leased nor delayed")
-	say(states > 1, "in several states: ready %t, leased %t, delayed %t", listed > 0, f.lease, f.delayed)
+	say(states > 1, "in several states: ready %t, leased %t, delayed %t", listed > 0, f.leased, f.delayed)
 	return out
 }
 
-// jobFacts is where one id stands.
-type jobFacts struct {
-	subject string // canonical; empty while not known
-	entry   string // as it stands in its lane
-	body    bool
-	places  []string // of: head, tail, scheduled, dead
-}
-
+// verdict says what is wrong with a job, or nothing.
 func (f *jobFacts) verdict() string {
+	var at []string
+	dead := false
+	for _, p := range f.places {
+		at = append(at, p.where)
+		dead = dead || p.where == "dead"
+		if p.subject != "" && f.owner != "" && p.subject != f.owner {
+			return fmt.Sprintf("stands in the lane of %s but is a job of %s", textOf(p.subject), textOf(f.owner))
+		}
+	}
 	switch {
-	case !f.body && len(f.places) > 0:
-		return "stands in " + strings.Join(f.places, " and ") + " but has no body"
-	case f.body && len(f.places) == 0:
+	case !f.body && len(at) > 0:
+		return "stands in " + strings.Join(at, " and ") + " but has no body"
+	case f.body && len(at) == 0:
 		return "has a body but stands nowhere: it will never run"
-	case len(f.places) > 1:
-		return "stands in several places: " + strings.Join(f.places, ", ")
+	case len(at) > 1:
+		return "stands in several places: " + strings.Join(at, ", ")
+	case f.unreadable != "" && !dead:
+		return "can't be read: " + f.unreadable
+	case dead && !f.reason:
+		return "is a dead letter without a reason"
+	case f.reason && !dead:
+		return "has the reason of a dead letter, but is none"
 	}
 	return ""
 }
 
-// examine checks one partition.
-func (d *Dispatcher) examine(ctx context.Context, p int) ([]Finding, error) {
-	s, err := d.survey(ctx, p)
-	if err != nil {
-		return nil, fmt.Errorf("examine partition %d: %w", p, err)
-	}
-	var findings []Finding
+// sick returns the subjects and ids that look wrong in a survey, sorted.
+func (s *survey) sick() (lanes, jobs []string) {
 	for subject, facts := range s.lanes {
-		if len(facts.verdicts()) == 0 {
-			continue
+		if len(facts.verdicts()) > 0 {
+			lanes = append(lanes, subject)
 		}
-		again, err := d.laneFacts(ctx, p, subject)
+	}
+	for id, facts := range s.jobs {
+		if facts.verdict() != "" {
+			jobs = append(jobs, id)
+		}
+	}
+	return sorted(lanes), sorted(jobs)
+}
+
+// examine says what is wrong in a survey and still is at a second look.
+func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, error) {
+	var findings []Finding
+	wrong := func(what, where, detail string) {
+		findings = append(findings, Finding{Wrong, what, where, detail})
+	}
+	lanes, jobs := s.sick()
+	for _, subject := range lanes {
+		again, err := d.laneFacts(ctx, p, subject, s.kinds)
 		if err != nil {
 			return nil, err
 		}
 		for _, v := range again.verdicts() {
-			findings = append(findings, Finding{Wrong, "lane", textOf(subject), v})
+			wrong("lane", textOf(subject), v)
 		}
 	}
-	for id, facts := range s.jobs {
-		if facts.verdict() == "" {
-			continue
-		}
-		again, err := d.jobFacts(ctx, p, id, *facts)
+	for _, id := range jobs {
+		again, err := d.jobFacts(ctx, p, id, s.jobs[id])
 		if err != nil {
 			return nil, err
 		}
 		if v := again.verdict(); v != "" {
-			findings = append(findings, Finding{Wrong, "job", idText(id), v})
+			wrong("job", idText(id), v)
 		}
 	}
-	findings = append(findings, s.stray...)
-	slices.SortFunc(findings, func(a, b Finding) int {
-		return strings.Compare(a.What+a.Where+a.Detail, b.What+b.Where+b.Detail)
-	})
+	for _, key := range slices.Sorted(maps.Keys(s.typed)) {
+		wrong("key", fmt.Sprintf("%q", key), "is a "+s.typed[key])
+	}
+	for _, member := range s.garbled {
+		wrong("schedule", fmt.Sprintf("%q", member), "can't be read")
+	}
+	for _, kind := range s.unsaid {
+		wrong("kind", kind, "has ready lanes but is not among the kinds")
+	}
+	if len(lanes)+len(jobs) == 0 { // else the survey may be older than the clock
+		for field, least := range map[string]int64{"seq": s.seq, "token": s.token} {
+			if tokenOf(s.clock[field]) < least {
+				wrong("clock", field, fmt.Sprintf("%q is behind what was given out: %d", s.clock[field], least))
+			}
+		}
+	}
 	return findings, nil
 }
 
 // laneFacts reads what the indexes say about one subject at one moment.
-func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string) (*laneFacts, error) {
+func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string) (*laneFacts, error) {
 	keys := d.keys[p]
-	kinds, err := d.kinds(ctx, p)
-	if err != nil {
-		return nil, err
-	}
 	var head, record *redis.StringCmd
 	var deadline, delayed *redis.FloatCmd
 	var tail *redis.IntCmd
 	listed := make([]*redis.IntSliceCmd, len(kinds))
-	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		head, record = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
 		deadline, delayed = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Delayed(), subject)
 		tail = tx.LLen(ctx, keys.Tail(subject))
@@ -167,11 +193,11 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string) (*lan
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err = unlessAnswered(err); err != nil {
 		return nil, wrap("examine lane", err)
 	}
 	f := &laneFacts{
-		head: head.Val(), lease: record.Err() == nil, deadline: deadline.Err() == nil,
+		head: head.Val(), leased: record.Err() == nil, record: record.Val(), deadline: deadline.Val(),
 		delayed: delayed.Err() == nil, tail: int(tail.Val()), ready: make(map[string]int),
 	}
 	for i, kind := range kinds {
@@ -180,48 +206,150 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string) (*lan
 	return f, nil
 }
 
-// jobFacts reads where one id stands at one moment. before says where its lane is.
-func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before jobFacts) (*jobFacts, error) {
+// jobFacts reads what is known of one id at one moment. before says where to look: in
+// the lanes in which it stood, and in that of its own subject. An entry counts attempts,
+// so what it is now is looked up first.
+func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *jobFacts) (*jobFacts, error) {
 	keys := d.keys[p]
-	var body *redis.BoolCmd
-	var dead, scheduled *redis.FloatCmd
-	var head *redis.StringCmd
-	var tail *redis.IntSliceCmd
+	subjects := make(map[string][]string) // entries that may stand there
+	if before.owner != "" {
+		subjects[before.owner] = nil
+	}
+	for _, at := range before.places {
+		if at.subject != "" && !slices.Contains(subjects[at.subject], at.entry) {
+			subjects[at.subject] = append(subjects[at.subject], at.entry)
+		}
+	}
+	for subject := range subjects {
+		err := d.scanList(ctx, keys.Tail(subject), func(entry string) {
+			if e, ok := parseEntry(entry); ok && e.id == id && !slices.Contains(subjects[subject], entry) {
+				subjects[subject] = append(subjects[subject], entry)
+			}
+		})
+		if err = unlessAnswered(err); err != nil {
+			return nil, wrap("examine job", err)
+		}
+	}
+	var body *redis.StringCmd
+	var reason *redis.BoolCmd
+	var dead *redis.FloatCmd
+	heads := make(map[string]*redis.StringCmd)
+	tails := make(map[place]*redis.IntSliceCmd)
+	scheduled := make(map[place]*redis.FloatCmd)
 	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		body, dead = tx.HExists(ctx, keys.Jobs(), id), tx.ZScore(ctx, keys.Dead(), id)
-		head = tx.HGet(ctx, keys.Heads(), before.subject)
-		scheduled = tx.ZScore(ctx, keys.Scheduled(), fmt.Sprintf("%d %s%s", len(before.subject), before.subject, before.entry))
-		tail = tx.LPosCount(ctx, keys.Tail(before.subject), before.entry, 2, redis.LPosArgs{})
+		body, dead = tx.HGet(ctx, keys.Jobs(), id), tx.ZScore(ctx, keys.Dead(), id)
+		reason = tx.HExists(ctx, keys.Reasons(), id)
+		for subject, entries := range subjects {
+			heads[subject] = tx.HGet(ctx, keys.Heads(), subject)
+			for _, entry := range entries {
+				at := place{subject: subject, entry: entry}
+				tails[at] = tx.LPosCount(ctx, keys.Tail(subject), entry, 2, redis.LPosArgs{})
+				scheduled[at] = tx.ZScore(ctx, keys.Scheduled(), scheduledAs(subject, entry))
+			}
+		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
+	if err = unlessAnswered(err); err != nil {
 		return nil, wrap("examine job", err)
 	}
-	f := &jobFacts{body: body.Val()}
-	if e, ok := parseEntry(head.Val()); ok && e.id == id {
-		f.places = append(f.places, "head")
+	f := &jobFacts{reason: reason.Val()}
+	if body.Err() == nil {
+		f.read(id, body.Val())
 	}
-	for range tail.Val() {
-		f.places = append(f.places, "tail")
+	for subject, head := range heads {
+		if e, ok := parseEntry(head.Val()); ok && e.id == id {
+			f.places = append(f.places, place{"head", subject, head.Val()})
+		}
 	}
-	if scheduled.Err() == nil {
-		f.places = append(f.places, "scheduled")
+	for at, found := range tails {
+		for range found.Val() {
+			f.places = append(f.places, place{"tail", at.subject, at.entry})
+		}
+	}
+	for at, score := range scheduled {
+		if score.Err() == nil {
+			f.places = append(f.places, place{"scheduled", at.subject, at.entry})
+		}
 	}
 	if dead.Err() == nil {
-		f.places = append(f.places, "dead")
+		f.places = append(f.places, place{where: "dead"})
 	}
 	return f, nil
 }
 
-// parseScheduled splits "<length of subject> <subject><entry>".
-func parseScheduled(member string) (subject, entry string, ok bool) {
-	length, rest, found := strings.Cut(member, " ")
-	n := 0
-	if _, err := fmt.Sscanf(length, "%d", &n); err != nil || !found || n < 1 || n > len(rest) {
-		return "", "", false
+// unlessAnswered drops errors that the server answered with, as it does for what is
+// not there, and for keys of a wrong type, which are a finding of their own.
+func unlessAnswered(err error) error {
+	if _, answered := errors.AsType[redis.Error](err); answered {
+		return nil
 	}
-	_, ok = parseEntry(rest[n:])
-	return rest[:n], rest[n:], ok
+	return err
+}
+
+// standstill gathers what may not go on by itself.
+type standstill struct {
+	ready map[string]int       // kind -> ready lanes
+	held  map[string][]string  // holder -> subjects whose lease is over
+	since map[string]time.Time // holder -> end of its first such lease
+}
+
+func newStandstill() *standstill {
+	return &standstill{ready: make(map[string]int), held: make(map[string][]string), since: make(map[string]time.Time)}
+}
+
+func (i *standstill) add(s *survey) {
+	for subject, lane := range s.lanes {
+		for kind, n := range lane.ready {
+			i.ready[kind] += n
+		}
+		parts := strings.SplitN(lane.record, " ", 3)
+		if len(parts) < 3 || lane.deadline == 0 {
+			continue
+		}
+		over := time.UnixMilli(int64(lane.deadline))
+		i.held[parts[2]] = append(i.held[parts[2]], subject)
+		if first, ok := i.since[parts[2]]; !ok || over.Before(first) {
+			i.since[parts[2]] = over
+		}
+	}
+}
+
+// overdue is how long after its end a lease is reaped at the latest while workers live.
+const overdue = time.Minute
+
+// explain says which lanes stand still, and why: ready with no worker alive that
+// handles them, or leased to a holder that is gone with nobody there to reap.
+func (d *Dispatcher) explain(ctx context.Context, i *standstill) ([]Finding, error) {
+	workers, err := d.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	handled, alive := make(map[string]bool), make(map[string]bool)
+	for _, w := range workers {
+		alive[w.Holder] = w.Alive
+		for _, kind := range w.Kinds {
+			handled[kind] = handled[kind] || w.Alive
+		}
+	}
+	var findings []Finding
+	for _, kind := range slices.Sorted(maps.Keys(i.ready)) {
+		if n := i.ready[kind]; n > 0 && !handled[kind] {
+			findings = append(findings, Finding{Warning, "kind", kind,
+				fmt.Sprintf("%d lanes are ready, but no worker alive handles this kind; start one with 'lanekeeper work'", n)})
+		}
+	}
+	for _, holder := range slices.Sorted(maps.Keys(i.held)) {
+		if late := now.Sub(i.since[holder]); late > overdue && !alive[holder] {
+			findings = append(findings, Finding{Warning, "worker", holder,
+				fmt.Sprintf("is gone and holds %d lanes, the first since %s after its lease ended: any worker that runs would take them back",
+					len(i.held[holder]), late.Round(time.Second))})
+		}
+	}
+	return findings, nil
 }
 
 func textOf(canonical string) string {

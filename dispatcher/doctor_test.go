@@ -33,12 +33,12 @@ func full(h *house) {
 	h.enqueue(dispatcher.NewJob{Subject: key("later"), Kind: "k", ID: "later", Delay: time.Hour})
 }
 
-// Each key of the schema is lost, and each index corrupted, and the doctor must say
-// so [L6]. Only what nothing depends on may go unnoticed.
-func TestI4I7_DoctorSeesEachCorruption(t *testing.T) {
-	t.Parallel()
-	canonical := func(id string) string { return key(id).Canonical() }
-	for name, corrupt := range map[string]func(rdb *redis.Client, k subject.Keys) error{
+func canonical(id string) string { return key(id).Canonical() }
+
+// corruptions lose each key of the schema and give it a wrong type, and disturb each index
+// in each way that a defect or an operator's hand could.
+func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
+	all := map[string]func(rdb *redis.Client, k subject.Keys) error{
 		"jobs lost":      func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Jobs()).Err() },
 		"heads lost":     func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Heads()).Err() },
 		"leases lost":    func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Leases()).Err() },
@@ -79,18 +79,156 @@ func TestI4I7_DoctorSeesEachCorruption(t *testing.T) {
 		"tail without head": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.HDel(bg, k.Heads(), canonical("ready")).Err()
 		},
-	} {
+		"reasons lost": func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Reasons()).Err() },
+		"clock lost":   func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Clock()).Err() },
+		"reason of none": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Reasons(), "iready2", "1 x\n").Err()
+		},
+		"lease garbled": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Leases(), canonical("leased"), "mine").Err()
+		},
+		"deadline of none": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.ZAdd(bg, k.Deadlines(), redis.Z{Score: 9e15, Member: canonical("ready")}).Err()
+		},
+		"body of the head corrupt": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Jobs(), "ileased1", "nothing that can be read").Err()
+		},
+		"scheduled body corrupt": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Jobs(), "ilater", "nothing that can be read").Err()
+		},
+		"in another lane": func(rdb *redis.Client, k subject.Keys) error {
+			entry, err := rdb.LPop(bg, k.Tail(canonical("ready"))).Result()
+			if err != nil {
+				return err
+			}
+			return rdb.RPush(bg, k.Tail(canonical("leased")), entry).Err()
+		},
+		"twice in its lane": func(rdb *redis.Client, k subject.Keys) error {
+			entry, err := rdb.LIndex(bg, k.Tail(canonical("ready")), 0).Result()
+			if err != nil {
+				return err
+			}
+			return rdb.RPush(bg, k.Tail(canonical("ready")), entry).Err()
+		},
+		"behind itself, with other attempts": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.RPush(bg, k.Tail(canonical("ready")), "\x07\x01iready1k2 3").Err()
+		},
+	}
+	keys := subject.Keys{}
+	for i := range keys.Fixed() {
+		all[fmt.Sprintf("key %d of a wrong type", i+1)] = func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.Set(bg, k.Fixed()[i], "what is this", 0).Err()
+		}
+	}
+	all["tail of a wrong type"] = func(rdb *redis.Client, k subject.Keys) error {
+		return rdb.Set(bg, k.Tail(canonical("ready")), "what is this", 0).Err()
+	}
+	all["ready list of a wrong type"] = func(rdb *redis.Client, k subject.Keys) error {
+		return rdb.Set(bg, k.Ready("k"), "what is this", 0).Err()
+	}
+	return all
+}
+
+// The doctor says of each corruption that it is there [L6]; the repair ends it, is
+// idempotent, and keeps every body that was there; and after it all that can be read
+// runs (F20).
+func TestI4I7_EachCorruptionIsSeenAndRepaired(t *testing.T) {
+	t.Parallel()
+	for name, corrupt := range corruptions() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
 			full(h)
 			h.clean()
-			h.ok(corrupt(h.rdb, h.Namespace().Keys(0)))
+			k := h.Namespace().Keys(0)
+			h.ok(corrupt(h.rdb, k))
 			if found := h.findings(); len(found) == 0 {
 				t.Error("the doctor finds nothing")
 			}
+			before := h.rdb.HKeys(bg, k.Jobs()).Val()
+
+			done, err := h.Repair(bg, nil)
+			h.ok(err)
+			if len(done) == 0 {
+				t.Error("nothing was repaired")
+			}
+			h.clean()
+			if again, err := h.Repair(bg, nil); err != nil || len(again) > 0 {
+				t.Errorf("a second repair does %+v, %v", again, err)
+			}
+			for _, id := range before {
+				if !h.rdb.HExists(bg, k.Jobs(), id).Val() {
+					t.Errorf("the repair lost %q; it did %+v", id, done)
+				}
+			}
+			h.drained()
 		})
 	}
+}
+
+// drained runs all that can run, lets leases run out and waits end, and fails unless
+// only dead letters are left.
+func (h *house) drained() {
+	h.t.Helper()
+	for range 50 {
+		h.advance(2 * time.Hour)
+		h.reaped()
+		for _, c := range h.claimed("drainer", 100) {
+			h.ok(h.Finish(bg, c))
+		}
+	}
+	h.clean()
+	if s, err := h.Stats(bg); err != nil || s.Jobs != s.Dead {
+		h.t.Errorf("after draining: %+v, %v", s, err)
+	}
+}
+
+// A job that stands nowhere is set aside, is shown, and can be replayed; one that can't
+// be read is shown as it is, and can only be discarded.
+func TestI7_LostAndFound(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
+	h.enqueued("a", "a1", "a2", "a3")
+	k := h.Namespace().Keys(0)
+	h.ok(h.rdb.LPop(bg, k.Tail(canonical("a"))).Err())
+	h.ok(h.rdb.HSet(bg, k.Jobs(), "ia3", "garbage").Err())
+	_, err := h.Repair(bg, nil)
+	h.ok(err)
+	letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+	h.ok(err)
+	found := make(map[string]dispatcher.JobInfo)
+	for _, l := range letters {
+		if l.Reason != dispatcher.LostAndFound {
+			t.Errorf("%s has the reason %q", l.ID, l.Reason)
+		}
+		found[l.ID] = l
+	}
+	if len(found) != 2 || string(found["a3"].Payload) != "garbage" {
+		t.Errorf("lost and found: %+v", found)
+	}
+	if _, err := h.Replay(bg, "a3", false); err == nil {
+		t.Error("a job that can't be read was replayed")
+	}
+	h.ok(h.Discard(bg, "a3"))
+	_, err = h.Replay(bg, "a2", false)
+	h.ok(err)
+	h.drained()
+	h.empty()
+}
+
+// A holder whose lease lost its deadline keeps it if it lives.
+func TestRepairLeavesTimeToRenew(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
+	h.enqueued("a", "a1")
+	c := h.head("w", "a1", 1)
+	h.ok(h.rdb.Del(bg, h.Namespace().Keys(0).Deadlines()).Err())
+	_, err := h.Repair(bg, nil)
+	h.ok(err)
+	h.advance(30 * time.Second)
+	h.ok(h.Leases().Renew(bg, 10*time.Second, c.Lease)[0])
+	h.ok(h.Finish(bg, c))
+	h.clean()
 }
 
 // While jobs move, the doctor must not take a lane that moves for one that is wrong.

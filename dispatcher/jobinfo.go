@@ -103,9 +103,13 @@ func (d *Dispatcher) bodies(ctx context.Context, partition int, ids []string) ([
 // Job shows one job. Ids are looked up in every partition, in one round trip. It
 // returns [ErrNotFound] for a job that never was, or has finished.
 func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
-	partition, job, err := d.find(ctx, id)
+	partition, stored, err := d.find(ctx, id)
 	if err != nil {
 		return JobInfo{}, err
+	}
+	job, unread := decode(packID(id), stored)
+	if unread != nil {
+		job = unreadable(packID(id), stored)
 	}
 	info := JobInfo{Job: job, State: Waiting}
 	keys, packed := d.keys[partition], packID(id)
@@ -124,6 +128,8 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 	case died.Err() == nil:
 		info.die(died.Val(), reason.Val())
 		return info, nil
+	case unread != nil:
+		return JobInfo{}, fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
 	case runAt.Err() == nil:
 		info.State, info.RunAt = Scheduled, time.UnixMilli(int64(runAt.Val())).UTC()
 		return info, nil
@@ -145,12 +151,14 @@ func (j *JobInfo) die(at float64, record string) {
 }
 
 // scheduledMember is how a job stands on the schedule.
-func scheduledMember(job Job) string {
-	canonical := job.Subject.Canonical()
-	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entryOf(&job))
+func scheduledMember(job Job) string { return scheduledAs(job.Subject.Canonical(), entryOf(&job)) }
+
+func scheduledAs(canonical, entry string) string {
+	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entry)
 }
 
-func (d *Dispatcher) find(ctx context.Context, id string) (partition int, job Job, err error) {
+// find looks for a stored job in every partition.
+func (d *Dispatcher) find(ctx context.Context, id string) (partition int, stored string, err error) {
 	found := make([]*redis.StringCmd, d.ns.Partitions)
 	_, err = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for p := range found {
@@ -159,13 +167,12 @@ func (d *Dispatcher) find(ctx context.Context, id string) (partition int, job Jo
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, Job{}, wrap("find job", err)
+		return 0, "", wrap("find job", err)
 	}
 	for p, cmd := range found {
 		if cmd.Err() == nil {
-			job, err := decode(packID(id), cmd.Val())
-			return p, job, err
+			return p, cmd.Val(), nil
 		}
 	}
-	return 0, Job{}, fmt.Errorf("%w: no job %q; it has finished, or was never enqueued", ErrNotFound, id)
+	return 0, "", fmt.Errorf("%w: no job %q; it has finished, or was never enqueued", ErrNotFound, id)
 }

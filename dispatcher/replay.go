@@ -21,6 +21,9 @@ func (d *Dispatcher) Replay(ctx context.Context, id string, front bool) (seq int
 	if err != nil {
 		return 0, err
 	}
+	if err := job.Subject.Validate(); err != nil {
+		return 0, fmt.Errorf("replay %s: %w: it can only be looked at and discarded", id, errCorrupt)
+	}
 	place := "back"
 	if front {
 		place = "front"

@@ -3,6 +3,9 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,7 +17,41 @@ import (
 type survey struct {
 	lanes map[string]*laneFacts
 	jobs  map[string]*jobFacts
-	stray []Finding // what is wrong by itself
+	kinds []string // that ready lists may exist for
+
+	typed   map[string]string // keys whose type is not what it must be, and the type
+	garbled []string          // members of the schedule that can't be read
+	unsaid  []string          // kinds that have ready lanes but are not among the kinds
+	seq     int64             // the highest sequence number of a job
+	token   int64             // the highest token of a lease
+	clock   map[string]string
+}
+
+// laneFacts is what the indexes say about one subject.
+type laneFacts struct {
+	head     string         // entry, or empty
+	leased   bool           // has a record in leases
+	record   string         // which may be empty
+	deadline float64        // 0 without a place in deadlines
+	delayed  bool           // has a place in delayed
+	ready    map[string]int // kind -> how often it is listed
+	tail     int            // jobs behind the head
+}
+
+// place is one place where an id stands.
+type place struct {
+	where   string // head, tail, scheduled, dead
+	subject string // canonical; not of the dead
+	entry   string
+}
+
+// jobFacts is what is known of one id.
+type jobFacts struct {
+	body       bool
+	owner      string // canonical subject, by the body; empty when that can't be read
+	unreadable string // why not
+	reason     bool   // has a record in reasons
+	places     []place
 }
 
 func (s *survey) lane(subject string) *laneFacts {
@@ -24,83 +61,103 @@ func (s *survey) lane(subject string) *laneFacts {
 	return s.lanes[subject]
 }
 
-func (s *survey) place(id, subject, entry, place string) {
-	j := s.jobs[id]
-	if j == nil {
-		j = &jobFacts{}
-		s.jobs[id] = j
+func (s *survey) job(id string) *jobFacts {
+	if s.jobs[id] == nil {
+		s.jobs[id] = &jobFacts{}
 	}
-	if place == "body" {
-		j.body = true
-		return
-	}
-	j.places = append(j.places, place)
-	if subject != "" {
-		j.subject, j.entry = subject, entry
+	return s.jobs[id]
+}
+
+func (s *survey) place(where, subject, entry string) {
+	if e, ok := parseEntry(entry); ok {
+		j := s.job(e.id)
+		j.places = append(j.places, place{where, subject, entry})
 	}
 }
 
 const scanCount = 200
 
+// types says of which type each key must be.
+func types(k subject.Keys) map[string]string {
+	return map[string]string{
+		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Delayed(): "zset",
+		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Errors(): "hash", k.Clock(): "hash", k.Kinds(): "set",
+	}
+}
+
 // survey reads all keys of a partition.
 func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	keys := d.keys[p]
-	s := &survey{lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts)}
-	kinds, err := d.kinds(ctx, p)
+	s := &survey{lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts), typed: make(map[string]string)}
+	lists, err := d.surveyKeys(ctx, keys, s)
 	if err != nil {
 		return nil, err
 	}
+	hash := func(key string, each func(field, value string)) error {
+		if s.typed[key] != "" {
+			return nil
+		}
+		return scanPairs(ctx, d.rdb.HScan(ctx, key, 0, "", scanCount).Iterator(), each)
+	}
+	zset := func(key string, each func(member, score string)) error {
+		if s.typed[key] != "" {
+			return nil
+		}
+		return scanPairs(ctx, d.rdb.ZScan(ctx, key, 0, "", scanCount).Iterator(), each)
+	}
 	steps := []func() error{
 		func() error {
-			return d.scanHash(ctx, keys.Heads(), func(subject, entry string) {
+			return hash(keys.Heads(), func(subject, entry string) {
 				s.lane(subject).head = entry
-				if e, ok := parseEntry(entry); ok {
-					s.place(e.id, subject, entry, "head")
-				}
+				s.place("head", subject, entry)
 			})
 		},
 		func() error {
-			return d.scanHash(ctx, keys.Leases(), func(holding, _ string) {
+			return hash(keys.Leases(), func(holding, record string) {
 				if holding != subject.Filler {
-					s.lane(holding).lease = true
+					s.lane(holding).leased, s.lane(holding).record = true, record
+					s.token = max(s.token, tokenOf(record))
 				}
 			})
 		},
 		func() error {
-			return d.scanZset(ctx, keys.Deadlines(), func(holding string) {
+			return zset(keys.Deadlines(), func(holding, score string) {
 				if holding != subject.Filler {
-					s.lane(holding).deadline = true
+					s.lane(holding).deadline, _ = strconv.ParseFloat(score, 64)
 				}
 			})
 		},
+		func() error { return zset(keys.Delayed(), func(subject, _ string) { s.lane(subject).delayed = true }) },
+		func() error { return d.surveyLists(ctx, keys, lists, s) },
 		func() error {
-			return d.scanZset(ctx, keys.Delayed(), func(subject string) { s.lane(subject).delayed = true })
-		},
-		func() error { return d.surveyReady(ctx, keys, kinds, s) },
-		func() error { return d.surveyTails(ctx, keys, s) },
-		func() error {
-			return d.scanZset(ctx, keys.Scheduled(), func(member string) {
+			return zset(keys.Scheduled(), func(member, _ string) {
 				if subject, entry, ok := parseScheduled(member); ok {
-					e, _ := parseEntry(entry)
-					s.place(e.id, subject, entry, "scheduled")
-					return
+					s.place("scheduled", subject, entry)
+				} else {
+					s.garbled = append(s.garbled, member)
 				}
-				s.stray = append(s.stray, Finding{Wrong, "schedule", fmt.Sprintf("%q", member), "can't be read"})
 			})
 		},
 		func() error {
-			return d.scanZset(ctx, keys.Dead(), func(id string) { s.place(id, "", "", "dead") })
+			return zset(keys.Dead(), func(id, _ string) {
+				s.job(id).places = append(s.job(id).places, place{where: "dead"})
+			})
 		},
+		func() error { return hash(keys.Reasons(), func(id, _ string) { s.job(id).reason = true }) },
 		func() error {
-			return d.scanHash(ctx, keys.Jobs(), func(id, body string) {
-				s.place(id, "", "", "body")
-				if job, err := decode(id, body); err != nil {
-					s.stray = append(s.stray, Finding{Wrong, "job", idText(id), err.Error()})
-				} else if s.jobs[id].subject == "" {
-					s.jobs[id].subject = job.Subject.Canonical()
-					s.jobs[id].entry = entryOf(&job)
+			return hash(keys.Jobs(), func(id, body string) {
+				j := s.job(id)
+				j.read(id, body)
+				if len(body) >= seqBytes {
+					s.seq = max(s.seq, number(body[:seqBytes]))
 				}
 			})
+		},
+		func() (err error) {
+			if s.typed[keys.Clock()] == "" {
+				s.clock, err = d.rdb.HGetAll(ctx, keys.Clock()).Result()
+			}
+			return err
 		},
 	}
 	for _, step := range steps {
@@ -111,46 +168,108 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	return s, nil
 }
 
-func (d *Dispatcher) surveyReady(ctx context.Context, keys subject.Keys, kinds []string, s *survey) error {
-	for _, kind := range kinds {
-		err := d.scanList(ctx, keys.Ready(kind), func(subject string) { s.lane(subject).ready[kind]++ })
-		if err != nil {
+// read notes what a job's body says.
+func (j *jobFacts) read(id, body string) {
+	j.body = true
+	job, err := decode(id, body)
+	if err != nil {
+		j.unreadable = err.Error()
+		return
+	}
+	j.owner = job.Subject.Canonical()
+}
+
+// tokenOf reads the token of a lease's record, or gives 0.
+func tokenOf(record string) int64 {
+	text, _, _ := strings.Cut(record, " ")
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// surveyKeys looks at the types of all keys, and returns those of lists: what is
+// listed as ready and what waits behind heads, also of kinds that nobody remembers.
+func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *survey) (lists []string, err error) {
+	node, err := connect.Node(ctx, d.rdb, keys.Jobs()) // a scan goes through one server
+	if err != nil {
+		return nil, err
+	}
+	want := types(keys)
+	check := func(batch []string) error {
+		found := make([]*redis.StatusCmd, len(batch))
+		_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for i, key := range batch {
+				found[i] = pipe.Type(ctx, key)
+			}
+			return nil
+		})
+		for i, key := range batch {
+			_, isTail := keys.TrimTail(key)
+			isList := isTail || strings.HasPrefix(key, keys.Ready(""))
+			must := want[key]
+			if isList {
+				must = "list"
+			}
+			switch is := found[i].Val(); {
+			case must == "" || is == "none":
+			case is != must:
+				s.typed[key] = is
+			case isList:
+				lists = append(lists, key)
+			}
+		}
+		return err
+	}
+	var batch []string
+	seen := make(map[string]bool)
+	iter := node.Scan(ctx, 0, keys.Pattern(), scanCount).Iterator()
+	for iter.Next(ctx) {
+		if key := iter.Val(); !seen[key] {
+			seen[key], batch = true, append(batch, key)
+		}
+		if len(batch) == scanCount {
+			if err := check(batch); err != nil {
+				return nil, err
+			}
+			batch = batch[:0]
+		}
+	}
+	if err := iter.Err(); err != nil {
+		return nil, err
+	}
+	return lists, check(batch)
+}
+
+func (d *Dispatcher) surveyLists(ctx context.Context, keys subject.Keys, lists []string, s *survey) error {
+	var known []string
+	if s.typed[keys.Kinds()] == "" {
+		var err error
+		if known, err = d.rdb.SMembers(ctx, keys.Kinds()).Result(); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-func (d *Dispatcher) surveyTails(ctx context.Context, keys subject.Keys, s *survey) error {
-	node, err := connect.Node(ctx, d.rdb, keys.Jobs()) // a scan goes through one server
-	if err != nil {
-		return err
-	}
-	iter := node.Scan(ctx, 0, keys.Tail("")+"*", scanCount).Iterator()
-	for iter.Next(ctx) {
-		subject, ok := keys.TrimTail(iter.Val())
-		if !ok {
-			continue
+	s.kinds = slices.Clone(known)
+	for _, key := range lists {
+		subject, isTail := keys.TrimTail(key)
+		kind, isReady := strings.CutPrefix(key, keys.Ready(""))
+		if isReady && !slices.Contains(known, kind) {
+			s.unsaid, s.kinds = append(s.unsaid, kind), append(s.kinds, kind)
 		}
-		err := d.scanList(ctx, iter.Val(), func(entry string) {
-			s.lane(subject).tail++
-			if e, ok := parseEntry(entry); ok {
-				s.place(e.id, subject, entry, "tail")
+		err := d.scanList(ctx, key, func(member string) {
+			if isTail {
+				s.lane(subject).tail++
+				s.place("tail", subject, member)
+			} else {
+				s.lane(member).ready[kind]++
 			}
 		})
 		if err != nil {
 			return err
 		}
 	}
-	return iter.Err()
-}
-
-func (d *Dispatcher) scanHash(ctx context.Context, key string, each func(field, value string)) error {
-	return scanPairs(ctx, d.rdb.HScan(ctx, key, 0, "", scanCount).Iterator(), each)
-}
-
-func (d *Dispatcher) scanZset(ctx context.Context, key string, each func(member string)) error {
-	return scanPairs(ctx, d.rdb.ZScan(ctx, key, 0, "", scanCount).Iterator(), func(member, _ string) { each(member) })
+	return nil
 }
 
 // scanPairs reads a scan of pairs, which may bring one of them twice.
@@ -182,4 +301,15 @@ func (d *Dispatcher) scanList(ctx context.Context, key string, each func(member 
 			return nil
 		}
 	}
+}
+
+// parseScheduled splits "<length of subject> <subject><entry>".
+func parseScheduled(member string) (subject, entry string, ok bool) {
+	length, rest, found := strings.Cut(member, " ")
+	n := 0
+	if _, err := fmt.Sscanf(length, "%d", &n); err != nil || !found || n < 1 || n > len(rest) {
+		return "", "", false
+	}
+	_, ok = parseEntry(rest[n:])
+	return rest[:n], rest[n:], ok
 }

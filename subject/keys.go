@@ -1,6 +1,9 @@
 package subject
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Keys names the Redis keys of one partition. They share a hash tag (see [tag]), so
 // any of them may meet in one script on a cluster.
@@ -119,6 +122,14 @@ func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
 // Request is a string: the number and the reply of the last request of one
 // caller, for the case that go-redis repeats it. It expires; no meaning is lost.
 func (k Keys) Request(caller string) string { return k.base + "request:" + caller }
+
+// LostAndFound is where a key goes that is not of its type.
+func (k Keys) LostAndFound(key string) string {
+	return k.base + "lost+found:" + strings.TrimPrefix(key, k.base)
+}
+
+// Pattern matches all keys of the partition, for SCAN.
+func (k Keys) Pattern() string { return k.base + "*" }
 
 // TrimTail returns the subject that a tail key belongs to, or false for another key.
 func (k Keys) TrimTail(key string) (string, bool) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -285,5 +286,37 @@ func TestLooksDoNotGrowWithTheBacklog(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("five looks took %s", took)
+	}
+}
+
+// doctor finds a lane that a lost key has stopped, --fix mends it, and says so once.
+func TestDoctorFix(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	w.must("enqueue", "s:a", "k", "--id", "stuck")
+	w.must("enqueue", "s:a", "k", "--id", "behind")
+	rdb := redistest.Client(t)
+	key := subject.Key{Kind: "s", ID: "a"}
+	stats := w.must("stats", "-o", "json")
+	var s struct{ Partitions int }
+	if err := json.Unmarshal([]byte(stats), &s); err != nil {
+		t.Fatal(err)
+	}
+	ns := subject.Namespace{Name: w.namespace, Partitions: s.Partitions}
+	if err := rdb.Del(t.Context(), ns.Keys(ns.Partition(key)).Ready("k")).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errOut := w.run("doctor"); code != 4 || !strings.Contains(out, "stuck") || !strings.Contains(errOut, "--fix") {
+		t.Errorf("exit %d:\n%s%s", code, out, errOut)
+	}
+	if out := w.must("doctor", "--fix"); !strings.Contains(out, "listed it as ready") {
+		t.Errorf("doctor --fix says:\n%s", out)
+	}
+	if code, out, errOut := w.run("doctor", "--fix"); code != 0 || !strings.Contains(errOut, "Nothing was wrong") {
+		t.Errorf("a second --fix: exit %d:\n%s%s", code, out, errOut)
+	}
+	// What is left says why it stands still.
+	if out := w.must("doctor"); !strings.Contains(out, "no worker alive handles this kind") {
+		t.Errorf("doctor does not say why the lane waits:\n%s", out)
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
@@ -13,42 +15,90 @@ var findingColumns = []column[dispatcher.Finding]{
 	{"DETAIL", false, func(f dispatcher.Finding) string { return f.Detail }},
 }
 
-func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "doctor",
-		Short: "Recompute every index from the lanes and list what disagrees",
-		Long: `Recomputes every index from the lanes, partition by partition, and lists what
-disagrees; and server settings that lose data. A disagreement seen while jobs move is
-looked at again in one atomic step before it is reported.
+var mendedColumns = []column[dispatcher.Mended]{
+	{"WHAT", false, func(m dispatcher.Mended) string { return m.What }},
+	{"WHERE", false, func(m dispatcher.Mended) string { return m.Where }},
+	{"DID", false, func(m dispatcher.Mended) string { return m.Did }},
+}
 
-Ends with 4 when something is wrong. Warnings about settings do not count.`,
+func (a *app) doctorCommand() *cobra.Command {
+	var fix bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Recompute every index from the lanes, list what disagrees, and mend it with --fix",
+		Long: `Recomputes every index from the lanes, partition by partition, and lists what
+disagrees; lanes that stand still, and why; and server settings that lose data. A
+disagreement seen while jobs move is looked at again in one atomic step before it is
+reported.
+
+With --fix it makes the indexes agree with the lanes again and lists what it did. No
+job is thrown away: one that has no place in any lane, or can't be read, becomes a dead
+letter with the reason lost+found ('lanekeeper dead ls'). Workers may go on meanwhile,
+and what is whole is left alone.
+
+Ends with 4 when something is wrong, also after --fix. Warnings do not count.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}
-			bar := a.progress("partitions checked:", d.Namespace().Partitions)
-			findings, err := d.Doctor(cmd.Context(), bar.at)
-			bar.done()
+			if fix {
+				return a.repair(cmd.Context(), d)
+			}
+			findings, wrong, err := a.examine(cmd.Context(), d)
 			if err != nil {
 				return err
 			}
 			if err := list(a, findings, func(f dispatcher.Finding) string { return f.Where }, findingColumns); err != nil {
 				return err
 			}
-			wrong := 0
-			for _, f := range findings {
-				if f.Severity == dispatcher.Wrong {
-					wrong++
-				}
-			}
 			if wrong > 0 {
-				a.note("%d things are wrong.", wrong)
+				a.note("%d things are wrong. 'lanekeeper doctor --fix' mends what it can.", wrong)
 				return falseError{}
 			}
 			a.note("%s", a.green("All indexes agree with the lanes."))
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&fix, "fix", false, "mend what disagrees")
+	return cmd
+}
+
+// examine returns what is not as it should be, and how much of it is wrong.
+func (a *app) examine(ctx context.Context, d *dispatcher.Dispatcher) (findings []dispatcher.Finding, wrong int, err error) {
+	bar := a.progress("partitions checked:", d.Namespace().Partitions)
+	defer bar.done()
+	findings, err = d.Doctor(ctx, bar.at)
+	for _, f := range findings {
+		if f.Severity == dispatcher.Wrong {
+			wrong++
+		}
+	}
+	return findings, wrong, err
+}
+
+func (a *app) repair(ctx context.Context, d *dispatcher.Dispatcher) error {
+	bar := a.progress("partitions repaired:", d.Namespace().Partitions)
+	done, err := d.Repair(ctx, bar.at)
+	bar.done()
+	if e := list(a, done, func(m dispatcher.Mended) string { return m.Where }, mendedColumns); e != nil {
+		return e
+	}
+	if err != nil {
+		return err
+	}
+	_, wrong, err := a.examine(ctx, d)
+	switch {
+	case err != nil:
+		return err
+	case wrong > 0:
+		a.note("%d things are still wrong; 'lanekeeper doctor' lists them.", wrong)
+		return falseError{}
+	case len(done) == 0:
+		a.note("%s", a.green("Nothing was wrong."))
+	default:
+		a.note("%s", a.green("All indexes agree with the lanes again."))
+	}
+	return nil
 }

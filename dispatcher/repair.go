@@ -1,0 +1,207 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/script"
+)
+
+//go:embed mend.lua
+var mendLua string
+
+//go:embed restore.lua
+var restoreLua string
+
+var (
+	mendScript    = verb("mend", mendLua)
+	restoreScript = verb("restore", restoreLua)
+)
+
+// LostAndFound is the reason of dead letters that [Dispatcher.Repair] made of jobs
+// which stood nowhere, or which could not be read.
+const LostAndFound = "lost+found"
+
+// Mended is one thing that [Dispatcher.Repair] did.
+type Mended struct {
+	What  string `json:"what"`
+	Where string `json:"where"`
+	Did   string `json:"did"`
+}
+
+// renewGrace is what a lease gets whose deadline was lost: a live holder renews it by
+// then, and a dead one's lane goes on after.
+const renewGrace = time.Minute
+
+// Repair makes every index agree with the lanes again, and gives every stored job one
+// place: see [Dispatcher.Doctor] for what it looks at. It takes nothing away that a job
+// is stored in: one that has no place becomes a dead letter with the reason
+// [LostAndFound], from where it can be replayed; a key of a wrong type is renamed.
+// Workers may go on meanwhile. Repairing what is whole does nothing.
+func (d *Dispatcher) Repair(ctx context.Context, progress func(done int)) ([]Mended, error) {
+	var all []Mended
+	for p := range d.ns.Partitions {
+		// Each round may lay open what the next one mends: a job that was taken out of a
+		// wrong lane stands nowhere then.
+		for range 5 {
+			done, err := d.repair(ctx, p)
+			all = append(all, done...)
+			if err != nil {
+				return all, fmt.Errorf("repair partition %d: %w", p, err)
+			}
+			if len(done) == 0 {
+				break
+			}
+		}
+		if progress != nil {
+			progress(p + 1)
+		}
+	}
+	return all, nil
+}
+
+// repair makes one round through a partition.
+func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
+	keys := d.keys[p]
+	var all []Mended
+	did := func(what, where, did string) { all = append(all, Mended{what, where, did}) }
+	s, err := d.survey(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(s.typed)) {
+		aside := keys.LostAndFound(key)
+		if err := d.rdb.Rename(ctx, key, aside).Err(); err != nil {
+			return all, err
+		}
+		did("key", fmt.Sprintf("%q", key), fmt.Sprintf("was a %s; renamed to %q", s.typed[key], aside))
+	}
+	if len(all) > 0 {
+		return all, nil // look again before anything else is touched
+	}
+	for _, member := range s.garbled {
+		if err := d.rdb.ZRem(ctx, keys.Scheduled(), member).Err(); err != nil {
+			return all, err
+		}
+		did("schedule", fmt.Sprintf("%q", member), "took it off the schedule")
+	}
+	for _, kind := range s.unsaid {
+		if err := d.rdb.SAdd(ctx, keys.Kinds(), kind).Err(); err != nil {
+			return all, err
+		}
+		did("kind", kind, "noted it among the kinds")
+	}
+	lanes, jobs := s.sick()
+	suspects := s.suspects(jobs)
+	for subject := range suspects {
+		if !slices.Contains(lanes, subject) {
+			lanes = append(lanes, subject)
+		}
+	}
+	for _, subject := range sorted(lanes) {
+		args := []any{subject, renewGrace.Milliseconds(), len(s.kinds)}
+		for _, kind := range s.kinds {
+			args = append(args, kind)
+		}
+		for _, part := range chunks(suspects[subject]) {
+			done, err := d.mend(ctx, d.run.Plain(p, mendScript, []string{keys.Tail(subject)}, append(args[:len(args):len(args)], part...)...))
+			if err != nil {
+				return all, err
+			}
+			for _, what := range done {
+				did("lane", textOf(subject), what)
+			}
+		}
+	}
+	if len(all) > 0 {
+		return all, nil
+	}
+	for _, id := range jobs {
+		again, err := d.jobFacts(ctx, p, id, s.jobs[id])
+		if err != nil {
+			return all, err
+		}
+		done, err := d.mend(ctx, d.run.Plain(p, restoreScript, nil, again.restoring(id)...))
+		if err != nil {
+			return all, err
+		}
+		for _, what := range done {
+			did("job", idText(id), what)
+		}
+	}
+	for field, least := range map[string]int64{"seq": s.seq, "token": s.token} {
+		if len(all) == 0 && tokenOf(s.clock[field]) < least {
+			if err := d.rdb.HSet(ctx, keys.Clock(), field, least).Err(); err != nil {
+				return all, err
+			}
+			did("clock", field, fmt.Sprintf("set it to %d", least))
+		}
+	}
+	return all, nil
+}
+
+// suspects returns, by lane, the entries that may have no place in it, each after the
+// word that the mend script wants.
+func (s *survey) suspects(jobs []string) map[string][]any {
+	lanes := make(map[string][]any)
+	for _, id := range jobs {
+		word := "look"
+		if s.jobs[id].unreadable != "" {
+			word = "drop"
+		}
+		for _, at := range s.jobs[id].places {
+			if at.where == "head" || at.where == "tail" {
+				lanes[at.subject] = append(lanes[at.subject], word, at.entry)
+			}
+		}
+	}
+	return lanes
+}
+
+// chunks cuts suspects into parts that one script takes; none is one part too.
+func chunks(suspects []any) [][]any {
+	parts := [][]any{}
+	for part := range slices.Chunk(suspects, 2*MaxBatch) {
+		parts = append(parts, part)
+	}
+	if len(parts) == 0 {
+		parts = append(parts, nil)
+	}
+	return parts
+}
+
+// restoring makes the arguments of the restore script.
+func (f *jobFacts) restoring(id string) []any {
+	why, inLane := "it stood in no lane", "no"
+	if f.unreadable != "" {
+		why = f.unreadable
+	}
+	mayStay, scheduled := "", []any{}
+	for _, at := range f.places {
+		switch at.where {
+		case "head", "tail":
+			inLane = "yes"
+		case "scheduled":
+			if member := scheduledAs(at.subject, at.entry); at.subject == f.owner && mayStay == "" {
+				mayStay = member
+			} else {
+				scheduled = append(scheduled, member)
+			}
+		}
+	}
+	return append([]any{id, strings.ReplaceAll(why, "\n", " "), inLane, mayStay}, scheduled...)
+}
+
+func (d *Dispatcher) mend(ctx context.Context, call *script.Call) ([]string, error) {
+	d.run.Ride(ctx, call)
+	words, err := call.Words()
+	if err != nil {
+		return nil, err
+	}
+	return words[1:], nil
+}

@@ -40,12 +40,23 @@ type Config struct {
 	// them. Each partition takes its even share. Defaults to 100,000,000.
 	MaxBacklog int
 
+	// Durability is what an enqueue waits for before it is acknowledged. By default the
+	// master alone has the job then, and a failover may lose it: docs/guarantees.md
+	// has measured how much.
+	Durability Durability
+
 	// Look opens the namespace for one who only looks: it is not created when it
 	// does not exist yet, and appears empty.
 	Look bool
 
 	// Now replaces Redis's clock in tests. Nil in production.
 	Now func() time.Time
+}
+
+// Durability asks for replicas that have a job before its enqueue is acknowledged.
+type Durability struct {
+	Replicas int           // how many
+	Within   time.Duration // how long to wait for them at most; defaults to 1 s
 }
 
 // DefaultPartitions is how finely a new namespace is cut; docs/design.md has the
@@ -61,6 +72,7 @@ func (c Config) withDefaults() Config {
 	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
 	c.MaxLane = cmp.Or(c.MaxLane, 1_000_000)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 100_000_000)
+	c.Durability.Within = cmp.Or(c.Durability.Within, time.Second)
 	return c
 }
 
@@ -79,6 +91,10 @@ func (c Config) validate() error {
 		return invalid("Config.MaxLane", c.MaxLane, "must not be negative")
 	case c.MaxBacklog < 0:
 		return invalid("Config.MaxBacklog", c.MaxBacklog, "must not be negative")
+	case c.Durability.Replicas < 0:
+		return invalid("Config.Durability.Replicas", c.Durability.Replicas, "must not be negative")
+	case c.Durability.Within < time.Millisecond || c.Durability.Within > time.Minute:
+		return invalid("Config.Durability.Within", c.Durability.Within, "must be 1ms to 1m")
 	}
 	return subject.CheckName(c.Namespace)
 }

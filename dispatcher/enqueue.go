@@ -22,13 +22,14 @@ type Enqueued struct {
 	ID      string
 	Seq     int64 // place in the lane's order, counted by partition; 0 for a scheduled job, which has none yet
 	Created bool  // false when a job of this id existed already
-	Err     error // why the job was not taken; only from EnqueueMany
+	Acked   int   // replicas that had it in time, when [Config].Durability asks for any
+	Err     error // what is wrong with it; only from EnqueueMany
 }
 
 // Enqueue puts a job at the tail of its subject's lane, or on the schedule when
-// it has a run-at. When it returns nil the job is in Redis. When it returns an
-// error that is not one of this package's, the job may be there or not, or may still
-// come, after jobs that are enqueued later; calling again with the same ID is safe
+// it has a run-at. When it returns nil the job is in Redis, on as many replicas as
+// [Config].Durability asks for. When it returns an error that is not one of this
+// package's, the job may be there or not, or may still come, after jobs that are enqueued later; calling again with the same ID is safe
 // while the job exists. Calls from many goroutines share round trips; one on its own
 // waits for no company.
 func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) {
@@ -125,11 +126,21 @@ func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []E
 			sent = append(sent, m)
 		}
 	}
-	d.run.Ride(ctx, calls...)
+	safe := d.cfg.Durability
+	if safe.Replicas > 0 {
+		d.run.RideReplicated(ctx, safe.Replicas, safe.Within, calls...)
+	} else {
+		d.run.Ride(ctx, calls...)
+	}
 	done := make([]Enqueued, len(jobs))
 	for c, m := range sent {
 		words, err := calls[c].Words()
 		settleEnqueue(words, err, jobs, m, done)
+		for _, i := range m {
+			if done[i].Acked = calls[c].Acked; done[i].Err == nil && done[i].Acked < safe.Replicas {
+				done[i].Err = fmt.Errorf("%w: %d of %d within %s", ErrNotReplicated, done[i].Acked, safe.Replicas, safe.Within)
+			}
+		}
 	}
 	return done
 }

@@ -25,6 +25,11 @@ var (
 	// ErrConflict is returned when a job's id belongs to a job of another subject.
 	ErrConflict = errors.New("dispatcher: id in use")
 
+	// ErrNotReplicated is returned when a job was stored, but fewer replicas had it in
+	// time than [Config].Durability asks for. It runs; a failover now may lose it.
+	// Enqueueing it again with the same ID waits again.
+	ErrNotReplicated = errors.New("dispatcher: stored, but not on enough replicas")
+
 	// ErrRefused is returned for a job that was all right itself, but shares a
 	// partition with one of the same call that was not: partitions take all or none.
 	ErrRefused = errors.New("dispatcher: refused with its batch")

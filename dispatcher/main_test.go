@@ -31,8 +31,21 @@ func newHouse(t *testing.T, rdb *redis.Client, cfg dispatcher.Config) *house {
 	t.Helper()
 	h := &house{t: t, rdb: rdb}
 	h.ms.Store(1_000_000)
-	cfg.Redis, cfg.Namespace = rdb, redistest.Namespace(t, rdb)
+	cfg.Namespace = redistest.Namespace(t, rdb)
 	cfg.Now = func() time.Time { return time.UnixMilli(h.ms.Load()) }
+	return h.open(rdb, cfg)
+}
+
+// newHouseIn returns a house in a namespace that is there, on another client.
+func newHouseIn(t *testing.T, rdb *redis.Client, cfg dispatcher.Config) *house {
+	t.Helper()
+	return (&house{t: t, rdb: rdb}).open(rdb, cfg)
+}
+
+func (h *house) open(rdb *redis.Client, cfg dispatcher.Config) *house {
+	t := h.t
+	t.Helper()
+	cfg.Redis = rdb
 	d, err := dispatcher.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

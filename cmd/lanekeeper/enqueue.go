@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,6 +25,7 @@ type enqueueOptions struct {
 	headers     []string
 	from        string
 	onError     string
+	durability  dispatcher.Durability
 }
 
 func (a *app) enqueueCommand() *cobra.Command {
@@ -70,6 +72,8 @@ as the JSON text it is; "payload_base64" takes any bytes.`,
 	f.DurationVar(&o.timeout, "timeout", 0, "longest time of one attempt (default: the worker's)")
 	f.StringArrayVar(&o.headers, "header", nil, "k=v to travel with the job; may be given again")
 	f.StringVar(&o.from, "from", "", "read jobs from a file of JSON lines, or '-' for standard input")
+	f.IntVar(&o.durability.Replicas, "replicas", 0, "fail, though the job is stored, unless so many replicas have it")
+	f.DurationVar(&o.durability.Within, "replicas-within", 0, "how long to wait for them (default 1s)")
 	f.StringVar(&o.onError, "on-error", "stop", "with --from, at a bad line: stop or skip")
 	return cmd
 }
@@ -83,17 +87,31 @@ type enqueued struct {
 	Created bool   `json:"created"`
 }
 
+// open opens the namespace with the durability that the flags ask for.
+func (o *enqueueOptions) open(ctx context.Context) (*dispatcher.Dispatcher, error) {
+	switch within := o.durability.Within; {
+	case o.durability.Replicas < 0:
+		return nil, usage("--replicas %d must not be negative", o.durability.Replicas)
+	case within != 0 && (within < time.Millisecond || within > time.Minute):
+		return nil, usage("--replicas-within %s must be 1ms to 1m", within)
+	}
+	return o.app.openAs(ctx, dispatcher.Config{Durability: o.durability})
+}
+
 func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 	job, err := o.job(args)
 	if err != nil {
 		return err
 	}
-	d, err := o.app.open(ctx)
+	d, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
 	done, err := d.Enqueue(ctx, job)
 	if err != nil {
+		if errors.Is(err, dispatcher.ErrNotReplicated) {
+			return fmt.Errorf("%s: %w", done.ID, err)
+		}
 		return err
 	}
 	if o.app.quiet && o.app.output == "table" {

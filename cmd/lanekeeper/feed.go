@@ -112,7 +112,7 @@ func (o *enqueueOptions) many(ctx context.Context) error {
 		defer f.Close()
 		in = f
 	}
-	d, err := o.app.open(ctx)
+	d, err := o.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -144,6 +144,13 @@ func Node(ctx context.Context, rdb redis.UniversalClient, key string) (*redis.Cl
 	return rdb.(*redis.Client), nil
 }
 
+// Reload makes a cluster's client ask where its keys are now.
+func Reload(ctx context.Context, rdb redis.UniversalClient) {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		cluster.ReloadState(ctx)
+	}
+}
+
 // Masters calls f for every server that takes writes, one after the other.
 func Masters(ctx context.Context, rdb redis.UniversalClient, f func(*redis.Client) error) error {
 	cluster, ok := rdb.(*redis.ClusterClient)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -169,6 +170,22 @@ func Own(t testing.TB, args ...string) *Server {
 	}
 	t.Cleanup(s.Kill)
 	return s
+}
+
+// Replica starts a replica of a server for one test, and waits until it is in step.
+func Replica(t testing.TB, master *Server, args ...string) *Server {
+	t.Helper()
+	host, port, _ := net.SplitHostPort(master.Addr)
+	s := Own(t, append([]string{"--replicaof", host + " " + port, "--repl-diskless-sync-delay", "0"}, args...)...)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		info, err := master.Do("info", "replication")
+		if _, port, _ := net.SplitHostPort(s.Addr); err == nil && strings.Contains(fmt.Sprint(info), "port="+port+",state=online") {
+			return s
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the replica does not get in step: %v", info)
+		}
+	}
 }
 
 // Client returns a client of the package's redis-server.

@@ -98,6 +98,9 @@ type Call struct {
 	args   []any
 	caller *caller
 	reply  *redis.Cmd
+
+	// Acked is how many replicas had what the call wrote, when that was asked for.
+	Acked int
 }
 
 // Once makes a call whose repetition is recognized and answered from memory.
@@ -146,7 +149,7 @@ func (r *Runner) nowArg() string {
 
 // Run sends calls in one round trip, in order, and returns when all are
 // answered; each call then has its own reply or error.
-func (r *Runner) Run(ctx context.Context, calls ...*Call) { r.run(ctx, 0, calls) }
+func (r *Runner) Run(ctx context.Context, calls ...*Call) { r.run(ctx, 0, r.send, calls) }
 
 // patience is how long Ride goes on asking servers that can't serve now: longer than
 // a replica takes to be promoted, shorter than replies are remembered.
@@ -155,12 +158,22 @@ const patience = 10 * time.Second
 // Ride is Run for callers who do not come again by themselves: what the servers can't
 // serve now, while one of them starts, fails over or gives a slot away, is sent
 // again for some seconds. Of a cluster that includes what a server did not answer.
-func (r *Runner) Ride(ctx context.Context, calls ...*Call) { r.run(ctx, patience, calls) }
+func (r *Runner) Ride(ctx context.Context, calls ...*Call) { r.run(ctx, patience, r.send, calls) }
 
-func (r *Runner) run(ctx context.Context, patience time.Duration, calls []*Call) {
+// RideReplicated is Ride, and then waits until so many replicas have what the calls
+// wrote, or for so long; see [Call.Acked].
+func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.Duration, calls ...*Call) {
+	r.run(ctx, patience, func(ctx context.Context, calls []*Call, eval evalFunc) {
+		r.sendReplicated(ctx, replicas, within, calls, eval)
+	}, calls)
+}
+
+type sendFunc func(ctx context.Context, calls []*Call, eval evalFunc)
+
+func (r *Runner) run(ctx context.Context, patience time.Duration, send sendFunc, calls []*Call) {
 	var all sync.WaitGroup
 	for _, group := range r.groups(calls) {
-		all.Go(func() { r.ride(ctx, patience, group) })
+		all.Go(func() { r.ride(ctx, patience, send, group) })
 	}
 	all.Wait()
 	r.mu.Lock()
@@ -195,10 +208,10 @@ func (r *Runner) groups(calls []*Call) [][]*Call {
 // served did nothing, or nobody knows. It is sent again, and so is all that came
 // after it, to keep the order of the trip: what did run recognizes the repeat, or is
 // harmless (I9).
-func (r *Runner) ride(ctx context.Context, patience time.Duration, calls []*Call) {
+func (r *Runner) ride(ctx context.Context, patience time.Duration, send sendFunc, calls []*Call) {
 	begin, pause := time.Now(), 10*time.Millisecond
 	for eval := (*redis.Script).EvalSha; ; {
-		r.send(ctx, calls, eval)
+		send(ctx, calls, eval)
 		i := slices.IndexFunc(calls, func(c *Call) bool { return c.reply.Err() != nil && r.again(c.reply.Err()) })
 		if i < 0 {
 			return
@@ -238,6 +251,34 @@ func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
 		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
 	}
 	_, _ = pipe.Exec(ctx) // each command carries its own error
+}
+
+// sendReplicated sends calls and asks, on the same connection, how many replicas have
+// caught up with it: on another one the answer proves nothing (redis/redis#12439). WAIT
+// covers all that the server had written when the connection's last command ended, so
+// it holds for a repeated call too, which writes nothing.
+func (r *Runner) sendReplicated(ctx context.Context, replicas int, within time.Duration, calls []*Call, eval evalFunc) {
+	node, err := connect.Node(ctx, r.rdb, calls[0].keys[0])
+	if err != nil {
+		for _, c := range calls {
+			c.reply = redis.NewCmdResult(nil, err)
+		}
+		return
+	}
+	conn := node.Conn()
+	defer conn.Close()
+	pipe := conn.Pipeline()
+	for _, c := range calls {
+		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
+	}
+	if _, err := pipe.Exec(ctx); redis.HasErrorPrefix(err, "MOVED") {
+		connect.Reload(ctx, r.rdb)
+	} else if err == nil {
+		acked := conn.Wait(ctx, replicas, within).Val() // not known is none
+		for _, c := range calls {
+			c.Acked = int(acked)
+		}
+	}
 }
 
 // Words returns the call's reply, a flat list of strings and numbers that starts with

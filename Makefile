@@ -21,6 +21,12 @@ quick: redis ## the same tests, shorter and without the race detector
 fuzz: ## fuzz the parser of subjects for half a minute
 	$(GO) test ./subject -run '^$$' -fuzz FuzzParse -fuzztime 30s
 
+chaos: redis ## faults at real processes, servers and clusters, for CHAOS_TIME (30m); prints what was measured
+	@rm -f /tmp/lanekeeper-figures.$$$$; export CHAOS_TIME=$${CHAOS_TIME:-30m} CHAOS_FIGURES=/tmp/lanekeeper-figures.$$$$; \
+	$(GO) test ./worker -count=1 -run Simulation -v -timeout 3h -sim.seeds $$(( $${CHAOS_SEEDS:-400} )) | grep -v '^=== \|^ *--- PASS' ; sim=$${PIPESTATUS[0]}; \
+	$(GO) test ./cmd/lanekeeper -count=1 -run Chaos -timeout 3h; status=$$?; \
+	cat $$CHAOS_FIGURES; rm -f $$CHAOS_FIGURES; exit $$(( sim + status ))
+
 stories: redis ## rewrite testdata/*.txt from what the code does now; read the diff
 	$(GO) test . -rewrite
 

@@ -130,6 +130,7 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 	case errors.Is(err, redis.Nil):
 		return Hint{}, false, nil
 	case err != nil:
+		connect.Reload(ctx, s.waiting)
 		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
 	}
 	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due"}, true, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	redistest.Main(m, func() { _ = os.RemoveAll(built) })
+	redistest.Main(m, func() { _ = os.RemoveAll(built) }, writeFigures)
 }
 
 // town is a namespace on a server, and a folder that handlers write to.
@@ -147,6 +148,7 @@ func (w *town) log() []line {
 		var ns int64
 		if n, _ := fmt.Sscan(l, &x.what, &x.subject, &x.job, &x.seq, &x.attempt, &x.token, &ns, &x.pid); n == 8 {
 			x.at = time.Unix(0, ns)
+			x.subject, _ = url.QueryUnescape(x.subject)
 			lines = append(lines, x)
 		}
 	}

@@ -89,6 +89,7 @@ func NewCluster(opts *redis.Options, addrs []string) *redis.ClusterClient {
 		Addrs: addrs, Username: opts.Username, Password: opts.Password, TLSConfig: opts.TLSConfig,
 		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout,
 		PoolSize: opts.PoolSize, Protocol: opts.Protocol,
+		DialerRetries:         1, // a node that refuses may have a successor: ask the others soon
 		ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: opts.MaintNotificationsConfig,
 	})
 }

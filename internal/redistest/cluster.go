@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +54,7 @@ func OwnCluster(t testing.TB) *Cluster {
 		c.ids[s] = c.must(s, "cluster", "myid").(string)
 	}
 	host, port, _ := net.SplitHostPort(c.Nodes[0].Addr)
-	busPort := c.Nodes[0].args[5]
+	busPort := c.Nodes[0].busPort()
 	for i, s := range c.Nodes {
 		if i > 0 {
 			c.must(s, "cluster", "meet", host, port, busPort)
@@ -68,13 +69,16 @@ func OwnCluster(t testing.TB) *Cluster {
 		})
 		c.must(s, "cluster", "replicate", c.ids[c.Nodes[i]])
 	}
-	c.Until("the cluster serves", func() bool { return c.Healthy() && c.paired() })
+	c.Until("the cluster serves", c.Healthy)
 	return c
 }
 
 // paired reports whether all nodes know a replica of each master.
 func (c *Cluster) paired() bool {
 	for _, s := range c.Nodes {
+		if !s.Running() {
+			continue
+		}
 		slots, err := s.Do("cluster", "slots")
 		if err != nil {
 			return false
@@ -88,9 +92,17 @@ func (c *Cluster) paired() bool {
 	return true
 }
 
-// Healthy reports whether all nodes that run agree that all slots are served and each
-// master that has slots has a replica that is in step.
+// busPort is the port on which a node talks to others.
+func (s *Server) busPort() string {
+	return s.args[slices.Index(s.args, "--cluster-port")+1]
+}
+
+// Healthy reports whether all nodes that run agree that all slots are served, each by a
+// master with a replica that is in step.
 func (c *Cluster) Healthy() bool {
+	if !c.paired() {
+		return false
+	}
 	for _, s := range c.Nodes {
 		if !s.Running() {
 			continue
@@ -125,40 +137,50 @@ func (c *Cluster) IsMaster(s *Server) bool {
 	return false
 }
 
-// MasterOf returns the node that serves a key, and a replica of it that runs, or nil.
+// MasterOf returns the node that serves a key, and a replica of it that runs, or nil. It
+// waits until just one node says of itself that it is the one: after a failover
+// the others learn of it later.
 func (c *Cluster) MasterOf(key string) (master, replica *Server) {
 	c.t.Helper()
 	slot := c.Slot(key)
-	for _, s := range c.Nodes {
-		if !s.Running() {
-			continue
-		}
-		slots, err := s.Do("cluster", "slots")
-		if err != nil {
-			continue
-		}
-		for _, row := range slots.([]any) {
-			r := row.([]any)
-			if int(r[0].(int64)) > slot || int(r[1].(int64)) < slot {
-				continue
+	c.Until("one node serves "+key, func() bool {
+		serving := 0
+		for _, s := range c.Nodes {
+			if is, at := c.serves(s, slot); is {
+				master, replica = s, at
+				serving++
 			}
-			for k, n := range r[2:] {
-				id := n.([]any)[2].(string)
-				for node, nodeID := range c.ids {
-					switch {
-					case nodeID != id:
-					case k == 0:
-						master = node
-					case node.Running():
-						replica = node
-					}
+		}
+		return serving == 1
+	})
+	return master, replica
+}
+
+// serves reports whether a node says that it serves a slot itself, and a replica that it
+// knows of and that runs.
+func (c *Cluster) serves(s *Server, slot int) (is bool, replica *Server) {
+	if !s.Running() {
+		return false, nil
+	}
+	slots, err := s.Do("cluster", "slots")
+	if err != nil {
+		return false, nil
+	}
+	for _, row := range slots.([]any) {
+		r := row.([]any)
+		if int(r[0].(int64)) > slot || int(r[1].(int64)) < slot || r[2].([]any)[2] != c.ids[s] {
+			continue
+		}
+		for _, n := range r[3:] {
+			for node, id := range c.ids {
+				if n.([]any)[2] == id && node.Running() {
+					replica = node
 				}
 			}
-			return master, replica
 		}
+		return true, replica
 	}
-	c.t.Fatalf("nobody serves slot %d", slot)
-	return nil, nil
+	return false, nil
 }
 
 // Slot is a key's hash slot.

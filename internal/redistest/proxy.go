@@ -1,23 +1,30 @@
 package redistest
 
 import (
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
-// Proxy stands between a client and a server and loses replies on demand.
+// Proxy stands between clients and a server and misbehaves on demand.
 type Proxy struct {
 	listener net.Listener
 	target   string
-	drop     atomic.Int32
 	conns    sync.WaitGroup
+
+	drop atomic.Int32 // replies still to be lost
+	Lost atomic.Int64 // replies that were
+	hole atomic.Bool
+	slow atomic.Int64 // ns by which each reply is late
+
+	mu   sync.Mutex
+	open map[net.Conn]bool
 }
 
 // NewProxy starts a proxy in front of a server and returns a client that goes
@@ -28,20 +35,40 @@ func NewProxy(t testing.TB, s *Server) (*Proxy, *redis.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: l, target: s.Addr}
+	p := &Proxy{listener: l, target: s.Addr, open: make(map[net.Conn]bool)}
 	p.conns.Go(p.accept)
 	rdb := connect.New(&redis.Options{Addr: l.Addr().String()})
 	t.Cleanup(func() {
 		_ = rdb.Close()
 		_ = l.Close()
+		p.BlackHole(false)
+		p.Cut()
 		p.conns.Wait()
 	})
 	return p, rdb
 }
 
+// URL is the proxy's address for --redis.
+func (p *Proxy) URL() string { return "redis://" + p.listener.Addr().String() }
+
 // LoseReplies makes the proxy swallow the next n replies: the server has run the
 // command, and the client's connection breaks.
 func (p *Proxy) LoseReplies(n int) { p.drop.Store(int32(n)) }
+
+// BlackHole makes the proxy pass nothing on, and close nothing.
+func (p *Proxy) BlackHole(on bool) { p.hole.Store(on) }
+
+// Slow makes each reply late.
+func (p *Proxy) Slow(d time.Duration) { p.slow.Store(int64(d)) }
+
+// Cut breaks all connections.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.open {
+		_ = c.Close()
+	}
+}
 
 func (p *Proxy) accept() {
 	for {
@@ -54,24 +81,45 @@ func (p *Proxy) accept() {
 			_ = client.Close()
 			continue
 		}
-		p.conns.Go(func() { _, _ = io.Copy(server, client); _ = server.Close() })
-		p.conns.Go(func() { p.replies(client, server) })
+		p.mu.Lock()
+		p.open[client], p.open[server] = true, true
+		p.mu.Unlock()
+		p.conns.Go(func() { p.pass(client, server, func() bool { return true }) })
+		p.conns.Go(func() { p.pass(server, client, p.reply) })
 	}
 }
 
-func (p *Proxy) replies(client, server net.Conn) {
-	defer client.Close()
-	defer server.Close()
+// reply decides whether a reply gets through, and when.
+func (p *Proxy) reply() bool {
+	if p.drop.Load() > 0 && p.drop.Add(-1) >= 0 {
+		p.Lost.Add(1)
+		return false
+	}
+	time.Sleep(time.Duration(p.slow.Load()))
+	return true
+}
+
+func (p *Proxy) pass(from, to net.Conn, may func() bool) {
+	defer func() {
+		_, _ = from.Close(), to.Close()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.open, from)
+		delete(p.open, to)
+	}()
 	buf := make([]byte, 1<<20)
 	for {
-		n, err := server.Read(buf)
+		n, err := from.Read(buf)
 		if err != nil {
 			return
 		}
-		if p.drop.Load() > 0 && p.drop.Add(-1) >= 0 {
+		for p.hole.Load() {
+			time.Sleep(5 * time.Millisecond)
+		}
+		if !may() {
 			return
 		}
-		if _, err := client.Write(buf[:n]); err != nil {
+		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}
 	}

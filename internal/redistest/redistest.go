@@ -30,6 +30,7 @@ type Server struct {
 	Addr string
 	Dir  string
 
+	conf string // path of a configuration file, or empty
 	args []string
 	cmd  *exec.Cmd
 	done chan struct{}
@@ -38,13 +39,17 @@ type Server struct {
 // Start starts a redis-server with extra arguments. It fails, and says what to
 // install, when there is none: a test of Redis that skips proves nothing.
 func Start(dir string, args ...string) (*Server, error) {
+	return start(dir, "", append([]string{"--save", ""}, args...)...)
+}
+
+func start(dir, conf string, args ...string) (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, fmt.Errorf("redis-server is not installed; run 'make redis', or install it " +
 			"with the system's package manager (Debian: apt-get install redis-server)")
 	}
 	var err error
 	for range 5 { // another process may take the port between the look and the start
-		s := &Server{Dir: dir, args: args}
+		s := &Server{Dir: dir, conf: conf, args: args}
 		if s.Addr, err = freeAddr(); err != nil {
 			return nil, err
 		}
@@ -58,8 +63,10 @@ func Start(dir string, args ...string) (*Server, error) {
 // Restart starts the process of s again, on the same port and folder.
 func (s *Server) Restart() error {
 	_, port, _ := net.SplitHostPort(s.Addr)
-	args := append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir,
-		"--save", "", "--daemonize", "no"}, s.args...)
+	args := append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--daemonize", "no"}, s.args...)
+	if s.conf != "" {
+		args = append([]string{s.conf}, args...)
+	}
 	var out bytes.Buffer
 	s.cmd = exec.Command("redis-server", args...)
 	s.cmd.Stdout, s.cmd.Stderr = &out, &out

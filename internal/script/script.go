@@ -222,6 +222,7 @@ func (r *Runner) ride(ctx context.Context, patience time.Duration, send sendFunc
 			continue
 		}
 		eval = (*redis.Script).EvalSha
+		connect.Reload(ctx, r.rdb) // go-redis by itself looks for a new master much later
 		if time.Since(begin)+pause > patience {
 			return
 		}
@@ -271,9 +272,7 @@ func (r *Runner) sendReplicated(ctx context.Context, replicas int, within time.D
 	for _, c := range calls {
 		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
 	}
-	if _, err := pipe.Exec(ctx); redis.HasErrorPrefix(err, "MOVED") {
-		connect.Reload(ctx, r.rdb)
-	} else if err == nil {
+	if _, err := pipe.Exec(ctx); err == nil {
 		acked := conn.Wait(ctx, replicas, within).Val() // not known is none
 		for _, c := range calls {
 			c.Acked = int(acked)

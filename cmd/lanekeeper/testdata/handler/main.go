@@ -5,6 +5,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -19,6 +20,7 @@ func handle(dir string) int {
 		SleepMS int    `json:"sleep_ms"`
 		Exit    int    `json:"exit"`
 		Block   bool   `json:"block"`   // on the first attempt, for ever
+		Kill    bool   `json:"kill"`    // the worker, with -9
 		Release string `json:"release"` // on the first attempt, until this file is there
 		Effect  bool   `json:"effect"`  // write to both stores
 		Print   string `json:"print"`   // to standard error
@@ -31,6 +33,10 @@ func handle(dir string) int {
 	write(dir, "start")
 	if payload.Block && attempt == 1 {
 		time.Sleep(time.Hour)
+	}
+	if payload.Kill {
+		_ = syscall.Kill(os.Getppid(), syscall.SIGKILL)
+		time.Sleep(time.Hour) // the kernel ends it with its worker
 	}
 	for payload.Release != "" && attempt == 1 {
 		if _, err := os.Stat(filepath.Join(dir, payload.Release)); err == nil {
@@ -53,7 +59,7 @@ func write(dir, what string) {
 		panic(err)
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "%s %s %s %s %s %s %d %d\n", what, os.Getenv("LANEKEEPER_SUBJECT"), os.Getenv("LANEKEEPER_JOB"),
+	fmt.Fprintf(f, "%s %s %s %s %s %s %d %d\n", what, url.QueryEscape(os.Getenv("LANEKEEPER_SUBJECT")), os.Getenv("LANEKEEPER_JOB"),
 		os.Getenv("LANEKEEPER_SEQ"), os.Getenv("LANEKEEPER_ATTEMPT"), os.Getenv("LANEKEEPER_TOKEN"),
 		time.Now().UnixNano(), os.Getpid())
 }

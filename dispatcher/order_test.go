@@ -223,3 +223,28 @@ func TestI5_SequenceNumbersRise(t *testing.T) {
 		}
 	})
 }
+
+// I8: what a client's clock says is of no account. The server's is decades ahead here.
+func TestI8_TimesAreTheServers(t *testing.T) {
+	t.Parallel()
+	m, rdb := redistest.Mini(t)
+	at := time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC)
+	m.SetTime(at)
+	d, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = d.Enqueue(bg, dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j"}); err != nil {
+		t.Fatal(err)
+	}
+	claims, err := d.Claim(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	if err != nil || len(claims) != 1 {
+		t.Fatal(claims, err)
+	}
+	if got := claims[0].EnqueuedAt; !got.Equal(at) {
+		t.Errorf("enqueued at %s, the server's clock says %s", got, at)
+	}
+	if lane, _, _, err := d.Lane(bg, key("a"), dispatcher.Page{}); err != nil || !lane.ExpiresAt.Equal(at.Add(time.Minute)) {
+		t.Errorf("leased until %s, %v, want a minute from the server's time", lane.ExpiresAt, err)
+	}
+}

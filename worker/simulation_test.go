@@ -16,6 +16,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/history"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/internal/sim"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -40,7 +41,7 @@ func TestSimulation(t *testing.T) {
 	if testing.Short() {
 		seeds = 4
 	}
-	if *simSeeds > 0 {
+	if seeds = redistest.Rounds(seeds, 6); *simSeeds > 0 {
 		seeds = *simSeeds
 	}
 	from := uint64(1)
@@ -70,6 +71,7 @@ func TestSimulation(t *testing.T) {
 					total.Refused += report.Refused
 					total.Unanswered += report.Unanswered
 					total.Overlaps += report.Overlaps
+					total.Violations = append(total.Violations, report.Violations...)
 					for f, n := range s.world.Seen() {
 						seen[f] += n
 					}
@@ -77,10 +79,10 @@ func TestSimulation(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d seeds, %s of virtual time, %d scripts and waits, %d executions (%d repeats), %d stale ends refused, "+
-		"%d calls unanswered, %d overlaps of handlers that were deaf or whose lease Redis had lost; faults: %v",
+	redistest.Figure(t, "simulator", "%d seeds, %s of virtual time, %d scripts and waits, %d executions (%d repeats), %d stale ends refused, "+
+		"%d calls unanswered, %d violations, %d overlaps of handlers that were deaf or whose lease Redis had lost; faults: %v",
 		seeds, virtual.Round(time.Second), commands, total.Executions, total.Repeats, total.Refused,
-		total.Unanswered, total.Overlaps, seen)
+		total.Unanswered, len(total.Violations), total.Overlaps, seen)
 	if *simSeed > 0 || t.Failed() {
 		return
 	}
@@ -110,7 +112,6 @@ type simulation struct {
 	mu      sync.Mutex
 	workers []*simWorker
 	made    int
-	jobs    int
 	forgot  []time.Time
 
 	rough bool // clocks jump, handlers are deaf, Redis forgets: handlers may overlap

@@ -131,7 +131,7 @@ func TestChaos_ClusterMoves(t *testing.T) {
 	c.checkSpread()
 	var failovers, moves, spent []time.Duration
 	kept := 0
-	n := rounds(1, 2)
+	n := redistest.Rounds(1, 0.6)
 	for i := range n {
 		p := i % c.ns.Partitions
 		key := c.ns.Keys(p).Jobs()
@@ -174,11 +174,11 @@ func TestChaos_ClusterMoves(t *testing.T) {
 	if tryAgain == 0 || moved == 0 || kept == 0 {
 		t.Errorf("TRYAGAIN %d times, MOVED %d times, %d of %d attempts went on under their lease; each must have been", tryAgain, moved, kept, n)
 	}
-	figure(t, "cluster: CLUSTER FAILOVER under load", "partition stood still for p50 %s, longest %s (%d failovers, %d of %d attempts went on under their lease)",
+	redistest.Figure(t, "cluster: CLUSTER FAILOVER under load", "partition stood still for p50 %s, longest %s (%d failovers, %d of %d attempts went on under their lease)",
 		quantile(failovers, 0.5).Round(time.Millisecond), quantile(failovers, 1).Round(time.Millisecond), n, kept, n)
-	figure(t, "cluster: a partition's slot moved under load", "partition stood still for p50 %s, longest %s, of moves that took p50 %s (%d moves, %d TRYAGAIN, %d MOVED)",
+	redistest.Figure(t, "cluster: a partition's slot moved under load", "partition stood still for p50 %s, longest %s, of moves that took p50 %s (%d moves, %d TRYAGAIN, %d MOVED)",
 		quantile(moves, 0.5).Round(time.Millisecond), quantile(moves, 1).Round(time.Millisecond), quantile(spent, 0.5).Round(time.Millisecond), len(moves), tryAgain, moved)
-	figure(t, "cluster: executions while masters changed by command and slots moved", "%d: %d order violations, 0 acknowledged jobs lost, %d ran again",
+	redistest.Figure(t, "cluster: executions while masters changed by command and slots moved", "%d: %d order violations, 0 acknowledged jobs lost, %d ran again",
 		report.Executions, len(report.Violations), report.Repeats)
 }
 
@@ -188,7 +188,7 @@ func TestChaos_ClusterFails(t *testing.T) {
 	c := newClusterCrew(t)
 	var forgot []time.Time
 	var kills, freezes []time.Duration
-	n := rounds(1, 2)
+	n := redistest.Rounds(1, 0.6)
 	for i := range n {
 		p := i % c.ns.Partitions
 		c.long(p, i)
@@ -212,11 +212,11 @@ func TestChaos_ClusterFails(t *testing.T) {
 		c.Until("the cluster is well", func() bool { return c.Healthy() && !c.IsMaster(master) })
 	}
 	report := c.finishWith(c.rdb, history.World{Forgot: forgot})
-	figure(t, "cluster: kill -9 of a master, node timeout 1s", "partition stood still for p50 %s, longest %s (%d kills)",
+	redistest.Figure(t, "cluster: kill -9 of a master, node timeout 1s", "partition stood still for p50 %s, longest %s (%d kills)",
 		quantile(kills, 0.5).Round(time.Millisecond), quantile(kills, 1).Round(time.Millisecond), n)
-	figure(t, "cluster: SIGSTOP of a master, node timeout 1s", "partition stood still for p50 %s, longest %s (%d freezes)",
+	redistest.Figure(t, "cluster: SIGSTOP of a master, node timeout 1s", "partition stood still for p50 %s, longest %s (%d freezes)",
 		quantile(freezes, 0.5).Round(time.Millisecond), quantile(freezes, 1).Round(time.Millisecond), n)
-	figure(t, "cluster: executions while masters were killed and frozen", "%d: %d violations, %d acknowledged jobs lost by Redis, %d ran again",
+	redistest.Figure(t, "cluster: executions while masters were killed and frozen", "%d: %d violations, %d acknowledged jobs lost by Redis, %d ran again",
 		report.Executions, len(report.Violations), c.missing, report.Repeats)
 }
 
@@ -245,6 +245,6 @@ func TestChaos_Sentinel(t *testing.T) {
 		return false
 	})
 	report := c.finishWith(rdb, history.World{Forgot: []time.Time{promoted}})
-	figure(t, "Sentinel: kill -9 of the master, down after 1s", "works again after %s (promoted after %s); %d executions, %d violations, %d acknowledged jobs lost by Redis",
+	redistest.Figure(t, "Sentinel: kill -9 of the master, down after 1s", "works again after %s (promoted after %s); %d executions, %d violations, %d acknowledged jobs lost by Redis",
 		first.Sub(begin).Round(time.Millisecond), promoted.Sub(begin).Round(time.Millisecond), report.Executions, len(report.Violations), c.missing)
 }

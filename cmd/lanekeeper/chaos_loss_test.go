@@ -114,7 +114,7 @@ func (l *ledger) lost(t *testing.T, rdb redis.UniversalClient) int {
 func loss(t *testing.T, mode, fault string, l *ledger, rdb redis.UniversalClient) int {
 	t.Helper()
 	lost := l.lost(t, rdb)
-	figure(t, "lost: "+mode+"; "+fault, "%d of %d acknowledged (%d more were reported as not on a replica, %d refused or unknown)",
+	redistest.Figure(t, "lost: "+mode+"; "+fault, "%d of %d acknowledged (%d more were reported as not on a replica, %d refused or unknown)",
 		lost, len(l.acked), l.warned, l.failed)
 	return lost
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -417,7 +418,7 @@ func TestChaos_OneServer(t *testing.T) {
 	}
 	met := make(map[string]int)
 	begin := time.Now()
-	for time.Since(begin) < chaosTime/2 || len(met) < len(chaoses) {
+	for time.Since(begin) < redistest.ChaosTime()/3 || len(met) < len(chaoses) {
 		for _, i := range rand.Perm(len(chaoses)) {
 			chaoses[i].do(c, s, proxy, straight)
 			met[chaoses[i].name]++
@@ -453,7 +454,7 @@ func TestChaos_OneServer(t *testing.T) {
 	for _, n := range met {
 		faults += n
 	}
-	figure(t, "chaos on one server (AOF every second)", "%d executions in %s under %d faults of %d sorts: %d order violations, 0 acknowledged jobs lost; "+
+	redistest.Figure(t, "chaos on one server (AOF every second)", "%d executions in %s under %d faults of %d sorts: %d order violations, 0 acknowledged jobs lost; "+
 		"%d ran again, %d ends refused for a stale token, %d replies lost, %d enqueues refused in full memory",
 		report.Executions, took.Round(time.Second), faults, len(met), len(report.Violations), report.Repeats, lost,
 		proxy.Lost.Load(), c.refused.Load())
@@ -468,7 +469,7 @@ func TestChaos_Takeover(t *testing.T) {
 	c.all.Go(func() { c.produce(rdb, "p", 30*time.Millisecond) })
 	var took []time.Duration
 	var kills []time.Time
-	for range rounds(4, 10) {
+	for range redistest.Rounds(4, 2) {
 		n := c.logged("start")
 		c.until("work goes on", func() bool { return c.logged("start") > n+20 })
 		kills = append(kills, time.Now())
@@ -497,7 +498,7 @@ func TestChaos_Takeover(t *testing.T) {
 	if len(took) == 0 || p99 > ttl+time.Second {
 		t.Errorf("%d takeovers, p99 %s, want some and at most %s", len(took), p99, ttl+time.Second)
 	}
-	figure(t, "takeover after kill -9 of a worker, lease TTL 1s", "p50 %s, p99 %s, longest %s (%d jobs, %d kills)",
+	redistest.Figure(t, "takeover after kill -9 of a worker, lease TTL 1s", "p50 %s, p99 %s, longest %s (%d jobs, %d kills)",
 		quantile(took, 0.5).Round(time.Millisecond), p99.Round(time.Millisecond), quantile(took, 1).Round(time.Millisecond), len(took), len(kills))
 }
 
@@ -507,7 +508,7 @@ func TestChaos_Takeover(t *testing.T) {
 func TestChaos_Frozen(t *testing.T) {
 	w := newTown(t)
 	var overlaps []time.Duration
-	refused, n := 0, rounds(2, 3)
+	refused, n := 0, redistest.Rounds(2, 0.5)
 	for i := range n {
 		w.must("enqueue", fmt.Sprint("frozen:", i), "k", `{"sleep_ms":4000}`, "--id", fmt.Sprint("f", i))
 		before := len(w.log())
@@ -542,7 +543,7 @@ func TestChaos_Frozen(t *testing.T) {
 	if refused != n || longest > grace+time.Second {
 		t.Errorf("%d of %d stale ends refused, overlap of up to %s, want at most the grace of %s and a second for this machine", refused, n, longest, grace)
 	}
-	figure(t, "overlap of two handlers after SIGSTOP past the lease (cancel grace 200ms)", "longest %s; stale ends refused: %d of %d",
+	redistest.Figure(t, "overlap of two handlers after SIGSTOP past the lease (cancel grace 200ms)", "longest %s; stale ends refused: %d of %d",
 		longest.Round(time.Millisecond), refused, n)
 }
 
@@ -554,7 +555,7 @@ func TestChaos_StopWithRedisBlackHoled(t *testing.T) {
 	direct := &town{t: t, url: s.URL(), namespace: "hole", dir: w.dir}
 	const stopTimeout = time.Second
 	var took []time.Duration
-	for i := range rounds(2, 3) {
+	for i := range redistest.Rounds(2, 0.5) {
 		direct.must("enqueue", fmt.Sprint("s:", i), "k", `{"block":true}`, "--max-attempts", "50")
 		before := w.logged("start")
 		p := w.start("--lease-ttl", "2s", "--stop-timeout", stopTimeout.String())
@@ -572,7 +573,7 @@ func TestChaos_StopWithRedisBlackHoled(t *testing.T) {
 	if p99 := quantile(took, 0.99); p99 > limit+time.Second {
 		t.Errorf("stopping took up to %s, want at most %s", p99, limit)
 	}
-	figure(t, "graceful stop with Redis black-holed, stop timeout 1s", "p99 %s, limit %s (%d stops)",
+	redistest.Figure(t, "graceful stop with Redis black-holed, stop timeout 1s", "p99 %s, limit %s (%d stops)",
 		quantile(took, 0.99).Round(time.Millisecond), limit, len(took))
 }
 
@@ -583,7 +584,7 @@ func TestChaos_RedisRestart(t *testing.T) {
 	rdb := redistest.ClientOf(t, s)
 	c.all.Go(func() { c.produce(rdb, "p", 10*time.Millisecond) })
 	var took []time.Duration
-	for range rounds(2, 5) {
+	for range redistest.Rounds(2, 1) {
 		n := c.logged("start")
 		c.until("work goes on", func() bool { return c.logged("start") > n+20 })
 		s.Kill()
@@ -600,7 +601,7 @@ func TestChaos_RedisRestart(t *testing.T) {
 	if longest := quantile(took, 1); longest > 5*time.Second {
 		t.Errorf("work goes on only %s after Redis is back, want at most 5s", longest)
 	}
-	figure(t, "recovery after Redis was killed and restarted (AOF)", "p50 %s, longest %s (%d restarts)",
+	redistest.Figure(t, "recovery after Redis was killed and restarted (AOF)", "p50 %s, longest %s (%d restarts)",
 		quantile(took, 0.5).Round(time.Millisecond), quantile(took, 1).Round(time.Millisecond), len(took))
 }
 
@@ -608,7 +609,7 @@ func TestChaos_RedisRestart(t *testing.T) {
 // but what its allocator keeps.
 func TestChaos_SoakLeavesNothing(t *testing.T) {
 	jobs := 20_000
-	if chaosTime >= time.Minute {
+	if redistest.ChaosTime() >= time.Minute {
 		jobs = 1_000_000
 	}
 	s := redistest.Own(t)
@@ -662,7 +663,7 @@ func TestChaos_SoakLeavesNothing(t *testing.T) {
 	if keysAfter > keys+64 || memoryAfter > memory+(1<<20) {
 		t.Errorf("%d keys and %d bytes before, %d keys and %d bytes after", keys, memory, keysAfter, memoryAfter)
 	}
-	figure(t, fmt.Sprintf("what %d jobs leave behind", jobs), "%+d keys, %+d bytes of %d (before: %d keys, those of remembered requests among them)",
+	redistest.Figure(t, fmt.Sprintf("what %d jobs leave behind", jobs), "%+d keys, %+d bytes of %d (before: %d keys, those of remembered requests among them)",
 		keysAfter-keys, memoryAfter-memory, memory, keys)
 }
 
@@ -671,4 +672,14 @@ func infoNumber(info, name string) (n int64) {
 		_, _ = fmt.Sscan(rest, &n)
 	}
 	return n
+}
+
+// quantile returns the value below which a share q of the durations lies.
+func quantile(all []time.Duration, q float64) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	all = slices.Clone(all)
+	slices.Sort(all)
+	return all[int(q*float64(len(all)-1)+0.5)]
 }

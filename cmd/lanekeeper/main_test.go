@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
-	redistest.Main(m, func() { _ = os.RemoveAll(built) }, writeFigures)
+	redistest.Main(m, func() { _ = os.RemoveAll(built) })
 }
 
 // town is a namespace on a server, and a folder that handlers write to.

@@ -19,7 +19,6 @@ type wire struct {
 	closed   bool
 	notTill  time.Time // nothing arrives before
 	deadline time.Time
-	timer    *time.Timer
 }
 
 func newWire() *wire {

@@ -1,0 +1,198 @@
+package main
+
+// defect is one mistake: what stands in a file, and what would stand there instead. The
+// name says what is wrong, with the peer that shipped it, where one did.
+type defect struct {
+	name, file, good, bad string
+}
+
+var defects = []defect{
+	{
+		"any token finishes (hibiken/asynq doneCmd has no owner)", "lease/fence.lua",
+		`answer = record and sub(record, 1, #token + 1) == token .. ' '`, `answer = record`,
+	},
+	{
+		"renew does not compare tokens (OptimalBits/bull#308)", "lease/renew.lua",
+		`if fenced(records[i], tokens[i]) and alive then`, `if records[i] and alive then`,
+	},
+	{
+		"a lease that is over is renewed", "lease/renew.lua",
+		`if fenced(records[i], tokens[i]) and alive then`, `if fenced(records[i], tokens[i]) then`,
+	},
+	{
+		"release does not compare tokens (rails/solid_queue#761)", "lease/release.lua",
+		`if not fenced(call('HGET', LEASES, subject), token) then`, `if not call('HGET', LEASES, subject) then`,
+	},
+	{
+		"acquire takes what is held", "lease/acquire.lua",
+		`if record and (deadline > now or waiting) then`, `if record and waiting then`,
+	},
+	{
+		"tokens by counting only: they repeat after a failover", "lease/lease.lua",
+		`local last, token = call('HGET', CLOCK, 'token'), now_us
+  if last and tonumber(last) >= tonumber(now_us) then
+    token = whole(last + 1)
+  end`, `local token = whole((call('HGET', CLOCK, 'token') or 0) + 1)`,
+	},
+	{
+		"tokens by the clock only: they fall when it is set back", "lease/lease.lua",
+		`if last and tonumber(last) >= tonumber(now_us) then`, `if false then`,
+	},
+	{
+		"numbers with 14 digits, as Redis' tostring prints them", "lease/fence.lua",
+		`return string.format('%d', n)`, `return tostring(n)`,
+	},
+	{
+		"times from the client's clock (MailFathom#1989)", "internal/script/script.go",
+		`if r.now == nil {
+		return ""
+	}`, `if r.now == nil {
+		return strconv.FormatInt(time.Now().UnixMilli(), 10)
+	}`,
+	},
+	{
+		"a repeated request runs twice (redis/jedis#3187)", "lease/fence.lua",
+		`local last = ARGV[2] ~= '' and call('GET', REQUEST)`, `local last = false`,
+	},
+	{
+		"a request that was overtaken runs late", "lease/fence.lua",
+		`return false, tonumber(number) > tonumber(ARGV[2]) and 'stale'`, `return false`,
+	},
+	{
+		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/turn.lua",
+		"\nfree(freed)\n", "\n",
+	},
+	{
+		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/retry.lua",
+		"\n  free(subjects)\n", "\n",
+	},
+	{
+		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/deadletter.lua",
+		"\n  advance(subjects, tails)\n", "\n",
+	},
+	{
+		"a hand-back does not list its lane", "dispatcher/handback.lua",
+		"\n    list(entries[k], subject)\n", "\n",
+	},
+	{
+		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/turn.lua",
+		`if entry and not records[i] and not taken[subject] then`, `if entry and not taken[subject] then`,
+	},
+	{
+		"a lane is handed over to one who does not handle its kind", "dispatcher/turn.lua",
+		`if head and n + h < wanted and along[kind_of(head)] then`, `if head and n + h < wanted then`,
+	},
+	{
+		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/reap.lua",
+		"\npublish('LPUSH', ARGV[FIRST])\n", "\n",
+	},
+	{
+		"reaping forgets the dead letter of a last attempt", "dispatcher/reap.lua",
+		"\nbury(letters, now)\n", "\n",
+	},
+	{
+		"a crash does not count (contribsys/faktory#99)", "dispatcher/reap.lua",
+		`return entry_of(id, kind_of(entry), attempts + 1, whole(max)), attempts`,
+		`return entry_of(id, kind_of(entry), attempts, whole(max)), attempts`,
+	},
+	{
+		"a crash of a batch counts for its head only", "dispatcher/reap.lua",
+		`    if along > 0 then
+      local followers`, `    if false then
+      local followers`,
+	},
+	{
+		"a job that falls due keeps no place in the order", "dispatcher/reap.lua",
+		`local seq = call('HINCRBY', CLOCK, 'seq', 1)`, `local seq = 1`,
+	},
+	{
+		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/enqueue.lua",
+		`if known[i] or first[id] then`, `if first[id] then`,
+	},
+	{
+		"a batch is half taken", "dispatcher/enqueue.lua",
+		`if not each then
+      return`, `if false then
+      return`,
+	},
+	{
+		"an enqueue is taken in full memory", "dispatcher/enqueue.lua",
+		`local seq, seqs = 0, {}`, `call('HDEL', LEASES, '')
+local seq, seqs = 0, {}`,
+	},
+	{
+		"renewals are refused in full memory", "lease/renew.lua",
+		"\ncall('HDEL', LEASES, '')\n", "\n",
+	},
+	{
+		"an enqueue wakes nobody", "lease/lease.lua",
+		`call('ZADD', WAKE .. kind, '0', 'ready')`, `call('ZCARD', WAKE .. kind)`,
+	},
+	{
+		"a discarded job leaves its body (hibiken/asynq#730)", "dispatcher/discard.lua",
+		"\n  many('HDEL', JOBS, ids)\n", "\n",
+	},
+	{
+		"a repair throws away what stands nowhere", "dispatcher/restore.lua",
+		`bury({ { id, '0', 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
+	},
+	{
+		"a repair ends leases whose holder lives", "dispatcher/mend.lua",
+		`call('ZADD', DEADLINES, now + grace, subject)`, `call('ZADD', DEADLINES, now, subject)`,
+	},
+	{
+		"a key outside of the hash tag (hibiken/asynq#480)", "subject/keys.go",
+		`return k.base + "request:" + caller`, `return "request:" + caller`,
+	},
+	{
+		"two subjects with one name", "subject/key.go",
+		`b = binary.AppendUvarint(b, uint64(len(k.Kind)))`, `b = binary.AppendUvarint(b, 0)`,
+	},
+	{
+		"a flushed script cache is not filled again", "internal/script/script.go",
+		`if redis.HasErrorPrefix(calls[0].reply.Err(), "NOSCRIPT") {`, `if false {`,
+	},
+	{
+		"a moving slot may run half a script (redis/redis#9526)", "internal/script/script.go",
+		`all = append(all, l.never)`, `_ = l.never`,
+	},
+	{
+		"WAIT on another connection (redis/redis#12439)", "internal/script/script.go",
+		`acked := conn.Wait(ctx, replicas, within).Val()`, `acked := node.Wait(ctx, replicas, within).Val()`,
+	},
+	{
+		"a lease counts from the reply", "dispatcher/turn.go",
+		`sent := time.Now()
+	d.run.Run(ctx, calls...)`, `d.run.Run(ctx, calls...)
+	sent := time.Now()`,
+	},
+	{
+		"work is cancelled after its lease has ended", "lease/keeper.go",
+		`h.lease.Proven.Add(h.lease.TTL - k.margin)`, `h.lease.Proven.Add(h.lease.TTL + k.margin)`,
+	},
+	{
+		"a renewal may hang for ever (sky1wu/Bili-SyncPlay#263)", "lease/keeper.go",
+		`ctx, cancel := context.WithTimeout(ctx, k.ttl/3)`, `ctx, cancel := context.WithCancel(ctx)`,
+	},
+	{
+		"one failed renewal ends renewing (redisson/redisson#775)", "lease/keeper.go",
+		`h.renewAt = time.Now().Add(k.ttl / 12)`, `h.renewAt = time.Now().Add(k.ttl * 12)`,
+	},
+	{
+		"work starts on a lease that is over (inngest/inngest#4766)", "worker/attempt.go",
+		`if !p.keeper.Trusted(a.ctx, a.claim.Lease) {`, `if false {`,
+	},
+	{
+		"an end whose answer was lost is not sent again", "worker/run.go",
+		`		a.resent = true
+		return ended.Err`, `		a.resent = true`,
+	},
+	{
+		"a handler that does not return keeps its lane (Tencent/WeKnora#3462)", "worker/attempt.go",
+		`time.AfterFunc(a.pool.cfg.CancelGrace, a.giveUp)`, `_ = a.giveUp`,
+	},
+	{
+		"a pool that stops keeps what it had claimed ahead", "worker/ahead.go",
+		"	for _, q := range d.queue {\n", "	for _, q := range d.queue[:0] {\n",
+	},
+}

@@ -217,7 +217,9 @@ func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 		case err != nil:
 			failures++
 			p.log.Warn("could not wait for wake-ups; trying again", "err", err)
-			pauseFor(ctx, dispatcher.Backoff{Base: 50 * time.Millisecond, Cap: 5 * time.Second}.Wait(failures))
+			// Thousands lose their connections at the same moment; anywhere within the wait
+			// they come back.
+			pauseFor(ctx, rand.N(dispatcher.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}.Wait(failures)))
 		default:
 			failures = 0
 			if ok {

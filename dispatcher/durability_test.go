@@ -17,7 +17,7 @@ func TestDurability(t *testing.T) {
 	master := redistest.Own(t, "--repl-diskless-sync-delay", "0")
 	replica := redistest.Replica(t, master)
 	h := newHouse(t, redistest.ClientOf(t, master), dispatcher.Config{
-		Durability: dispatcher.Durability{Replicas: 1, Within: 300 * time.Millisecond},
+		Durability: dispatcher.Durability{Replicas: 1, Within: 500 * time.Millisecond},
 	})
 	job := dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1"}
 	if done := h.enqueue(job); done.Acked != 1 || !done.Created {

@@ -3,7 +3,6 @@ package dispatcher_test
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -191,13 +190,13 @@ func TestI7_TwoDrainersWithForcedExpiryLoseNothing(t *testing.T) {
 	for w := range 2 {
 		draining.Go(func() {
 			who := dispatcher.Claimant{Holder: fmt.Sprint("w", w), Kinds: []string{"k"}, TTL: 10 * time.Second}
-			for !t.Failed() && (!allIn.Load() || finished.Load() < int64(jobs)) {
+			for round := 1; !t.Failed() && (!allIn.Load() || finished.Load() < int64(jobs)); round++ {
 				claims, err := h.Claim(bg, who, 200)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if rand.IntN(10) == 0 { // everybody's leases run out mid-operation
+				if round%7 == 0 { // everybody's leases run out mid-operation
 					h.advance(11 * time.Second)
 					r, err := h.Reap(bg)
 					if err != nil {

@@ -9,6 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+func sortedStrings(s []string) []string {
+	sort.Strings(s)
+	return s
+}
+
 // dump returns all that is stored in a namespace, except memories of requests and
 // wake-up hints, as text that two states can be compared by.
 func dump(t *testing.T, rdb *redis.Client, namespace string) string {
@@ -29,7 +34,7 @@ func dump(t *testing.T, rdb *redis.Client, namespace string) string {
 		case "zset":
 			v = rdb.ZRangeWithScores(bg, k, 0, -1).Val()
 		case "set":
-			v = rdb.SMembers(bg, k).Val()
+			v = sortedStrings(rdb.SMembers(bg, k).Val())
 		default:
 			t.Fatalf("key %q has type %s", k, kind)
 		}

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -65,12 +66,7 @@ func Check(events []Event, world World) Report {
 			c.say("lane", "no order of these calls explains their answers")
 		}
 	}
-	slices.SortFunc(r.Violations, func(a, b Violation) int {
-		if a.Subject+a.Rule < b.Subject+b.Rule {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(r.Violations, func(a, b Violation) int { return strings.Compare(a.String(), b.String()) })
 	return r
 }
 

@@ -171,11 +171,15 @@ func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.D
 type sendFunc func(ctx context.Context, calls []*Call, eval evalFunc)
 
 func (r *Runner) run(ctx context.Context, patience time.Duration, send sendFunc, calls []*Call) {
-	var all sync.WaitGroup
-	for _, group := range r.groups(calls) {
-		all.Go(func() { r.ride(ctx, patience, send, group) })
+	if r.cluster {
+		var all sync.WaitGroup
+		for _, group := range byPartition(calls) {
+			all.Go(func() { r.ride(ctx, patience, send, group) })
+		}
+		all.Wait()
+	} else {
+		r.ride(ctx, patience, send, calls)
 	}
-	all.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range calls {
@@ -185,12 +189,9 @@ func (r *Runner) run(ctx context.Context, patience time.Duration, send sendFunc,
 	}
 }
 
-// groups splits calls into those that travel together: on one server all; on a
-// cluster those of one partition, so that a server that is away holds up no other's.
-func (r *Runner) groups(calls []*Call) [][]*Call {
-	if !r.cluster {
-		return [][]*Call{calls}
-	}
+// byPartition splits calls into those that travel together on a cluster, so that a
+// server that is away holds up no other's answers.
+func byPartition(calls []*Call) [][]*Call {
 	var groups [][]*Call
 	at := make(map[int]int)
 	for _, c := range calls {

@@ -1,0 +1,68 @@
+package dispatcher
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Any job comes back from its stored form as it was.
+func FuzzStoredJob(f *testing.F) {
+	f.Add("s", "a", "k", "id", []byte("payload"), 25, int64(0), "", "")
+	f.Add("\x00", "{}*\r\n", "k", "0190a6c2-7c1e-7b3a-9d1e-2f3a4b5c6d7e", []byte{0xff, 0}, 1, int64(1500), "trace", "\xff")
+	f.Add("s", "a", "k", "0190A6C2-7C1E-7B3A-9D1E-2F3A4B5C6D7E", []byte("9007199254740993"), 1<<31-1, int64(1), "k", "")
+	f.Fuzz(func(t *testing.T, kind, id, jobKind, jobID string, payload []byte, attempts int, timeout int64, header, value string) {
+		job := NewJob{
+			Subject: subject.Key{Kind: kind, ID: id}, Kind: jobKind, ID: jobID, Payload: payload,
+			MaxAttempts: attempts, Timeout: time.Duration(timeout) * time.Millisecond,
+		}
+		if header != "" {
+			job.Headers = map[string]string{header: value}
+		}
+		if jobID == "" || job.validate(1<<20) != nil {
+			return
+		}
+		stored := "\x00\x00\x00\x01\x02" + "\x00\x00\x00\x00\x03\x04" + string(encode(&job, job.Subject.Canonical()))
+		back, err := decode(packID(jobID), stored)
+		if err != nil {
+			t.Fatalf("%+v does not come back: %v", job, err)
+		}
+		if back.ID != jobID || back.Subject != job.Subject || back.Kind != jobKind || !bytes.Equal(back.Payload, payload) ||
+			back.MaxAttempts != attempts || back.Timeout != job.Timeout || len(back.Headers) != len(job.Headers) ||
+			back.Headers[header] != job.Headers[header] || back.Seq != 258 || back.EnqueuedAt.UnixMilli() != 772 {
+			t.Fatalf("%+v comes back as %+v", job, back)
+		}
+		e := entry{id: packID(jobID), kind: jobKind, attempts: attempts / 2, max: attempts}
+		if again, ok := parseEntry(e.String()); !ok || again != e {
+			t.Fatalf("entry %+v comes back as %+v", e, again)
+		}
+		canonical := job.Subject.Canonical()
+		if s, entry, ok := parseScheduled(scheduledAs(canonical, e.String())); !ok || s != canonical || entry != e.String() {
+			t.Fatalf("on the schedule %q comes back as %q, %q", canonical, s, entry)
+		}
+	})
+}
+
+// Nothing that may stand in Redis makes reading it panic, or passes for what it is not.
+func FuzzGarbage(f *testing.F) {
+	for _, s := range []string{"", "x", "\xff\xffx", "\x02\x01iak3", "\x02\x01iak1 3", "5 abcde\x02\x01iak3", strings.Repeat("\xff", 40)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if job, err := decode("ia", s); err == nil && job.Subject.Validate() != nil {
+			t.Fatalf("%q is read as a job of no subject", s)
+		}
+		if e, ok := parseEntry(s); ok && (e.id == "" || e.kind == "") {
+			t.Fatalf("%q is read as the entry %+v", s, e)
+		}
+		if canonical, entry, ok := parseScheduled(s); ok && (canonical == "" || entry == "") {
+			t.Fatalf("%q is read as a scheduled %q %q", s, canonical, entry)
+		}
+		_, _ = parseDeadCursor(s)
+		_, _ = parseCursor(s, 4)
+		_ = tokenOf(s)
+	})
+}

@@ -13,18 +13,39 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
 
-// layers are the test commands, the fastest first.
-var layers = []struct {
-	name string
-	args []string
-}{
-	{"L1", []string{"test", "-short", "-failfast", "-timeout", "100s", "-skip", "TestSimulation",
-		"./subject", "./lease", "./internal/script", "./dispatcher", "./worker", "."}},
-	{"L2", []string{"test", "-short", "-failfast", "-timeout", "100s", "-run", "TestSimulation", "./worker", "-sim.seeds", "12"}},
+// step is one test command. A defect is looked for in its own package first.
+type step struct {
+	layer, pkg string
+	args       []string
+}
+
+var steps = []step{
+	{"L1", "subject", nil}, {"L1", "lease", nil}, {"L1", "internal/script", nil},
+	{"L1", "dispatcher", []string{"-rapid.shrinktime", "100ms", "-rapid.nofailfile"}},
+	{"L1", "worker", []string{"-skip", "TestSimulation|TestHerd"}}, {"L1", ".", nil},
+	{"L2", "worker", []string{"-run", "TestSimulation", "-sim.seeds", "12"}},
+}
+
+// fastest returns the steps in the order in which to look for a defect in a file: L1,
+// beginning with the file's own package, and then L2.
+func fastest(file string) []step {
+	ordered := slices.Clone(steps)
+	rank := func(s step) int {
+		switch {
+		case s.layer == "L2":
+			return 2
+		case s.pkg == filepath.Dir(file):
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(ordered, func(a, b step) int { return rank(a) - rank(b) })
+	return ordered
 }
 
 func main() {
@@ -45,9 +66,9 @@ func run(only string) error {
 	if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
 		return err
 	}
-	for _, l := range layers { // else every defect would seem caught
-		if name, caught := fails(dir, l.args); caught {
-			return fmt.Errorf("%s fails without any defect: %s", l.name, name)
+	for _, s := range steps { // else every defect would seem caught
+		if name, caught := s.fails(dir); caught {
+			return fmt.Errorf("%s of %s fails without any defect: %s", s.layer, s.pkg, name)
 		}
 	}
 	total, caught := 0, 0
@@ -89,9 +110,9 @@ func try(dir string, d defect) (by string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, os.WriteFile(path, good, 0o600)) }()
-	for _, l := range layers {
-		if name, caught := fails(dir, l.args); caught {
-			return l.name + " " + name, nil
+	for _, s := range fastest(d.file) {
+		if name, caught := s.fails(dir); caught {
+			return s.layer + " " + name, nil
 		}
 	}
 	return "", nil
@@ -99,10 +120,11 @@ func try(dir string, d defect) (by string, err error) {
 
 var failed = regexp.MustCompile(`--- FAIL: (\S+)`)
 
-// fails runs go and returns the test that failed first.
-func fails(dir string, args []string) (name string, failing bool) {
+// fails runs the tests of a step and returns the one that failed first.
+func (s step) fails(dir string) (name string, failing bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
+	args := append([]string{"test", "-vet=off", "-short", "-failfast", "-timeout", "90s", "./" + s.pkg}, s.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()

@@ -229,6 +229,14 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 		if err = unlessAnswered(err); err != nil {
 			return nil, wrap("examine job", err)
 		}
+		for _, entry := range subjects[subject] { // a crash may count before the next step
+			if e, ok := parseEntry(entry); ok {
+				e.attempts++
+				if later := e.String(); !slices.Contains(subjects[subject], later) {
+					subjects[subject] = append(subjects[subject], later)
+				}
+			}
+		}
 	}
 	var body *redis.StringCmd
 	var reason *redis.BoolCmd

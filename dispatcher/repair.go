@@ -126,6 +126,9 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		if err != nil {
 			return all, err
 		}
+		if again.verdict() == "" {
+			continue
+		}
 		done, err := d.mend(ctx, d.run.Plain(p, restoreScript, nil, again.restoring(id)...))
 		if err != nil {
 			return all, err
@@ -177,15 +180,18 @@ func chunks(suspects []any) [][]any {
 
 // restoring makes the arguments of the restore script.
 func (f *jobFacts) restoring(id string) []any {
-	why, inLane := "it stood in no lane", "no"
+	why, where := "it stood in no lane", "elsewhere"
 	if f.unreadable != "" {
 		why = f.unreadable
+	}
+	if len(f.places) == 0 {
+		where = "nowhere"
 	}
 	mayStay, scheduled := "", []any{}
 	for _, at := range f.places {
 		switch at.where {
 		case "head", "tail":
-			inLane = "yes"
+			where = "lane"
 		case "scheduled":
 			if member := scheduledAs(at.subject, at.entry); at.subject == f.owner && mayStay == "" {
 				mayStay = member
@@ -194,7 +200,7 @@ func (f *jobFacts) restoring(id string) []any {
 			}
 		}
 	}
-	return append([]any{id, strings.ReplaceAll(why, "\n", " "), inLane, mayStay}, scheduled...)
+	return append([]any{id, strings.ReplaceAll(why, "\n", " "), where, mayStay}, scheduled...)
 }
 
 func (d *Dispatcher) mend(ctx context.Context, call *script.Call) ([]string, error) {

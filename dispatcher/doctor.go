@@ -150,7 +150,7 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 		}
 	}
 	for _, id := range jobs {
-		again, err := d.jobFacts(ctx, p, id, s.jobs[id])
+		again, err := d.settled(ctx, p, id, s.jobs[id])
 		if err != nil {
 			return nil, err
 		}
@@ -177,6 +177,18 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 	return findings, nil
 }
 
+// settled looks at a job until it looks well, and three times at most: while it moves
+// it can slip through a look.
+func (d *Dispatcher) settled(ctx context.Context, p int, id string, facts *jobFacts) (*jobFacts, error) {
+	var err error
+	for range 3 {
+		if facts, err = d.jobFacts(ctx, p, id, facts); err != nil || facts.verdict() == "" {
+			break
+		}
+	}
+	return facts, err
+}
+
 // laneFacts reads what the indexes say about one subject at one moment.
 func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string) (*laneFacts, error) {
 	keys := d.keys[p]
@@ -193,7 +205,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 		}
 		return nil
 	})
-	if err = unlessAnswered(err); err != nil {
+	if err = unlessAbsent(err); err != nil {
 		return nil, wrap("examine lane", err)
 	}
 	f := &laneFacts{
@@ -226,8 +238,11 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 				subjects[subject] = append(subjects[subject], entry)
 			}
 		})
-		if err = unlessAnswered(err); err != nil {
+		if err = unlessAbsent(err); err != nil {
 			return nil, wrap("examine job", err)
+		}
+		if subject == before.owner && before.entry != "" && !slices.Contains(subjects[subject], before.entry) {
+			subjects[subject] = append(subjects[subject], before.entry) // it may be on the schedule
 		}
 		for _, entry := range subjects[subject] { // a crash may count before the next step
 			if e, ok := parseEntry(entry); ok {
@@ -257,7 +272,7 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 		}
 		return nil
 	})
-	if err = unlessAnswered(err); err != nil {
+	if err = unlessAbsent(err); err != nil {
 		return nil, wrap("examine job", err)
 	}
 	f := &jobFacts{reason: reason.Val()}
@@ -285,10 +300,10 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 	return f, nil
 }
 
-// unlessAnswered drops errors that the server answered with, as it does for what is
-// not there, and for keys of a wrong type, which are a finding of their own.
-func unlessAnswered(err error) error {
-	if _, answered := errors.AsType[redis.Error](err); answered {
+// unlessAbsent drops what a server answers for what is not there, and for keys of a
+// wrong type, which are a finding of their own. Any other answer is no knowledge.
+func unlessAbsent(err error) error {
+	if errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return nil
 	}
 	return err

@@ -231,10 +231,21 @@ func TestRepairLeavesTimeToRenew(t *testing.T) {
 	h.clean()
 }
 
-// While jobs move, the doctor must not take a lane that moves for one that is wrong.
-func TestDoctorIsQuietUnderLoad(t *testing.T) {
+// While jobs move, the doctor must not take a lane that moves for one that is wrong, and
+// a repair must not touch it: deep lanes that lose their heads while they are read, and
+// jobs that come onto the schedule after that was read.
+func TestDoctorAndRepairAreQuietUnderLoad(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
+	for range 8 {
+		batch := make([]dispatcher.NewJob, dispatcher.MaxBatch)
+		for i := range batch {
+			batch[i] = dispatcher.NewJob{Subject: key("deep"), Kind: "k"}
+		}
+		if _, err := h.EnqueueMany(bg, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
 	stop := make(chan struct{})
 	done := make(chan error, 2)
 	go func() {
@@ -245,7 +256,11 @@ func TestDoctorIsQuietUnderLoad(t *testing.T) {
 				done <- nil
 				return
 			default:
-				_, err = h.Enqueue(bg, dispatcher.NewJob{Subject: key(fmt.Sprint(i % 7)), Kind: "k"})
+				job := dispatcher.NewJob{Subject: key(fmt.Sprint(i % 7)), Kind: "k"}
+				if i%3 == 0 {
+					job.Delay = time.Hour
+				}
+				_, err = h.Enqueue(bg, job)
 			}
 		}
 		done <- err
@@ -271,10 +286,31 @@ func TestDoctorIsQuietUnderLoad(t *testing.T) {
 	}()
 	for range 10 {
 		h.clean()
+		if done, err := h.Repair(bg, nil); err != nil || len(done) > 0 {
+			t.Errorf("a repair did %+v, %v", done, err)
+		}
 	}
 	close(stop)
 	for range 2 {
 		h.ok(<-done)
+	}
+}
+
+// What a server refuses to tell is no knowledge: the doctor says so, and does not call
+// what it can't see missing.
+func TestDoctorDoesNotGuess(t *testing.T) {
+	t.Parallel()
+	s := redistest.Own(t)
+	rdb := redistest.ClientOf(t, s)
+	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+	full(h)
+	h.ok(rdb.LPop(bg, h.Namespace().Keys(0).Tail(canonical("ready"))).Err())
+	h.ok(rdb.Do(bg, "acl", "setuser", "default", "-lpos").Err())
+	if found, err := h.Doctor(bg, nil); err == nil {
+		t.Errorf("with LPOS forbidden the doctor finds %+v and no error", found)
+	}
+	if done, err := h.Repair(bg, nil); err == nil {
+		t.Errorf("with LPOS forbidden a repair does %+v and no error", done)
 	}
 }
 

@@ -54,11 +54,11 @@ for at = FIRST + 3 + kinds, #ARGV - 1, 2 do
         did('took out of the lane what is no job of it')
       end
     else
-      kept[id_of(entry)] = true
       local n = #call('LPOS', TAIL_KEY, entry, 'COUNT', 0)
       if call('HGET', HEADS, subject) == entry then
         n = n + 1
       end
+      kept[id_of(entry)] = n > 0
       if n > 1 then
         call('LREM', TAIL_KEY, 1 - n, entry)
         did('took out of the lane what stood in it twice')

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
@@ -18,7 +20,11 @@ var mendLua string
 //go:embed restore.lua
 var restoreLua string
 
+//go:embed raise.lua
+var raiseLua string
+
 var (
+	raiseScript   = redis.NewScript(raiseLua)
 	mendScript    = verb("mend", mendLua)
 	restoreScript = verb("restore", restoreLua)
 )
@@ -75,8 +81,8 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		return nil, err
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.typed)) {
-		aside := keys.LostAndFound(key)
-		if err := d.rdb.Rename(ctx, key, aside).Err(); err != nil {
+		aside := keys.LostAndFound(key, time.Now())
+		if err := d.rdb.RenameNX(ctx, key, aside).Err(); err != nil {
 			return all, err
 		}
 		did("key", fmt.Sprintf("%q", key), fmt.Sprintf("was a %s; renamed to %q", s.typed[key], aside))
@@ -122,14 +128,14 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		return all, nil
 	}
 	for _, id := range jobs {
-		again, err := d.jobFacts(ctx, p, id, s.jobs[id])
+		again, err := d.settled(ctx, p, id, s.jobs[id])
 		if err != nil {
 			return all, err
 		}
 		if again.verdict() == "" {
 			continue
 		}
-		done, err := d.mend(ctx, d.run.Plain(p, restoreScript, nil, again.restoring(id)...))
+		done, err := d.mend(ctx, d.run.Plain(p, restoreScript, []string{keys.Tail(again.owner)}, again.restoring(id)...))
 		if err != nil {
 			return all, err
 		}
@@ -139,7 +145,7 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 	}
 	for field, least := range map[string]int64{"seq": s.seq, "token": s.token} {
 		if len(all) == 0 && tokenOf(s.clock[field]) < least {
-			if err := d.rdb.HSet(ctx, keys.Clock(), field, least).Err(); err != nil {
+			if err := raiseScript.Run(ctx, d.rdb, []string{keys.Clock()}, field, least).Err(); err != nil {
 				return all, err
 			}
 			did("clock", field, fmt.Sprintf("set it to %d", least))
@@ -152,6 +158,8 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 // word that the mend script wants.
 func (s *survey) suspects(jobs []string) map[string][]any {
 	lanes := make(map[string][]any)
+	// Those that stand in several places go first, so that no cut parts two of them.
+	slices.SortStableFunc(jobs, func(a, b string) int { return len(s.jobs[b].places) - len(s.jobs[a].places) })
 	for _, id := range jobs {
 		word := "look"
 		if s.jobs[id].unreadable != "" {
@@ -166,10 +174,13 @@ func (s *survey) suspects(jobs []string) map[string][]any {
 	return lanes
 }
 
+// maxSuspects bounds what one script looks for in a lane, which may be long.
+const maxSuspects = 10
+
 // chunks cuts suspects into parts that one script takes; none is one part too.
 func chunks(suspects []any) [][]any {
 	parts := [][]any{}
-	for part := range slices.Chunk(suspects, 2*MaxBatch) {
+	for part := range slices.Chunk(suspects, 2*maxSuspects) {
 		parts = append(parts, part)
 	}
 	if len(parts) == 0 {
@@ -181,26 +192,23 @@ func chunks(suspects []any) [][]any {
 // restoring makes the arguments of the restore script.
 func (f *jobFacts) restoring(id string) []any {
 	why, where := "it stood in no lane", "elsewhere"
+	mayStay, scheduled := "", []any{}
 	if f.unreadable != "" {
 		why = f.unreadable
+	} else {
+		mayStay = scheduledAs(f.owner, f.entry)
 	}
-	if len(f.places) == 0 {
-		where = "nowhere"
-	}
-	mayStay, scheduled := "", []any{}
 	for _, at := range f.places {
 		switch at.where {
 		case "head", "tail":
 			where = "lane"
 		case "scheduled":
-			if member := scheduledAs(at.subject, at.entry); at.subject == f.owner && mayStay == "" {
-				mayStay = member
-			} else {
+			if member := scheduledAs(at.subject, at.entry); member != mayStay {
 				scheduled = append(scheduled, member)
 			}
 		}
 	}
-	return append([]any{id, strings.ReplaceAll(why, "\n", " "), where, mayStay}, scheduled...)
+	return append([]any{id, strings.ReplaceAll(why, "\n", " "), where, f.owner, f.entry, mayStay}, scheduled...)
 }
 
 func (d *Dispatcher) mend(ctx context.Context, call *script.Call) ([]string, error) {

@@ -2,21 +2,42 @@
 --
 -- ARGV[6]   id
 -- ARGV[7]   why it becomes a dead letter, when it stands nowhere
--- ARGV[8]   where it was seen at one moment: 'lane', 'elsewhere' or 'nowhere'
--- ARGV[9]   the member of the schedule that may stand for it, or ''
--- ARGV[10+] those that may not
+-- ARGV[8]   'lane' when it was seen in a lane
+-- ARGV[9]   its subject, and
+-- ARGV[10]  its entry before any attempt, by its body; '' when that can't be read
+-- ARGV[11]  the member of the schedule that may stand for it, or ''
+-- ARGV[12+] those that may not
+--
+-- KEYS[13]  tail:<subject>
 --
 -- Returns   {'ok', what was done...}
 --
 -- A lane goes before the schedule, and a dead letter before the schedule too: what
 -- was set aside must not run by surprise. What stands nowhere is set aside as lost and
--- found, so that nobody's work is thrown away by a repair. A job that was seen nowhere
--- stays there, for every verb moves jobs from one place to another; but one that was seen
--- on the schedule may be in its lane by now, and is left alone unless it is taken off
--- the schedule here.
+-- found, so that nobody's work is thrown away by a repair. It moves all the time, so
+-- where it stands is looked up again here, before it is set aside.
+
+local MOST = 25 -- attempts with which its entry is looked for in the tail
 
 local id, why, in_lane = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == 'lane'
-local nowhere = ARGV[FIRST + 2] == 'nowhere'
+local subject, entry = ARGV[FIRST + 3], ARGV[FIRST + 4]
+
+-- stands reports whether the job stands in its own lane.
+local function stands()
+  local head = subject ~= '' and call('HGET', HEADS, subject)
+  if not head then
+    return false
+  elseif id_of(head) == id then
+    return true
+  end
+  local _, max = counts_of(entry)
+  for attempts = 0, math.min(max - 1, MOST) do
+    if call('LPOS', KEYS[13], entry_of(id, kind_of(entry), attempts, whole(max))) then
+      return true
+    end
+  end
+  return false
+end
 local now = clock()
 local body, dead = call('HEXISTS', JOBS, id) == 1, call('ZSCORE', DEAD, id)
 local done = { 'ok' }
@@ -26,13 +47,12 @@ local function did(what)
 end
 
 local scheduled = false
-for i = FIRST + 3, #ARGV do
+for i = FIRST + 5, #ARGV do
   if call('ZSCORE', SCHEDULED, ARGV[i]) then
-    if i == FIRST + 3 and body and not in_lane and not dead then
+    if i == FIRST + 5 and body and not in_lane and not dead then
       scheduled = true
     else
       call('ZREM', SCHEDULED, ARGV[i])
-      nowhere = not in_lane
       did('took it off the schedule')
     end
   end
@@ -42,7 +62,7 @@ if dead and (in_lane or not body) then
   dead = false
   did('took it from the dead letters')
 end
-if body and nowhere and not scheduled and not dead then
+if body and not in_lane and not scheduled and not dead and not stands() then
   bury({ { id, '0', 'lost+found', why } }, now)
   did('moved it to lost+found')
 elseif dead and call('HEXISTS', REASONS, id) == 0 then

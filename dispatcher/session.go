@@ -85,12 +85,8 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 // Partitions returns the number of partitions a worker serves.
 func (s *Session) Partitions() int { return s.d.ns.Partitions }
 
-// Turns makes one round trip: see [Turn]. It gives up after a third of the lease TTL,
-// or a second: on a cluster one server may hang, and what the others gave must still
-// be begun.
+// Turns makes one round trip: see [Turn].
 func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
-	ctx, cancel := context.WithTimeout(ctx, max(s.who.TTL/3, time.Second))
-	defer cancel()
 	return s.d.turns(ctx, &s.who, turns)
 }
 

@@ -49,6 +49,7 @@ type place struct {
 type jobFacts struct {
 	body       bool
 	owner      string // canonical subject, by the body; empty when that can't be read
+	entry      string // of the body, before any attempt
 	unreadable string // why not
 	reason     bool   // has a record in reasons
 	places     []place
@@ -176,7 +177,7 @@ func (j *jobFacts) read(id, body string) {
 		j.unreadable = err.Error()
 		return
 	}
-	j.owner = job.Subject.Canonical()
+	j.owner, j.entry = job.Subject.Canonical(), entryOf(&job)
 }
 
 // tokenOf reads the token of a lease's record, or gives 0.
@@ -288,19 +289,18 @@ func scanPairs(ctx context.Context, iter *redis.ScanIterator, each func(first, s
 	return iter.Err()
 }
 
+// scanList reads a list from its end to its head: what stands in it moves towards the
+// head while others are taken off there, so it may come twice, but is not missed.
 func (d *Dispatcher) scanList(ctx context.Context, key string, each func(member string)) error {
-	for from := int64(0); ; from += scanCount {
-		part, err := d.rdb.LRange(ctx, key, from, from+scanCount-1).Result()
-		if err != nil {
-			return err
-		}
+	n, err := d.rdb.LLen(ctx, key).Result()
+	for to := n; to > 0 && err == nil; to -= scanCount {
+		var part []string
+		part, err = d.rdb.LRange(ctx, key, max(0, to-scanCount), to-1).Result()
 		for _, member := range part {
 			each(member)
 		}
-		if len(part) < scanCount {
-			return nil
-		}
 	}
+	return err
 }
 
 // parseScheduled splits "<length of subject> <subject><entry>".

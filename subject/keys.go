@@ -3,6 +3,7 @@ package subject
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Keys names the Redis keys of one partition. They share a hash tag (see [tag]), so
@@ -123,9 +124,9 @@ func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
 // caller, for the case that go-redis repeats it. It expires; no meaning is lost.
 func (k Keys) Request(caller string) string { return k.base + "request:" + caller }
 
-// LostAndFound is where a key goes that is not of its type.
-func (k Keys) LostAndFound(key string) string {
-	return k.base + "lost+found:" + strings.TrimPrefix(key, k.base)
+// LostAndFound is where a key goes that was not of its type at a time.
+func (k Keys) LostAndFound(key string, at time.Time) string {
+	return k.base + "lost+found:" + strconv.FormatInt(at.UnixNano(), 10) + ":" + strings.TrimPrefix(key, k.base)
 }
 
 // Pattern matches all keys of the partition, for SCAN.

@@ -19,6 +19,8 @@ type desk struct {
 	idleReap    time.Duration // and while idle
 	patience    time.Duration // how long a lane may wait for a handler once claimed
 
+	apart bool
+
 	mu         sync.Mutex
 	partitions []partition
 	next       int      // partition that is first in line for claims
@@ -56,6 +58,7 @@ type partition struct {
 	// workers at once. On a cluster that can be so for one partition and not for another.
 	failures int
 	restTill time.Time
+	away     bool // its trip is under way; only where partitions travel apart
 }
 
 const unknown = -1
@@ -70,8 +73,11 @@ type errand struct {
 	heard    int        // partition.news when it was planned
 }
 
-func newDesk(cfg Config, partitions int) *desk {
+// newDesk makes a desk. apart says that the partitions live on several servers, of
+// which one may hang: then each travels alone, once at a time.
+func newDesk(cfg Config, partitions int, apart bool) *desk {
 	d := &desk{
+		apart:       apart,
 		concurrency: cfg.Concurrency,
 		reapEvery:   min(cfg.LeaseTTL*2/3, time.Second),
 		idleReap:    min(cfg.LeaseTTL*2/3, 10*time.Second),
@@ -92,7 +98,7 @@ func newDesk(cfg Config, partitions int) *desk {
 func (d *desk) busyLocked() int { return d.running + len(d.queue) + d.asked }
 
 // crowdedLocked reports whether one more trip would only make trips smaller.
-func (d *desk) crowdedLocked() bool { return d.trips >= 2 && d.load >= muchLoad }
+func (d *desk) crowdedLocked() bool { return !d.apart && d.trips >= 2 && d.load >= muchLoad }
 
 // plan takes what goes into the next round trip off the desk. When there is
 // nothing, it says for how long there will be nothing by itself.
@@ -119,11 +125,17 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 			errands = append(errands, e)
 			d.load += len(e.Ends)
 		}
-		if e.Want > 0 && !served {
+		if (e.Want > 0 || d.apart && len(errands) > 0) && !served {
 			d.next, served = (at+1)%n, true // the next trip serves another one first
+		}
+		if d.apart && len(errands) > 0 {
+			d.partitions[at].away = true
+			d.changeLocked() // the others are for the next traveller
+			break
 		}
 		p := &d.partitions[at]
 		switch {
+		case p.away:
 		case now.Before(p.restTill):
 			wait = min(wait, p.restTill.Sub(now))
 		case !d.stopping:
@@ -149,7 +161,7 @@ func (d *desk) back() {
 // asked for as many as it frees.
 func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	p := &d.partitions[at]
-	if now.Before(p.restTill) {
+	if p.away || now.Before(p.restTill) {
 		return errand{Turn: dispatcher.Turn{Partition: at}}
 	}
 	e := errand{Turn: dispatcher.Turn{Partition: at}, attempts: p.ends, heard: p.news}
@@ -188,6 +200,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.partitions[e.Partition]
+	p.away = false
 	d.asked -= e.Want
 	d.load -= len(e.Ends)
 	d.unsaid -= len(e.attempts) - len(again)
@@ -370,12 +383,12 @@ func (d *desk) until(ctx context.Context, ok func() bool) bool {
 }
 
 // room waits until the pool could run another handler and knows of no lane that is
-// ready for it: only then hints are worth taking away from other workers. It
-// returns false when ctx is done.
-func (d *desk) room(ctx context.Context) bool {
+// ready for it where it would wait: only then hints are worth taking away from other
+// workers. It returns false when ctx is done.
+func (d *desk) room(ctx context.Context, place int) bool {
 	return d.until(ctx, func() bool {
 		for i := range d.partitions {
-			if d.partitions[i].ready != 0 {
+			if (i == place || !d.apart) && d.partitions[i].ready != 0 {
 				return false
 			}
 		}

@@ -52,7 +52,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.source = source
 	p.log = p.cfg.Logger.With("holder", who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
-	p.desk = newDesk(p.cfg, source.Partitions())
+	p.desk = newDesk(p.cfg, source.Partitions(), source.Waits() > 1)
 
 	// Start what runs beside the handlers. None of it ends with ctx: handlers that
 	// finish after it still need their leases renewed and their ends reported.
@@ -66,7 +66,11 @@ func (p *Pool) Run(ctx context.Context) error {
 	for place := range source.Waits() {
 		beside.Go(func() { p.awaitWakeups(ctx, place) })
 	}
-	for range maxTrips {
+	travellers := maxTrips
+	if source.Waits() > 1 { // some may hang
+		travellers = max(maxTrips, source.Partitions())
+	}
+	for range travellers {
 		beside.Go(func() { p.travel(life) })
 	}
 
@@ -209,7 +213,7 @@ func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
 // done. Of several places one may wait on when the pool has filled up meanwhile: the
 // desk passes on what it gets then.
 func (p *Pool) awaitWakeups(ctx context.Context, place int) {
-	for failures := 0; p.desk.room(ctx); {
+	for failures := 0; p.desk.room(ctx, place); {
 		hint, ok, err := p.source.Wait(ctx, place)
 		switch {
 		case ctx.Err() != nil:

@@ -56,6 +56,9 @@ func Parse(address string) (redis.UniversalClient, error) {
 		}
 		addrs[i] = one.Addr
 	}
+	if opts.TLSConfig != nil && (kind != "" || len(hosts) > 1) {
+		opts.TLSConfig.ServerName = "" // each server's own name counts, not that of the first
+	}
 	switch {
 	case kind == "" && len(hosts) == 1:
 		return New(opts), nil
@@ -134,7 +137,17 @@ func Dedicated(rdb redis.UniversalClient, conns int, timeout time.Duration) redi
 	opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns = conns, 0, 0
 	opts.ReadTimeout, opts.ContextTimeoutEnabled = timeout, true
 	opts.MaxRetries = -1
+	if FollowsSentinels(rdb) {
+		// Only rdb itself is told of a new master, and closes its old connections.
+		opts.ConnMaxLifetime = timeout
+	}
 	return redis.NewClient(&opts)
+}
+
+// FollowsSentinels reports whether rdb is the client of the master that Sentinels name.
+func FollowsSentinels(rdb redis.UniversalClient) bool {
+	one, ok := rdb.(*redis.Client)
+	return ok && one.Options().Addr == "FailoverClient" // as go-redis calls it
 }
 
 // Node returns the client of the one server that has a key.

@@ -29,6 +29,10 @@ type Report struct {
 	// a lease was lost and its handler was slow to stop, but it is worth knowing.
 	Overlaps       int
 	LongestOverlap time.Duration
+
+	// StaleStarts are handlers that started after their job had ended under a higher
+	// token: their lease was lost between the last look at it and the start.
+	StaleStarts int
 }
 
 // World says what a checker can't see from the calls.
@@ -165,12 +169,22 @@ func (c *checker) stale() {
 
 // ends: what was acknowledged ends or is there still; what was done is not done again.
 func (c *checker) ends() {
-	done := make(map[string]Event)
+	done, begun := make(map[string]Event), make(map[string]bool)
 	maybe := make(map[string]bool) // an end of it was not answered
 	for _, e := range c.events {
 		switch {
 		case e.Op == Start:
-			if d, ok := done[e.Job]; ok && d.Return.Before(e.Begin) && !c.forgot(d.Begin) {
+			if run := fmt.Sprint(e.Job, " ", e.Token); begun[run] {
+				c.say("repeat", "%s starts twice with token %d", e.Job, e.Token)
+			} else {
+				begun[run] = true
+			}
+			d, ok := done[e.Job]
+			switch {
+			case !ok || !d.Return.Before(e.Begin) || c.forgot(d.Begin):
+			case e.Token < d.Token:
+				c.report.StaleStarts++
+			default:
 				c.say("repeat", "%s starts with token %d after its end with token %d was accepted", e.Job, e.Token, d.Token)
 			}
 		case e.Op != End || e.Outcome != Gone || e.Refused:

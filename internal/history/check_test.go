@@ -96,6 +96,13 @@ func TestWrongHistories(t *testing.T) {
 			events: append(good(), claim("b", "v", 3, 40), start("b", "v", 3, 42), kept(finish("b", "v", 3, 43))),
 			want:   []string{"lane", "repeat"},
 		},
+		"started twice under one token": {
+			events: append(without(good(), End, "b"), start("b", "v", 2, 30), finish("b", "w", 2, 40)),
+			want:   []string{"repeat"},
+		},
+		"started late, under a token of before": {
+			events: append(good(), start("b", "v", 1, 40)),
+		},
 		"done twice": {
 			events: append(good(), finish("b", "w", 2, 40)),
 			want:   []string{"lane", "repeat"},

@@ -111,12 +111,27 @@ func try(dir string, d defect) (by string, err error) {
 	}
 	defer func() { err = errors.Join(err, os.WriteFile(path, good, 0o600)) }()
 	for _, s := range fastest(d.file) {
-		if name, caught := s.fails(dir); caught {
-			return s.layer + " " + name, nil
+		name, caught := s.fails(dir)
+		if strings.HasPrefix(name, notBuilt) {
+			return "", fmt.Errorf("%s: %s", d.name, name)
+		}
+		// What fails once may be chance; it must fail again.
+		if again := s; caught {
+			if name != hangs {
+				again.args = append(slices.Clone(s.args), "-run", "^"+name+"$")
+			}
+			if _, caught = again.fails(dir); caught {
+				return s.layer + " " + name, nil
+			}
 		}
 	}
 	return "", nil
 }
+
+const (
+	hangs    = "a test hangs"
+	notBuilt = "does not build or start: "
+)
 
 var failed = regexp.MustCompile(`--- FAIL: (\S+)`)
 
@@ -135,8 +150,8 @@ func (s step) fails(dir string) (name string, failing bool) {
 	case m != nil:
 		return string(m[1]), true
 	case strings.Contains(string(out), "test timed out"):
-		return "a test hangs", true
+		return hangs, true
 	}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return "does not build or start: " + lines[0], true
+	return notBuilt + lines[0], true
 }

@@ -47,6 +47,7 @@ func New(name, source string, shared ...string) *Script {
 type Runner struct {
 	rdb        redis.UniversalClient
 	cluster    bool
+	successor  bool // a server that is away may have one
 	now        func() time.Time
 	partitions []layout
 
@@ -85,7 +86,7 @@ func NewRunner(rdb redis.UniversalClient, ns subject.Namespace, now func() time.
 // not wait behind r's.
 func (r *Runner) Via(rdb redis.UniversalClient) *Runner {
 	return &Runner{
-		rdb: rdb, cluster: connect.IsCluster(rdb), now: r.now, partitions: r.partitions,
+		rdb: rdb, cluster: connect.IsCluster(rdb), successor: connect.IsCluster(rdb) || connect.FollowsSentinels(rdb), now: r.now, partitions: r.partitions,
 		name: strings.ReplaceAll(uuid.NewString(), "-", "")[:16],
 	}
 }
@@ -157,7 +158,8 @@ const patience = 10 * time.Second
 
 // Ride is Run for callers who do not come again by themselves: what the servers can't
 // serve now, while one of them starts, fails over or gives a slot away, is sent
-// again for some seconds. Of a cluster that includes what a server did not answer.
+// again for some seconds. Where a server may have a successor, in a cluster or under
+// Sentinels, that includes what it did not answer.
 func (r *Runner) Ride(ctx context.Context, calls ...*Call) { r.run(ctx, patience, r.send, calls) }
 
 // RideReplicated is Ride, and then waits until so many replicas have what the calls
@@ -242,7 +244,7 @@ func (r *Runner) again(err error) bool {
 		return true
 	}
 	var answered redis.Error
-	return r.cluster && !errors.As(err, &answered)
+	return r.successor && !errors.As(err, &answered)
 }
 
 type evalFunc func(*redis.Script, context.Context, redis.Scripter, []string, ...any) *redis.Cmd

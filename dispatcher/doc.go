@@ -55,11 +55,14 @@
 // reply that is lost is repeated by go-redis, and answered from memory (I9). A
 // wake-up that is lost costs its lane at most a pool's reaping interval. A script
 // cache that is flushed is filled again. Redis refusing for want of memory is an
-// error to the producer and nothing to the worker.
+// error to the producer and nothing to the worker. On a cluster a partition whose slot
+// moves, or whose master is gone, stands still until that is over; the others go on.
+// What breaks an invariant all the same, a lost key or a hand in Redis, [Dispatcher.Doctor]
+// finds and [Dispatcher.Repair] mends.
 //
 // Reading order: job.go, then verb by verb, each .go beside its .lua: enqueue (with
 // singles.go), turn, which is claim and finish, end.go with retry, deadletter and
 // handback, reap; session.go for how a pool talks; inspect.go, lanes.go, jobinfo.go,
-// dead.go, doctor.go for operators. The Lua starts with lease/fence.lua,
+// dead.go for operators; survey.go, doctor.go and repair.go for what went wrong. The Lua starts with lease/fence.lua,
 // lease/lease.lua and lane.lua.
 package dispatcher

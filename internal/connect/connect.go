@@ -26,10 +26,10 @@ var errForm = errors.New("the Redis address is not of the form " + Forms)
 // The error never shows the address: it may hold a password.
 func Parse(address string) (redis.UniversalClient, error) {
 	scheme, rest, ok := strings.Cut(address, "://")
-	if !ok {
+	scheme, kind, _ := strings.Cut(scheme, "+")
+	if !ok || kind != "" && scheme == "unix" {
 		return nil, errForm
 	}
-	scheme, kind, _ := strings.Cut(scheme, "+")
 	authority, path := rest, ""
 	if at := strings.IndexAny(rest, "/?"); at >= 0 && scheme != "unix" {
 		authority, path = rest[:at], rest[at:]
@@ -64,7 +64,7 @@ func Parse(address string) (redis.UniversalClient, error) {
 		return New(opts), nil
 	case kind == "sentinel" && master != "":
 		return newSentinel(opts, addrs, master), nil
-	case kind == "cluster" || kind == "" && scheme != "unix":
+	case kind == "cluster" || kind == "":
 		if opts.DB != 0 {
 			return nil, errors.New("the Redis address names a database; a cluster has only one")
 		}

@@ -1,0 +1,88 @@
+package connect
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]struct {
+		addrs    []string
+		user     string
+		tls      bool
+		sentinel bool
+	}{
+		"redis://localhost":                           {addrs: []string{"localhost:6379"}},
+		"rediss://u:p%40x@h:1/3":                      {addrs: []string{"h:1"}, user: "u", tls: true},
+		"unix:///tmp/redis.sock":                      {addrs: []string{"/tmp/redis.sock"}},
+		"redis+cluster://h:1":                         {addrs: []string{"h:1"}},
+		"redis+cluster://u:p@h:1,h2,[::1]:3":          {addrs: []string{"h:1", "h2:6379", "[::1]:3"}, user: "u"},
+		"rediss+cluster://h:1,h2:2":                   {addrs: []string{"h:1", "h2:2"}, tls: true},
+		"redis://h:1,h2:2":                            {addrs: []string{"h:1", "h2:2"}},
+		"redis+sentinel://u:p@h:1,h2:2/lanes/1":       {user: "u", sentinel: true},
+		"rediss+sentinel://h:1,h2:2/lanes":            {tls: true, sentinel: true},
+		"redis+cluster://h:1,h2:2?dial_timeout=100ms": {addrs: []string{"h:1", "h2:2"}},
+	} {
+		rdb, err := Parse(address)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+			continue
+		}
+		switch c := rdb.(type) {
+		case *redis.ClusterClient:
+			o := c.Options()
+			if !slices.Equal(o.Addrs, want.addrs) || o.Username != want.user || (o.TLSConfig != nil) != want.tls || want.sentinel {
+				t.Errorf("%s: cluster %v, user %q, TLS %t", address, o.Addrs, o.Username, o.TLSConfig != nil)
+			}
+			if o.TLSConfig != nil && o.TLSConfig.ServerName != "" {
+				t.Errorf("%s: every node would have to be %s", address, o.TLSConfig.ServerName)
+			}
+		case *redis.Client:
+			o := c.Options()
+			if FollowsSentinels(c) != want.sentinel || !want.sentinel && o.Addr != want.addrs[0] ||
+				o.Username != want.user || (o.TLSConfig != nil) != want.tls {
+				t.Errorf("%s: %s, user %q, TLS %t", address, o.Addr, o.Username, o.TLSConfig != nil)
+			}
+		}
+		_ = rdb.Close()
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{
+		"", "localhost:6379", "http://u:secret@h", "redis+sentinel://u:secret@h:1", "redis+sentinel://u:secret@h:1/",
+		"redis+cluster://u:secret@h:1,h2:2/3", "redis+nonsense://u:secret@h", "redis://u:secret@h:port", "unix+cluster:///x", "redis+cluster://u:secret@h:1,h2:no",
+	} {
+		rdb, err := Parse(address)
+		if err == nil {
+			t.Errorf("%q is taken", address)
+			_ = rdb.Close()
+		} else if strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error about %q shows the password: %v", address, err)
+		}
+	}
+}
+
+func TestPassing(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		"TRYAGAIN Multiple keys request during rehashing of slot": true, "CLUSTERDOWN The cluster is down": true,
+		"READONLY You can't write against a read only replica.": true, "LOADING Redis is loading": true,
+		"OOM command not allowed": false, "WRONGTYPE Operation": false, "ERR unknown": false, "NOPERM no": false, "NOSCRIPT No": false,
+	} {
+		if Passing(redis.NewCmdResult(nil, errorReply(text)).Err()) != want {
+			t.Errorf("Passing(%q) = %t", text, !want)
+		}
+	}
+}
+
+// errorReply is an error that a server answered with.
+type errorReply string
+
+func (e errorReply) Error() string { return string(e) }
+func (errorReply) RedisError()     {}

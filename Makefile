@@ -26,7 +26,7 @@ fuzz: ## fuzz subjects, stored jobs and command lines, each for half a minute
 
 chaos: redis ## faults at real processes, servers and clusters, for CHAOS_TIME (30m), and what was measured
 	@figures=$$(mktemp); export CHAOS_TIME=$${CHAOS_TIME:-30m} CHAOS_FIGURES=$$figures; failed=0; \
-	$(GO) test ./worker -count=1 -run Simulation -timeout 3h || failed=1; \
+	$(GO) test ./worker -count=1 -run 'Simulation|Herd' -timeout 3h || failed=1; \
 	$(GO) test ./cmd/lanekeeper -count=1 -run Chaos -timeout 3h || failed=1; \
 	cat $$figures; rm -f $$figures; exit $$failed
 

@@ -143,11 +143,19 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	return d, nil
 }
 
+// openPatience is how long Open waits for a cluster that has just lost a master.
+const openPatience = 5 * time.Second
+
 // agree reads how the namespace is cut, or decides it when nobody has yet. It writes
 // only then: a worker must be able to start when memory is full.
 func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 	ns := subject.Namespace{Name: cfg.Namespace, Partitions: cmp.Or(cfg.Partitions, DefaultPartitions)}
 	stored, err := cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+	for begin := time.Now(); err != nil && connect.IsCluster(cfg.Redis) && time.Since(begin) < openPatience && ctx.Err() == nil; {
+		connect.Reload(ctx, cfg.Redis) // the master of that key may be about to get a successor
+		time.Sleep(100 * time.Millisecond)
+		stored, err = cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+	}
 	if err == nil && stored[0] == nil {
 		if cfg.Look {
 			return ns, nil
@@ -188,7 +196,8 @@ func refuseEviction(ctx context.Context, rdb redis.UniversalClient) error {
 	return connect.Masters(ctx, rdb, func(node *redis.Client) error {
 		settings, err := node.ConfigGet(ctx, "maxmemory*").Result()
 		if err != nil {
-			if _, refused := err.(redis.Error); refused {
+			_, refused := err.(redis.Error)
+			if refused || connect.IsCluster(rdb) { // of several masters one may be away
 				return nil
 			}
 			return fmt.Errorf("connect to Redis: %w", err)

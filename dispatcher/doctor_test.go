@@ -123,6 +123,9 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 	all["tail of a wrong type"] = func(rdb *redis.Client, k subject.Keys) error {
 		return rdb.Set(bg, k.Tail(canonical("ready")), "what is this", 0).Err()
 	}
+	all["wake-ups of a wrong type"] = func(rdb *redis.Client, k subject.Keys) error {
+		return rdb.Set(bg, k.Wake("k"), "what is this", 0).Err()
+	}
 	all["ready list of a wrong type"] = func(rdb *redis.Client, k subject.Keys) error {
 		return rdb.Set(bg, k.Ready("k"), "what is this", 0).Err()
 	}

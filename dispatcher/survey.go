@@ -210,8 +210,13 @@ func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *surve
 			_, isTail := keys.TrimTail(key)
 			isList := isTail || strings.HasPrefix(key, keys.Ready(""))
 			must := want[key]
-			if isList {
+			switch {
+			case isList:
 				must = "list"
+			case strings.HasPrefix(key, keys.Wake("")):
+				must = "zset"
+			case strings.HasPrefix(key, keys.Request("")):
+				must = "string"
 			}
 			switch is := found[i].Val(); {
 			case must == "" || is == "none":

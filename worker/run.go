@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -198,7 +199,7 @@ func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
 	case end.Outcome == dispatcher.DeadLettered || ended.Dead:
 		p.counts.dead.Add(1)
 		p.log.Error("dead letter", "job", end.Claim.ID, "subject", end.Claim.Subject.String(),
-			"kind", end.Claim.Kind, "attempt", end.Claim.Attempt, "reason", end.Reason, "err", end.Error)
+			"kind", end.Claim.Kind, "attempt", end.Claim.Attempt, "reason", cmp.Or(end.Reason, "attempts exhausted"), "err", end.Error)
 	case end.Outcome == dispatcher.Retry:
 		p.counts.retried.Add(1)
 	case end.Outcome == dispatcher.HandedBack:

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -88,8 +90,13 @@ func (a *app) deadCommand() *cobra.Command {
 	replay := &cobra.Command{
 		Use:   "replay ID …",
 		Short: "Put dead letters back into their lanes, with all their attempts before them",
-		Args:  cobra.MinimumNArgs(1),
+		Long: `Puts dead letters back into their lanes, with all their attempts before them: those
+of one subject in the order in which they were enqueued, however they are given.`,
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.inOrder(cmd.Context(), args, front); err != nil {
+				return err
+			}
 			return a.each(cmd.Context(), args, "replayed", func(d *dispatcher.Dispatcher, id string) error {
 				_, err := d.Replay(cmd.Context(), id, front)
 				return err
@@ -110,6 +117,31 @@ func (a *app) deadCommand() *cobra.Command {
 	}
 	cmd.AddCommand(ls, show, replay, discard)
 	return cmd
+}
+
+// inOrder sorts ids of dead letters by their places in their lanes, the last one first
+// when each is to go to the front. What is not there stays where it is, for each to say so.
+func (a *app) inOrder(ctx context.Context, ids []string, front bool) error {
+	d, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	seq := make(map[string]int64)
+	for _, id := range ids {
+		job, err := d.Job(ctx, id)
+		if err != nil && !errors.Is(err, dispatcher.ErrNotFound) {
+			return err
+		}
+		seq[id] = job.Seq
+	}
+	slices.SortStableFunc(ids, func(x, y string) int {
+		if front {
+			x, y = y, x
+		}
+		return cmp.Compare(seq[x], seq[y])
+	})
+	return nil
 }
 
 // each does something to every id, in the order given. One that fails does not keep the

@@ -36,7 +36,8 @@ job is thrown away: one that has no place in any lane, or can't be read, becomes
 letter with the reason lost+found ('lanekeeper dead ls'). Workers may go on meanwhile,
 and what is whole is left alone.
 
-Ends with 4 when something is wrong, also after --fix. Warnings do not count.`,
+Ends with 4 when something is wrong, or still wrong after --fix, and else with 0. Warnings
+do not count.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.look(cmd.Context())

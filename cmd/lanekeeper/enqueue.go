@@ -108,12 +108,16 @@ func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 		return err
 	}
 	done, err := d.Enqueue(ctx, job)
-	if err != nil {
-		if errors.Is(err, dispatcher.ErrNotReplicated) {
-			return fmt.Errorf("%s: %w", done.ID, err)
-		}
+	if errors.Is(err, dispatcher.ErrNotReplicated) {
+		err = fmt.Errorf("%w; it runs all the same, so repeat this only with --id %s", err, done.ID)
+	} else if err != nil {
 		return err
 	}
+	return errors.Join(o.print(done, job), err)
+}
+
+// print says what became of a job.
+func (o *enqueueOptions) print(done dispatcher.Enqueued, job dispatcher.NewJob) error {
 	if o.app.quiet && o.app.output == "table" {
 		fmt.Fprintln(o.app.out, done.ID)
 		return nil

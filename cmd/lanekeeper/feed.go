@@ -94,6 +94,7 @@ type feed struct {
 	bad      int
 	enqueued int
 	existed  int
+	unsafe   int // of both, those that not enough replicas had in time
 }
 
 func (o *enqueueOptions) many(ctx context.Context) error {
@@ -128,6 +129,10 @@ func (o *enqueueOptions) many(ctx context.Context) error {
 	}
 	if err == nil && f.bad > 0 {
 		err = fmt.Errorf("%d lines were not enqueued", f.bad)
+	}
+	if err == nil && f.unsafe > 0 {
+		err = fmt.Errorf("%d of the jobs are %w: they run all the same, so do not enqueue them again under other ids",
+			f.unsafe, dispatcher.ErrNotReplicated)
 	}
 	return err
 }
@@ -201,10 +206,14 @@ func (f *feed) send(ctx context.Context) error {
 			return fmt.Errorf("lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
 		}
 		for i, r := range done {
-			switch {
-			case r.Err == nil && r.Created:
+			unsafe := errors.Is(r.Err, dispatcher.ErrNotReplicated)
+			if unsafe {
+				f.unsafe++
+			}
+			switch stored := r.Err == nil || unsafe; {
+			case stored && r.Created:
 				f.enqueued++
-			case r.Err == nil:
+			case stored:
 				f.existed++
 			case errors.Is(r.Err, dispatcher.ErrRefused):
 				f.batch, f.lines = append(f.batch, batch[i]), append(f.lines, lines[i])

@@ -74,12 +74,30 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if text := message(err); text != "" {
 		fmt.Fprintln(errOut, "lanekeeper: "+text)
 	}
-	var network *net.OpError
-	if errors.As(err, &network) && network.Op == "dial" {
-		fmt.Fprintln(errOut, "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n"+
-			"or try 'lanekeeper dev', which needs none.")
+	if text := hint(err); text != "" {
+		fmt.Fprintln(errOut, text)
 	}
 	return code
+}
+
+// hint says what to try next, where an error has an answer.
+func hint(err error) string {
+	var network *net.OpError
+	says := func(text string) bool { return strings.Contains(err.Error(), text) }
+	switch {
+	case says("WRONGTYPE"):
+		return "A key in Redis is not what it should be: 'lanekeeper doctor' says which, and --fix sets it aside."
+	case says("MOVED "):
+		return "That server is part of a cluster: name it with redis+cluster://."
+	case says("cluster support disabled"):
+		return "That server is no cluster: name it with redis://."
+	case says("all sentinels specified"):
+		return "No Sentinel answers there, or none of them knows a master of that name."
+	case errors.As(err, &network) && network.Op == "dial":
+		return "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
+			"or try 'lanekeeper dev', which needs none."
+	}
+	return ""
 }
 
 // falseError says that what was asked is not so; its text was printed already.
@@ -106,7 +124,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, dispatcher.ErrNotFound):
 		return exitNotFound
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.As(err, &server) && !errors.Is(err, redis.Nil):
+	case errors.As(err, &network), errors.Is(err, io.EOF), strings.Contains(err.Error(), "all sentinels specified"), errors.As(err, &server) && !errors.Is(err, redis.Nil):
 		return exitNoRedis
 	}
 	return exitFailed

@@ -172,3 +172,18 @@ func TestI10_FullMemory(t *testing.T) {
 	h.ok(rdb.ConfigSet(bg, "maxmemory", "0").Err())
 	h.clean()
 }
+
+// The holder counts its lease from before the request was sent: Redis counts from later on,
+// so a reply that is late makes the holder stop earlier, never later.
+func TestI1_ALeaseCountsFromTheRequest(t *testing.T) {
+	t.Parallel()
+	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
+	h := newHouse(t, rdb, dispatcher.Config{})
+	h.enqueued("a", "j")
+	const late = 100 * time.Millisecond
+	proxy.Slow(late)
+	c := h.head("w", "j", 1)
+	if since := time.Since(c.Lease.Proven); since < late {
+		t.Errorf("the claim took %s at least, but its lease counts from %s ago", late, since)
+	}
+}

@@ -139,7 +139,7 @@ var failed = regexp.MustCompile(`--- FAIL: (\S+)`)
 func (s step) fails(dir string) (name string, failing bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	args := append([]string{"test", "-vet=off", "-short", "-failfast", "-timeout", "90s", "./" + s.pkg}, s.args...)
+	args := append([]string{"test", "-vet=off", "-short", "-failfast", "-timeout", "3m", "./" + s.pkg}, s.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()

@@ -178,7 +178,7 @@ func TestI10_FullMemory(t *testing.T) {
 func TestI1_ALeaseCountsFromTheRequest(t *testing.T) {
 	t.Parallel()
 	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
-	h := newHouse(t, rdb, dispatcher.Config{})
+	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1}) // so that a claim is one trip
 	h.enqueued("a", "j")
 	const late = 100 * time.Millisecond
 	proxy.Slow(late)

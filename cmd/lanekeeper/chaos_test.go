@@ -344,9 +344,10 @@ var chaoses = []chaos{
 			c.t.Error(err)
 			return
 		}
+		id := fmt.Sprint(rand.Int())
 		for range 10 { // the memory may still be full for a moment
 			_, err = d.Enqueue(context.Background(), dispatcher.NewJob{
-				Subject: subject.Key{Kind: "poison", ID: fmt.Sprint(rand.Int())}, Kind: "k", MaxAttempts: 2, Payload: []byte(`{"kill":true}`),
+				Subject: subject.Key{Kind: "poison", ID: id}, Kind: "k", ID: id, MaxAttempts: 2, Payload: []byte(`{"kill":true}`),
 			})
 			if err == nil {
 				return
@@ -422,6 +423,7 @@ func TestChaos_OneServer(t *testing.T) {
 	proxy, through := redistest.NewProxy(t, s)
 	straight := redistest.ClientOf(t, s)
 	c := newCrew(t, proxy.URL(), 3)
+	c.sleepMS = 100 // so that most faults meet jobs that run
 	for i := range 2 {
 		c.all.Go(func() { c.produce(through, fmt.Sprint("p", i), 8*time.Millisecond) })
 	}

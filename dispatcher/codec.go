@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -199,6 +200,18 @@ func parseEntry(s string) (e entry, ok bool) {
 	e.attempts, err = strconv.Atoi(attempts)
 	e.max, err2 = strconv.Atoi(limit)
 	return e, err == nil && err2 == nil && e.id != "" && e.kind != ""
+}
+
+// parseRecord reads a lease's record, "<token> <use> <holder>". The token of one that
+// can't be read is 0.
+func parseRecord(record string) (token lease.Token, use, holder string) {
+	text, rest, _ := strings.Cut(record, " ")
+	use, holder, _ = strings.Cut(rest, " ")
+	token, err := lease.ParseToken(text)
+	if err != nil {
+		token = 0
+	}
+	return token, use, holder
 }
 
 // entryOf is the entry of a job that was never attempted.

@@ -63,6 +63,6 @@ func FuzzGarbage(f *testing.F) {
 		}
 		_, _ = parseDeadCursor(s)
 		_, _ = parseCursor(s, 4)
-		_ = tokenOf(s)
+		_, _, _ = parseRecord(s)
 	})
 }

@@ -150,11 +150,12 @@ const openPatience = 5 * time.Second
 // only then: a worker must be able to start when memory is full.
 func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 	ns := subject.Namespace{Name: cfg.Namespace, Partitions: cmp.Or(cfg.Partitions, DefaultPartitions)}
-	stored, err := cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+	read := func() ([]any, error) { return cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result() }
+	stored, err := read()
 	for begin := time.Now(); err != nil && connect.IsCluster(cfg.Redis) && time.Since(begin) < openPatience && ctx.Err() == nil; {
 		connect.Reload(ctx, cfg.Redis) // the master of that key may be about to get a successor
 		time.Sleep(100 * time.Millisecond)
-		stored, err = cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+		stored, err = read()
 	}
 	if err == nil && stored[0] == nil {
 		if cfg.Look {
@@ -166,7 +167,7 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 			return nil
 		})
 		if err == nil { // another may have been first
-			stored, err = cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+			stored, err = read()
 		}
 	}
 	if err != nil {

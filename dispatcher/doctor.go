@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -68,7 +67,8 @@ func (f *laneFacts) verdicts() []string {
 	}
 	head, ok := parseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
-	say(f.leased && tokenOf(f.record) == 0, "the lease can't be read")
+	token, _, _ := parseRecord(f.record)
+	say(f.leased && token == 0, "the lease can't be read")
 	say(f.leased != (f.deadline != 0), "lease %t but deadline %t", f.leased, f.deadline != 0)
 	say(f.head == "" && f.tail > 0, "%d jobs wait behind no head", f.tail)
 	say(f.head == "" && f.delayed, "delayed without a head")
@@ -168,10 +168,8 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 		wrong("kind", kind, "has ready lanes but is not among the kinds")
 	}
 	if len(lanes)+len(jobs) == 0 { // else the survey may be older than the clock
-		for field, least := range map[string]int64{"seq": s.seq, "token": s.token} {
-			if tokenOf(s.clock[field]) < least {
-				wrong("clock", field, fmt.Sprintf("%q is behind what was given out: %d", s.clock[field], least))
-			}
+		for field, least := range s.behind() {
+			wrong("clock", field, fmt.Sprintf("%q is behind what was given out: %d", s.clock[field], least))
 		}
 	}
 	return findings, nil
@@ -224,32 +222,28 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *jobFacts) (*jobFacts, error) {
 	keys := d.keys[p]
 	subjects := make(map[string][]string) // entries that may stand there
-	if before.owner != "" {
-		subjects[before.owner] = nil
-	}
-	for _, at := range before.places {
-		if at.subject != "" && !slices.Contains(subjects[at.subject], at.entry) {
-			subjects[at.subject] = append(subjects[at.subject], at.entry)
+	add := func(subject, entry string) {
+		if subject != "" && !slices.Contains(subjects[subject], entry) {
+			subjects[subject] = append(subjects[subject], entry)
 		}
+	}
+	add(before.owner, before.entry) // it may be on the schedule
+	for _, at := range before.places {
+		add(at.subject, at.entry)
 	}
 	for subject := range subjects {
 		err := d.scanList(ctx, keys.Tail(subject), func(entry string) {
-			if e, ok := parseEntry(entry); ok && e.id == id && !slices.Contains(subjects[subject], entry) {
-				subjects[subject] = append(subjects[subject], entry)
+			if e, ok := parseEntry(entry); ok && e.id == id {
+				add(subject, entry)
 			}
 		})
 		if err = unlessAbsent(err); err != nil {
 			return nil, wrap("examine job", err)
 		}
-		if subject == before.owner && before.entry != "" && !slices.Contains(subjects[subject], before.entry) {
-			subjects[subject] = append(subjects[subject], before.entry) // it may be on the schedule
-		}
 		for _, entry := range subjects[subject] { // a crash may count before the next step
 			if e, ok := parseEntry(entry); ok {
 				e.attempts++
-				if later := e.String(); !slices.Contains(subjects[subject], later) {
-					subjects[subject] = append(subjects[subject], later)
-				}
+				add(subject, e.String())
 			}
 		}
 	}
@@ -307,72 +301,6 @@ func unlessAbsent(err error) error {
 		return nil
 	}
 	return err
-}
-
-// standstill gathers what may not go on by itself.
-type standstill struct {
-	ready map[string]int       // kind -> ready lanes
-	held  map[string][]string  // holder -> subjects whose lease is over
-	since map[string]time.Time // holder -> end of its first such lease
-}
-
-func newStandstill() *standstill {
-	return &standstill{ready: make(map[string]int), held: make(map[string][]string), since: make(map[string]time.Time)}
-}
-
-func (i *standstill) add(s *survey) {
-	for subject, lane := range s.lanes {
-		for kind, n := range lane.ready {
-			i.ready[kind] += n
-		}
-		parts := strings.SplitN(lane.record, " ", 3)
-		if len(parts) < 3 || lane.deadline == 0 {
-			continue
-		}
-		over := time.UnixMilli(int64(lane.deadline))
-		i.held[parts[2]] = append(i.held[parts[2]], subject)
-		if first, ok := i.since[parts[2]]; !ok || over.Before(first) {
-			i.since[parts[2]] = over
-		}
-	}
-}
-
-// overdue is how long after its end a lease is reaped at the latest while workers live.
-const overdue = time.Minute
-
-// explain says which lanes stand still, and why: ready with no worker alive that
-// handles them, or leased to a holder that is gone with nobody there to reap.
-func (d *Dispatcher) explain(ctx context.Context, i *standstill) ([]Finding, error) {
-	workers, err := d.Workers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	now, err := d.now(ctx)
-	if err != nil {
-		return nil, err
-	}
-	handled, alive := make(map[string]bool), make(map[string]bool)
-	for _, w := range workers {
-		alive[w.Holder] = w.Alive
-		for _, kind := range w.Kinds {
-			handled[kind] = handled[kind] || w.Alive
-		}
-	}
-	var findings []Finding
-	for _, kind := range slices.Sorted(maps.Keys(i.ready)) {
-		if n := i.ready[kind]; n > 0 && !handled[kind] {
-			findings = append(findings, Finding{Warning, "kind", kind,
-				fmt.Sprintf("%d lanes are ready, but no worker alive handles this kind; start one with 'lanekeeper work'", n)})
-		}
-	}
-	for _, holder := range slices.Sorted(maps.Keys(i.held)) {
-		if late := now.Sub(i.since[holder]); late > overdue && !alive[holder] {
-			findings = append(findings, Finding{Warning, "worker", holder,
-				fmt.Sprintf("is gone and holds %d lanes, the first since %s after its lease ended: any worker that runs would take them back",
-					len(i.held[holder]), late.Round(time.Second))})
-		}
-	}
-	return findings, nil
 }
 
 func textOf(canonical string) string {

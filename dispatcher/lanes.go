@@ -8,7 +8,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -207,10 +206,8 @@ func (l *Lane) readLease(record string, deadline float64) {
 	if record == "" {
 		return
 	}
-	parts := append(strings.SplitN(record, " ", 3), "", "")
-	token, use, holder := parts[0], parts[1], parts[2]
-	l.State, l.Holder = Leased, holder
-	l.Token, _ = lease.ParseToken(token)
+	token, use, holder := parseRecord(record)
+	l.State, l.Holder, l.Token = Leased, holder, token
 	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
 	if l.HeadID != "" && strings.HasPrefix(use, "job") {
 		l.Attempt++ // the lease stands for an attempt that is not over

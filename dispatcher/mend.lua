@@ -69,8 +69,7 @@ end
 
 local head, record = call('HGET', HEADS, subject), call('HGET', LEASES, subject)
 if head and (unwanted[head] or not readable(head)) then
-  call('HDEL', LEASES, subject) -- which was given for an attempt at it
-  call('ZREM', DEADLINES, subject)
+  free({ subject }) -- its lease was given for an attempt at it
   call('HDEL', HEADS, subject)
   head, record = false, false
   did('took out a head that is no job of the lane')

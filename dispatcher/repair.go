@@ -104,12 +104,12 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 	}
 	lanes, jobs := s.sick()
 	suspects := s.suspects(jobs)
-	for subject := range suspects {
-		if !slices.Contains(lanes, subject) {
-			lanes = append(lanes, subject)
+	for _, subject := range lanes { // they are looked at even without a suspect
+		if _, ok := suspects[subject]; !ok {
+			suspects[subject] = nil
 		}
 	}
-	for _, subject := range sorted(lanes) {
+	for _, subject := range slices.Sorted(maps.Keys(suspects)) {
 		args := []any{subject, renewGrace.Milliseconds(), len(s.kinds)}
 		for _, kind := range s.kinds {
 			args = append(args, kind)
@@ -143,13 +143,14 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 			did("job", idText(id), what)
 		}
 	}
-	for field, least := range map[string]int64{"seq": s.seq, "token": s.token} {
-		if len(all) == 0 && tokenOf(s.clock[field]) < least {
-			if err := raiseScript.Run(ctx, d.rdb, []string{keys.Clock()}, field, least).Err(); err != nil {
-				return all, err
-			}
-			did("clock", field, fmt.Sprintf("set it to %d", least))
+	if len(all) > 0 {
+		return all, nil
+	}
+	for field, least := range s.behind() {
+		if err := raiseScript.Run(ctx, d.rdb, []string{keys.Clock()}, field, least).Err(); err != nil {
+			return all, err
 		}
+		did("clock", field, fmt.Sprintf("set it to %d", least))
 	}
 	return all, nil
 }
@@ -191,7 +192,7 @@ func chunks(suspects []any) [][]any {
 
 // restoring makes the arguments of the restore script.
 func (f *jobFacts) restoring(id string) []any {
-	why, where := "it stood in no lane", "elsewhere"
+	why, where := "it stood in no lane", ""
 	mayStay, scheduled := "", []any{}
 	if f.unreadable != "" {
 		why = f.unreadable

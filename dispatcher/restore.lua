@@ -1,14 +1,13 @@
 -- restore: give a job that stands in no place, or in several, exactly one (I7).
 --
+-- KEYS[13]  tail:<subject>
 -- ARGV[6]   id
 -- ARGV[7]   why it becomes a dead letter, when it stands nowhere
--- ARGV[8]   'lane' when it was seen in a lane
+-- ARGV[8]   'lane' when it was seen in a lane, else ''
 -- ARGV[9]   its subject, and
 -- ARGV[10]  its entry before any attempt, by its body; '' when that can't be read
 -- ARGV[11]  the member of the schedule that may stand for it, or ''
 -- ARGV[12+] those that may not
---
--- KEYS[13]  tail:<subject>
 --
 -- Returns   {'ok', what was done...}
 --
@@ -38,6 +37,7 @@ local function stands()
   end
   return false
 end
+
 local now = clock()
 local body, dead = call('HEXISTS', JOBS, id) == 1, call('ZSCORE', DEAD, id)
 local done = { 'ok' }

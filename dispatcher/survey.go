@@ -117,7 +117,8 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 			return hash(keys.Leases(), func(holding, record string) {
 				if holding != subject.Filler {
 					s.lane(holding).leased, s.lane(holding).record = true, record
-					s.token = max(s.token, tokenOf(record))
+					token, _, _ := parseRecord(record)
+					s.token = max(s.token, int64(token))
 				}
 			})
 		},
@@ -180,14 +181,16 @@ func (j *jobFacts) read(id, body string) {
 	j.owner, j.entry = job.Subject.Canonical(), entryOf(&job)
 }
 
-// tokenOf reads the token of a lease's record, or gives 0.
-func tokenOf(record string) int64 {
-	text, _, _ := strings.Cut(record, " ")
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return 0
+// behind returns the fields of the clock that are behind what was given out, and the
+// least that they may be.
+func (s *survey) behind() map[string]int64 {
+	behind := make(map[string]int64)
+	for field, least := range map[string]int64{"seq": s.seq, "token": s.token} {
+		if at, _ := strconv.ParseInt(s.clock[field], 10, 64); at < least {
+			behind[field] = least
+		}
 	}
-	return n
+	return behind
 }
 
 // surveyKeys looks at the types of all keys, and returns those of lists: what is

@@ -53,7 +53,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.source = source
 	p.log = p.cfg.Logger.With("holder", who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
-	p.desk = newDesk(p.cfg, source.Partitions(), source.Waits() > 1)
+	apart := source.Waits() > 1
+	p.desk = newDesk(p.cfg, source.Partitions(), apart)
 
 	// Start what runs beside the handlers. None of it ends with ctx: handlers that
 	// finish after it still need their leases renewed and their ends reported.
@@ -68,7 +69,7 @@ func (p *Pool) Run(ctx context.Context) error {
 		beside.Go(func() { p.awaitWakeups(ctx, place) })
 	}
 	travellers := maxTrips
-	if source.Waits() > 1 { // some may hang
+	if apart { // some may hang
 		travellers = max(maxTrips, source.Partitions())
 	}
 	for range travellers {

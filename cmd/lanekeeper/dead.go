@@ -94,10 +94,14 @@ func (a *app) deadCommand() *cobra.Command {
 of one subject in the order in which they were enqueued, however they are given.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := a.inOrder(cmd.Context(), args, front); err != nil {
+			d, err := a.look(cmd.Context())
+			if err != nil {
 				return err
 			}
-			return a.each(cmd.Context(), args, "replayed", func(d *dispatcher.Dispatcher, id string) error {
+			if err := inOrder(cmd.Context(), d, args, front); err != nil {
+				return err
+			}
+			return a.each(args, "replayed", func(id string) error {
 				_, err := d.Replay(cmd.Context(), id, front)
 				return err
 			})
@@ -110,9 +114,11 @@ of one subject in the order in which they were enqueued, however they are given.
 		Short: "Delete dead letters for good",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.each(cmd.Context(), args, "discarded", func(d *dispatcher.Dispatcher, id string) error {
-				return d.Discard(cmd.Context(), id)
-			})
+			d, err := a.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.each(args, "discarded", func(id string) error { return d.Discard(cmd.Context(), id) })
 		},
 	}
 	cmd.AddCommand(ls, show, replay, discard)
@@ -121,12 +127,7 @@ of one subject in the order in which they were enqueued, however they are given.
 
 // inOrder sorts ids of dead letters by their places in their lanes, the last one first
 // when each is to go to the front. What is not there stays where it is, for each to say so.
-func (a *app) inOrder(ctx context.Context, ids []string, front bool) error {
-	d, err := a.look(ctx)
-	if err != nil {
-		return err
-	}
-	defer a.close()
+func inOrder(ctx context.Context, d *dispatcher.Dispatcher, ids []string, front bool) error {
 	seq := make(map[string]int64)
 	for _, id := range ids {
 		job, err := d.Job(ctx, id)
@@ -146,15 +147,11 @@ func (a *app) inOrder(ctx context.Context, ids []string, front bool) error {
 
 // each does something to every id, in the order given. One that fails does not keep the
 // others from it; the first failure decides the exit code.
-func (a *app) each(ctx context.Context, ids []string, what string, do func(*dispatcher.Dispatcher, string) error) error {
-	d, err := a.look(ctx)
-	if err != nil {
-		return err
-	}
+func (a *app) each(ids []string, what string, do func(id string) error) error {
 	done := []string{}
 	var failed error
 	for _, id := range ids {
-		err := do(d, id)
+		err := do(id)
 		switch {
 		case err == nil:
 			done = append(done, id)

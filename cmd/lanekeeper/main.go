@@ -80,6 +80,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	return code
 }
 
+// noSentinel is what go-redis says when no Sentinel names the master.
+const noSentinel = "all sentinels specified"
+
 // hint says what to try next, where an error has an answer.
 func hint(err error) string {
 	var network *net.OpError
@@ -91,7 +94,7 @@ func hint(err error) string {
 		return "That server is part of a cluster: name it with redis+cluster://."
 	case says("cluster support disabled"):
 		return "That server is no cluster: name it with redis://."
-	case says("all sentinels specified"):
+	case says(noSentinel):
 		return "No Sentinel answers there, or none of them knows a master of that name."
 	case errors.As(err, &network) && network.Op == "dial":
 		return "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
@@ -124,7 +127,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case errors.Is(err, dispatcher.ErrNotFound):
 		return exitNotFound
-	case errors.As(err, &network), errors.Is(err, io.EOF), strings.Contains(err.Error(), "all sentinels specified"), errors.As(err, &server) && !errors.Is(err, redis.Nil):
+	case errors.As(err, &network), errors.Is(err, io.EOF), strings.Contains(err.Error(), noSentinel), errors.As(err, &server) && !errors.Is(err, redis.Nil):
 		return exitNoRedis
 	}
 	return exitFailed

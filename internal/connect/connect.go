@@ -68,37 +68,34 @@ func Parse(address string) (redis.UniversalClient, error) {
 		if opts.DB != 0 {
 			return nil, errors.New("the Redis address names a database; a cluster has only one")
 		}
-		return NewCluster(opts, addrs), nil
+		return newCluster(opts, addrs), nil
 	}
 	return nil, errForm
 }
 
-func settle(opts *redis.Options) {
-	opts.DisableIdentity = true
-	opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-	opts.ContextTimeoutEnabled = true
+// unnotified asks for no maintenance notifications.
+func unnotified() *maintnotifications.Config {
+	return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
 // New returns a client for opts, which it changes.
 func New(opts *redis.Options) *redis.Client {
-	settle(opts)
+	opts.ContextTimeoutEnabled, opts.DisableIdentity, opts.MaintNotificationsConfig = true, true, unnotified()
 	return redis.NewClient(opts)
 }
 
-// NewCluster returns a client of the cluster that the nodes at addrs belong to.
-func NewCluster(opts *redis.Options, addrs []string) *redis.ClusterClient {
-	settle(opts)
+// newCluster returns a client of the cluster that the nodes at addrs belong to.
+func newCluster(opts *redis.Options, addrs []string) *redis.ClusterClient {
 	return redis.NewClusterClient(&redis.ClusterOptions{
 		Addrs: addrs, Username: opts.Username, Password: opts.Password, TLSConfig: opts.TLSConfig,
 		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout,
 		PoolSize: opts.PoolSize, Protocol: opts.Protocol,
 		DialerRetries:         1, // a node that refuses may have a successor: ask the others soon
-		ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: opts.MaintNotificationsConfig,
+		ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: unnotified(),
 	})
 }
 
 func newSentinel(opts *redis.Options, addrs []string, master string) *redis.Client {
-	settle(opts)
 	return redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName: master, SentinelAddrs: addrs,
 		Username: opts.Username, Password: opts.Password, DB: opts.DB, TLSConfig: opts.TLSConfig,

@@ -10,10 +10,8 @@
 package script
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -62,7 +60,6 @@ type layout struct {
 	fixed             []string
 	keys              subject.Keys
 	ready, wake, tail string
-	never             string // a key that never exists
 }
 
 // caller has at most one request in flight.
@@ -77,7 +74,7 @@ func NewRunner(rdb redis.UniversalClient, ns subject.Namespace, now func() time.
 	r := &Runner{now: now}
 	for p := range ns.Partitions {
 		k := ns.Keys(p)
-		r.partitions = append(r.partitions, layout{k.Fixed(), k, k.Ready(""), k.Wake(""), k.Tail(""), k.Request("")})
+		r.partitions = append(r.partitions, layout{k.Fixed(), k, k.Ready(""), k.Wake(""), k.Tail("")})
 	}
 	return r.Via(rdb)
 }
@@ -134,7 +131,7 @@ func (r *Runner) call(partition int, s *Script, name, number string, keys []stri
 		// While a slot moves, a server refuses (TRYAGAIN) a script of whose declared
 		// keys one is missing, before it runs. Without this key a script could run half,
 		// and stop at an undeclared key that has moved already.
-		all = append(all, l.never)
+		all = append(all, l.keys.Request("")) // no caller is named so: it never exists
 	}
 	argv := make([]any, 0, 5+len(args))
 	argv = append(append(argv, r.nowArg(), number, l.ready, l.wake, l.tail), args...)
@@ -146,141 +143,6 @@ func (r *Runner) nowArg() string {
 		return ""
 	}
 	return strconv.FormatInt(r.now().UnixMilli(), 10)
-}
-
-// Run sends calls in one round trip, in order, and returns when all are
-// answered; each call then has its own reply or error.
-func (r *Runner) Run(ctx context.Context, calls ...*Call) { r.run(ctx, 0, r.send, calls) }
-
-// patience is how long Ride goes on asking servers that can't serve now: longer than
-// a replica takes to be promoted, shorter than replies are remembered.
-const patience = 10 * time.Second
-
-// Ride is Run for callers who do not come again by themselves: what the servers can't
-// serve now, while one of them starts, fails over or gives a slot away, is sent
-// again for some seconds. Where a server may have a successor, in a cluster or under
-// Sentinels, that includes what it did not answer.
-func (r *Runner) Ride(ctx context.Context, calls ...*Call) { r.run(ctx, patience, r.send, calls) }
-
-// RideReplicated is Ride, and then waits until so many replicas have what the calls
-// wrote, or for so long; see [Call.Acked].
-func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.Duration, calls ...*Call) {
-	r.run(ctx, patience, func(ctx context.Context, calls []*Call, eval evalFunc) {
-		r.sendReplicated(ctx, replicas, within, calls, eval)
-	}, calls)
-}
-
-type sendFunc func(ctx context.Context, calls []*Call, eval evalFunc)
-
-func (r *Runner) run(ctx context.Context, patience time.Duration, send sendFunc, calls []*Call) {
-	if r.cluster {
-		var all sync.WaitGroup
-		for _, group := range byPartition(calls) {
-			all.Go(func() { r.ride(ctx, patience, send, group) })
-		}
-		all.Wait()
-	} else {
-		r.ride(ctx, patience, send, calls)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range calls {
-		if c.caller != nil {
-			r.idle = append(r.idle, c.caller)
-		}
-	}
-}
-
-// byPartition splits calls into those that travel together on a cluster, so that a
-// server that is away holds up no other's answers.
-func byPartition(calls []*Call) [][]*Call {
-	var groups [][]*Call
-	at := make(map[int]int)
-	for _, c := range calls {
-		i, ok := at[c.part]
-		if !ok {
-			i = len(groups)
-			at[c.part], groups = i, append(groups, nil)
-		}
-		groups[i] = append(groups[i], c)
-	}
-	return groups
-}
-
-// ride sends calls until they are served or patience is at an end. A call that was not
-// served did nothing, or nobody knows. It is sent again, and so is all that came
-// after it, to keep the order of the trip: what did run recognizes the repeat, or is
-// harmless (I9).
-func (r *Runner) ride(ctx context.Context, patience time.Duration, send sendFunc, calls []*Call) {
-	begin, pause := time.Now(), 10*time.Millisecond
-	for eval := (*redis.Script).EvalSha; ; {
-		send(ctx, calls, eval)
-		i := slices.IndexFunc(calls, func(c *Call) bool { return c.reply.Err() != nil && r.again(c.reply.Err()) })
-		if i < 0 {
-			return
-		}
-		calls = calls[i:]
-		if redis.HasErrorPrefix(calls[0].reply.Err(), "NOSCRIPT") {
-			eval = (*redis.Script).Eval
-			continue
-		}
-		eval = (*redis.Script).EvalSha
-		connect.Reload(ctx, r.rdb) // go-redis by itself looks for a new master much later
-		if time.Since(begin)+pause > patience {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-			pause = min(2*pause, time.Second)
-		}
-	}
-}
-
-// again reports whether a call that met an error may be served when it is sent again.
-func (r *Runner) again(err error) bool {
-	if redis.HasErrorPrefix(err, "NOSCRIPT") || connect.Passing(err) {
-		return true
-	}
-	var answered redis.Error
-	return r.successor && !errors.As(err, &answered)
-}
-
-type evalFunc func(*redis.Script, context.Context, redis.Scripter, []string, ...any) *redis.Cmd
-
-func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
-	pipe := r.rdb.Pipeline()
-	for _, c := range calls {
-		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
-	}
-	_, _ = pipe.Exec(ctx) // each command carries its own error
-}
-
-// sendReplicated sends calls and asks, on the same connection, how many replicas have
-// caught up with it: on another one the answer proves nothing (redis/redis#12439). WAIT
-// covers all that the server had written when the connection's last command ended, so
-// it holds for a repeated call too, which writes nothing.
-func (r *Runner) sendReplicated(ctx context.Context, replicas int, within time.Duration, calls []*Call, eval evalFunc) {
-	node, err := connect.Node(ctx, r.rdb, calls[0].keys[0])
-	if err != nil {
-		for _, c := range calls {
-			c.reply = redis.NewCmdResult(nil, err)
-		}
-		return
-	}
-	conn := node.Conn()
-	defer conn.Close()
-	pipe := conn.Pipeline()
-	for _, c := range calls {
-		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
-	}
-	if _, err := pipe.Exec(ctx); err == nil {
-		acked := conn.Wait(ctx, replicas, within).Val() // not known is none
-		for _, c := range calls {
-			c.Acked = int(acked)
-		}
-	}
 }
 
 // Words returns the call's reply, a flat list of strings and numbers that starts with

@@ -8,6 +8,7 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -95,11 +96,7 @@ func (w *World) Saw(f Fault) {
 func (w *World) Seen() map[Fault]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	seen := make(map[Fault]int)
-	for f, n := range w.seen {
-		seen[f] = n
-	}
-	return seen
+	return maps.Clone(w.seen)
 }
 
 // Skew sets the server's clock off by d from now on.

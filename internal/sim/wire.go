@@ -47,27 +47,34 @@ func (w *wire) read(b []byte) (int, error) {
 		case !w.deadline.IsZero() && !now.Before(w.deadline):
 			return 0, os.ErrDeadlineExceeded
 		case now.Before(w.notTill):
-			w.wakeLocked(w.notTill)
+			// not there yet
 		case w.buf.Len() > 0:
 			return w.buf.Read(b)
 		case w.closed:
 			return 0, io.EOF
 		}
-		w.wakeLocked(w.deadline)
-		w.changed.Wait()
+		w.waitLocked(now)
 	}
 }
 
-// wakeLocked wakes the reader at a time, if that is earlier than it would wake.
-func (w *wire) wakeLocked(at time.Time) {
-	if at.IsZero() {
-		return
+// waitLocked waits for a change, or until what comes first of the deadline and the
+// arrival of what is late.
+func (w *wire) waitLocked(now time.Time) {
+	var at time.Time
+	for _, t := range []time.Time{w.deadline, w.notTill} {
+		if t.After(now) && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
 	}
-	time.AfterFunc(time.Until(at), func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.changed.Broadcast()
-	})
+	if !at.IsZero() {
+		timer := time.AfterFunc(at.Sub(now), func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.changed.Broadcast()
+		})
+		defer timer.Stop()
+	}
+	w.changed.Wait()
 }
 
 func (w *wire) setDeadline(t time.Time) {

@@ -1,0 +1,75 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// standstill gathers what may not go on by itself.
+type standstill struct {
+	ready map[string]int       // kind -> ready lanes
+	held  map[string]int       // holder -> its leases
+	since map[string]time.Time // holder -> end of the one that ends first
+}
+
+func newStandstill() *standstill {
+	return &standstill{ready: make(map[string]int), held: make(map[string]int), since: make(map[string]time.Time)}
+}
+
+func (i *standstill) add(s *survey) {
+	for _, lane := range s.lanes {
+		for kind, n := range lane.ready {
+			i.ready[kind] += n
+		}
+		_, _, holder := parseRecord(lane.record)
+		if holder == "" || lane.deadline == 0 {
+			continue
+		}
+		over := time.UnixMilli(int64(lane.deadline))
+		i.held[holder]++
+		if first, ok := i.since[holder]; !ok || over.Before(first) {
+			i.since[holder] = over
+		}
+	}
+}
+
+// overdue is how long after its end a lease is reaped at the latest while workers live.
+const overdue = time.Minute
+
+// explain says which lanes stand still, and why: ready with no worker alive that
+// handles them, or leased to a holder that is gone with nobody there to reap.
+func (d *Dispatcher) explain(ctx context.Context, i *standstill) ([]Finding, error) {
+	workers, err := d.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now, err := d.now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	handled, alive := make(map[string]bool), make(map[string]bool)
+	for _, w := range workers {
+		alive[w.Holder] = w.Alive
+		for _, kind := range w.Kinds {
+			handled[kind] = handled[kind] || w.Alive
+		}
+	}
+	var findings []Finding
+	for _, kind := range slices.Sorted(maps.Keys(i.ready)) {
+		if n := i.ready[kind]; n > 0 && !handled[kind] {
+			findings = append(findings, Finding{Warning, "kind", kind,
+				fmt.Sprintf("%d lanes are ready, but no worker alive handles this kind; start one with 'lanekeeper work'", n)})
+		}
+	}
+	for _, holder := range slices.Sorted(maps.Keys(i.held)) {
+		if late := now.Sub(i.since[holder]); late > overdue && !alive[holder] {
+			findings = append(findings, Finding{Warning, "worker", holder,
+				fmt.Sprintf("is gone and holds %d lanes, the first since %s after its lease ended: any worker that runs would take them back",
+					i.held[holder], late.Round(time.Second))})
+		}
+	}
+	return findings, nil
+}

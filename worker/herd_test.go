@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -56,23 +55,11 @@ func TestHerd(t *testing.T) {
 		all.Go(func() { _ = p.Run(ctx) })
 	}
 	rdb := redistest.ClientOf(t, s)
-	number := func(section, name string) (n int) {
-		info, _ := rdb.Info(ctx, section).Result()
-		if _, rest, ok := strings.Cut(info, name+":"); ok {
-			_, _ = fmt.Sscan(rest, &n)
-		}
-		return n
-	}
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("waited a minute until %s", what)
-			}
-		}
+	number := func(section, name string) int {
+		return int(redistest.InfoNumber(rdb.Info(ctx, section).Val(), name+":"))
 	}
 	waiting := func() bool { return number("clients", "blocked_clients") == workers }
-	until("all wait", waiting)
+	redistest.Until(t, "all wait", waiting)
 
 	s.Kill()
 	time.Sleep(2 * time.Second) // away for a while
@@ -101,7 +88,7 @@ func TestHerd(t *testing.T) {
 		}
 	}
 	took := time.Since(begin)
-	until("the job has run", func() bool { return ran.Load() == 1 })
+	redistest.Until(t, "the job has run", func() bool { return ran.Load() == 1 })
 	if first == 0 {
 		first = took
 	}

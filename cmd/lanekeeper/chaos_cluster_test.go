@@ -76,7 +76,7 @@ func (c *clusterCrew) errorStat(name string) (n int64) {
 	for _, s := range c.Nodes {
 		if s.Running() {
 			info, _ := s.Do("info", "errorstats")
-			n += infoNumber(fmt.Sprint(info), "errorstat_"+name+":count=")
+			n += redistest.InfoNumber(fmt.Sprint(info), "errorstat_"+name+":count=")
 		}
 	}
 	return n
@@ -141,9 +141,9 @@ func TestChaos_ClusterMoves(t *testing.T) {
 		if _, err := replica.Do("cluster", "failover"); err != nil {
 			t.Fatal(err)
 		}
-		c.Until("the replica is master", func() bool { return c.IsMaster(replica) })
+		c.until("the replica is master", func() bool { return c.IsMaster(replica) })
 		failovers = append(failovers, c.pause("work goes on after a failover", begin, p))
-		c.Until("the cluster is well", c.Healthy)
+		c.until("the cluster is well", c.Healthy)
 
 		from, _ := c.MasterOf(key)
 		var to *redistest.Server
@@ -156,7 +156,7 @@ func TestChaos_ClusterMoves(t *testing.T) {
 		c.MoveSlot(c.Slot(key), from, to, 20*time.Millisecond)
 		spent = append(spent, time.Since(begin))
 		moves = append(moves, c.pause("work goes on after a slot has moved", begin, p))
-		c.Until("the cluster is well", c.Healthy)
+		c.until("the cluster is well", c.Healthy)
 		c.until("the long job ends", func() bool {
 			for _, l := range c.log() {
 				if l.what == "end" && l.job == job {
@@ -201,16 +201,16 @@ func TestChaos_ClusterFails(t *testing.T) {
 		if err := master.Restart(); err != nil {
 			t.Fatal(err)
 		}
-		c.Until("the cluster is well", c.Healthy)
+		c.until("the cluster is well", c.Healthy)
 
 		master, replica := c.MasterOf(c.ns.Keys((p + 1) % c.ns.Partitions).Jobs())
 		begin = time.Now()
 		_ = master.Signal(syscall.SIGSTOP)
-		c.Until("the replica is master", func() bool { return c.IsMaster(replica) })
+		c.until("the replica is master", func() bool { return c.IsMaster(replica) })
 		_ = master.Signal(syscall.SIGCONT)
 		freezes = append(freezes, c.pause("work goes on after a master was frozen", begin, (p+1)%c.ns.Partitions))
 		forgot = append(forgot, time.Now())
-		c.Until("the cluster is well", func() bool { return c.Healthy() && !c.IsMaster(master) })
+		c.until("the cluster is well", func() bool { return c.Healthy() && !c.IsMaster(master) })
 	}
 	report := c.finishWith(c.rdb, history.World{Forgot: forgot})
 	if c.missing > report.Executions/4 {

@@ -80,11 +80,7 @@ func (l *ledger) reach(t *testing.T, n int) {
 	t.Helper()
 	count := func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.acked) + l.warned }
 	from := count()
-	for deadline := time.Now().Add(time.Minute); count() < from+n; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of %d enqueues in a minute", count()-from, n)
-		}
-	}
+	redistest.Until(t, fmt.Sprint(n, " more are enqueued"), func() bool { return count() >= from+n })
 }
 
 func (l *ledger) close() { l.end(); l.all.Wait() }
@@ -234,7 +230,7 @@ func TestChaos_LossUnderACut(t *testing.T) {
 		if _, err := master.Do("client", "kill", "type", "replica"); err != nil {
 			t.Fatal(err)
 		}
-		c.Until("the master knows that it is alone", func() bool {
+		redistest.Until(t, "the master knows that it is alone", func() bool {
 			info, err := master.Do("cluster", "info")
 			return err == nil && strings.Contains(fmt.Sprint(info), "cluster_state:fail")
 		})
@@ -246,9 +242,9 @@ func TestChaos_LossUnderACut(t *testing.T) {
 				_ = s.Signal(syscall.SIGCONT)
 			}
 		}
-		c.Until("the replica is master", func() bool { return c.IsMaster(replica) })
+		redistest.Until(t, "the replica is master", func() bool { return c.IsMaster(replica) })
 		_ = master.Signal(syscall.SIGCONT)
-		c.Until("the cluster is well", c.Healthy)
+		redistest.Until(t, "the cluster is well", c.Healthy)
 		mode := "cluster"
 		if safe.Replicas > 0 {
 			mode = "cluster + Durability 1 within 50ms"

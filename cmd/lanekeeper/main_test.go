@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"os/exec"
@@ -39,6 +40,9 @@ type town struct {
 	url       string
 	namespace string
 	dir       string
+
+	lines []line // of the log, as far as it was read
+	read  int64
 }
 
 func newTown(t *testing.T) *town {
@@ -136,23 +140,32 @@ type line struct {
 	pid                 int
 }
 
-// log reads what handlers have written so far.
+// log returns what handlers have written so far. It reads on where it was: tests ask
+// for it many times a second.
 func (w *town) log() []line {
-	text, err := os.ReadFile(filepath.Join(w.dir, "log"))
-	if err != nil && !os.IsNotExist(err) {
+	f, err := os.Open(filepath.Join(w.dir, "log"))
+	if os.IsNotExist(err) {
+		return nil
+	} else if err != nil {
 		w.t.Fatal(err)
 	}
-	var lines []line
-	for _, l := range strings.Split(strings.TrimSpace(string(text)), "\n") {
+	defer f.Close()
+	fresh, err := io.ReadAll(io.NewSectionReader(f, w.read, 1<<40))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	fresh = fresh[:bytes.LastIndexByte(fresh, '\n')+1] // the last line may not be whole yet
+	w.read += int64(len(fresh))
+	for _, l := range strings.Split(string(fresh), "\n") {
 		var x line
 		var ns int64
 		if n, _ := fmt.Sscan(l, &x.what, &x.subject, &x.job, &x.seq, &x.attempt, &x.token, &ns, &x.pid); n == 8 {
 			x.at = time.Unix(0, ns)
 			x.subject, _ = url.QueryUnescape(x.subject)
-			lines = append(lines, x)
+			w.lines = append(w.lines, x)
 		}
 	}
-	return lines
+	return w.lines
 }
 
 // until waits until ok, polling files and Redis, which send no events.

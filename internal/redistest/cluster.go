@@ -64,12 +64,12 @@ func OwnCluster(t testing.TB) *Cluster {
 		}
 	}
 	for i, s := range c.Nodes[3:] {
-		c.Until("the nodes know each other", func() bool {
+		Until(c.t, "the nodes know each other", func() bool {
 			return strings.Count(c.must(s, "cluster", "nodes").(string), "connected") == 6
 		})
 		c.must(s, "cluster", "replicate", c.ids[c.Nodes[i]])
 	}
-	c.Until("the cluster serves", c.Healthy)
+	Until(c.t, "the cluster serves", c.Healthy)
 	return c
 }
 
@@ -143,7 +143,7 @@ func (c *Cluster) IsMaster(s *Server) bool {
 func (c *Cluster) MasterOf(key string) (master, replica *Server) {
 	c.t.Helper()
 	slot := c.Slot(key)
-	c.Until("one node serves "+key, func() bool {
+	Until(c.t, "one node serves "+key, func() bool {
 		serving := 0
 		for _, s := range c.Nodes {
 			if is, at := c.serves(s, slot); is {
@@ -232,16 +232,6 @@ func (c *Cluster) Client() redis.UniversalClient {
 	}
 	c.t.Cleanup(func() { _ = rdb.Close() })
 	return rdb
-}
-
-// Until polls until ok, for at most a minute: the cluster tells nobody of its changes.
-func (c *Cluster) Until(what string, ok func() bool) {
-	c.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			c.t.Fatalf("waited a minute until %s", what)
-		}
-	}
 }
 
 func (c *Cluster) must(s *Server, args ...any) any {

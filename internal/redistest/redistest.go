@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -142,6 +143,24 @@ func Main(m *testing.M, cleanUp ...func()) {
 		}
 	}
 	os.Exit(code)
+}
+
+// Until polls until ok, for at most a minute: for what tells nobody of its changes.
+func Until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited a minute until %s", what)
+		}
+	}
+}
+
+// InfoNumber reads a number that follows a name in what INFO says, or gives 0.
+func InfoNumber(info, name string) (n int64) {
+	if _, rest, ok := strings.Cut(info, name); ok {
+		_, _ = fmt.Sscan(rest, &n)
+	}
+	return n
 }
 
 type silent struct{}

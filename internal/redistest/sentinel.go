@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // Sentinels are three Sentinels that watch a master and its replica.
@@ -39,14 +38,10 @@ func OwnSentinels(t testing.TB) *Sentinels {
 		}
 		t.Cleanup(s.Kill)
 		g.addrs = append(g.addrs, s.Addr)
-		deadline := time.Now().Add(time.Minute)
-		for ready := false; !ready; time.Sleep(20 * time.Millisecond) {
+		Until(t, "the Sentinels know each other", func() bool {
 			info, err := s.Do("info", "sentinel")
-			ready = err == nil && strings.Contains(fmt.Sprint(info), "slaves=1,sentinels="+fmt.Sprint(len(g.addrs)))
-			if time.Now().After(deadline) {
-				t.Fatalf("the Sentinels do not find each other: %v", info)
-			}
-		}
+			return err == nil && strings.Contains(fmt.Sprint(info), "slaves=1,sentinels="+fmt.Sprint(len(g.addrs)))
+		})
 	}
 	return g
 }

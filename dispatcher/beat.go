@@ -42,7 +42,7 @@ type Worker struct {
 // Beat says that the worker is alive. Pools call it every [BeatEvery].
 func (s *Session) Beat(ctx context.Context) error { return s.beat(ctx, s.info) }
 
-func (s *Session) leave(ctx context.Context) error { return s.beat(ctx, "") }
+func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }
 
 func (s *Session) beat(ctx context.Context, info string) error {
 	now := ""

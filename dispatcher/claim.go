@@ -16,6 +16,12 @@ type Claimant struct {
 	// LaneBatch is, for a kind, how many jobs of one lane to claim together at
 	// most: see [Claim.Along]. A kind that is not in it is claimed job by job.
 	LaneBatch map[string]int
+
+	// Pool is the name of the claimant's pool, whose limit it is under; "" is none.
+	Pool string
+
+	budget map[string]int // by kind, the most lanes to claim; a kind that is not in it has none
+	ranks  *ranks
 }
 
 // MaxLaneBatch is the most jobs of one lane that can be claimed together.
@@ -80,6 +86,6 @@ func decodeClaim(canonical, entry, body string) (Claim, error) {
 	if job.Subject.Canonical() != canonical {
 		return Claim{}, fmt.Errorf("%w: %s heads %s but is a job of %s", errCorrupt, job.ID, textOf(canonical), job.Subject)
 	}
-	job.MaxAttempts = e.max // what the scripts go by
+	job.MaxAttempts, job.flags = e.max, e.flags // what the scripts go by
 	return Claim{Job: job, Attempt: e.attempts + 1}, nil
 }

@@ -24,7 +24,8 @@ import (
 //	 1 byte   length of the kind, plus 128 when there are extras
 //	string    kind
 //	[extras   max attempts, timeout in ms, number of headers as uvarints, header keys
-//	          and values as strings; absent when all of them are the defaults]
+//	          and values as strings, ms to keep the outcome as uvarint, flags as string;
+//	          absent when all of them are the defaults]
 //	the rest  payload
 //
 // Scripts read and write only the first eleven bytes, and compare the subject. It is
@@ -40,7 +41,7 @@ const (
 func encode(j *NewJob, canonical string) []byte {
 	b := make([]byte, 0, 24+len(canonical)+len(j.Kind)+len(j.Payload))
 	b = appendString(b, canonical)
-	plain := j.MaxAttempts == defaultMaxAttempts && j.Timeout == 0 && len(j.Headers) == 0
+	plain := j.MaxAttempts == defaultMaxAttempts && j.Timeout == 0 && len(j.Headers) == 0 && j.flags() == ""
 	if plain {
 		return append(append(append(b, byte(len(j.Kind))), j.Kind...), j.Payload...)
 	}
@@ -51,6 +52,8 @@ func encode(j *NewJob, canonical string) []byte {
 	for _, k := range slices.Sorted(maps.Keys(j.Headers)) {
 		b = appendString(appendString(b, k), j.Headers[k])
 	}
+	b = binary.AppendUvarint(b, uint64(j.Keep.Milliseconds()))
+	b = appendString(b, j.flags())
 	return append(b, j.Payload...)
 }
 
@@ -88,6 +91,8 @@ func decode(packedID, stored string) (Job, error) {
 				job.Headers[k] = r.string()
 			}
 		}
+		job.Keep = time.Duration(r.uvarint()) * time.Millisecond
+		job.flags = r.string()
 	}
 	if r.bad {
 		return Job{}, fmt.Errorf("%w: %s ends early", errCorrupt, id)
@@ -167,12 +172,13 @@ func unpackID(packed string) (string, error) {
 	return "", fmt.Errorf("%w: %q is not a stored id", errCorrupt, packed)
 }
 
-// entry is what stands in a lane for a job: one byte each with the lengths of id
-// and kind, the id, the kind, and "<max attempts>", or "<ended attempts> <max attempts>"
-// once there are any.
+// entry is what stands in a lane for a job: one byte each with the lengths of id and
+// kind, the id, the kind, "<max attempts>", or "<ended attempts> <max attempts>"
+// once there are any, and flags: see lease/fence.lua.
 type entry struct {
 	id, kind      string // the id packed
 	attempts, max int
+	flags         string
 }
 
 func (e entry) String() string {
@@ -182,7 +188,16 @@ func (e entry) String() string {
 	if e.attempts > 0 {
 		b = append(strconv.AppendInt(b, int64(e.attempts), 10), ' ')
 	}
-	return string(strconv.AppendInt(b, int64(e.max), 10))
+	return string(append(strconv.AppendInt(b, int64(e.max), 10), e.flags...))
+}
+
+// suspended reports whether the job was suspended by itself.
+func (e entry) suspended() bool { return strings.HasSuffix(e.flags, "~") }
+
+// untried is the entry of the same job before any attempt or suspension.
+func (e entry) untried() entry {
+	e.attempts, e.flags = 0, strings.TrimSuffix(e.flags, "~")
+	return e
 }
 
 func parseEntry(s string) (e entry, ok bool) {
@@ -192,7 +207,9 @@ func parseEntry(s string) (e entry, ok bool) {
 	kindAt := 2 + int(s[0])
 	countsAt := kindAt + int(s[1])
 	e.id, e.kind = s[2:kindAt], s[kindAt:countsAt]
-	attempts, limit, tried := strings.Cut(s[countsAt:], " ")
+	counts := strings.TrimRight(s[countsAt:], allFlags)
+	e.flags = s[countsAt+len(counts):]
+	attempts, limit, tried := strings.Cut(counts, " ")
 	if !tried {
 		attempts, limit = "0", attempts
 	}
@@ -202,11 +219,25 @@ func parseEntry(s string) (e entry, ok bool) {
 	return e, err == nil && err2 == nil && e.id != "" && e.kind != ""
 }
 
+// ticketKind is the kind of entries that stand for somebody who waits to run a section.
+const ticketKind = "~"
+
+// The flags of entries.
+const (
+	flagSkip   = "s"
+	flagHalt   = "h"
+	flagUnique = "u"
+	flagKeep   = "k"
+	allFlags   = "shuk~"
+)
+
 // parseRecord reads a lease's record, "<token> <use> <holder>". The token of one that
 // can't be read is 0.
+// What is noted after the use is left out.
 func parseRecord(record string) (token lease.Token, use, holder string) {
 	text, rest, _ := strings.Cut(record, " ")
 	use, holder, _ = strings.Cut(rest, " ")
+	use, _, _ = strings.Cut(use, "!")
 	token, err := lease.ParseToken(text)
 	if err != nil {
 		token = 0
@@ -214,7 +245,22 @@ func parseRecord(record string) (token lease.Token, use, holder string) {
 	return token, use, holder
 }
 
+// marksOf is what an operator asked of a lease's holder, and alongOf how many jobs a use
+// stands for besides the head.
+func marksOf(record string) string {
+	_, rest, _ := strings.Cut(record, " ")
+	use, _, _ := strings.Cut(rest, " ")
+	_, marks, _ := strings.Cut(use, "!")
+	return marks
+}
+
+func alongOf(use string) int {
+	_, n, _ := strings.Cut(use, "+")
+	along, _ := strconv.Atoi(n)
+	return along
+}
+
 // entryOf is the entry of a job that was never attempted.
 func entryOf(job *Job) string {
-	return entry{id: packID(job.ID), kind: job.Kind, max: job.MaxAttempts}.String()
+	return entry{id: packID(job.ID), kind: job.Kind, max: job.MaxAttempts, flags: job.flags}.String()
 }

@@ -4,7 +4,7 @@
 -- ARGV[6]    kinds the caller claims next itself, each between spaces
 -- ARGV[7+]   five a job: subject, entry, token, reason, error
 --
--- Returns    {'ok' | 'lost', ...}, a word per job | {'stale'}
+-- Returns    {'ok' | 'halted' | 'cancelled' | 'lost', ...}, a word per job | {'stale'}
 
 local before = answered()
 if before then
@@ -12,15 +12,33 @@ if before then
 end
 
 local now = clock()
-local reply, subjects, entries, tails, which = current(5)
-if #subjects > 0 then
-  local letters = {}
-  for k, i in ipairs(which) do
-    letters[k] = { id_of(entries[k]), counts_of(entries[k]) + 1, arg(i, 5, 3), arg(i, 5, 4) }
+local reply, subjects, entries, tails, which, records = current(5)
+local letters, halted, gone, over, over_tails = {}, {}, {}, {}, {}
+for k, i in ipairs(which) do
+  local entry = entries[k]
+  local letter = { entry, counts_of(entry) + 1, arg(i, 5, 3), arg(i, 5, 4) }
+  local cancelled = marked(records[k], 'c')
+  if flag(entry, 'h') and not cancelled then
+    reply[i] = 'halted'
+    halted[subjects[k]] = letter
+  else
+    over[#over + 1], over_tails[#over_tails + 1] = subjects[k], tails[k]
+    if cancelled then
+      reply[i] = 'cancelled'
+      gone[#gone + 1] = entry
+    else
+      letters[#letters + 1] = letter
+    end
   end
-  free(subjects)
+end
+if #subjects > 0 then
+  free(subjects, records)
   bury(letters, now)
-  advance(subjects, tails)
+  drop(gone, now)
+  advance(over, over_tails)
+  for subject, letter in pairs(halted) do
+    halt(subject, letter, now)
+  end
   publish('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end

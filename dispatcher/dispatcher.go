@@ -45,6 +45,19 @@ type Config struct {
 	// has measured how much.
 	Durability Durability
 
+	// SectionTTL is how long a subject stays closed after the process died that ran a
+	// section on it ([Dispatcher.Do]), and how long its ticket stays in the lane. Live ones
+	// renew at a third of it. Defaults to 30 s, must be at least 100 ms.
+	SectionTTL time.Duration
+
+	// Kinds are declared and registered: see [Kind]. With none, and none registered by
+	// anybody, kinds need no declaration.
+	Kinds []Kind
+
+	// PoolLimits is, by name of a pool, the most jobs that run at once in all pools of that
+	// name, in all processes.
+	PoolLimits map[string]int
+
 	// Look opens the namespace for one who only looks: it is not created when it
 	// does not exist yet, and appears empty.
 	Look bool
@@ -72,6 +85,7 @@ func (c Config) withDefaults() Config {
 	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
 	c.MaxLane = cmp.Or(c.MaxLane, 1_000_000)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 100_000_000)
+	c.SectionTTL = cmp.Or(c.SectionTTL, 30*time.Second)
 	c.Durability.Within = cmp.Or(c.Durability.Within, time.Second)
 	return c
 }
@@ -91,6 +105,8 @@ func (c Config) validate() error {
 		return invalid("Config.MaxLane", c.MaxLane, "must not be negative")
 	case c.MaxBacklog < 0:
 		return invalid("Config.MaxBacklog", c.MaxBacklog, "must not be negative")
+	case c.SectionTTL < 100*time.Millisecond || c.SectionTTL > 24*time.Hour:
+		return invalid("Config.SectionTTL", c.SectionTTL, "must be 100ms to 24h")
 	case c.Durability.Replicas < 0:
 		return invalid("Config.Durability.Replicas", c.Durability.Replicas, "must not be negative")
 	case c.Durability.Within < time.Millisecond || c.Durability.Within > time.Minute:
@@ -102,23 +118,26 @@ func (c Config) validate() error {
 // Dispatcher moves jobs through the lanes of one namespace. It is safe for
 // concurrent use.
 type Dispatcher struct {
-	cfg     Config
-	rdb     redis.UniversalClient
-	ns      subject.Namespace
-	keys    []subject.Keys // by partition
-	run     *script.Runner
-	leases  *lease.Store
-	claims  atomic.Uint32 // counts claim calls
-	singles singles
+	cfg      Config
+	rdb      redis.UniversalClient
+	ns       subject.Namespace
+	keys     []subject.Keys // by partition
+	run      *script.Runner
+	leases   *lease.Store
+	claims   atomic.Uint32 // counts claim calls
+	singles  singles
+	registry map[string]Declared // as registered when d was opened
+	news     newsroom
 }
 
 // schema is the version of what is stored; a release that can't read what
 // another one wrote must raise it.
-const schema = "3"
+const schema = "4"
 
 // Open returns a Dispatcher after it has checked that the server keeps what it is
 // given ([ErrEviction]) and that the namespace is cut as cfg expects
-// ([ErrMismatch]). It creates the namespace when it is new.
+// ([ErrMismatch]). It creates the namespace when it is new, and registers the kinds that cfg
+// declares; when one of them belongs to somebody else it returns [ErrOwner].
 func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -139,6 +158,15 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 	for p := range ns.Partitions {
 		d.keys = append(d.keys, ns.Keys(p))
 	}
+	if len(cfg.Kinds)+len(cfg.PoolLimits) > 0 {
+		if err := d.register(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if d.registry, err = readRegistry(ctx, cfg.Redis, ns); err != nil {
+		return nil, err
+	}
+	d.news.rdb = cfg.Redis
 	d.singles.send = func(jobs []prepared) []Enqueued { return d.send(context.Background(), "each", jobs) }
 	return d, nil
 }

@@ -67,7 +67,14 @@ func (f *laneFacts) verdicts() []string {
 	}
 	head, ok := parseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
-	token, _, _ := parseRecord(f.record)
+	token, use, _ := parseRecord(f.record)
+	stopped := use == "suspended"
+	say(f.suspended && !stopped && !strings.Contains(marksOf(f.record), "s"), "is said to be suspended, but is not")
+	say(!f.suspended && stopped && !head.suspended(), "is suspended, but nobody knows why")
+	say(ok && head.suspended() && !f.leased, "the head is suspended, but the lane is not")
+	for ticket, known := range f.tickets {
+		say(!known, "the ticket %q has no deadline", ticket)
+	}
 	say(f.leased && token == 0, "the lease can't be read")
 	say(f.leased != (f.deadline != 0), "lease %t but deadline %t", f.leased, f.deadline != 0)
 	say(f.head == "" && f.tail > 0, "%d jobs wait behind no head", f.tail)
@@ -85,7 +92,7 @@ func (f *laneFacts) verdicts() []string {
 			states++
 		}
 	}
-	say(f.head != "" && states == 0, "stuck: neither ready, leased nor delayed")
+	say(f.head != "" && states == 0 && head.kind != ticketKind, "stuck: neither ready, leased nor delayed")
 	say(states > 1, "in several states: ready %t, leased %t, delayed %t", listed > 0, f.leased, f.delayed)
 	return out
 }
@@ -141,7 +148,7 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 	}
 	lanes, jobs := s.sick()
 	for _, subject := range lanes {
-		again, err := d.laneFacts(ctx, p, subject, s.kinds)
+		again, err := d.laneFacts(ctx, p, subject, s.kinds, slices.Collect(maps.Keys(s.lanes[subject].tickets))...)
 		if err != nil {
 			return nil, err
 		}
@@ -163,6 +170,13 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 	}
 	for _, member := range s.garbled {
 		wrong("schedule", fmt.Sprintf("%q", member), "can't be read")
+	}
+	leftover, err := d.leftovers(ctx, p, s)
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range leftover {
+		wrong(l.what, l.where, l.detail)
 	}
 	for _, kind := range s.unsaid {
 		wrong("kind", kind, "has ready lanes but is not among the kinds")
@@ -188,16 +202,18 @@ func (d *Dispatcher) settled(ctx context.Context, p int, id string, facts *jobFa
 }
 
 // laneFacts reads what the indexes say about one subject at one moment.
-func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string) (*laneFacts, error) {
+func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string, tickets ...string) (*laneFacts, error) {
 	keys := d.keys[p]
 	var head, record *redis.StringCmd
 	var deadline, delayed *redis.FloatCmd
 	var tail *redis.IntCmd
+	var suspended *redis.BoolCmd
 	listed := make([]*redis.IntSliceCmd, len(kinds))
 	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		head, record = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
 		deadline, delayed = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Delayed(), subject)
 		tail = tx.LLen(ctx, keys.Tail(subject))
+		suspended = tx.HExists(ctx, keys.Suspended(), subject)
 		for i, kind := range kinds {
 			listed[i] = tx.LPosCount(ctx, keys.Ready(kind), subject, 2, redis.LPosArgs{})
 		}
@@ -209,6 +225,14 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 	f := &laneFacts{
 		head: head.Val(), leased: record.Err() == nil, record: record.Val(), deadline: deadline.Val(),
 		delayed: delayed.Err() == nil, tail: int(tail.Val()), ready: make(map[string]int),
+		suspended: suspended.Val(), tickets: make(map[string]bool),
+	}
+	for _, ticket := range tickets { // those that are gone by now are no trouble
+		_, gone := d.rdb.ZScore(ctx, keys.Expiring(), "t"+scheduledAs(subject, ticket)).Result()
+		place, err := d.rdb.LPos(ctx, keys.Tail(subject), ticket, redis.LPosArgs{}).Result()
+		if here := f.head == ticket || err == nil && place >= 0; here {
+			f.tickets[ticket] = gone == nil
+		}
 	}
 	for i, kind := range kinds {
 		f.ready[kind] = len(listed[i].Val())
@@ -244,6 +268,8 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 			if e, ok := parseEntry(entry); ok {
 				e.attempts++
 				add(subject, e.String())
+				e.flags = strings.TrimSuffix(e.flags, "~")
+				add(subject, e.String()+"~")
 			}
 		}
 	}

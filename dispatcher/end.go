@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"strings"
 	"time"
@@ -14,12 +15,12 @@ import (
 // Outcome is how an attempt ended.
 type Outcome int
 
-// The four ways out of a claim.
+// The ways out of a claim.
 const (
 	Finished     Outcome = iota // done; the job is gone
-	Retry                       // failed; the job stays head and its lane waits
+	Retry                       // failed; what then, is declared of its kind: see [Policy]
 	DeadLettered                // failed for good; set aside with a reason
-	HandedBack                  // given up unused; the attempt is refunded
+	HandedBack                  // given up unused; the attempt is refunded, unless an operator cancelled the job
 )
 
 func (o Outcome) String() string {
@@ -33,6 +34,7 @@ type End struct {
 	Wait    time.Duration // Retry: until the next attempt
 	Reason  string        // DeadLettered: in a word or two
 	Error   string        // Retry and DeadLettered: what went wrong
+	Result  []byte        // Finished: kept for as long as the job's Keep says, 64 KiB at most
 
 	// GoesOn says that the claimant goes on with [Claim.Next] under the same lease.
 	// Only for Finished.
@@ -44,8 +46,10 @@ type Ended struct {
 	// Err is nil, lease.ErrLost when the claim's token is no longer current, or
 	// that the answer is not known.
 	Err error
-	// Dead says that a retry became a dead letter, its attempts being used up.
-	Dead bool
+	// Dead says that a retry became a dead letter, its attempts being used up; Halted,
+	// that the job failed for good and its lane stands still; Cancelled, that an
+	// operator had cancelled the job meanwhile, and it is gone.
+	Dead, Halted, Cancelled bool
 }
 
 // maxEnds bounds the ends that one script call takes.
@@ -54,19 +58,25 @@ const maxEnds = 125
 // maxError is how much is kept of an error text.
 const maxError = 4096
 
+//go:embed conclude.lua
+var concludeLua string
+
+var concludeScript = verb("conclude", concludeLua)
+
 // endVerbs has, by outcome, the script and the arguments that follow subject, entry
-// and token. Finishing is part of a turn.
+// and token. Finishing is part of a turn, unless the outcome is to be kept.
 var endVerbs = [...]struct {
 	script *script.Script
 	args   func(End) []any
 }{
+	Finished: {concludeScript, func(e End) []any { return []any{e.Result, e.Claim.Keep.Milliseconds()} }},
 	Retry: {retryScript, func(e End) []any {
 		return []any{max(0, e.Wait.Milliseconds()), clip(e.Error)}
 	}},
 	DeadLettered: {deadletterScript, func(e End) []any {
 		return []any{strings.ReplaceAll(clip(e.Reason), "\n", " "), clip(e.Error)}
 	}},
-	HandedBack: {handbackScript, func(End) []any { return nil }},
+	HandedBack: {handbackScript, func(e End) []any { return []any{e.Claim.Keep.Milliseconds()} }},
 }
 
 // endCalls makes the calls for those ends of one partition that are not finishes.
@@ -74,20 +84,23 @@ var endVerbs = [...]struct {
 // is woken for them.
 func (d *Dispatcher) endCalls(partition int, ends []End, own []string) []endCall {
 	var calls []endCall
-	for _, outcome := range []Outcome{Retry, DeadLettered, HandedBack} {
-		for _, members := range pick(ends, outcome) {
+	for _, outcome := range []Outcome{Finished, Retry, DeadLettered, HandedBack} {
+		for _, members := range pick(ends, func(e *End) bool { return e.Outcome == outcome && !e.plain() }) {
 			calls = append(calls, d.endCall(partition, outcome, ends, members, own))
 		}
 	}
 	return calls
 }
 
-// pick returns the indexes of the ends with an outcome, as many together as one
+// plain reports whether an end is a finish that a turn makes: one that leaves nothing.
+func (e *End) plain() bool { return e.Outcome == Finished && e.Claim.Keep == 0 }
+
+// pick returns the indexes of the ends that are wanted, as many together as one
 // call takes.
-func pick(ends []End, outcome Outcome) [][]int {
+func pick(ends []End, wanted func(*End) bool) [][]int {
 	var parts [][]int
 	for i := range ends {
-		if ends[i].Outcome != outcome {
+		if !wanted(&ends[i]) {
 			continue
 		}
 		if n := len(parts); n == 0 || len(parts[n-1]) == maxEnds {
@@ -136,7 +149,7 @@ func (c endCall) settle(ends []End, ended []Ended) ([]string, error) {
 		if err != nil {
 			err = fmt.Errorf("%s %s of %s: %w", ends[i].Outcome, ends[i].Claim.ID, ends[i].Claim.Subject, err)
 		}
-		ended[i] = Ended{Err: err, Dead: word == "dead"}
+		ended[i] = Ended{Err: err, Dead: word == "dead", Halted: word == "halted", Cancelled: word == "cancelled"}
 	}
 	return words, callErr
 }

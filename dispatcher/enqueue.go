@@ -21,9 +21,15 @@ var enqueueScript = verb("enqueue", enqueueLua)
 type Enqueued struct {
 	ID      string
 	Seq     int64 // place in the lane's order, counted by partition; 0 for a scheduled job, which has none yet
-	Created bool  // false when a job of this id existed already
-	Acked   int   // replicas that had it in time, when [Config].Durability asks for any
-	Err     error // what is wrong with it; only from EnqueueMany
+	Created bool  // false when a job of this id existed already, or had the unique key
+
+	// Of a job whose unique key was taken: ID and Seq are those of the one that has it. How
+	// many were merged into that one so far, or whether it has the new payload now.
+	Merged   int
+	Replaced bool
+
+	Acked int   // replicas that had it in time, when [Config].Durability asks for any
+	Err   error // what is wrong with it; only from EnqueueMany
 }
 
 // Enqueue puts a job at the tail of its subject's lane, or on the schedule when
@@ -90,17 +96,25 @@ type prepared struct {
 	entry     string
 	when      string
 	body      []byte
+	unique    *Unique
+	field     string // among the unique keys
 }
 
 // prepare checks a job and encodes it. The job itself is not changed.
 func (d *Dispatcher) prepare(given *NewJob) (prepared, error) {
-	job := given.withDefaults()
+	job, err := d.declared(*given)
+	if err != nil {
+		return prepared{}, err
+	}
 	if err := job.validate(d.cfg.MaxPayload); err != nil {
 		return prepared{}, err
 	}
 	p := prepared{id: job.ID, kind: job.Kind, subject: job.Subject, canonical: job.Subject.Canonical()}
 	p.partition = d.ns.Partition(job.Subject)
-	p.entry = entry{id: packID(job.ID), kind: job.Kind, max: job.MaxAttempts}.String()
+	p.entry = entry{id: packID(job.ID), kind: job.Kind, max: job.MaxAttempts, flags: job.flags()}.String()
+	if job.Unique != nil {
+		p.unique, p.field = job.Unique, job.Unique.field(&job, p.canonical)
+	}
 	p.body = encode(&job, p.canonical)
 	switch {
 	case job.Delay > 0:
@@ -149,18 +163,22 @@ func (d *Dispatcher) enqueueCall(p int, mode string, jobs []prepared, members []
 	keys := d.keys[p]
 	share := (d.cfg.MaxBacklog + d.ns.Partitions - 1) / d.ns.Partitions
 	tails := make([]string, len(members))
-	args := make([]any, 4, 4+4*len(members))
+	args := make([]any, 5, 5+4*len(members))
 	var kinds []string
+	var unique []any
 	for k, i := range members {
 		job := &jobs[i]
 		tails[k] = keys.Tail(job.canonical)
 		args = append(args, job.canonical, job.entry, job.when, job.body)
+		if job.unique != nil {
+			unique = append(unique, job.unique.args(k+1, job.field)...)
+		}
 		if !slices.Contains(kinds, job.kind) {
 			kinds = append(kinds, job.kind)
 		}
 	}
-	args[0], args[1], args[2], args[3] = mode, d.cfg.MaxLane, share, strings.Join(kinds, " ")
-	return d.run.Once(p, enqueueScript, tails, args...)
+	args[0], args[1], args[2], args[3], args[4] = mode, d.cfg.MaxLane, share, strings.Join(kinds, " "), len(members)
+	return d.run.Once(p, enqueueScript, tails, append(args, unique...)...)
 }
 
 // settleEnqueue turns the script's reply into the results of its members.
@@ -196,6 +214,9 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 		case "0", "1":
 			e.Created = word == "1"
 			e.Seq, _ = strconv.ParseInt(count, 10, 64)
+		case "merged", "replaced":
+			e.ID, e.Seq, e.Merged, e.Err = holderOfKey(count)
+			e.Replaced = word == "replaced"
 		default:
 			e.Err = refusal(word, count, &jobs[i])
 		}
@@ -209,6 +230,12 @@ func refusal(word, count string, job *prepared) error {
 		return fmt.Errorf("%w: %s holds %s jobs", ErrLaneFull, job.subject, count)
 	case "conflict":
 		return fmt.Errorf("%w: %q belongs to a job of another subject", ErrConflict, job.id)
+	case "taken":
+		id, _, _, err := holderOfKey(count)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("enqueue %s: %w", job.subject, &TakenError{id})
 	case "backlog":
 		return fmt.Errorf("%w: partition %d holds %s jobs", ErrBacklogFull, job.partition, count)
 	}

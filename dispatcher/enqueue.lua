@@ -5,9 +5,13 @@
 -- ARGV[7]    most jobs a lane may hold
 -- ARGV[8]    most jobs the partition may hold
 -- ARGV[9]    kinds of the jobs, with spaces between
--- ARGV[10+]  four a job: subject, entry,
+-- ARGV[10]   number of jobs
+-- ARGV[11+]  four a job: subject, entry,
 --            when ('' now | '+ms' from now | ms), encoded job without its first
---            11 bytes (which this script puts there: sequence number and time)
+--            11 bytes (which this script puts there: sequence number and time);
+--            then five a job that has a unique key: which job, field in unique, scope
+--            'waiting' | 'waiting+running' | 'window', ms of the window, on conflict
+--            'merge' | 'reject' | 'replace'
 --
 -- Returns    {'created', first}: all jobs, with sequence numbers from first on
 --            {'ok', (word, number) for each job}
@@ -16,6 +20,9 @@
 --              'full'      not taken: its lane has no room; jobs there
 --              'backlog'   not taken: the partition has no room; jobs there
 --              'conflict'  not taken: the id is in use by a job of another subject; 0
+--              'merged'    not taken: '<seq>,<jobs merged>,<id in hex>' of the one that
+--                          has the unique key; or 'replaced', which has the new payload
+--                          now; or 'taken'
 --            {'refused', i, word, number}: none taken, because of the ith job
 --            {'stale'}
 
@@ -26,12 +33,58 @@ end
 
 local each = ARGV[FIRST] == 'each'
 local max_lane, max_jobs = tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2])
-local JOB = FIRST + 4
+local n, JOB = tonumber(ARGV[FIRST + 4]), FIRST + 5
+local UNIQUE = JOB + 4 * n
 local now = clock()
-local subjects, ids, n = {}, {}, 0
-for at = JOB, #ARGV, 4 do
-  n = n + 1
-  subjects[n], ids[n] = ARGV[at], id_of(ARGV[at + 1])
+local subjects, ids = {}, {}
+for i = 1, n do
+  local at = JOB + 4 * (i - 1)
+  subjects[i], ids[i] = ARGV[at], id_of(ARGV[at + 1])
+end
+
+-- Unique keys: by job, where in ARGV its key stands; by field, the job of this call that
+-- takes it.
+local unique, takes, rewritten = {}, {}, {}
+for at = UNIQUE, #ARGV, 5 do
+  unique[tonumber(ARGV[at])] = at
+end
+
+-- runs reports whether a job of a subject may have been started, and has not ended.
+local function runs(subject, id)
+  local record = call('HGET', LEASES, subject)
+  local head = use_of(record) == 'job' and call('HGET', HEADS, subject)
+  if not head then
+    return false
+  elseif id_of(head) == id then
+    return true
+  end
+  local along = along_of(record)
+  for _, entry in ipairs(along > 0 and call('LRANGE', TAIL .. subject, 0, along - 1) or {}) do
+    if id_of(entry) == id then
+      return true
+    end
+  end
+  return false
+end
+
+local function hex(s)
+  return (string.gsub(s, '.', function(c) return string.format('%02x', byte(c)) end))
+end
+
+-- rival returns the id of the job that has a unique key which the ith job wants; or the
+-- number of the one in this call that takes it.
+local function rival(i, subject)
+  local field, scope = ARGV[unique[i] + 1], ARGV[unique[i] + 2]
+  if takes[field] then
+    return nil, takes[field]
+  end
+  local id = call('HGET', extra('unique'), field)
+  if not id or scope == 'waiting' and runs(subject, id) then
+    return nil
+  elseif scope ~= 'window' and call('HEXISTS', JOBS, id) == 0 then
+    return nil -- it outlived its job, in a window or by a lost key
+  end
+  return id
 end
 
 -- due returns when a job is to take its place, or nil when it is now.
@@ -62,6 +115,17 @@ local function check(i, subject, id, when, encoded)
     end
     return nil
   end
+  if unique[i] then
+    local other, here = rival(i, subject)
+    if other or here then
+      local on = ARGV[unique[i] + 4]
+      if on == 'reject' or on == 'replace' and other and (not call('HGET', JOBS, other) or runs(subject, other)) then
+        return 'taken', other or ids[here]
+      end
+      rewritten[i] = { other or ids[here], here, on }
+      return nil
+    end
+  end
   if stored + #fresh >= max_jobs then
     return 'backlog', stored
   end
@@ -77,13 +141,27 @@ local function check(i, subject, id, when, encoded)
     placed = placed + 1
   end
   first[id], later[i], fresh[#fresh + 1] = i, at, i
+  if unique[i] then
+    takes[ARGV[unique[i] + 1]] = i
+  end
   return nil
+end
+
+-- owner says which job has a unique key: its sequence number, how many were merged into it,
+-- and its id.
+local function owner(id, seq)
+  local body = not seq and call('HGET', JOBS, id)
+  local merged = string.match(call('HGET', extra('names'), id) or '', '^%d+') or '0'
+  return whole(seq or body and number(body, 1, 5) or 0) .. ',' .. merged .. ',' .. hex(id)
 end
 
 for i = 1, n do
   local at = JOB + (i - 1) * 4
   local word, count = check(i, subjects[i], ids[i], ARGV[at + 2], ARGV[at + 3])
   if word then
+    if word == 'taken' then
+      count = owner(count)
+    end
     if not each then
       return { 'refused', i, word, count }
     end
@@ -97,6 +175,13 @@ if placed > 0 then
   seq = call('HINCRBY', CLOCK, 'seq', placed) - placed
 end
 local stamp = big_endian(now, 6)
+local encoded = {} -- of those whose payload another one has replaced
+for i = 1, n do
+  local change = rewritten[i]
+  if change and change[2] and change[3] == 'replace' then
+    encoded[change[2]] = ARGV[JOB + 3 + (i - 1) * 4]
+  end
+end
 local bodies, scheduled, openers, opened, tails, order = {}, {}, {}, {}, {}, {}
 local high, high_at = '', -1 -- all but the last two bytes change seldom
 for k = 1, #fresh do
@@ -123,7 +208,7 @@ for k = 1, #fresh do
     high_at, high = upper, big_endian(upper, 3)
   end
   bodies[2 * k - 1] = ids[i]
-  bodies[2 * k] = high .. string.char((nth - nth % 256) / 256 % 256, nth % 256) .. stamp .. ARGV[at + 3]
+  bodies[2 * k] = high .. string.char((nth - nth % 256) / 256 % 256, nth % 256) .. stamp .. (encoded[i] or ARGV[at + 3])
 end
 if #fresh > 0 then
   call('HSET', JOBS, unpack(bodies))
@@ -135,6 +220,34 @@ if #fresh > 0 then
 end
 for _, tail in ipairs(order) do
   call('RPUSH', tail, unpack(tails[tail]))
+end
+for k = 1, #fresh do
+  local at = unique[fresh[k]]
+  if at then
+    local id, field, window = ids[fresh[k]], ARGV[at + 1], tonumber(ARGV[at + 3])
+    local before_it = call('HGET', extra('unique'), field)
+    if before_it then
+      call('HDEL', extra('names'), before_it) -- it runs, and has the key no longer
+    end
+    call('HSET', extra('unique'), field, id)
+    call('HSET', extra('names'), id, '0 ' .. field)
+    if window > 0 then
+      call('ZADD', extra('expiring'), now + window, 'w' .. field)
+    end
+  end
+end
+for i = 1, n do
+  local change = rewritten[i]
+  if change then
+    local id, here, on = change[1], change[2], change[3]
+    local merged, field = string.match(call('HGET', extra('names'), id) or '', '^(%d+) (.*)$')
+    if on == 'replace' and not here then
+      call('HSET', JOBS, id, sub(call('HGET', JOBS, id), 1, 11) .. ARGV[JOB + 3 + (i - 1) * 4])
+    elseif on == 'merge' and merged then
+      call('HSET', extra('names'), id, whole(merged + 1) .. ' ' .. field)
+    end
+    said[i] = { on == 'merge' and 'merged' or 'replaced', owner(id, here and seqs[here]) }
+  end
 end
 
 -- A lane that was empty gets a head, and is ready unless its subject is held.
@@ -175,7 +288,7 @@ for i = 1, n do
     reply[2 * i + 1] = at and seqs[at] or number(known[i], 1, 5)
   end
 end
-if #fresh > 0 then
+if #fresh > 0 or next(rewritten) then
   remember(words(reply))
 end
 return reply

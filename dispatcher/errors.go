@@ -25,6 +25,15 @@ var (
 	// ErrConflict is returned when a job's id belongs to a job of another subject.
 	ErrConflict = errors.New("dispatcher: id in use")
 
+	// ErrBusy is returned by Do when a subject could not be had in the time given.
+	ErrBusy = errors.New("dispatcher: busy")
+
+	// ErrWouldDeadlock is returned for a wait that could never end.
+	ErrWouldDeadlock = errors.New("dispatcher: would deadlock")
+
+	// ErrTaken is matched by every [TakenError].
+	ErrTaken = errors.New("dispatcher: unique key is taken")
+
 	// ErrNotReplicated is returned when a job was stored, but fewer replicas had it in
 	// time than [Config].Durability asks for. It runs; a failover now may lose it.
 	// Enqueueing it again with the same ID waits again.
@@ -36,6 +45,19 @@ var (
 
 	// ErrNotFound is returned when no such job, lane or dead letter exists.
 	ErrNotFound = errors.New("dispatcher: not found")
+
+	// ErrRunning is returned for what can only be done to a job that waits.
+	ErrRunning = errors.New("dispatcher: claimed")
+
+	// ErrNotSuspended is returned when a lane or a job is to be resumed that is not
+	// suspended.
+	ErrNotSuspended = errors.New("dispatcher: not suspended")
+
+	// ErrUndeclared is returned for a kind that is not among the declared ones, where any are.
+	ErrUndeclared = errors.New("dispatcher: kind is not declared")
+
+	// ErrOwner is returned by Open when a kind was registered by another owner.
+	ErrOwner = errors.New("dispatcher: kind belongs to another owner")
 
 	// ErrMismatch is returned by Open when the namespace was created with another
 	// number of partitions or by an incompatible release.

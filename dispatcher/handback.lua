@@ -1,24 +1,42 @@
 -- handback: end leases without ending the attempts. The job stays head, the
--- attempt is refunded, and the lane is first in line: it was interrupted.
+-- attempt is refunded, and the lane is first in line: it was interrupted. A job that an
+-- operator has cancelled goes instead.
 --
 -- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]   kinds the caller claims next itself, each between spaces
--- ARGV[7+]  three a job: subject, entry, token
+-- ARGV[7+]  four a job: subject, entry, token, ms to keep the outcome of a cancelled one
 --
--- Returns   {'ok' | 'lost', ...}, a word per job | {'stale'}
+-- Returns   {'ok' | 'cancelled' | 'lost', ...}, a word per job | {'stale'}
 
 local before = answered()
 if before then
   return before
 end
 
-local reply, subjects, entries = current(3)
+local reply, subjects, entries, tails, which, records = current(4)
+local gone, over, over_tails, kept, kept_ms = {}, {}, {}, {}, {}
+for k, i in ipairs(which) do
+  if marked(records[k], 'c') then
+    reply[i] = 'cancelled'
+    gone[#gone + 1], over[#over + 1], over_tails[#over_tails + 1] = entries[k], subjects[k], tails[k]
+    local ms = tonumber(arg(i, 4, 3))
+    kept_ms[#gone] = ms > 0 and ms or nil
+  else
+    kept[#kept + 1] = k
+  end
+end
 if #subjects > 0 then
-  free(subjects)
-  for k, subject in ipairs(subjects) do
-    list(entries[k], subject)
+  free(subjects, records)
+  for _, k in ipairs(kept) do
+    list(entries[k], subjects[k])
   end
   publish('LPUSH', ARGV[FIRST])
+  drop(gone)
+  for n, ms in pairs(kept_ms) do
+    keep(id_of(gone[n]), 'cancelled', (counts_of(gone[n])), '', ms, (clock()))
+  end
+  advance(over, over_tails)
+  publish('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end
 return reply

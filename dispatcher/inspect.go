@@ -10,12 +10,13 @@ import (
 // State is where a lane or a job is.
 type State string
 
-// The states of lanes and jobs. A lane is ready, leased or delayed; its head has
+// The states of lanes and jobs. A lane is ready, leased, delayed or suspended; its head has
 // the lane's state.
 const (
 	Ready     State = "ready"     // the head can be claimed
 	Leased    State = "leased"    // somebody holds the subject
 	Delayed   State = "delayed"   // the head failed and waits for its next attempt
+	Suspended State = "suspended" // nobody may have it until an operator resumes it
 	Waiting   State = "waiting"   // a job behind its lane's head
 	Scheduled State = "scheduled" // a job whose run-at has not come
 	Dead      State = "dead"      // a dead letter
@@ -35,6 +36,10 @@ type Lane struct {
 	ExpiresAt   time.Time // end of the lease
 	RunAt       time.Time // when a delayed head may run
 	Error       string    // of the head's last attempt
+	Along       int       // jobs behind the head that were claimed with it
+	Why         string    // it is suspended, or will be when its lease ends
+	SuspendedAt time.Time
+	Cancelling  bool // the holder was asked to end the head
 }
 
 // JobInfo is one job as an operator sees it.
@@ -49,6 +54,14 @@ type JobInfo struct {
 	DiedAt    time.Time
 	Reason    string // of a dead letter
 	Error     string // of the last attempt
+
+	Why        string // its lane is suspended, or will be: of a head only
+	Cancelling bool   // its holder was asked to end it
+
+	// Starts and Ends are estimates from measured durations, of jobs in a lane: see
+	// [Dispatcher.Lane]. Zero is unknown.
+	Starts, Ends time.Time
+	Position     int // in the lane, 1 for the head; 0 when not in a lane's listing
 }
 
 // Page asks for a part of a list: at most Limit entries, which defaults to 50 and

@@ -43,9 +43,31 @@ type NewJob struct {
 	// Timeout bounds one attempt. Defaults to the pool's.
 	Timeout time.Duration
 
+	// Unique makes at most one job of the subject and kind exist at a time for a key: see
+	// [Unique]. Nil leaves the job alone.
+	Unique *Unique
+
+	// Keep is how long the job's outcome can be read after its end, by [Dispatcher.WaitFor]
+	// and [Dispatcher.Outcome]. Defaults to what its kind declares, else it is not kept.
+	Keep time.Duration
+
 	// Headers travel with the job, for trace contexts and the like. Keys and
 	// values may have 4 KiB together.
 	Headers map[string]string
+
+	policy Policy // declared by its kind
+}
+
+// flags are those of the job's entries.
+func (j *NewJob) flags() string {
+	flags := map[Policy]string{Skip: flagSkip, Halt: flagHalt}[j.policy]
+	if j.Unique != nil {
+		flags += flagUnique
+	}
+	if j.Keep > 0 {
+		flags += flagKeep
+	}
+	return flags
 }
 
 const (
@@ -54,6 +76,7 @@ const (
 	maxKind            = 64
 	maxHeaders         = 4096
 	maxWait            = 100 * 365 * 24 * time.Hour
+	maxKeep            = 30 * 24 * time.Hour
 )
 
 func (j NewJob) withDefaults() NewJob {
@@ -66,10 +89,13 @@ func (j NewJob) withDefaults() NewJob {
 
 // validate checks everything that can be checked without Redis.
 func (j NewJob) validate(maxPayload int) error {
-	if err := j.Subject.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	if err := CheckSubject(j.Subject); err != nil {
+		return err
 	}
 	if err := CheckKind(j.Kind); err != nil {
+		return err
+	}
+	if err := j.Unique.validate(); err != nil {
 		return err
 	}
 	headers := 0
@@ -89,12 +115,28 @@ func (j NewJob) validate(maxPayload int) error {
 		return invalid("delay", j.Delay, "and run_at can't both be set")
 	case !j.RunAt.IsZero() && (j.RunAt.Year() < 1970 || j.RunAt.Year() > 9999):
 		return invalid("run_at", j.RunAt, "must lie between the years 1970 and 9999")
+	case j.Keep < 0 || j.Keep > maxKeep:
+		return invalid("keep", j.Keep, "must be 0s to 30 days")
+	case j.Keep > 0 && j.Keep < time.Millisecond:
+		return invalid("keep", j.Keep, "must be at least 1ms")
 	case len(j.Payload) > maxPayload:
 		return fmt.Errorf("%w: payload has %d bytes, at most %d are allowed",
 			ErrTooLarge, len(j.Payload), maxPayload)
 	case headers > maxHeaders:
 		return fmt.Errorf("%w: headers have %d bytes, at most %d are allowed",
 			ErrTooLarge, headers, maxHeaders)
+	}
+	return nil
+}
+
+// CheckSubject returns an error that wraps [ErrInvalid] unless jobs and sections may have key
+// as their subject.
+func CheckSubject(key subject.Key) error {
+	if err := key.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if key.Kind == subject.SlotKind {
+		return invalid("subject", key, "can't be of the kind "+subject.SlotKind+": that is for slots of limits")
 	}
 	return nil
 }
@@ -125,7 +167,10 @@ type Job struct {
 	Headers     map[string]string
 	MaxAttempts int
 	Timeout     time.Duration
-	EnqueuedAt  time.Time // by Redis's clock
+	Keep        time.Duration // how long its outcome can be read
+	EnqueuedAt  time.Time     // by Redis's clock
+
+	flags string // of its entries: what is declared of its kind, and how it was enqueued
 }
 
 // Claim is one attempt at a job: the job, which attempt it is, and the lease
@@ -140,6 +185,10 @@ type Claim struct {
 	// only of a kind that the claimant asked it for. They are still in their lane
 	// until they are finished, each after the one before it (see [End.GoesOn]).
 	Along []Job
+
+	// Slots are leases that the job's limits gave for it. They are to be kept alive like Lease
+	// while the handler runs, and go back with the end of the claim.
+	Slots []lease.Lease
 }
 
 // Next returns the claim of the job that follows in the batch that c heads.
@@ -147,11 +196,11 @@ func (c *Claim) Next() (next *Claim, ok bool) {
 	if len(c.Along) == 0 {
 		return nil, false
 	}
-	return &Claim{Job: c.Along[0], Attempt: 1, Lease: c.Lease, Along: c.Along[1:]}, true
+	return &Claim{Job: c.Along[0], Attempt: 1, Lease: c.Lease, Along: c.Along[1:], Slots: c.Slots}, true
 }
 
 // keys returns how the claim's subject and job stand in Redis.
 func (c *Claim) keys() (canonical, stored string) {
-	e := entry{id: packID(c.ID), kind: c.Kind, attempts: c.Attempt - 1, max: c.MaxAttempts}
+	e := entry{packID(c.ID), c.Kind, c.Attempt - 1, c.MaxAttempts, c.flags}
 	return c.Subject.Canonical(), e.String()
 }

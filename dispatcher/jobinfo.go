@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -47,9 +48,11 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 			return Lane{}, nil, "", wrap("read lane", err)
 		}
 	}
+	suspended := make(map[string]bool)
 	for _, entry := range entries {
-		if e, ok := parseEntry(entry); ok {
+		if e, ok := parseEntry(entry); ok && e.kind != ticketKind {
 			ids = append(ids, e.id)
+			suspended[e.id] = e.suspended()
 		}
 	}
 	jobs, err := d.bodies(ctx, p, ids)
@@ -59,6 +62,9 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	infos := make([]JobInfo, len(jobs))
 	for i, job := range jobs {
 		infos[i] = JobInfo{Job: job, State: Waiting}
+		if suspended[packID(job.ID)] {
+			infos[i].State = Suspended
+		}
 		if job.ID == lane.HeadID {
 			infos[i] = lane.head(job)
 		}
@@ -74,7 +80,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 func (l Lane) head(job Job) JobInfo {
 	return JobInfo{
 		Job: job, State: l.State, Attempt: l.Attempt, Token: l.Token, Holder: l.Holder,
-		ExpiresAt: l.ExpiresAt, RunAt: l.RunAt, Error: l.Error,
+		ExpiresAt: l.ExpiresAt, RunAt: l.RunAt, Error: l.Error, Why: l.Why, Cancelling: l.Cancelling,
 	}
 }
 
@@ -113,12 +119,14 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 	}
 	info := JobInfo{Job: job, State: Waiting}
 	keys, packed := d.keys[partition], packID(id)
-	var died, runAt *redis.FloatCmd
-	var reason *redis.StringCmd
+	var died *redis.FloatCmd
+	var runAt *redis.FloatSliceCmd
+	var failure, reason *redis.StringCmd
 	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		died = tx.ZScore(ctx, keys.Dead(), packed)
 		reason = tx.HGet(ctx, keys.Reasons(), packed)
-		runAt = tx.ZScore(ctx, keys.Scheduled(), scheduledMember(job))
+		runAt = tx.ZMScore(ctx, keys.Scheduled(), scheduledMembers(job)...)
+		failure = tx.HGet(ctx, keys.Errors(), packed)
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -130,9 +138,17 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 		return info, nil
 	case unread != nil:
 		return JobInfo{}, fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
-	case runAt.Err() == nil:
-		info.State, info.RunAt = Scheduled, time.UnixMilli(int64(runAt.Val())).UTC()
-		return info, nil
+	}
+	for i, at := range runAt.Val() {
+		switch {
+		case math.IsInf(at, 1):
+			info.State, info.Attempt, info.Error = Suspended, i/2, failure.Val()
+			return info, nil
+		case at > 0:
+			info.State, info.RunAt = Scheduled, time.UnixMilli(int64(at)).UTC()
+			info.Attempt, info.Error = i/2, failure.Val()
+			return info, nil
+		}
 	}
 	lanes, err := d.describe(ctx, partition, []string{job.Subject.Canonical()})
 	if err == nil && len(lanes) == 1 && lanes[0].HeadID == id {
@@ -150,8 +166,20 @@ func (j *JobInfo) die(at float64, record string) {
 	j.Reason, j.Error = reason, failure
 }
 
-// scheduledMember is how a job stands on the schedule.
-func scheduledMember(job Job) string { return scheduledAs(job.Subject.Canonical(), entryOf(&job)) }
+// scheduledMembers are how a job may stand on the schedule: after i attempts at 2i, and
+// suspended at 2i+1. Only jobs that are set aside when they fail have any behind them.
+func scheduledMembers(job Job) []string {
+	e, canonical := entry{packID(job.ID), job.Kind, 0, job.MaxAttempts, job.flags}, job.Subject.Canonical()
+	most := 0
+	if strings.Contains(job.flags, flagSkip) {
+		most = min(job.MaxAttempts, 50)
+	}
+	var members []string
+	for e.attempts = 0; e.attempts <= most; e.attempts++ {
+		members = append(members, scheduledAs(canonical, e.String()), scheduledAs(canonical, e.String()+"~"))
+	}
+	return members
+}
 
 func scheduledAs(canonical, entry string) string {
 	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entry)

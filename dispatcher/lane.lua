@@ -4,7 +4,7 @@
 -- current reads `stride` arguments a job, the first three being subject, entry and
 -- token, and picks those whose token holds their lane and whose job is its head (I3).
 -- Returns a reply with 'ok' or 'lost' for each, and of those picked the subjects,
--- entries, tails, and which ones they are.
+-- entries, tails, which ones they are, and the records of their leases.
 local function current(stride)
   local all, n = {}, 0
   for at = FIRST + 1, #ARGV, stride do
@@ -13,20 +13,20 @@ local function current(stride)
   end
   local records = call('HMGET', LEASES, unpack(all))
   local heads = call('HMGET', HEADS, unpack(all))
-  local reply, subjects, entries, tails, which, taken = {}, {}, {}, {}, {}, {}
+  local reply, subjects, entries, tails, which, held, taken = {}, {}, {}, {}, {}, {}, {}
   local k, at = 0, FIRST + 1
   for i = 1, n do
     local subject, entry, tail = all[i], ARGV[at + 1], KEYS[12 + i]
     if not taken[subject] and heads[i] == entry and fenced(records[i], ARGV[at + 2]) then
       k = k + 1
       reply[i], taken[subject] = 'ok', true
-      subjects[k], entries[k], tails[k], which[k] = subject, entry, tail, i
+      subjects[k], entries[k], tails[k], which[k], held[k] = subject, entry, tail, i, records[i]
     else
       reply[i] = 'lost'
     end
     at = at + stride
   end
-  return reply, subjects, entries, tails, which
+  return reply, subjects, entries, tails, which, held
 end
 
 -- arg returns the nth argument (from 0) of the ith job.
@@ -57,33 +57,173 @@ local function advance(subjects, tails)
   place(heads, gone)
 end
 
--- counts_of returns the ended attempts and the maximum of an entry.
+-- withdraw takes an entry that nobody holds out of its lane, wherever it stands there.
+-- Returns whether it was there.
+local function withdraw(subject, entry)
+  local tail = TAIL .. subject
+  if call('HGET', HEADS, subject) ~= entry then
+    return call('LREM', tail, 1, entry) > 0
+  end
+  local record = call('HGET', LEASES, subject)
+  if not record then
+    call('ZREM', DELAYED, subject)
+    call('LREM', READY .. kind_of(entry), 1, subject)
+  elseif use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject) then
+    free({ subject }, {}) -- it was for this head only
+  else
+    closed[subject] = true -- somebody holds it, and lists it at the end
+  end
+  advance({ subject }, { tail })
+  return true
+end
+
+-- counts_of returns the ended attempts, the maximum, and the flags of an entry.
 local function counts_of(entry)
   local id, kind = byte(entry, 1, 2)
   local counts = sub(entry, 3 + id + kind)
-  local attempts, max = string.match(counts, '^(%d+) (%d+)$')
-  return tonumber(attempts or 0), tonumber(max or counts)
+  local attempts, max, flags = string.match(counts, '^(%d+) (%d+)(.*)$')
+  if not attempts then
+    max, flags = string.match(counts, '^(%d+)(.*)$')
+  end
+  return tonumber(attempts or 0), tonumber(max), flags
 end
 
--- entry_of makes an entry; max is decimal text.
+-- entry_of makes an entry; max is decimal text, with the flags behind it.
 local function entry_of(id, kind, attempts, max)
   local counts = attempts > 0 and whole(attempts) .. ' ' .. max or max
   return string.char(#id, #kind) .. id .. kind .. counts
 end
 
--- bury turns jobs into dead letters, each {id, attempts, reason, error}. Their
+-- with_attempts is the entry of the same job after so many attempts.
+local function with_attempts(entry, attempts)
+  local _, max, flags = counts_of(entry)
+  return entry_of(id_of(entry), kind_of(entry), attempts, whole(max) .. flags)
+end
+
+-- scheduled_as is how a job stands on the schedule.
+local function scheduled_as(subject, entry)
+  return #subject .. ' ' .. subject .. entry
+end
+
+-- locate returns where a job stands, 'head', 'tail' or 'scheduled', and as which entry; nil
+-- when nowhere. Its entry is given as it was before any attempt. Only a job that has failed
+-- has attempts behind it, and then it is looked for with up to MOST_TRIED of them.
+local MOST_TRIED = 50
+
+local function locate(subject, entry)
+  local id, _, max = id_of(entry), counts_of(entry)
+  local head = call('HGET', HEADS, subject)
+  if head and id_of(head) == id then
+    return 'head', head
+  end
+  local most = call('HEXISTS', ERRORS, id) == 1 and math.min(max, MOST_TRIED) or 0
+  for attempts = 0, most do
+    for _, suspension in ipairs({ '', '~' }) do
+      local as = with_attempts(entry, attempts) .. suspension
+      if call('LPOS', TAIL .. subject, as) then
+        return 'tail', as
+      elseif call('ZSCORE', SCHEDULED, scheduled_as(subject, as)) then
+        return 'scheduled', as
+      end
+    end
+  end
+end
+
+-- forget gives the unique keys of jobs that have ended free, but for those that stay
+-- taken for a while longer (docs/features.md).
+local function forget(ids)
+  local names, unique = extra('names'), extra('unique')
+  for i, name in ipairs(many('HMGET', names, ids)) do
+    local field = name and string.match(name, '^%d+ (.*)$')
+    if field then
+      call('HDEL', names, ids[i])
+      if call('HGET', unique, field) == ids[i] and not call('ZSCORE', extra('expiring'), 'w' .. field) then
+        call('HDEL', unique, field)
+      end
+    end
+  end
+end
+
+-- ended tidies up after jobs that have ended for good: their entries say whether there
+-- is anything to be done.
+local function ended(entries)
+  local named = {}
+  for _, entry in ipairs(entries) do
+    if flag(entry, 'u') then
+      named[#named + 1] = id_of(entry)
+    end
+  end
+  forget(named)
+end
+
+-- keep stores the outcome of a job for a while, and tells who waits for it.
+local function keep(id, outcome, attempts, text, ms, now)
+  call('HSET', extra('outcomes'), id, outcome .. ' ' .. whole(attempts) .. ' ' .. whole(now) .. '\n' .. text)
+  call('ZADD', extra('expiring'), now + ms, 'o' .. id)
+  news(id, outcome)
+end
+
+-- KEEP_MS is how long the outcome of a job is kept that was cancelled by a script which
+-- does not know for how long its kind keeps outcomes.
+local KEEP_MS = 3600000
+
+-- drop forgets jobs that are over; the caller takes them out of their lanes. Given a time,
+-- they were cancelled.
+local function drop(entries, now)
+  local ids = {}
+  for i, entry in ipairs(entries) do
+    ids[i] = id_of(entry)
+  end
+  many('HDEL', JOBS, ids)
+  many('HDEL', ERRORS, ids)
+  ended(entries)
+  for i, entry in ipairs(entries) do
+    if now and flag(entry, 'k') then
+      keep(ids[i], 'cancelled', (counts_of(entry)), '', KEEP_MS, now)
+    end
+  end
+end
+
+-- bury turns jobs into dead letters, each {entry, attempts, reason, error}. Their
 -- bodies stay where they are; the caller advances their lanes.
 local function bury(letters, now)
-  local ids, dead, reasons = {}, {}, {}
+  local ids, dead, reasons, entries = {}, {}, {}, {}
   for i, letter in ipairs(letters) do
-    local id = letter[1]
-    ids[i] = id
+    local id = id_of(letter[1])
+    ids[i], entries[i] = id, letter[1]
     dead[2 * i - 1], dead[2 * i] = now, id
     reasons[2 * i - 1], reasons[2 * i] = id, letter[2] .. ' ' .. letter[3] .. '\n' .. letter[4]
   end
   many('HDEL', ERRORS, ids)
   many('ZADD', DEAD, dead)
   many('HSET', REASONS, reasons)
+  ended(entries)
+  for i, entry in ipairs(entries) do
+    if flag(entry, 'k') then
+      news(ids[i], 'dead')
+    end
+  end
+end
+
+-- halt stops the lane of a head that has failed for good (its kind says so): it stays
+-- head, with no attempts left, until an operator decides. letter is as for bury.
+local function halt(subject, letter, now)
+  local entry = letter[1]
+  call('HSET', HEADS, subject, with_attempts(entry, letter[2]))
+  call('HSET', ERRORS, id_of(entry), letter[4])
+  call('HSET', extra('suspended'), subject, whole(now) .. ' halted: ' .. letter[3])
+  stop(subject)
+  if flag(entry, 'k') then
+    news(id_of(entry), 'halted')
+  end
+end
+
+-- set_aside puts the jobs of heads that failed on the schedule (their kind says so), each
+-- {subject, entry, at}; the caller advances their lanes.
+local function set_aside(jobs)
+  for _, job in ipairs(jobs) do
+    call('ZADD', SCHEDULED, job[3], scheduled_as(job[1], job[2]))
+  end
 end
 
 -- big_endian makes a whole number of n bytes, and number reads the bytes from..to of

@@ -3,6 +3,8 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +15,7 @@ import (
 
 // LaneFilter picks lanes. The zero value picks all.
 type LaneFilter struct {
-	State State  // Ready, Leased or Delayed
+	State State  // Ready, Leased, Delayed or Suspended
 	Kind  string // of the head
 }
 
@@ -27,9 +29,9 @@ func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 		return nil, "", err
 	}
 	switch f.State {
-	case "", Ready, Leased, Delayed:
+	case "", Ready, Leased, Delayed, Suspended:
 	default:
-		return nil, "", invalid("state", f.State, "must be ready, leased or delayed")
+		return nil, "", invalid("state", f.State, "must be ready, leased, delayed or suspended")
 	}
 	at, err := parseCursor(page.Cursor, d.ns.Partitions)
 	if err != nil {
@@ -91,9 +93,9 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 	var err error
 	state := f.State
 	if state == "" && f.Kind != "" { // by their states: few lanes of one kind are found among many
-		state = []State{Ready, Leased, Delayed}[min(at.list, 2)]
+		state = []State{Ready, Leased, Delayed, Suspended}[min(at.list, 3)]
 		done = cursor{partition: at.partition, list: at.list + 1}
-		if at.list >= 2 {
+		if at.list >= 3 {
 			done = cursor{partition: at.partition + 1}
 		}
 	}
@@ -122,6 +124,14 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		if len(subjects) < n {
 			further = done
 		}
+	case Suspended: // those whose lease has no end, the filler among them
+		subjects, err = d.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
+			Key: keys.Deadlines(), ByScore: true, Start: "+inf", Stop: "+inf", Offset: from, Count: to - from + 1,
+		}).Result()
+		if len(subjects) < n {
+			further = done
+		}
+		subjects = slices.DeleteFunc(subjects, func(s string) bool { return s == subject.Filler })
 	case Delayed:
 		subjects, err = d.rdb.ZRange(ctx, keys.Delayed(), from, to).Result()
 		if len(subjects) < n {
@@ -155,12 +165,14 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 	keys := d.keys[partition]
 	var heads, leases *redis.SliceCmd
 	var deadlines, delayed *redis.FloatSliceCmd
+	var suspended *redis.SliceCmd
 	tails := make([]*redis.IntCmd, len(subjects))
 	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		heads = tx.HMGet(ctx, keys.Heads(), subjects...)
 		leases = tx.HMGet(ctx, keys.Leases(), subjects...)
 		deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
 		delayed = tx.ZMScore(ctx, keys.Delayed(), subjects...)
+		suspended = tx.HMGet(ctx, keys.Suspended(), subjects...)
 		for i, s := range subjects {
 			tails[i] = tx.LLen(ctx, keys.Tail(s))
 		}
@@ -184,6 +196,8 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 		lane := Lane{Subject: key, State: Ready, Depth: int(tails[i].Val())}
 		packed := lane.readHead(head)
 		lane.readLease(record, deadlines.Val()[i])
+		why, _ := suspended.Val()[i].(string)
+		lane.readSuspension(why)
 		if at := delayed.Val()[i]; at > 0 && record == "" {
 			lane.State, lane.RunAt = Delayed, time.UnixMilli(int64(at)).UTC()
 		}
@@ -194,23 +208,48 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 
 func (l *Lane) readHead(entry string) (packedID string) {
 	e, ok := parseEntry(entry)
-	if ok {
+	switch {
+	case ok && e.kind == ticketKind:
+		l.Depth++
+		l.Kind = SectionKind
+		return ""
+	case ok:
 		l.Depth++
 		l.Attempt, l.MaxAttempts, l.Kind = e.attempts, e.max, e.kind
 		l.HeadID, _ = unpackID(e.id)
+		if e.suspended() {
+			l.Why = "its head is suspended"
+		}
 	}
 	return e.id
 }
+
+// SectionKind is shown as the kind of a lane's head that is no job, but somebody who waits to
+// run a section ([Dispatcher.Do]).
+const SectionKind = "(section)"
 
 func (l *Lane) readLease(record string, deadline float64) {
 	if record == "" {
 		return
 	}
 	token, use, holder := parseRecord(record)
-	l.State, l.Holder, l.Token = Leased, holder, token
+	l.State, l.Holder, l.Token, l.Along = Leased, holder, token, alongOf(use)
+	if use == "suspended" {
+		l.State, l.Holder, l.Token = Suspended, "", 0
+		return
+	}
 	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
+	l.Cancelling = strings.Contains(marksOf(record), "c")
 	if l.HeadID != "" && strings.HasPrefix(use, "job") {
 		l.Attempt++ // the lease stands for an attempt that is not over
+	}
+}
+
+// readSuspension reads "<when> <why>".
+func (l *Lane) readSuspension(record string) {
+	at, why, found := strings.Cut(record, " ")
+	if ms, err := strconv.ParseInt(at, 10, 64); found && err == nil {
+		l.Why, l.SuspendedAt = why, time.UnixMilli(ms).UTC()
 	}
 }
 

@@ -26,11 +26,15 @@ end
 local function readable(entry)
   local id, kind = byte(entry, 1, 2)
   return kind and id > 0 and kind > 0 and #entry > 2 + id + kind
-    and string.match(sub(entry, 3 + id + kind), '^%d+ ?%d*$') ~= nil
+    and string.match(sub(entry, 3 + id + kind), '^%d+ ?%d*[shuk~]*$') ~= nil
 end
 
--- belongs reports whether the job of an entry is stored, and is one of this subject.
+-- belongs reports whether the job of an entry is stored, and is one of this subject. A
+-- ticket belongs as long as its owner is heard of.
 local function belongs(entry)
+  if readable(entry) and is_ticket(entry) then
+    return call('ZSCORE', extra('expiring'), 't' .. scheduled_as(subject, entry)) ~= false
+  end
   local body = readable(entry) and call('HGET', JOBS, id_of(entry))
   if not body then
     return false
@@ -69,7 +73,7 @@ end
 
 local head, record = call('HGET', HEADS, subject), call('HGET', LEASES, subject)
 if head and (unwanted[head] or not readable(head)) then
-  free({ subject }) -- its lease was given for an attempt at it
+  free({ subject }, {}) -- its lease was given for an attempt at it
   call('HDEL', HEADS, subject)
   head, record = false, false
   did('took out a head that is no job of the lane')
@@ -86,14 +90,29 @@ if not head then
 end
 
 -- The lease: a record and a deadline, or neither.
-if record and not string.match(record, '^%d+ %a+%+?%d* .') then
+if record and not string.match(record, '^%d+ %a+%+?%d*!?%a* .') then
   call('HDEL', LEASES, subject)
   record = false
   did('ended a lease that nobody can read')
 end
+local stopped = call('HEXISTS', extra('suspended'), subject) == 1
+if stopped and not record then
+  call('ZREM', DELAYED, subject)
+  stop(subject)
+  record = call('HGET', LEASES, subject)
+  did('suspended it again')
+elseif stopped and use_of(record) ~= 'suspended' and not marked(record, 's') then
+  record = mark(record, 's')
+  call('HSET', LEASES, subject, record)
+  did('noted that it is to be suspended')
+elseif not stopped and use_of(record) == 'suspended' and not (head and suspended(head)) then
+  free({ subject }, {})
+  record = false
+  did('ended a suspension that nobody knows the reason of')
+end
 local deadline = call('ZSCORE', DEADLINES, subject)
 if record and not deadline then
-  call('ZADD', DEADLINES, now + grace, subject)
+  call('ZADD', DEADLINES, use_of(record) == 'suspended' and 'inf' or now + grace, subject)
   did('gave the lease a deadline')
 elseif deadline and not record then
   call('ZREM', DEADLINES, subject)
@@ -108,7 +127,7 @@ if delayed and (record or not head) then
   did('ended a wait that was none')
 end
 local own = head and kind_of(head)
-local ready = head and not record and not delayed
+local ready = head and not record and not delayed and own ~= '~'
 for i = 1, kinds do
   local kind = ARGV[FIRST + 2 + i]
   local n = #call('LPOS', READY .. kind, subject, 'COUNT', 0)
@@ -122,9 +141,12 @@ for i = 1, kinds do
   end
 end
 if head then
-  call('SADD', KINDS, own)
+  if own ~= '~' then
+    call('SADD', KINDS, own)
+  end
 end
 if ready then
+  closed[subject] = nil
   list(head, subject)
   publish('RPUSH', '')
   did('listed it as ready')

@@ -1,5 +1,6 @@
 -- reap: return to ready what time has set free, and say when to come again:
--- lanes of expired leases, lanes whose wait is over, jobs whose run-at has come.
+-- lanes of expired leases, lanes whose wait is over, jobs whose run-at has come; and
+-- drop what is over: tickets whose owners are gone, windows of unique keys, outcomes.
 --
 -- ARGV[6]  kinds the caller claims next itself, each between spaces
 -- ARGV[7]  most to do of each sort
@@ -23,22 +24,50 @@ end
 -- again at once and first in line, later ones wait, and the last one is final. What
 -- was claimed along with the head may have started too, so it counts there as well.
 local expired = {}
-local letters, over, over_tails, tails = {}, {}, {}, {}
+local letters, halted, aside, gone, over, over_tails, tails = {}, {}, {}, {}, {}, {}, {}
 local lanes, errors, delayed, first, jobs = {}, {}, {}, {}, 0
 
--- charge counts a failed attempt of a job and returns its new entry, or nil when it
--- was the last one; and how many attempts had ended before.
+-- charge counts a failed attempt of a job and returns its new entry, or nil and its letter
+-- when it was the last one; and how many attempts had ended before.
 local function charge(entry, holder)
   local id, attempts, max = id_of(entry), counts_of(entry)
   local failure = 'worker lost: ' .. holder
   jobs = jobs + 1
   if attempts + 1 >= max then
-    letters[#letters + 1] = { id, attempts + 1, 'worker lost', failure }
-    return nil, attempts
+    return nil, attempts, { entry, attempts + 1, 'worker lost', failure }
   end
   errors[#errors + 1] = id
   errors[#errors + 1] = failure
-  return entry_of(id, kind_of(entry), attempts + 1, whole(max)), attempts
+  return with_attempts(entry, attempts + 1), attempts
+end
+
+-- settle decides what becomes of the head of a lane whose holder went silent.
+local function settle(subject, entry, record, tail)
+  if marked(record, 'c') then
+    gone[#gone + 1] = entry
+    over[#over + 1], over_tails[#over_tails + 1] = subject, tail
+    return
+  end
+  local again, attempts, letter = charge(entry, holder_of(record))
+  local wait = attempts > 0 and math.min(cap, base * 2 ^ math.min(attempts - 1, 40)) or 0
+  if letter and flag(entry, 'h') then
+    halted[subject] = letter
+  elseif letter then
+    letters[#letters + 1] = letter
+    over[#over + 1], over_tails[#over_tails + 1] = subject, tail
+  elseif flag(entry, 's') then
+    aside[#aside + 1] = { subject, again, now + wait }
+    over[#over + 1], over_tails[#over_tails + 1] = subject, tail
+  else
+    lanes[#lanes + 1] = subject
+    lanes[#lanes + 1] = again
+    if wait == 0 then
+      first[#first + 1] = { entry, subject }
+    elseif not marked(record, 's') then
+      delayed[#delayed + 1] = now + wait
+      delayed[#delayed + 1] = subject
+    end
+  end
 end
 
 local candidates = due(DEADLINES)
@@ -53,37 +82,31 @@ for i, subject in ipairs(candidates) do
     first[#first + 1] = { entry, subject } -- no attempt was under way
   elseif entry then
     local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
-    local again, attempts = charge(entry, holder)
-    if not again then
-      over[#over + 1], over_tails[#over_tails + 1] = subject, tail
-    else
-      lanes[#lanes + 1] = subject
-      lanes[#lanes + 1] = again
-      if attempts == 0 then
-        first[#first + 1] = { entry, subject }
-      else
-        delayed[#delayed + 1] = now + math.min(cap, base * 2 ^ math.min(attempts - 1, 40))
-        delayed[#delayed + 1] = subject
-      end
-    end
+    settle(subject, entry, record, tail)
     if along > 0 then
       local followers, back = call('LRANGE', tail, 0, along - 1), {}
       for k = #followers, 1, -1 do
-        local changed = charge(followers[k], holder)
+        local changed, _, letter = charge(followers[k], holder)
         back[#back + 1] = changed
+        letters[#letters + 1] = letter
       end
       tails[#tails + 1] = { tail, #followers, back }
     end
   end
 end
-free(expired)
+free(expired, all_records)
 bury(letters, now)
+drop(gone, now)
 many('HSET', HEADS, lanes)
 many('HSET', ERRORS, errors)
 many('ZADD', DELAYED, delayed)
 for _, t in ipairs(tails) do
   call('LTRIM', t[1], t[2], -1)
   many('LPUSH', t[1], t[3])
+end
+set_aside(aside)
+for subject, letter in pairs(halted) do
+  halt(subject, letter, now)
 end
 for _, f in ipairs(first) do
   list(f[1], f[2])
@@ -126,10 +149,27 @@ for _, member in ipairs(due(SCHEDULED)) do
     end
   end
 end
+
+-- What goes by itself. A ticket whose owner has not been heard of leaves its lane.
+local EXPIRING = extra('expiring')
+for _, member in ipairs(due(EXPIRING)) do
+  local sort, rest = sub(member, 1, 1), sub(member, 2)
+  call('ZREM', EXPIRING, member)
+  if sort == 'o' then
+    call('HDEL', extra('outcomes'), rest)
+  elseif sort == 'w' then
+    local id = call('HGET', extra('unique'), rest)
+    call('HDEL', extra('unique'), rest)
+    call('HDEL', extra('names'), id or '')
+  else
+    local length, at = string.match(rest, '^(%d+) ()')
+    withdraw(sub(rest, at, at + length - 1), sub(rest, at + length))
+  end
+end
 publish('RPUSH', ARGV[FIRST])
 
 local soonest
-for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED }) do
+for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING }) do
   local at = tonumber(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
   if at and at < math.huge and (not soonest or at < soonest) then
     soonest = at

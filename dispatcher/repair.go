@@ -102,6 +102,16 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		}
 		did("kind", kind, "noted it among the kinds")
 	}
+	leftover, err := d.leftovers(ctx, p, s)
+	if err != nil {
+		return all, err
+	}
+	for _, l := range leftover {
+		if err := l.mend(ctx); err != nil {
+			return all, err
+		}
+		did(l.what, l.where, l.mended)
+	}
 	lanes, jobs := s.sick()
 	suspects := s.suspects(jobs)
 	for _, subject := range lanes { // they are looked at even without a suspect
@@ -161,6 +171,13 @@ func (s *survey) suspects(jobs []string) map[string][]any {
 	lanes := make(map[string][]any)
 	// Those that stand in several places go first, so that no cut parts two of them.
 	slices.SortStableFunc(jobs, func(a, b string) int { return len(s.jobs[b].places) - len(s.jobs[a].places) })
+	for canonical, facts := range s.lanes {
+		for ticket, known := range facts.tickets {
+			if !known {
+				lanes[canonical] = append(lanes[canonical], "look", ticket)
+			}
+		}
+	}
 	for _, id := range jobs {
 		word := "look"
 		if s.jobs[id].unreadable != "" {
@@ -193,7 +210,7 @@ func chunks(suspects []any) [][]any {
 // restoring makes the arguments of the restore script.
 func (f *jobFacts) restoring(id string) []any {
 	why, where := "it stood in no lane", ""
-	mayStay, scheduled := "", []any{}
+	mayStay, stays, scheduled := "", false, []any{}
 	if f.unreadable != "" {
 		why = f.unreadable
 	} else {
@@ -204,7 +221,12 @@ func (f *jobFacts) restoring(id string) []any {
 		case "head", "tail":
 			where = "lane"
 		case "scheduled":
-			if member := scheduledAs(at.subject, at.entry); member != mayStay {
+			member := scheduledAs(at.subject, at.entry)
+			e, _ := parseEntry(at.entry)
+			switch {
+			case mayStay != "" && !stays && at.subject == f.owner && e.untried().String() == f.entry:
+				mayStay, stays = member, true // it may have been set aside, after some attempts
+			case member != mayStay:
 				scheduled = append(scheduled, member)
 			}
 		}

@@ -4,7 +4,7 @@
 -- ARGV[6]   subject
 -- ARGV[7]   id
 -- ARGV[8]   kind
--- ARGV[9]   max attempts
+-- ARGV[9]   max attempts, and flags
 -- ARGV[10]  'front' | 'back'
 --
 -- Returns   {'ok', seq} | {'missing'} | {'stale'}
@@ -25,6 +25,7 @@ if not body or not call('ZSCORE', DEAD, id) then
 end
 local head = call('HGET', HEADS, subject)
 local leased = call('HGET', LEASES, subject)
+local stopped = use_of(leased) == 'suspended' -- then its head is nobody's
 local along = along_of(leased)
 local behind = along > 0 and call('LINDEX', KEYS[13], along - 1)
 
@@ -44,8 +45,11 @@ elseif place == 'back' or along > 0 and not behind then
   call('RPUSH', KEYS[13], entry)
 elseif behind then
   call('LINSERT', KEYS[13], 'AFTER', behind, entry)
-elseif leased then
+elseif leased and not stopped then
   call('LPUSH', KEYS[13], entry)
+elseif stopped then
+  call('LPUSH', KEYS[13], head)
+  call('HSET', HEADS, subject, entry)
 else
   -- A ready lane keeps its turn, but must be listed under its new head's kind.
   local kind = kind_of(head)

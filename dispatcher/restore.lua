@@ -16,27 +16,8 @@
 -- found, so that nobody's work is thrown away by a repair. It moves all the time, so
 -- where it stands is looked up again here, before it is set aside.
 
-local MOST = 25 -- attempts with which its entry is looked for in the tail
-
 local id, why, in_lane = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == 'lane'
 local subject, entry = ARGV[FIRST + 3], ARGV[FIRST + 4]
-
--- stands reports whether the job stands in its own lane.
-local function stands()
-  local head = subject ~= '' and call('HGET', HEADS, subject)
-  if not head then
-    return false
-  elseif id_of(head) == id then
-    return true
-  end
-  local _, max = counts_of(entry)
-  for attempts = 0, math.min(max - 1, MOST) do
-    if call('LPOS', KEYS[13], entry_of(id, kind_of(entry), attempts, whole(max))) then
-      return true
-    end
-  end
-  return false
-end
 
 local now = clock()
 local body, dead = call('HEXISTS', JOBS, id) == 1, call('ZSCORE', DEAD, id)
@@ -62,8 +43,8 @@ if dead and (in_lane or not body) then
   dead = false
   did('took it from the dead letters')
 end
-if body and not in_lane and not scheduled and not dead and not stands() then
-  bury({ { id, '0', 'lost+found', why } }, now)
+if body and not in_lane and not scheduled and not dead and not (subject ~= '' and locate(subject, entry)) then
+  bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), '0', 'lost+found', why } }, now)
   did('moved it to lost+found')
 elseif dead and call('HEXISTS', REASONS, id) == 0 then
   call('HSET', REASONS, id, '0 unknown\nits reason was lost')

@@ -24,7 +24,8 @@ func (d *Dispatcher) Retry(ctx context.Context, c Claim, wait time.Duration, why
 // Backoff is how long a lane waits after failed attempts: the base after the
 // first, twice as long after each further one, never over the cap.
 type Backoff struct {
-	Base, Cap time.Duration
+	Base time.Duration `json:"base" yaml:"base"`
+	Cap  time.Duration `json:"cap" yaml:"cap"`
 }
 
 // DefaultBackoff waits 1 s after the first failed attempt and at most 10 min.

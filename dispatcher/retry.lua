@@ -1,11 +1,13 @@
 -- retry: end attempts that failed. The job stays head and its lane waits, or the
--- job becomes a dead letter when that was its last attempt.
+-- job becomes a dead letter when that was its last attempt; unless its kind has it set
+-- aside at once, or has its lane halted at the end.
 --
 -- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]    kinds the caller claims next itself, each between spaces
 -- ARGV[7+]   five a job: subject, entry, token, wait in ms, error
 --
--- Returns    {'ok' | 'dead' | 'lost', ...}, a word per job | {'stale'}
+-- Returns    {'ok' | 'dead' | 'halted' | 'cancelled' | 'lost', ...}, a word per job |
+--            {'stale'}
 
 local before = answered()
 if before then
@@ -13,37 +15,64 @@ if before then
 end
 
 local now = clock()
-local reply, subjects, entries, tails, which = current(5)
-local letters, over, over_tails = {}, {}, {}
+local reply, subjects, entries, tails, which, records = current(5)
+local letters, halted, aside, over, over_tails, gone = {}, {}, {}, {}, {}, {}
 local heads, errors, delayed, again, wake = {}, {}, {}, {}, {}
+
+-- leaves notes that a job leaves its lane.
+local function leaves(k)
+  over[#over + 1], over_tails[#over_tails + 1] = subjects[k], tails[k]
+end
+
 for k, i in ipairs(which) do
   local subject, entry = subjects[k], entries[k]
   local id, attempts, max = id_of(entry), counts_of(entry)
   local wait, failure = tonumber(arg(i, 5, 3)), arg(i, 5, 4)
-  if attempts + 1 >= max then
-    reply[i] = 'dead'
-    letters[#letters + 1] = { id, attempts + 1, 'attempts exhausted', failure }
-    over[#over + 1], over_tails[#over_tails + 1] = subject, tails[k]
+  if marked(records[k], 'c') then
+    reply[i] = 'cancelled'
+    gone[#gone + 1] = entry
+    leaves(k)
+  elseif attempts + 1 >= max then
+    local letter = { entry, attempts + 1, 'attempts exhausted', failure }
+    if flag(entry, 'h') then
+      reply[i] = 'halted'
+      halted[subject] = letter
+    else
+      reply[i] = 'dead'
+      letters[#letters + 1] = letter
+      leaves(k)
+    end
   else
-    heads[#heads + 1] = subject
-    heads[#heads + 1] = entry_of(id, kind_of(entry), attempts + 1, whole(max))
+    local next_entry = with_attempts(entry, attempts + 1)
     errors[#errors + 1] = id
     errors[#errors + 1] = failure
-    if wait > 0 then
-      delayed[#delayed + 1] = now + wait
-      delayed[#delayed + 1] = subject
-      if ARGV[FIRST] == '' then
-        wake[kind_of(entry)] = true -- the caller will not come back for it by itself
-      end
+    if flag(entry, 's') then
+      aside[#aside + 1] = { subject, next_entry, now + wait }
+      leaves(k)
     else
-      again[#again + 1] = k
+      heads[#heads + 1] = subject
+      heads[#heads + 1] = next_entry
+      if wait > 0 and not marked(records[k], 's') then
+        delayed[#delayed + 1] = now + wait
+        delayed[#delayed + 1] = subject
+      elseif wait == 0 then
+        again[#again + 1] = k
+      end
+    end
+    if wait > 0 and ARGV[FIRST] == '' then
+      wake[kind_of(entry)] = true -- the caller will not come back for it by itself
     end
   end
 end
 if #subjects > 0 then
-  free(subjects)
+  free(subjects, records)
   bury(letters, now)
+  drop(gone, now)
   advance(over, over_tails)
+  set_aside(aside)
+  for subject, letter in pairs(halted) do
+    halt(subject, letter, now)
+  end
   many('HSET', HEADS, heads)
   many('HSET', ERRORS, errors)
   many('ZADD', DELAYED, delayed)

@@ -30,6 +30,10 @@ type Session struct {
 	leases   *lease.Store
 	waits    [][]string     // keys to block on, those that one command can take together
 	partOf   map[string]int // partition of each key
+	limits   []limit
+
+	asked <-chan struct{}
+	leave func()
 }
 
 // maxBlock is how long a session blocks for a wake-up at most. Wake-ups are
@@ -65,6 +69,10 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
 	s.leases = d.leases.Via(s.renewing)
+	s.who.ranks = newRanks(d, who.Kinds)
+	if s.limits, err = d.limitsOf(ctx, &s.who); err != nil {
+		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
+	}
 	for p := range d.ns.Partitions {
 		if p == 0 || connect.IsCluster(d.rdb) {
 			s.waits = append(s.waits, nil)
@@ -79,6 +87,11 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	if err := s.Beat(ctx); err != nil {
 		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
 	}
+	var channels []string
+	for p := range d.ns.Partitions {
+		channels = append(channels, d.keys[p].News(who.Holder))
+	}
+	s.asked, s.leave = d.news.listen(channels...)
 	return s, nil
 }
 
@@ -87,8 +100,19 @@ func (s *Session) Partitions() int { return s.d.ns.Partitions }
 
 // Turns makes one round trip: see [Turn].
 func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
-	return s.d.turns(ctx, &s.who, turns)
+	if len(s.limits) == 0 {
+		return s.d.turns(ctx, &s.who, turns)
+	}
+	answers := make([]Turned, len(turns))
+	for i, t := range turns {
+		answers[i] = s.limited(ctx, t)
+	}
+	return answers
 }
+
+// Asked gets a signal when an operator may have asked something of the session's holder,
+// which renewing its leases tells.
+func (s *Session) Asked() <-chan struct{} { return s.asked }
 
 // Renew renews leases on the session's own connection.
 func (s *Session) Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error {
@@ -98,7 +122,8 @@ func (s *Session) Renew(ctx context.Context, ttl time.Duration, leases ...lease.
 // Hint says where there may be something to do. It is never the truth about it.
 type Hint struct {
 	Partition int
-	Due       bool // something falls due earlier than was known; else a lane is ready
+	Due       bool // something falls due earlier than was known
+	Anywhere  bool // a slot was given back: lanes of its kinds may be ready in any partition
 }
 
 // Waits is in how many places a session waits for hints: on a cluster each partition
@@ -129,13 +154,14 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 		connect.Reload(ctx, s.waiting)
 		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
 	}
-	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due"}, true, nil
+	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due", Anywhere: woken.Member == "slot"}, true, nil
 }
 
 // Close ends the session: the worker is no longer listed. Leases that it still
 // has run out.
 func (s *Session) Close(ctx context.Context) error {
-	err := s.leave(ctx)
+	s.leave()
+	err := s.signOff(ctx)
 	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {
 		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {
 			err = errors.Join(err, e)

@@ -17,8 +17,9 @@ type Stats struct {
 	Dead       int `json:"dead"`
 	Lanes      int `json:"lanes"`
 	Ready      int `json:"ready"`
-	Leased     int `json:"leased"`
+	Leased     int `json:"leased"` // subjects held; sections, and slots of limits, among them
 	Delayed    int `json:"delayed"`
+	Suspended  int `json:"suspended"`
 
 	Kinds map[string]KindStats `json:"kinds"`
 }
@@ -61,7 +62,7 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 	}
 	keys := d.keys[p]
 	ready := make([]*redis.IntCmd, len(kinds))
-	counts := make([]*redis.IntCmd, 6)
+	counts := make([]*redis.IntCmd, 7)
 	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		for i, kind := range kinds {
 			ready[i] = tx.LLen(ctx, keys.Ready(kind))
@@ -69,6 +70,7 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 		counts[0], counts[1] = tx.HLen(ctx, keys.Jobs()), tx.ZCard(ctx, keys.Scheduled())
 		counts[2], counts[3] = tx.ZCard(ctx, keys.Dead()), tx.HLen(ctx, keys.Heads())
 		counts[4], counts[5] = tx.ZCount(ctx, keys.Deadlines(), "-inf", "(inf"), tx.ZCard(ctx, keys.Delayed())
+		counts[6] = tx.ZCount(ctx, keys.Deadlines(), "+inf", "+inf") // and the filler
 		return nil
 	})
 	if err != nil {
@@ -77,6 +79,7 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 	for i, total := range []*int{&s.Jobs, &s.Scheduled, &s.Dead, &s.Lanes, &s.Leased, &s.Delayed} {
 		*total += int(counts[i].Val())
 	}
+	s.Suspended += max(0, int(counts[6].Val())-1)
 	for i, kind := range kinds {
 		k := s.Kinds[kind]
 		k.Ready += int(ready[i].Val())

@@ -25,6 +25,11 @@ type survey struct {
 	seq     int64             // the highest sequence number of a job
 	token   int64             // the highest token of a lease
 	clock   map[string]string
+
+	unique   map[string]string // field -> id
+	names    map[string]string // id -> field
+	outcomes map[string]bool   // ids
+	expiring map[string]bool   // members
 }
 
 // laneFacts is what the indexes say about one subject.
@@ -36,6 +41,9 @@ type laneFacts struct {
 	delayed  bool           // has a place in delayed
 	ready    map[string]int // kind -> how often it is listed
 	tail     int            // jobs behind the head
+
+	suspended bool            // has a place in suspended
+	tickets   map[string]bool // that stand in the lane; true when they have a deadline
 }
 
 // place is one place where an id stands.
@@ -70,7 +78,13 @@ func (s *survey) job(id string) *jobFacts {
 }
 
 func (s *survey) place(where, subject, entry string) {
-	if e, ok := parseEntry(entry); ok {
+	if e, ok := parseEntry(entry); ok && e.kind == ticketKind {
+		f := s.lane(subject)
+		if f.tickets == nil {
+			f.tickets = make(map[string]bool)
+		}
+		f.tickets[entry] = false
+	} else if ok {
 		j := s.job(e.id)
 		j.places = append(j.places, place{where, subject, entry})
 	}
@@ -83,13 +97,18 @@ func types(k subject.Keys) map[string]string {
 	return map[string]string{
 		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Delayed(): "zset",
 		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Errors(): "hash", k.Clock(): "hash", k.Kinds(): "set",
+		k.Suspended(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
+		k.Failed(): "hash", k.Limits(): "hash",
 	}
 }
 
 // survey reads all keys of a partition.
 func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	keys := d.keys[p]
-	s := &survey{lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts), typed: make(map[string]string)}
+	s := &survey{
+		lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts), typed: make(map[string]string),
+		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), expiring: make(map[string]bool),
+	}
 	lists, err := d.surveyKeys(ctx, keys, s)
 	if err != nil {
 		return nil, err
@@ -143,6 +162,27 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error {
 			return zset(keys.Dead(), func(id, _ string) {
 				s.job(id).places = append(s.job(id).places, place{where: "dead"})
+			})
+		},
+		func() error {
+			return hash(keys.Suspended(), func(subject, _ string) { s.lane(subject).suspended = true })
+		},
+		func() error {
+			return hash(keys.Names(), func(id, record string) {
+				_, field, _ := strings.Cut(record, " ")
+				s.names[id] = field
+			})
+		},
+		func() error { return hash(keys.Unique(), func(field, id string) { s.unique[field] = id }) },
+		func() error { return hash(keys.Outcomes(), func(id, _ string) { s.outcomes[id] = true }) },
+		func() error {
+			return zset(keys.Expiring(), func(member, _ string) {
+				s.expiring[member] = true
+				if subject, entry, ok := parseScheduled(strings.TrimPrefix(member, "t")); ok && member[0] == 't' {
+					if _, here := s.lane(subject).tickets[entry]; here {
+						s.lane(subject).tickets[entry] = true
+					}
+				}
 			})
 		},
 		func() error { return hash(keys.Reasons(), func(id, _ string) { s.job(id).reason = true }) },

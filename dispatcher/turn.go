@@ -4,6 +4,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,8 +32,9 @@ type Turned struct {
 	Ended  []Ended // of each of the turn's Ends
 	Reaped Reaped  // when the turn reaped
 	Claims []Claim
-	Ready  int   // lanes of the worker's kinds that were left, as far as was looked
-	Err    error // of reaping or claiming
+	Ready  int           // lanes of the worker's kinds that were left, as far as was looked
+	Later  time.Duration // when a limit gave less than was wanted: how long until it may give more
+	Err    error         // of reaping or claiming
 }
 
 // turns sends all turns together and returns an answer for each.
@@ -48,6 +50,9 @@ func (d *Dispatcher) turns(ctx context.Context, who *Claimant, turns []Turn) []T
 	answers := make([]Turned, len(turns))
 	for i := range turns {
 		answers[i] = plans[i].settle(turns[i].Ends, who, sent)
+		if turns[i].Claim {
+			who.ranks.served(answers[i].Claims, turns[i].Want, who.Kinds, sent)
+		}
 	}
 	return answers
 }
@@ -73,7 +78,7 @@ func (d *Dispatcher) plan(t *Turn, who *Claimant) plan {
 	}
 	var p plan
 	var with []int // finishes that go with the claim
-	parts := pick(t.Ends, Finished)
+	parts := pick(t.Ends, (*End).plain)
 	others := d.endCalls(t.Partition, t.Ends, own)
 	if n := len(parts); n > 0 && len(others) == 0 && !t.Reap {
 		with, parts = parts[n-1], parts[:n-1]
@@ -131,10 +136,12 @@ func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End
 	tails := make([]string, len(members))
 	args := make([]any, 0, 4+2*len(who.Kinds)+3*len(members))
 	args = append(args, who.Holder, who.TTL.Milliseconds(), min(want, MaxClaim), len(who.Kinds))
-	turn := int(d.claims.Add(1)) // kinds take turns at being served first
-	for i := range who.Kinds {
-		kind := who.Kinds[(turn+i)%len(who.Kinds)]
-		args = append(args, kind, max(1, who.LaneBatch[kind]))
+	for _, kind := range d.inTurn(who) {
+		along := strconv.Itoa(max(1, who.LaneBatch[kind]))
+		if n, ok := who.budget[kind]; ok {
+			along += "/" + strconv.Itoa(n)
+		}
+		args = append(args, kind, along)
 	}
 	for k, i := range members {
 		claim := ends[i].Claim
@@ -147,6 +154,18 @@ func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End
 		args = append(args, canonical, stored, token)
 	}
 	return endCall{d.run.Once(partition, turnScript, tails, args...), members, turnHead}
+}
+
+// inTurn returns the kinds of a claimant in the order in which they are served: they take
+// turns at being first, unless their priorities differ.
+func (d *Dispatcher) inTurn(who *Claimant) []string {
+	if len(who.Kinds) < 2 {
+		return who.Kinds
+	}
+	first := int(d.claims.Add(1)) % len(who.Kinds)
+	kinds := slices.Concat(who.Kinds[first:], who.Kinds[:first])
+	who.ranks.order(kinds, time.Now())
+	return kinds
 }
 
 // turnHead is how many words a reply of the turn script starts with.

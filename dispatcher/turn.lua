@@ -7,7 +7,8 @@
 --            caller will claim with its next call
 -- ARGV[9]    k        number of kinds that the caller handles; 0 claims nothing
 -- ARGV[10+]  two a kind, the one whose turn it is in front: kind, and how many waiting
---            jobs of one lane to take along under one lease (1: only the head)
+--            jobs of one lane to take along under one lease (1: only the head); with '/n'
+--            behind it when no more than n lanes of the kind are to be given out
 -- ARGV[..]   three a finished job: subject, entry, token; with '+' before the token
 --            when the holder goes on with the lane under the same lease
 --
@@ -27,9 +28,13 @@ local ENDS = FIRST + 4 + 2 * kinds
 -- Most jobs that one call gives out: it bounds the script's time.
 local MOST = 250
 
-local along, batches, own = {}, false, ' '
+local along, budget, batches, own = {}, {}, false, ' '
 for at = FIRST + 4, ENDS - 1, 2 do
   local most = tonumber(ARGV[at + 1])
+  if not most then
+    most, budget[ARGV[at]] = string.match(ARGV[at + 1], '^(%d+)/(%d+)$')
+    most, budget[ARGV[at]] = tonumber(most), tonumber(budget[ARGV[at]])
+  end
   along[ARGV[at]], batches = most, batches or most > 1
   own = own .. ARGV[at] .. ' '
 end
@@ -56,7 +61,7 @@ local function lot(subjects, heads, bounds)
     local most = bounds and bounds[i] + 1 or math.min(along[kind] or 1, MOST - n - (#subjects - i))
     if most > 1 and not attempted(entry) then
       for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
-        if kind_of(follower) ~= kind or attempted(follower) then
+        if kind_of(follower) ~= kind or attempted(follower) or suspended(follower) then
           break
         end
         n = n + 1
@@ -124,7 +129,8 @@ end
 -- Finish: the jobs go, and the next ones in their lanes become heads.
 local reply = { 'ok', 0, '0' }
 local lane, next_head, open, l = {}, {}, {}, 0 -- lanes that had a job finished
-local record, went, finished = {}, {}, 0 -- of those whose holder goes on; jobs finished
+local record, went, finished = {}, {}, 0 -- their leases; jobs that their holders went on from; jobs finished
+local special = {} -- entries with flags
 if ENDS <= #ARGV then
   local subjects, n = {}, 0
   for at = ENDS, #ARGV, 3 do
@@ -149,12 +155,15 @@ if ENDS <= #ARGV then
         k, seen[subject], lane[l] = l, l, subject
       end
       local id, follower = id_of(entry), call('LPOP', KEYS[12 + i])
-      next_head[k], open[k] = follower, goes_on
-      if open[k] then
-        record[k], went[k] = records[i], (went[k] or 0) + 1
+      next_head[k], open[k], record[k] = follower, goes_on, records[i]
+      if goes_on then
+        went[k] = (went[k] or 0) + 1
       end
       finished = finished + 1
       done[finished] = id
+      if byte(entry, -1) > 57 then
+        special[#special + 1] = entry
+      end
       if attempted(entry) then
         tried[#tried + 1] = id
       end
@@ -167,12 +176,13 @@ if ENDS <= #ARGV then
   if finished > 0 then
     call('HDEL', JOBS, unpack(done))
     many('HDEL', ERRORS, tried)
+    ended(special)
     local stay, gone, held, s = {}, {}, {}, 0
     for k = 1, l do
       local head = next_head[k]
       if open[k] then -- its lease stands for fewer jobs now
         held[#held + 1] = lane[k]
-        held[#held + 1] = with_along(record[k], along_of(record[k]) - went[k])
+        held[#held + 1] = with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])
       end
       if head then
         stay[s + 1], stay[s + 2] = lane[k], head
@@ -192,8 +202,16 @@ local said = #reply > 3 and table.concat(reply, ' ', 4) or ''
 -- holders (I1).
 local lanes, heads, popped, n, m = {}, {}, {}, 0, 0
 for k = 1, kinds do
-  if n < wanted then
-    local part = call('LPOP', READY .. ARGV[FIRST + 2 + 2 * k], wanted - n) or {}
+  local kind, most = ARGV[FIRST + 2 + 2 * k], wanted - n
+  if budget[kind] then
+    most = math.min(most, budget[kind])
+    budget[kind] = budget[kind] - math.max(most, 0)
+  end
+  if most > 0 then
+    local part = call('LPOP', READY .. kind, most) or {}
+    if budget[kind] then
+      budget[kind] = budget[kind] + most - #part
+    end
     for i = 1, #part do
       popped[n + i] = part[i]
     end
@@ -214,19 +232,21 @@ end
 
 -- Then those that have just ended, which stand behind them: as if they had been
 -- listed and taken, but without the trouble. The others are listed and free.
-local handed, freed, h, f = {}, {}, 0, 0
+local handed, freed, freed_records, next_up, h, f = {}, {}, {}, {}, 0, 0
 for k = 1, l do
   if not open[k] then
     local subject, head = lane[k], next_head[k]
-    if head and n + h < wanted and along[kind_of(head)] then
+    local stops = head and suspended(head) or find(record[k], '!', 1, true)
+    local left = head and budget[kind_of(head)]
+    if head and n + h < wanted and along[kind_of(head)] and not stops and (not left or left > 0) then
+      if left then
+        budget[kind_of(head)] = left - 1
+      end
       h, m = h + 1, m + 1
       handed[h], lanes[m], heads[m] = subject, subject, head
     else
       f = f + 1
-      freed[f] = subject
-      if head then
-        list(head, subject)
-      end
+      freed[f], freed_records[f], next_up[f] = subject, record[k], head
     end
   end
 end
@@ -236,7 +256,12 @@ for i = 1, h do
     freed[#freed + 1] = handed[i]
   end
 end
-free(freed)
+free(freed, freed_records)
+for i = 1, f do
+  if next_up[i] then
+    list(next_up[i], freed[i])
+  end
+end
 publish('RPUSH', own)
 
 -- What is left is for somebody else: one waker a kind, and it wakes the next.
@@ -247,7 +272,7 @@ if wanted >= 0 and n + h >= wanted then
   local ready = 0
   for k = 1, kinds do
     local kind = ARGV[FIRST + 2 + 2 * k]
-    local left = call('LLEN', READY .. kind)
+    local left = budget[kind] == 0 and 0 or call('LLEN', READY .. kind)
     if left > 0 then
       ready = ready + left
       call('ZADD', WAKE .. kind, '0', 'ready')

@@ -5,7 +5,8 @@
 -- ARGV[8]  ttl      ms
 --
 -- Returns  {'ok', token} | {'held', holder, deadline} | {'stale'}
---          'held' with holder '' : no lease, but jobs wait in the lane and go first
+--          'held' with holder '' : no lease, but jobs wait in the lane and go first;
+--          with deadline 0: the lane is suspended
 
 local before = answered()
 if before then
@@ -19,9 +20,10 @@ local deadline = tonumber(call('ZSCORE', DEADLINES, subject) or 0)
 local waiting = call('HEXISTS', HEADS, subject) == 1
 
 -- An expired lease over an empty lane may be taken at once. Over a lane with jobs it
--- is for reap to end: it may stand for a crashed attempt.
-if record and (deadline > now or waiting) then
-  return { 'held', holder_of(record), whole(deadline) }
+-- is for reap to end: it may stand for a crashed attempt; and so it is when the lane is to
+-- be suspended then.
+if record and (deadline > now or waiting or marked(record, 's')) then
+  return { 'held', holder_of(record), deadline < math.huge and whole(deadline) or '0' }
 elseif waiting then
   return { 'held', '', '0' }
 end

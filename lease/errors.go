@@ -14,6 +14,10 @@ import (
 // [Keeper] cancelled.
 var ErrLost = errors.New("lease: lost")
 
+// ErrCancelled is returned by Renew for a lease that was renewed, but whose lane's head an
+// operator has cancelled. It is also the cause of the work's context then.
+var ErrCancelled = errors.New("lease: cancelled by an operator")
+
 // ErrHeld is matched by every [HeldError].
 var ErrHeld = errors.New("lease: held")
 

@@ -3,7 +3,7 @@
 --
 -- KEYS[1]   jobs       hash    id -> encoded job
 -- KEYS[2]   heads      hash    subject -> entry (see below)
--- KEYS[3]   leases     hash    subject -> "<token> <job|job+n|section> <holder>"
+-- KEYS[3]   leases     hash    subject -> "<token> <use>[!marks] <holder>", use being job, job+n, section, slot, suspended
 -- KEYS[4]   deadlines  zset    subject -> end of its lease, ms
 -- KEYS[5]   delayed    zset    subject -> when its head may run, ms
 -- KEYS[6]   scheduled  zset    "<#subject> <subject><entry>" -> run-at, ms
@@ -21,11 +21,15 @@
 --
 -- An entry stands in a lane for a job: one byte each with the lengths of id and
 -- kind, the id, the kind, and "<max attempts>", or "<ended attempts> <max attempts>"
--- once there are any. Ids are bytes, so nothing here may go through
--- string.format('%s'): in Redis' Lua that stops at a NUL.
+-- once there are any; then flags, for few: 's' it is set aside when it fails, 'h' it halts
+-- its lane when it fails for good, 'u' it has a unique key, 'k' its outcome is kept, '~'
+-- it is suspended. An entry of the kind '~' is a ticket: no job, but somebody who waits to
+-- run a section. Ids are bytes, so nothing here may go through string.format('%s'): in
+-- Redis' Lua that stops at a NUL.
 --
--- Derives   ready:<kind>, wake:<kind>, tail:<subject>: all under the hash tag
---           of KEYS[1]; which ones is known only once heads or entries are read.
+-- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, unique,
+--           names, outcomes, expiring, failed, limits: all under the hash tag of
+--           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 
 local call = redis.call
@@ -111,6 +115,16 @@ local function answered()
   return stale and { stale } or before and unwords(before)
 end
 
+-- extra names a key that only few lanes and jobs need (subject/keys.go).
+local function extra(name)
+  return sub(JOBS, 1, -5) .. name
+end
+
+-- news says that something has happened, to whoever listens for that name.
+local function news(name, text)
+  call('PUBLISH', extra('news:') .. name, text)
+end
+
 -- parts of an entry; byte and sub cost a fifth of string.match.
 local function id_of(entry)
   return sub(entry, 3, 2 + byte(entry))
@@ -125,6 +139,24 @@ end
 local function attempted(entry)
   local id, kind = byte(entry, 1, 2)
   return find(entry, ' ', 3 + id + kind, true)
+end
+
+-- flag returns whether an entry has a flag. Flags stand last and are above all digits, so
+-- one byte tells of most entries that they have none.
+local function flag(entry, letter)
+  if byte(entry, -1) < 58 then
+    return false
+  end
+  local id, kind = byte(entry, 1, 2)
+  return find(entry, letter, 3 + id + kind, true) ~= nil
+end
+
+local function suspended(entry)
+  return byte(entry, -1) == 126
+end
+
+local function is_ticket(entry)
+  return byte(entry, 3 + byte(entry)) == 126
 end
 
 -- many makes one command of many arguments, or none of none. Callers keep

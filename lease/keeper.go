@@ -3,6 +3,8 @@ package lease
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,6 +89,16 @@ func (k *Keeper) Lose(l Lease) {
 	defer k.mu.Unlock()
 	if h, ok := k.held[l.grip()]; ok {
 		k.loseLocked(h)
+	}
+}
+
+// Look renews all leases now, to learn what was asked of their holder.
+func (k *Keeper) Look(ctx context.Context) {
+	k.mu.Lock()
+	all := slices.Collect(maps.Values(k.held))
+	k.mu.Unlock()
+	if len(all) > 0 {
+		k.renew(ctx, all)
 	}
 }
 
@@ -183,9 +195,12 @@ func (k *Keeper) renew(ctx context.Context, due []*holding) {
 	defer k.mu.Unlock()
 	for i, h := range due {
 		switch {
-		case errs[i] == nil:
+		case errs[i] == nil, errors.Is(errs[i], ErrCancelled):
 			h.lease.Proven, h.lease.TTL = sent, k.ttl
 			h.renewAt = sent.Add(k.ttl / 3)
+			if errs[i] != nil {
+				h.cancel(ErrCancelled) // the lease is kept until the work has ended
+			}
 		case errors.Is(errs[i], ErrLost):
 			k.loseLocked(h)
 		default: // not known: go on trying until the deadline

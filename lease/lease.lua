@@ -11,7 +11,8 @@ local FILLER = '\0--------------------------------------------------------------
 -- crashes, empty lanes and a failover that lost the last ones (I2). It is one for
 -- the whole call: tokens are compared only with others of the same subject. `use`
 -- says what the lease is for: 'job', an attempt at the lane's head, which its end
--- without a word makes a failed one; or 'section', which says nothing of any job.
+-- without a word makes a failed one; 'section' and 'slot', which say nothing of any job;
+-- or 'suspended', which has no end: a lane that nobody may have is one that is leased.
 -- along[subject] is how many jobs behind the head the holder took along; nil is none.
 local function grant(subjects, use, holder, deadline, now_us, along)
   local last, token = call('HGET', CLOCK, 'token'), now_us
@@ -52,18 +53,67 @@ local function holder_of(record)
   return string.match(record or '', '^%d+ %S+ (.*)$') or 'unknown'
 end
 
+-- marks_of is what an operator asked of a lease's holder: 's' to suspend the lane when the
+-- lease ends, 'c' to cancel its head.
+local function marks_of(record)
+  return string.match(record, '^%d+ [%a%d+]+!(%a+) ') or ''
+end
+
+local function marked(record, letter)
+  return record and find(record, '!', 1, true) and find(marks_of(record), letter, 1, true) ~= nil
+end
+
+-- mark adds a mark to a record, and unmark takes all or one away.
+local function unmark(record, letter)
+  local token, use, marks, holder = string.match(record, '^(%d+) ([%a%d+]+)!(%a+) (.*)$')
+  if not token then
+    return record
+  end
+  marks = letter and string.gsub(marks, letter, '') or ''
+  return token .. ' ' .. use .. (marks ~= '' and '!' .. marks or '') .. ' ' .. holder
+end
+
+local function mark(record, letter)
+  local token, use, holder = string.match(record, '^(%d+) ([%a%d+]+)!?%a* (.*)$')
+  return token .. ' ' .. use .. '!' .. marks_of(unmark(record, letter)) .. letter .. ' ' .. holder
+end
+
+-- stop closes a lane that nobody holds, until an operator resumes it.
+local closed = {}
+
+local function stop(subject)
+  local _, now_us = clock()
+  closed[subject] = true
+  grant({ subject }, 'suspended', 'operator', 'inf', now_us)
+end
+
 -- free ends leases. It is the first write of every script that calls it: HDEL is
 -- allowed when memory is full, and what follows a script's first write is too (I10).
-local function free(subjects)
+-- records[i], of those that a script has read them of, tells whether the lane was to be
+-- suspended at the end of its lease.
+local function free(subjects, records)
   many('HDEL', LEASES, subjects)
   many('ZREM', DEADLINES, subjects)
+  for i, subject in ipairs(subjects) do
+    if marked(records[i], 's') then
+      stop(subject)
+    end
+  end
 end
 
 -- Lanes to be listed as ready gather here, by the kind of their head.
 local ready_kinds, ready_lanes = {}, {}
 
 local function list(entry, subject)
+  if closed[subject] then
+    return
+  elseif suspended(entry) then
+    return stop(subject)
+  end
   local kind = kind_of(entry)
+  if kind == '~' then -- its owner takes it by itself
+    return news(id_of(entry), 'ready')
+  end
   local lanes = ready_lanes[kind]
   if not lanes then
     lanes = {}

@@ -11,11 +11,12 @@ if before then
 end
 
 local subject, token = ARGV[FIRST], ARGV[FIRST + 1]
-if not fenced(call('HGET', LEASES, subject), token) then
+local record = call('HGET', LEASES, subject)
+if not fenced(record, token) then
   return { 'lost' }
 end
 local head = call('HGET', HEADS, subject)
-free({ subject })
+free({ subject }, { record })
 if head then
   list(head, subject)
 end

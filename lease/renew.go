@@ -20,7 +20,7 @@ var renewScript = script.New("renew", renewLua, Lua)
 const renewBatch = 250
 
 // Renew moves the ends of leases to ttl from now, in one round trip. The error
-// at index i is nil, [ErrLost], or that the lease's fate is not known.
+// at index i is nil, [ErrCancelled], [ErrLost], or that the lease's fate is not known.
 func (s *Store) Renew(ctx context.Context, ttl time.Duration, leases ...Lease) []error {
 	byPartition := make(map[int][]int)
 	for i, l := range leases {
@@ -49,6 +49,8 @@ func (s *Store) Renew(ctx context.Context, ttl time.Duration, leases ...Lease) [
 			switch {
 			case err != nil:
 				errs[i] = fmt.Errorf("renew lease %s: %w", leases[i].Subject, err)
+			case words[at] == "cancel":
+				errs[i] = fmt.Errorf("renew lease %s: %w", leases[i].Subject, ErrCancelled)
 			case words[at] != "ok":
 				errs[i] = fmt.Errorf("renew lease %s: %w", leases[i].Subject, ErrLost)
 			}

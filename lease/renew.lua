@@ -3,7 +3,8 @@
 -- ARGV[6]   ttl      ms
 -- ARGV[7+]  pairs: subject, token
 --
--- Returns   {'ok' | 'lost', ...}, a word per lease
+-- Returns   {'ok' | 'lost' | 'cancel', ...}, a word per lease
+--           'cancel': renewed, and an operator wants the lane's head cancelled
 --
 -- An expired lease is not renewed even when nobody took it yet: its holder has
 -- promised to have stopped by then (doc.go, trust window).
@@ -21,7 +22,7 @@ local reply, later = {}, {}
 for i, subject in ipairs(subjects) do
   local alive = tonumber(deadlines[i] or 0) > now
   if fenced(records[i], tokens[i]) and alive then
-    reply[i] = 'ok'
+    reply[i] = marked(records[i], 'c') and 'cancel' or 'ok'
     later[#later + 1] = now + ttl
     later[#later + 1] = subject
   else

@@ -24,6 +24,14 @@ type Key struct {
 	ID   string
 }
 
+// SlotKind is the kind of keys that no job has: they stand for the slots of limits.
+const SlotKind = "~"
+
+// Slot returns the key of a limit's nth slot. All slots of a limit are in one partition.
+func Slot(limit string, n int) Key {
+	return Key{Kind: SlotKind, ID: limit + "#" + strconv.Itoa(n)}
+}
+
 // Validate returns an error that wraps [ErrInvalid] and names the field and the
 // rule when k is not a usable key.
 func (k Key) Validate() error {

@@ -56,6 +56,15 @@ func slot(tag string) int {
 	return int(crc % slots)
 }
 
+// Registry is a hash: job kind -> its declaration, as JSON.
+func (ns Namespace) Registry() string { return "{" + ns.Name + "}:registry" }
+
+// Waits is a hash: subject -> "<until> <subject>", who holds the first and waits for the other.
+func (ns Namespace) Waits() string { return "{" + ns.Name + "}:waits" }
+
+// Durations is a hash: "<outcome> <bucket>" -> how many attempts of a kind ended so.
+func (ns Namespace) Durations(kind string) string { return "{" + ns.Name + "}:durations:" + kind }
+
 // Meta is a hash about the whole namespace: version and number of partitions.
 func (ns Namespace) Meta() string { return "{" + ns.Name + "}:meta" }
 
@@ -77,8 +86,10 @@ func (k Keys) Heads() string { return k.base + "heads" }
 func (k Keys) Tail(subject string) string { return k.base + "tail:" + subject }
 
 // Leases is a hash: subject -> "<token> <use> <holder>", the one record of who
-// holds a subject; use is "job" for an attempt at the lane's head, "job+n" when n jobs
-// behind it were claimed with it, else "section".
+// holds a subject. use is "job" for an attempt at the lane's head, "job+n" when n jobs
+// behind it were claimed with it, "section", "slot" (see [Slot]), or "suspended" for a
+// lane that an operator or a failed head has stopped. What an operator asks of the holder
+// is noted after it: "job!s" suspend the lane at the end, "job!c" cancel the head.
 func (k Keys) Leases() string { return k.base + "leases" }
 
 // Filler stands in leases and deadlines besides subjects, which it can't be one of:
@@ -119,6 +130,37 @@ func (k Keys) Ready(kind string) string { return k.base + "ready:" + kind }
 // (a lane of this kind became ready) and "due" (something falls due earlier than
 // was known). Both are hints, and never the truth.
 func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
+
+// Suspended is a hash: subject -> "<when, Unix milliseconds> <why>", of lanes that were
+// suspended or halted.
+func (k Keys) Suspended() string { return k.base + "suspended" }
+
+// Unique is a hash: "<length of subject> <subject><kind> <key>" -> id of the job that has
+// the unique key.
+func (k Keys) Unique() string { return k.base + "unique" }
+
+// Names is a hash: id -> "<jobs merged into it> <field in Unique>", of jobs that have a
+// unique key.
+func (k Keys) Names() string { return k.base + "names" }
+
+// Outcomes is a hash: id -> "<outcome> <attempts> <when>\n<text>", of jobs that ended and
+// whose kind keeps outcomes.
+func (k Keys) Outcomes() string { return k.base + "outcomes" }
+
+// Expiring is a zset of what goes by itself at a time: "o<id>" an outcome, "w<field of
+// Unique>" a window in which a key stays taken, and "t<length of subject> <subject><entry>"
+// a ticket whose owner has not been heard of.
+func (k Keys) Expiring() string { return k.base + "expiring" }
+
+// Failed is a hash: id -> the holders that a job has failed on, where blame is on.
+func (k Keys) Failed() string { return k.base + "failed" }
+
+// Limits is a hash: name of a limit -> "<most at once> <ms between two starts>".
+func (k Keys) Limits() string { return k.base + "limits" }
+
+// News is the channel on which it is said that something has happened to a job, a
+// ticket or a holder. Messages are hints, and never the truth.
+func (k Keys) News(name string) string { return k.base + "news:" + name }
 
 // Request is a string: the number and the reply of the last request of one
 // caller, for the case that go-redis repeats it. It expires; no meaning is lost.

@@ -3,6 +3,7 @@ package subject
 import (
 	"fmt"
 	"hash/fnv"
+	"strings"
 )
 
 // MaxPartitions bounds how finely a namespace may be cut. Each partition costs
@@ -37,8 +38,12 @@ func word(c byte) bool {
 }
 
 // Partition returns the partition that k belongs to: the 64-bit FNV-1a hash of
-// its canonical bytes, folded to 32 bits, modulo the number of partitions.
+// its canonical bytes, folded to 32 bits, modulo the number of partitions. Of a slot
+// the number counts for nothing.
 func (ns Namespace) Partition(k Key) int {
+	if k.Kind == SlotKind {
+		k.ID, _, _ = strings.Cut(k.ID, "#")
+	}
 	h := fnv.New64a()
 	h.Write([]byte(k.Canonical()))
 	sum := h.Sum64()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/lease"
 )
 
 // lane is a claimed lane whose jobs a handler's place is at work on.
@@ -19,7 +20,7 @@ type lane struct {
 	partition int
 	begun     time.Time
 	ctx       context.Context // ends when the lease is lost or the pool has no more patience
-	release   func()          // ends the keeping of the lease
+	release   func()          // ends the keeping of the lease, and of its slots
 
 	// Of a lane with several jobs, under desk.mu: whether a trip with ends of it is
 	// under way, and the ends that wait for its return. Two trips may overtake each
@@ -43,6 +44,8 @@ type attempt struct {
 	*lane
 	pool  *Pool
 	claim *dispatcher.Claim
+
+	result []byte // what the handler left, by SetResult
 
 	reported atomic.Bool // exactly one of return and giving up reports
 
@@ -74,8 +77,18 @@ func (p *Pool) work(a *attempt) {
 // begin takes a claimed lane into the keeper's care.
 func (p *Pool) begin(q queued) *attempt {
 	l := &lane{partition: q.partition, begun: time.Now()}
-	l.ctx, l.release = p.keeper.Keep(p.life, q.claim.Lease)
+	l.ctx, l.release = p.life, func() {}
+	for _, slot := range q.claim.Slots { // a limit counts on them: without them, no work
+		l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)
+	}
+	l.ctx, l.release = p.keepToo(l.ctx, q.claim.Lease, l.release)
 	return &attempt{lane: l, pool: p, claim: q.claim}
+}
+
+// keepToo puts one more lease into the keeper's care, under the context of the others.
+func (p *Pool) keepToo(ctx context.Context, l lease.Lease, before func()) (work context.Context, release func()) {
+	work, end := p.keeper.Keep(ctx, l)
+	return work, func() { end(); before() }
 }
 
 // run takes an attempt from the last look to the report of its end, and returns the
@@ -87,13 +100,14 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	p := a.pool
 	// The last look (crates.io asked for it): time may have passed since the
 	// claim, and work under a lease that is over is work on somebody else's subject.
-	if !p.keeper.Trusted(a.ctx, a.claim.Lease) {
+	if !p.trusted(a) {
 		p.counts.lost.Add(1)
 		p.log.Warn("lease over before the handler started", "job", a.claim.ID)
 		a.reported.Store(true)
 		return a.drop(), false
 	}
-	ctx := context.WithValue(a.ctx, contextKey{}, a.claim)
+	ctx := dispatcher.WithClaim(a.ctx, a.claim)
+	ctx = withResult(ctx, a)
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.claim.Timeout, p.cfg.Timeout))
 	defer cancel()
 	stop := context.AfterFunc(ctx, a.giveUpLater)
@@ -120,6 +134,16 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	return nil, false // report says
 }
 
+// trusted reports whether all leases that an attempt runs under can be relied on.
+func (p *Pool) trusted(a *attempt) bool {
+	for _, slot := range a.claim.Slots {
+		if !p.keeper.Trusted(a.ctx, slot) {
+			return false
+		}
+	}
+	return p.keeper.Trusted(a.ctx, a.claim.Lease)
+}
+
 // report says how the attempt ended, unless it was given up meanwhile.
 func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bool) {
 	if !a.reported.CompareAndSwap(false, true) {
@@ -130,6 +154,12 @@ func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bo
 	if err != nil && errors.Is(context.Cause(ctx), ErrStopped) {
 		a.cut = true
 		end = dispatcher.End{Claim: a.claim, Outcome: dispatcher.HandedBack}
+	}
+	if err != nil && errors.Is(context.Cause(ctx), lease.ErrCancelled) {
+		end = dispatcher.End{Claim: a.claim, Outcome: dispatcher.HandedBack} // Redis knows that it was cancelled
+	}
+	if end.Outcome == dispatcher.Finished && a.claim.Keep > 0 {
+		end.Result = a.result
 	}
 	if end.Outcome == dispatcher.Retry && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 		end.Error = fmt.Sprintf("timed out after %s: %s", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), end.Error)
@@ -143,7 +173,7 @@ func (a *attempt) send(end dispatcher.End) (next *attempt) {
 	p := a.pool
 	a.end, a.ended = end, time.Now()
 	// The next job of the lane is begun only while nothing speaks against it.
-	if follower, ok := a.claim.Next(); ok && end.Outcome == dispatcher.Finished && a.ctx.Err() == nil && !p.desk.stopped() {
+	if follower, ok := a.claim.Next(); ok && end.Outcome == dispatcher.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
 		a.end.GoesOn = true
 		p.desk.report(a)
 		return &attempt{lane: a.lane, pool: p, claim: follower}

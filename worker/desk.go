@@ -225,6 +225,11 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 		p.reapAt = d.nextReap(answer)
 	}
 	now := time.Now()
+	if answer.Later > 0 { // a limit was in the way
+		if again := now.Add(answer.Later); again.Before(p.reapAt) {
+			p.reapAt = again
+		}
+	}
 	for i := range e.Ends { // a lane that this pool made wait is back in time
 		if e.Ends[i].Outcome == dispatcher.Retry {
 			if due := now.Add(e.Ends[i].Wait); due.Before(p.reapAt) {
@@ -315,8 +320,12 @@ func (d *desk) wake(hint dispatcher.Hint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.partitions[hint.Partition]
-	p.ready = unknown
-	p.news++
+	for i := range d.partitions {
+		if other := &d.partitions[i]; other == p || hint.Anywhere {
+			other.ready = unknown
+			other.news++
+		}
+	}
 	p.passOn = d.busyLocked() >= d.concurrency
 	if hint.Due {
 		p.reapAt = time.Time{}

@@ -81,6 +81,8 @@ func (f *fake) set(change func()) {
 
 func (f *fake) Partitions() int { return 1 }
 
+func (f *fake) Asked() <-chan struct{} { return nil }
+
 func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
 	sent := time.Now()
 	f.travel(turns, true)

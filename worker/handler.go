@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,13 +15,14 @@ import (
 // Handler does the work of one attempt. What it returns decides the job's fate:
 //
 //	nil                  finished
-//	error                the job stays head and its lane waits for the backoff
+//	error                the job stays head and its lane waits for the backoff, unless
+//	                     its kind declares another policy
 //	RetryAfter(d, err)   the same, but the lane waits for d
 //	Permanent(err)       the job becomes a dead letter at once
 //
 // A panic and runtime.Goexit count as errors. The context ends when the attempt's
-// time is over, when the lease was lost (cause lease.ErrLost), or when the pool
-// stops (cause [ErrStopped]); a handler must return soon after that, because at
+// time is over, when the lease was lost (cause lease.ErrLost), when an
+// operator cancelled the job (cause lease.ErrCancelled), or when the pool stops (cause [ErrStopped]); a handler must return soon after that, because at
 // the end of its lease the next worker starts. [FromContext] gives the rest of
 // what is known about the attempt, the fencing token among it.
 type Handler func(ctx context.Context, payload []byte) error
@@ -68,12 +71,32 @@ func RetryAfter(d time.Duration, err error) error {
 	return &retryAfterError{err, max(0, d)}
 }
 
-type contextKey struct{}
+type resultKey struct{}
+
+// withResult lets the handler leave a result, where one is kept.
+func withResult(ctx context.Context, a *attempt) context.Context {
+	if a.claim.Keep == 0 {
+		return ctx
+	}
+	return context.WithValue(ctx, resultKey{}, a)
+}
+
+// SetResult leaves a result, of 64 KiB at most, that is kept with the job's outcome when the
+// handler returns nil. Outside of a handler, or when the job's outcome is not kept, it does nothing.
+func SetResult(ctx context.Context, result []byte) error {
+	if len(result) > dispatcher.MaxResult {
+		return fmt.Errorf("%w: result has %d bytes, at most %d are allowed", dispatcher.ErrTooLarge, len(result), dispatcher.MaxResult)
+	}
+	if a, ok := ctx.Value(resultKey{}).(*attempt); ok {
+		a.result = bytes.Clone(result)
+	}
+	return nil
+}
 
 // FromContext returns the claim that a handler runs under: the job, the attempt,
 // and the lease with its token. ok is false outside of a handler.
 func FromContext(ctx context.Context) (claim dispatcher.Claim, ok bool) {
-	c, ok := ctx.Value(contextKey{}).(*dispatcher.Claim)
+	c, ok := dispatcher.ClaimFrom(ctx)
 	if !ok {
 		return dispatcher.Claim{}, false
 	}
@@ -95,7 +118,7 @@ func (p *Pool) judge(c *dispatcher.Claim, err error) dispatcher.End {
 	case errors.As(err, &after):
 		end.Wait = after.wait
 	default:
-		end.Wait = p.cfg.Backoff.Wait(c.Attempt)
+		end.Wait = cmp.Or(p.rules[c.Kind].Backoff, p.cfg.Backoff).Wait(c.Attempt)
 	}
 	return end
 }

@@ -44,8 +44,15 @@ func (p *Pool) Run(ctx context.Context) error {
 		}
 	}
 
+	kinds := p.wrap()
+	if err := p.checkKinds(kinds); err != nil {
+		return err
+	}
+
 	// Join: from here on the worker is listed.
-	who := dispatcher.Claimant{Holder: dispatcher.NewHolder(), Kinds: p.wrap(), TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch}
+	who := dispatcher.Claimant{
+		Holder: dispatcher.NewHolder(), Kinds: kinds, TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch, Pool: p.cfg.Name,
+	}
 	source, err := p.join(ctx, who, p.cfg.Concurrency)
 	if err != nil {
 		return fmt.Errorf("start pool: %w", err)
@@ -65,6 +72,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { p.keeper.Run(life) })
 	beside.Go(func() { p.beat(life) })
+	beside.Go(func() { p.hear(life) })
 	for place := range source.Waits() {
 		beside.Go(func() { p.awaitWakeups(ctx, place) })
 	}
@@ -195,8 +203,14 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 
 func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
 	switch {
+	case ended.Cancelled:
+		p.counts.cancelled.Add(1)
 	case end.Outcome == dispatcher.Finished:
 		p.counts.finished.Add(1)
+	case ended.Halted:
+		p.counts.dead.Add(1)
+		p.log.Error("lane halted: its head failed for good", "job", end.Claim.ID, "subject", end.Claim.Subject.String(),
+			"kind", end.Claim.Kind, "attempt", end.Claim.Attempt, "err", end.Error)
 	case end.Outcome == dispatcher.DeadLettered || ended.Dead:
 		p.counts.dead.Add(1)
 		p.log.Error("dead letter", "job", end.Claim.ID, "subject", end.Claim.Subject.String(),
@@ -231,6 +245,33 @@ func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 			if ok {
 				p.desk.wake(hint)
 			}
+		}
+	}
+}
+
+// checkKinds returns an error for a kind that this pool may not handle, or not so.
+func (p *Pool) checkKinds(kinds []string) error {
+	for _, kind := range kinds {
+		if err := p.check(kind, p.cfg.Name); err != nil {
+			return fmt.Errorf("start pool %s: %w", p.cfg.Name, err)
+		}
+		k, _ := p.declared(kind)
+		if n := p.cfg.LaneBatch[kind]; n > 1 && (k.OnFailure == dispatcher.Halt || k.Every > 0) {
+			return fmt.Errorf("worker: Config.LaneBatch[%s] (%d) must be 1: the kind is declared with halt or every, which go job by job", kind, n)
+		}
+		p.rules[kind] = k
+	}
+	return nil
+}
+
+// hear looks at the leases when an operator may have asked for something.
+func (p *Pool) hear(life context.Context) {
+	for {
+		select {
+		case <-life.Done():
+			return
+		case <-p.source.Asked():
+			p.keeper.Look(life)
 		}
 	}
 }

@@ -22,6 +22,10 @@ var ErrStopped = errors.New("worker: pool stopped")
 
 // Config says how a pool works. The zero value runs.
 type Config struct {
+	// Name is the name of the pool: it runs the kinds that are declared for it, and is under
+	// the limit of all pools of that name. Defaults to dispatcher.DefaultPool.
+	Name string
+
 	// Concurrency is the most handlers that run at once. Defaults to ten for
 	// each CPU.
 	Concurrency int
@@ -60,6 +64,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
+	c.Name = cmp.Or(c.Name, dispatcher.DefaultPool)
 	c.Concurrency = cmp.Or(c.Concurrency, 10*runtime.GOMAXPROCS(0))
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, 30*time.Second)
 	c.CancelGrace = cmp.Or(c.CancelGrace, c.LeaseTTL/5)
@@ -106,6 +111,7 @@ type Source interface {
 	Waits() int
 	Wait(ctx context.Context, place int) (hint dispatcher.Hint, ok bool, err error)
 	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
+	Asked() <-chan struct{}
 	Beat(ctx context.Context) error
 	Close(ctx context.Context) error
 }
@@ -114,6 +120,8 @@ type Source interface {
 // middleware before Run; a pool runs once.
 type Pool struct {
 	cfg        Config
+	check      func(kind, pool string) error // whether the pool may handle a kind
+	declared   func(kind string) (dispatcher.Kind, bool)
 	join       func(ctx context.Context, who dispatcher.Claimant, concurrency int) (Source, error)
 	handlers   map[string]Handler
 	middleware []Middleware
@@ -130,14 +138,20 @@ type Pool struct {
 	cut    atomic.Int64    // handlers that stopped because the pool did, handed back
 	left   atomic.Int64    // handlers that did not, and still run
 
+	rules map[string]dispatcher.Kind // declared of the pool's kinds
+
 	cutting atomic.Bool // the pool has cancelled its handlers
 }
 
 // New returns a pool that takes its jobs from d.
 func New(d *dispatcher.Dispatcher, cfg Config) (*Pool, error) {
-	return newPool(cfg, func(ctx context.Context, who dispatcher.Claimant, n int) (Source, error) {
+	p, err := newPool(cfg, func(ctx context.Context, who dispatcher.Claimant, n int) (Source, error) {
 		return d.Join(ctx, who, n)
 	})
+	if err == nil {
+		p.check, p.declared = d.CheckHandled, d.Declared
+	}
+	return p, err
 }
 
 func newPool(cfg Config, join func(context.Context, dispatcher.Claimant, int) (Source, error)) (*Pool, error) {
@@ -145,7 +159,11 @@ func newPool(cfg Config, join func(context.Context, dispatcher.Claimant, int) (S
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Pool{cfg: cfg, join: join, handlers: make(map[string]Handler)}, nil
+	return &Pool{
+		cfg: cfg, join: join, handlers: make(map[string]Handler), rules: make(map[string]dispatcher.Kind),
+		check:    func(string, string) error { return nil },
+		declared: func(string) (dispatcher.Kind, bool) { return dispatcher.Kind{}, false },
+	}, nil
 }
 
 // Handle sets the handler of a job kind. It panics when the kind is malformed or
@@ -184,13 +202,14 @@ type Counts struct {
 	Finished   int64 `json:"finished"`
 	Retried    int64 `json:"retried"`
 	Dead       int64 `json:"dead"`
+	Cancelled  int64 `json:"cancelled"`   // by an operator
 	HandedBack int64 `json:"handed_back"` // at a stop, or claimed ahead for handlers that were slow
 	Lost       int64 `json:"lost"`        // leases lost, or ends refused for a superseded token
 	Abandoned  int64 `json:"abandoned"`   // handlers that did not return when cancelled
 }
 
 type counters struct {
-	started, finished, retried, dead, handedBack, lost, abandoned atomic.Int64
+	started, finished, retried, dead, cancelled, handedBack, lost, abandoned atomic.Int64
 }
 
 // Counts returns what the pool has done so far.
@@ -198,7 +217,7 @@ func (p *Pool) Counts() Counts {
 	c := &p.counts
 	return Counts{
 		Started: c.started.Load(), Finished: c.finished.Load(), Retried: c.retried.Load(),
-		Dead: c.dead.Load(), HandedBack: c.handedBack.Load(), Lost: c.lost.Load(),
+		Dead: c.dead.Load(), Cancelled: c.cancelled.Load(), HandedBack: c.handedBack.Load(), Lost: c.lost.Load(),
 		Abandoned: c.abandoned.Load(),
 	}
 }

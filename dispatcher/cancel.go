@@ -1,0 +1,33 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+)
+
+//go:embed cancel.lua
+var cancelLua string
+
+var cancelScript = verb("cancel", cancelLua)
+
+// Cancel takes a job that waits, in its lane or on the schedule, away for good. One that runs
+// is asked to end: its handler's context is cancelled with cause lease.ErrCancelled, and its
+// lane stays held until the handler has returned or the lease is over; the holder is returned
+// then. A job whose handler returns nil all the same has finished. It returns [ErrRunning] for
+// a job that was claimed together with others before it, and [ErrNotFound] for one that
+// neither waits nor runs; dead letters are discarded instead.
+func (d *Dispatcher) Cancel(ctx context.Context, id string) (holder string, err error) {
+	p, job, err := d.stored(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	words, err := d.ask(ctx, d.run.Once(p, cancelScript, nil, job.Subject.Canonical(), entryOf(&job), job.Keep.Milliseconds()))
+	if err != nil {
+		return "", fmt.Errorf("cancel %s: %w", id, err)
+	}
+	if words[0] == "asked" {
+		return words[1], nil
+	}
+	return "", refusedFor(words[0], "cancel", id)
+}

@@ -1,0 +1,45 @@
+-- cancel: take a job that waits out of its place for good, or ask the holder of one that
+-- runs to end it.
+--
+-- ARGV[6]  subject
+-- ARGV[7]  entry of the job before any attempt
+-- ARGV[8]  ms to keep its outcome for
+--
+-- Returns  {'ok'} | {'asked', holder} | {'claimed'}: with the head of its lane, and may
+--          have started | {'dead'} | {'missing'} | {'stale'}
+--
+-- The lease of a running job stays: its lane goes on when its handler has returned, or
+-- when the lease is over.
+
+local before = answered()
+if before then
+  return before
+end
+
+local subject, entry, ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
+local now = clock()
+local at, as = locate(subject, entry)
+if not at then
+  return { call('ZSCORE', DEAD, id_of(entry)) and 'dead' or 'missing' }
+end
+local record = call('HGET', LEASES, subject)
+if at == 'head' and use_of(record) == 'job' then
+  if not marked(record, 'c') then
+    call('HSET', LEASES, subject, mark(record, 'c'))
+  end
+  news(holder_of(record), 'cancel')
+  return { 'asked', holder_of(record) }
+elseif at == 'tail' and call('LPOS', TAIL .. subject, as) < along_of(record) then
+  return { 'claimed' }
+elseif at == 'scheduled' then
+  call('ZREM', SCHEDULED, scheduled_as(subject, as))
+else
+  withdraw(subject, as)
+end
+drop({ as })
+if ms > 0 then
+  keep(id_of(as), 'cancelled', (counts_of(as)), '', ms, now)
+end
+publish('RPUSH', '')
+remember('ok')
+return { 'ok' }

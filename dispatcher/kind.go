@@ -1,0 +1,246 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Kind declares a job kind: what its jobs are, whose they are, and by which rules they run.
+// Declared kinds are registered in Redis by [Open], and from then on the namespace takes no
+// others: a name that is misspelt, or that two teams use, is found at start-up and not at
+// night (L3). Name and Owner are required; a zero field leaves its rule out.
+//
+// A process goes by the declarations that were registered when it opened the namespace.
+type Kind struct {
+	Name        string `json:"name" yaml:"name"`
+	Owner       string `json:"owner" yaml:"owner"`               // team or program; letters, digits and _ . / : -
+	Subject     string `json:"subject,omitempty" yaml:"subject"` // kind that subjects of its jobs must be of
+	Description string `json:"description,omitempty" yaml:"description"`
+
+	MaxAttempts int           `json:"max_attempts,omitempty" yaml:"max_attempts"`
+	Timeout     time.Duration `json:"timeout,omitempty" yaml:"timeout"`
+	Backoff     Backoff       `json:"backoff,omitzero" yaml:"backoff"` // the pool's, when zero
+
+	// OnFailure is what a lane does whose head fails. Defaults to [Block].
+	OnFailure Policy `json:"on_failure,omitempty" yaml:"on_failure"`
+
+	// Unique has the rules for jobs of this kind that set a [NewJob.Unique]. Its Key is not used.
+	Unique *Unique `json:"unique,omitempty" yaml:"unique"`
+
+	// Keep is how long outcomes can be read.
+	Keep time.Duration `json:"keep,omitempty" yaml:"keep"`
+
+	// Pool says which pools run jobs of this kind: those of this name. Defaults to "default".
+	Pool string `json:"pool,omitempty" yaml:"pool"`
+
+	// Limit is the most jobs of this kind that run at once, and Every the least time between
+	// two starts of such, both across all processes.
+	Limit int           `json:"limit,omitempty" yaml:"limit"`
+	Every time.Duration `json:"every,omitempty" yaml:"every"`
+
+	// Priority is who is served first among the kinds of a pool, 0 to 9, the highest first.
+	// Never inside a lane. A kind counts one more for every [Aging] in which it got nothing.
+	Priority int `json:"priority,omitempty" yaml:"priority"`
+
+	// Expected is how long a job takes, as long as none was measured.
+	Expected time.Duration `json:"expected,omitempty" yaml:"expected"`
+
+	// Loggable are the fields of a payload, a JSON object, that may be shown. Of all others
+	// only size and digest are.
+	Loggable []string `json:"loggable,omitempty" yaml:"loggable"`
+
+	// NoPage says that nobody is to be woken for this kind.
+	NoPage bool `json:"no_page,omitempty" yaml:"no_page"`
+}
+
+// Policy is what a lane does whose head fails.
+type Policy string
+
+// The policies. Block: the head is tried again in its place, the lane waits; out of attempts
+// it becomes a dead letter and the lane goes on. Skip: it is set aside at its first failure,
+// the lane goes on, and it comes back to the tail after its backoff. Halt: like Block, but
+// out of attempts it stays head and the lane stands still until [Dispatcher.Resume] or
+// [Dispatcher.Skip].
+const (
+	Block Policy = "block"
+	Skip  Policy = "skip"
+	Halt  Policy = "halt"
+)
+
+const (
+	// DefaultPool is the pool of kinds that declare none.
+	DefaultPool = "default"
+
+	maxPriority = 9
+	maxLimit    = 1000
+)
+
+func (k *Kind) validate() error {
+	if err := CheckKind(k.Name); err != nil {
+		return err
+	}
+	bad := func(field string, value any, rule string) error {
+		return invalid("kind "+k.Name+": "+field, value, rule)
+	}
+	if err := CheckKind(k.Owner); err != nil {
+		return bad("owner", k.Owner, "must be set: 1 to 64 letters, digits and _ . / : -")
+	}
+	if k.Pool != "" && subject.CheckName(k.Pool) != nil {
+		return bad("pool", k.Pool, "may hold 1 to 64 letters, digits and _ . -")
+	}
+	switch {
+	case k.MaxAttempts < 0:
+		return bad("max_attempts", k.MaxAttempts, "must be at least 1")
+	case k.Timeout < 0 || k.Timeout > maxWait:
+		return bad("timeout", k.Timeout, "must be 0s to 100 years")
+	case k.Backoff.Base < 0 || k.Backoff.Cap < k.Backoff.Base || k.Backoff.Cap > maxWait:
+		return bad("backoff", k.Backoff, "must have 0s <= base <= cap <= 100 years")
+	case k.OnFailure != "" && k.OnFailure != Block && k.OnFailure != Skip && k.OnFailure != Halt:
+		return bad("on_failure", k.OnFailure, "must be block, skip or halt")
+	case k.Keep < 0 || k.Keep > maxKeep:
+		return bad("keep", k.Keep, "must be 0s to 30 days")
+	case k.Limit < 0 || k.Limit > maxLimit:
+		return bad("limit", k.Limit, fmt.Sprintf("must be 1 to %d", maxLimit))
+	case k.Every < 0 || k.Every > 0 && k.Every < time.Millisecond || k.Every > maxWait:
+		return bad("every", k.Every, "must be at least 1ms")
+	case k.Priority < 0 || k.Priority > maxPriority:
+		return bad("priority", k.Priority, fmt.Sprintf("must be 0 to %d", maxPriority))
+	case k.Expected < 0 || k.Expected > maxWait:
+		return bad("expected", k.Expected, "must not be negative")
+	}
+	if err := k.Unique.validate(); err != nil {
+		return fmt.Errorf("kind %s: %w", k.Name, err)
+	}
+	return nil
+}
+
+// pool is the name of the kind's pool.
+func (k *Kind) pool() string { return cmp.Or(k.Pool, DefaultPool) }
+
+// declared fills in what a job's kind declares of it.
+func (d *Dispatcher) declared(job NewJob) (NewJob, error) {
+	kind, ok := d.registry[job.Kind]
+	switch {
+	case !ok && len(d.registry) > 0 && CheckKind(job.Kind) == nil:
+		return job, fmt.Errorf("%w: %s; declared are %s", ErrUndeclared, job.Kind, strings.Join(slices.Sorted(maps.Keys(d.registry)), ", "))
+	case ok && kind.Subject != "" && kind.Subject != job.Subject.Kind:
+		return job, invalid("subject", job.Subject, fmt.Sprintf("must be of the kind %s, as %s declares", kind.Subject, kind.Name))
+	}
+	job.MaxAttempts = cmp.Or(job.MaxAttempts, kind.MaxAttempts)
+	job.Timeout = cmp.Or(job.Timeout, kind.Timeout)
+	job.Keep = cmp.Or(job.Keep, kind.Keep)
+	job.policy = kind.OnFailure
+	job.Unique = job.Unique.withDefaults(kind.Unique)
+	return job.withDefaults(), nil
+}
+
+// Declared is a kind as it is registered.
+type Declared struct {
+	Kind
+	Version int // counts its changes
+}
+
+// Declared returns the kind that was registered when d was opened, if any.
+func (d *Dispatcher) Declared(name string) (Kind, bool) {
+	k, ok := d.registry[name]
+	return k.Kind, ok
+}
+
+// CheckHandled returns an error that wraps [ErrUndeclared] or [ErrInvalid] unless a pool may
+// handle a kind: kinds are declared and it is not among them, or it is of another pool.
+func (d *Dispatcher) CheckHandled(kind, pool string) error {
+	k, ok := d.registry[kind]
+	switch {
+	case !ok && len(d.registry) > 0:
+		return fmt.Errorf("%w: %s; declared are %s", ErrUndeclared, kind, strings.Join(slices.Sorted(maps.Keys(d.registry)), ", "))
+	case ok && k.pool() != cmp.Or(pool, DefaultPool):
+		return invalid("kind", kind, fmt.Sprintf("is declared for the pool %s, and this one is %s", k.pool(), cmp.Or(pool, DefaultPool)))
+	}
+	return nil
+}
+
+// Kinds reads the registry, sorted by name.
+func (d *Dispatcher) Kinds(ctx context.Context) ([]Declared, error) {
+	kinds, err := readRegistry(ctx, d.rdb, d.ns)
+	return slices.SortedFunc(maps.Values(kinds), func(a, b Declared) int { return strings.Compare(a.Name, b.Name) }), err
+}
+
+// readRegistry returns the registered kinds by name. A record is "<version> <owner> <JSON>".
+func readRegistry(ctx context.Context, rdb redis.UniversalClient, ns subject.Namespace) (map[string]Declared, error) {
+	records, err := rdb.HGetAll(ctx, ns.Registry()).Result()
+	if err != nil {
+		return nil, wrap("read the registry of kinds", err)
+	}
+	kinds := make(map[string]Declared, len(records))
+	for name, record := range records {
+		parts := strings.SplitN(record, " ", 3)
+		var k Declared
+		var bad error
+		if len(parts) == 3 {
+			k.Version, bad = strconv.Atoi(parts[0])
+			bad = errors.Join(bad, json.Unmarshal([]byte(parts[2]), &k.Kind))
+		}
+		if len(parts) != 3 || bad != nil || k.Name != name {
+			return nil, fmt.Errorf("%w: the registry's record of kind %s can't be read: a newer release may have written it", ErrMismatch, name)
+		}
+		kinds[name] = k
+	}
+	return kinds, nil
+}
+
+//go:embed register.lua
+var registerLua string
+
+var registerScript = redis.NewScript(registerLua)
+
+// register writes declarations into the registry, and the limits where they are enforced.
+func (d *Dispatcher) register(ctx context.Context) error {
+	seen := make(map[string]bool)
+	var args []any
+	limits := make(map[string]string)
+	for i := range d.cfg.Kinds {
+		k := &d.cfg.Kinds[i]
+		if err := k.validate(); err != nil {
+			return err
+		}
+		if seen[k.Name] {
+			return invalid("kind", k.Name, "is declared twice")
+		}
+		seen[k.Name] = true
+		text, err := json.Marshal(k)
+		if err != nil {
+			return fmt.Errorf("declare kind %s: %w", k.Name, err)
+		}
+		args = append(args, k.Name, k.Owner, text)
+		limits[kindLimit(k.Name)] = limitRecord(k.Limit, k.Every)
+	}
+	for pool, most := range d.cfg.PoolLimits {
+		if subject.CheckName(pool) != nil || most < 1 || most > maxLimit {
+			return invalid("limit of pool "+pool, most, fmt.Sprintf("must be 1 to %d, and the name letters, digits and _ . -", maxLimit))
+		}
+		limits[poolLimit(pool)] = limitRecord(most, 0)
+	}
+	if len(args) > 0 {
+		reply, err := registerScript.Run(ctx, d.rdb, []string{d.ns.Registry()}, args...).StringSlice()
+		if err != nil {
+			return fmt.Errorf("register kinds: %w", err)
+		}
+		if reply[0] == "owner" {
+			return fmt.Errorf("%w: %s belongs to %s, not to %s", ErrOwner, reply[1], reply[2], reply[3])
+		}
+	}
+	return d.registerLimits(ctx, limits)
+}

@@ -1,0 +1,21 @@
+-- leave: give a ticket up, or the lease that it was given meanwhile.
+--
+-- ARGV[6]  subject
+-- ARGV[7]  holder
+-- ARGV[8]  ticket
+--
+-- Returns  {'ok'}
+
+local subject, holder, entry = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
+local record = call('HGET', LEASES, subject)
+if record and holder_of(record) == holder then
+  local head = call('HGET', HEADS, subject)
+  free({ subject }, { record })
+  if head then
+    list(head, subject)
+  end
+elseif call('ZREM', extra('expiring'), 't' .. scheduled_as(subject, entry)) == 1 then
+  withdraw(subject, entry)
+end
+publish('RPUSH', '')
+return { 'ok' }

@@ -1,0 +1,48 @@
+-- resume: let a suspended or halted lane go on, with its head or without it.
+--
+-- KEYS[13]  tail:<subject>
+-- ARGV[6]   subject
+-- ARGV[7]   'resume' | 'skip', which makes a dead letter of the head first
+--
+-- Returns   {'ok'} | {'no'}: it is not suspended | {'empty'}: no head to skip | {'stale'}
+--
+-- A head that had used up its attempts gets all of them again.
+
+local before = answered()
+if before then
+  return before
+end
+
+local subject, skip = ARGV[FIRST], ARGV[FIRST + 1] == 'skip'
+local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
+if use_of(record) ~= 'suspended' then
+  if not marked(record, 's') or skip then
+    return { 'no' }
+  end
+  call('HSET', LEASES, subject, unmark(record, 's'))
+  call('HDEL', extra('suspended'), subject)
+  return { 'ok' }
+elseif skip and not head then
+  return { 'empty' }
+end
+free({ subject }, {})
+call('HDEL', extra('suspended'), subject)
+if skip then
+  local failure = call('HGET', ERRORS, id_of(head)) or ''
+  bury({ { head, (counts_of(head)), 'skipped', failure } }, (clock()))
+  advance({ subject }, { KEYS[13] })
+elseif head then
+  if suspended(head) then
+    head = sub(head, 1, -2)
+  end
+  local attempts, max = counts_of(head)
+  if attempts >= max then
+    head = with_attempts(head, 0)
+    call('HDEL', ERRORS, id_of(head))
+  end
+  call('HSET', HEADS, subject, head)
+  list(head, subject)
+end
+publish('LPUSH', '')
+remember('ok')
+return { 'ok' }

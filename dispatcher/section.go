@@ -1,0 +1,279 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+//go:embed section.lua
+var sectionLua string
+
+//go:embed leave.lua
+var leaveLua string
+
+//go:embed wait.lua
+var waitLua string
+
+var (
+	sectionScript = verb("section", sectionLua)
+	leaveScript   = verb("leave", leaveLua)
+	waitScript    = redis.NewScript(waitLua)
+)
+
+// Do runs fn while it holds a subject, as a job of the subject would: it takes a ticket in the
+// subject's lane, waits for its turn for maxWait at most, and has the lease, kept alive, until
+// fn returns; no job of the subject runs meanwhile. [LeaseFrom] gives fn the lease with its
+// token. fn's context is cancelled with cause lease.ErrLost when the lease is lost.
+//
+// With maxWait 0 it returns [ErrBusy] at once when the subject is held or jobs wait. It returns
+// [ErrBusy] too when maxWait is over, what fn returned, or an error that wraps lease.ErrLost
+// when the lease was lost while fn ran. A wait that ends early leaves nothing behind; one whose
+// process dies is gone after [Config].SectionTTL.
+//
+// Within a handler, or within another fn, for a subject that is held there, or whose holder
+// waits for one that is, it returns [ErrWouldDeadlock] at once.
+func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Duration, fn func(ctx context.Context) error) error {
+	if err := CheckSubject(key); err != nil {
+		return err
+	}
+	if maxWait < 0 {
+		return invalid("maxWait", maxWait, "must not be negative")
+	}
+	for _, held := range heldBy(ctx) {
+		if held == key {
+			return fmt.Errorf("do %s: %w: it is held by the caller", key, ErrWouldDeadlock)
+		}
+	}
+	l, err := d.enter(ctx, key, maxWait)
+	if err != nil {
+		return fmt.Errorf("do %s: %w", key, err)
+	}
+	return d.within(ctx, l, fn)
+}
+
+// DoOrEnqueue runs fn under the lease of the job's subject when that is free now, as [Dispatcher.Do]
+// does, and enqueues the job otherwise: exactly one of the two. ran tells which.
+func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx context.Context) error) (ran bool, done Enqueued, err error) {
+	if err := d.Check(job); err != nil {
+		return false, Enqueued{}, err
+	}
+	l, err := d.leases.Acquire(ctx, job.Subject, NewHolder(), d.cfg.SectionTTL)
+	if errors.Is(err, lease.ErrHeld) {
+		done, err = d.Enqueue(ctx, job)
+		return false, done, err
+	}
+	if err != nil {
+		return false, Enqueued{}, err
+	}
+	return true, Enqueued{}, d.within(ctx, l, fn)
+}
+
+// enter gets the lease of a subject within maxWait.
+func (d *Dispatcher) enter(ctx context.Context, key subject.Key, maxWait time.Duration) (lease.Lease, error) {
+	holder := NewHolder()
+	if maxWait == 0 {
+		l, err := d.leases.Acquire(ctx, key, holder, d.cfg.SectionTTL)
+		if errors.Is(err, lease.ErrHeld) {
+			err = fmt.Errorf("%w: %w", ErrBusy, err)
+		}
+		return l, err
+	}
+	waiting, cancel := context.WithTimeoutCause(ctx, maxWait, ErrBusy)
+	defer cancel()
+	t := ticket{d: d, key: key, holder: holder, id: packID(uuid.Must(uuid.NewV7()).String())}
+	l, err := t.wait(waiting)
+	if err != nil {
+		t.leave(ctx)
+		if cause := context.Cause(waiting); cause != nil {
+			err = cause
+		}
+	}
+	return l, err
+}
+
+// ticket is a place in a lane for somebody who is no job.
+type ticket struct {
+	d          *Dispatcher
+	key        subject.Key
+	holder, id string
+}
+
+func (t *ticket) entry() string { return entry{id: t.id, kind: ticketKind, max: 1}.String() }
+
+// wait waits for the ticket's turn.
+func (t *ticket) wait(ctx context.Context) (lease.Lease, error) {
+	d, canonical := t.d, t.key.Canonical()
+	p, ttl := d.ns.Partition(t.key), d.cfg.SectionTTL
+	heard, leave := d.news.listen(d.keys[p].News(t.id))
+	defer leave()
+	endWait, err := d.waitOn(ctx, t.key)
+	if err != nil {
+		return lease.Lease{}, err
+	}
+	defer endWait()
+	for {
+		sent := time.Now()
+		words, err := d.ask(ctx, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
+			canonical, t.holder, ttl.Milliseconds(), t.entry()))
+		if err != nil {
+			return lease.Lease{}, err
+		}
+		if words[0] == "ok" {
+			token, err := lease.ParseToken(words[1])
+			return lease.Lease{Subject: t.key, Token: token, Holder: t.holder, Proven: sent, TTL: ttl}, err
+		}
+		timer := time.NewTimer(min(ttl/3, lookAgain))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return lease.Lease{}, ctx.Err()
+		case <-heard:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// leave takes the ticket back. If Redis can't be reached it goes by itself.
+func (t *ticket) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	_, _ = t.d.ask(ctx, t.d.run.Plain(t.d.ns.Partition(t.key), leaveScript, nil, t.key.Canonical(), t.holder, t.entry()))
+}
+
+// within runs fn under a lease, keeps it alive, and gives it back.
+func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.Context) error) (err error) {
+	keeper := lease.NewKeeper(d.leases, l.TTL, l.TTL/5)
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	kept := make(chan struct{})
+	go func() { defer close(kept); keeper.Run(life) }()
+	work, release := keeper.Keep(ctx, l)
+	defer func() { // also when fn panics
+		lost := errors.Is(context.Cause(work), lease.ErrLost)
+		release()
+		end()
+		<-kept
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		gone := d.leases.Release(last, l)
+		switch {
+		case lost:
+			err = errors.Join(err, fmt.Errorf("section on %s: %w", l.Subject, lease.ErrLost))
+		case gone != nil:
+			err = errors.Join(err, fmt.Errorf("section on %s: %w", l.Subject, gone))
+		}
+	}()
+	return fn(context.WithValue(work, sectionKey{}, &section{l, sectionOf(ctx)}))
+}
+
+// section is what the fn of a Do holds, and what those around it hold.
+type section struct {
+	lease lease.Lease
+	outer *section
+}
+
+type (
+	sectionKey struct{}
+	claimKey   struct{}
+)
+
+func sectionOf(ctx context.Context) *section {
+	s, _ := ctx.Value(sectionKey{}).(*section)
+	return s
+}
+
+// WithClaim returns the context of work under a claim.
+func WithClaim(ctx context.Context, c *Claim) context.Context {
+	return context.WithValue(ctx, claimKey{}, c)
+}
+
+// ClaimFrom returns the claim that a handler runs under. ok is false outside of one.
+func ClaimFrom(ctx context.Context) (c *Claim, ok bool) {
+	c, ok = ctx.Value(claimKey{}).(*Claim)
+	return c, ok
+}
+
+// LeaseFrom returns the lease that a handler, or the fn of a Do, runs under: the innermost,
+// if there are several. Its token is what stores should be sent.
+func LeaseFrom(ctx context.Context) (l lease.Lease, ok bool) {
+	if s := sectionOf(ctx); s != nil {
+		return s.lease, true
+	}
+	if c, ok := ClaimFrom(ctx); ok {
+		return c.Lease, true
+	}
+	return lease.Lease{}, false
+}
+
+// heldBy returns the subjects that the work of a context holds.
+func heldBy(ctx context.Context) (held []subject.Key) {
+	if c, ok := ClaimFrom(ctx); ok {
+		held = append(held, c.Subject)
+	}
+	for s := sectionOf(ctx); s != nil; s = s.outer {
+		held = append(held, s.lease.Subject)
+	}
+	return held
+}
+
+// waitCounts is how long a note counts that somebody waits.
+const waitCounts = 30 * time.Second
+
+// waitOn notes, until end is called, that the work of ctx waits for a subject. It returns
+// [ErrWouldDeadlock] when the wait could not end. Work that holds nothing deadlocks with nobody.
+func (d *Dispatcher) waitOn(ctx context.Context, key subject.Key) (end func(), err error) {
+	held := heldBy(ctx)
+	if len(held) == 0 {
+		return func() {}, nil
+	}
+	say := func(ctx context.Context, what string) (string, error) {
+		now := ""
+		if d.cfg.Now != nil {
+			now = strconv.FormatInt(d.cfg.Now().UnixMilli(), 10)
+		}
+		args := []any{now, what, waitCounts.Milliseconds(), key.Canonical()}
+		for _, k := range held {
+			args = append(args, k.Canonical())
+		}
+		reply, err := waitScript.Run(ctx, d.rdb, []string{d.ns.Waits()}, args...).StringSlice()
+		if err != nil {
+			return "", fmt.Errorf("note a wait: %w", err)
+		}
+		return reply[0], nil
+	}
+	word, err := say(ctx, "wait")
+	if err == nil && word == "deadlock" {
+		err = fmt.Errorf("%w: %s is held by who waits for the caller, or by the caller", ErrWouldDeadlock, key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ended, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		again := time.NewTicker(waitCounts / 3)
+		defer again.Stop()
+		for {
+			select {
+			case <-ended:
+				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+				defer cancel()
+				_, _ = say(last, "leave")
+				return
+			case <-again.C:
+				_, _ = say(ctx, "wait")
+			}
+		}
+	}()
+	return func() { close(ended); <-over }, nil
+}

@@ -1,0 +1,47 @@
+-- section: give the lease of a subject to somebody who is no worker, in turn: at once when the
+-- lane is empty and nobody has it; else when their ticket, which stands in the lane like a
+-- job, is its head.
+--
+-- KEYS[13]  tail:<subject>
+-- ARGV[6]   subject
+-- ARGV[7]   holder
+-- ARGV[8]   ttl of the lease, and of the ticket until it is asked for again, ms
+-- ARGV[9]   ticket: an entry of the kind '~'
+--
+-- Returns   {'ok', token} | {'waits'} | {'stale'}
+--
+-- The ticket leaves the lane when its lease begins; so what ends the lease, in whatever way,
+-- finds the next job or ticket as head.
+
+local before = answered()
+if before then
+  return before
+end
+
+local subject, holder, ttl, entry = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), ARGV[FIRST + 3]
+local ticket = 't' .. scheduled_as(subject, entry)
+local now, now_us = clock()
+local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
+local reply
+if record and holder_of(record) == holder then
+  return { 'ok', string.match(record, '^%d+') }
+elseif not record and (not head or head == entry) then
+  call('ZREM', extra('expiring'), ticket)
+  if head then
+    local following = call('LPOP', KEYS[13])
+    place(following and { subject, following } or {}, following and {} or { subject })
+  end
+  reply = { 'ok', grant({ subject }, 'section', holder, now + ttl, now_us) }
+else
+  if call('ZSCORE', extra('expiring'), ticket) then
+    call('HDEL', LEASES, '') -- the ticket is there: memory may be full (I10)
+  elseif head then
+    call('RPUSH', KEYS[13], entry)
+  else
+    call('HSET', HEADS, subject, entry)
+  end
+  call('ZADD', extra('expiring'), now + ttl, ticket)
+  reply = { 'waits' }
+end
+remember(words(reply))
+return reply

@@ -1,0 +1,125 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+//go:embed suspend.lua
+var suspendLua string
+
+//go:embed resume.lua
+var resumeLua string
+
+//go:embed suspendjob.lua
+var suspendJobLua string
+
+var (
+	suspendScript    = verb("suspend", suspendLua)
+	resumeScript     = verb("resume", resumeLua)
+	suspendJobScript = verb("suspend job", suspendJobLua)
+)
+
+// Suspend stops a lane until it is resumed, whether it has jobs or not: at once, or when
+// its holder is done, who is returned then. Jobs that were claimed together with the
+// head still run.
+func (d *Dispatcher) Suspend(ctx context.Context, key subject.Key, why string) (holder string, err error) {
+	if err := key.Validate(); err != nil {
+		return "", err
+	}
+	why = strings.ReplaceAll(clip(why), "\n", " ")
+	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(key), suspendScript, nil, key.Canonical(), why))
+	if err == nil && words[0] == "later" {
+		holder = words[1]
+	}
+	return holder, wrap("suspend "+key.String(), err)
+}
+
+// Resume lets a lane go on that was suspended, or halted by its head (see [Halt]), which gets
+// all its attempts again then. It returns [ErrNotSuspended] when the lane is neither.
+func (d *Dispatcher) Resume(ctx context.Context, key subject.Key) error {
+	return d.resume(ctx, key, "resume")
+}
+
+// Skip makes a dead letter of the head of a suspended or halted lane, and resumes the lane.
+// It returns [ErrNotSuspended] when the lane is neither, and [ErrNotFound] when it is empty.
+func (d *Dispatcher) Skip(ctx context.Context, key subject.Key) error {
+	return d.resume(ctx, key, "skip")
+}
+
+func (d *Dispatcher) resume(ctx context.Context, key subject.Key, how string) error {
+	p, canonical := d.ns.Partition(key), key.Canonical()
+	words, err := d.ask(ctx, d.run.Once(p, resumeScript, []string{d.keys[p].Tail(canonical)}, canonical, how))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s %s: %w", how, key, err)
+	case words[0] == "no":
+		return fmt.Errorf("%s %s: %w", how, key, ErrNotSuspended)
+	case words[0] == "empty":
+		return fmt.Errorf("%w: %s has no head to skip", ErrNotFound, key)
+	}
+	return nil
+}
+
+// SuspendJob keeps a job that waits from being run until it is resumed. When its turn has come
+// its lane stands still; or, for a kind with the policy [Skip], it steps aside. It returns
+// [ErrRunning] when the job has been claimed, and [ErrNotFound] when it does not wait.
+func (d *Dispatcher) SuspendJob(ctx context.Context, id string) error {
+	return d.suspendJob(ctx, id, "suspend")
+}
+
+// ResumeJob lets a suspended job run again: in its place, or at the tail when it had stepped
+// aside. It returns [ErrNotSuspended] when it was not suspended.
+func (d *Dispatcher) ResumeJob(ctx context.Context, id string) error {
+	return d.suspendJob(ctx, id, "resume")
+}
+
+func (d *Dispatcher) suspendJob(ctx context.Context, id, how string) error {
+	p, job, err := d.stored(ctx, id)
+	if err != nil {
+		return err
+	}
+	canonical := job.Subject.Canonical()
+	words, err := d.ask(ctx, d.run.Once(p, suspendJobScript, []string{d.keys[p].Tail(canonical)}, canonical, entryOf(&job), how))
+	if err != nil {
+		return fmt.Errorf("%s job %s: %w", how, id, err)
+	}
+	return refusedFor(words[0], how, id)
+}
+
+// stored finds a job that can be read.
+func (d *Dispatcher) stored(ctx context.Context, id string) (partition int, job Job, err error) {
+	partition, body, err := d.find(ctx, id)
+	if err == nil {
+		job, err = decode(packID(id), body)
+	}
+	return partition, job, err
+}
+
+// ask runs a call of an operator and returns its reply.
+func (d *Dispatcher) ask(ctx context.Context, call *script.Call) ([]string, error) {
+	d.run.Ride(ctx, call)
+	return call.Words()
+}
+
+// refusedFor is the error that a word of a script about one job stands for.
+func refusedFor(word, how, id string) error {
+	switch word {
+	case "no":
+		return fmt.Errorf("%s job %s: %w", how, id, ErrNotSuspended)
+	case "running":
+		return fmt.Errorf("%s job %s: %w", how, id, ErrRunning)
+	case "claimed":
+		return fmt.Errorf("%s job %s: %w with the head of its lane; ask again in a moment", how, id, ErrRunning)
+	case "dead":
+		return fmt.Errorf("%w: job %q is a dead letter already", ErrNotFound, id)
+	case "missing":
+		return fmt.Errorf("%w: no job %q waits or runs", ErrNotFound, id)
+	}
+	return nil
+}

@@ -1,0 +1,31 @@
+-- suspend: stop a lane until it is resumed: at once, or when its holder is done.
+--
+-- ARGV[6]  subject
+-- ARGV[7]  why
+--
+-- Returns  {'ok'} | {'later', holder}: when the lease of that holder ends | {'stale'}
+--
+-- A lane that is suspended is one whose lease nobody has and that never ends; so no claim
+-- and no enqueue has to look for anything new.
+
+local before = answered()
+if before then
+  return before
+end
+
+local subject, why = ARGV[FIRST], ARGV[FIRST + 1]
+local now = clock()
+local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
+call('HSET', extra('suspended'), subject, whole(now) .. ' ' .. why)
+if record and use_of(record) ~= 'suspended' then
+  call('HSET', LEASES, subject, mark(record, 's'))
+  return { 'later', holder_of(record) }
+elseif not record then
+  if head then
+    call('ZREM', DELAYED, subject)
+    call('LREM', READY .. kind_of(head), 1, subject)
+  end
+  stop(subject)
+end
+remember('ok')
+return { 'ok' }

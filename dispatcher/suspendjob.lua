@@ -1,0 +1,60 @@
+-- suspendjob: keep one job from running until it is resumed, or let it run again.
+--
+-- KEYS[13]  tail:<subject>
+-- ARGV[6]   subject
+-- ARGV[7]   entry of the job before any attempt
+-- ARGV[8]   'suspend' | 'resume'
+--
+-- Returns   {'ok'} | {'no'}: it is not suspended | {'running'} | {'dead'} | {'missing'} | {'stale'}
+--
+-- A suspended head stops its lane, unless jobs of its kind are set aside when they fail:
+-- then it steps aside, and takes a new place at the tail when it is resumed.
+
+local before = answered()
+if before then
+  return before
+end
+
+local subject, entry, resume = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == 'resume'
+local tail, now = KEYS[13], clock()
+local at, as = locate(subject, entry)
+if not at then
+  return { call('ZSCORE', DEAD, id_of(entry)) and 'dead' or 'missing' }
+elseif resume and not suspended(as) then
+  return { 'no' }
+elseif not resume and suspended(as) then
+  return { 'ok' }
+end
+local record = call('HGET', LEASES, subject)
+local place = at == 'tail' and call('LPOS', tail, as) or 0
+if at == 'head' and use_of(record) == 'job' or at == 'tail' and place < along_of(record) then
+  return { 'running' }
+end
+
+local to = resume and sub(as, 1, -2) or as .. '~'
+if at == 'scheduled' or not resume and flag(as, 's') then
+  if at == 'scheduled' then
+    call('ZREM', SCHEDULED, scheduled_as(subject, as))
+  else
+    withdraw(subject, as)
+  end
+  call('ZADD', SCHEDULED, resume and now or 'inf', scheduled_as(subject, to))
+  if resume then
+    call('ZADD', WAKE .. kind_of(to), 0, 'due')
+  end
+elseif at == 'tail' then
+  call('LSET', tail, place, to)
+else
+  call('HSET', HEADS, subject, to)
+  if not resume and not record then
+    call('ZREM', DELAYED, subject)
+    call('LREM', READY .. kind_of(to), 1, subject)
+    stop(subject)
+  elseif resume and use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject) then
+    free({ subject }, {})
+    list(to, subject)
+  end
+end
+publish('LPUSH', '')
+remember('ok')
+return { 'ok' }

@@ -2,7 +2,10 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
+	"net"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -11,12 +14,17 @@ import (
 // subscription serves all of them, and none is there when nobody waits. What it says is a
 // hint, and never the truth: waiters ask Redis, and do so now and then without a hint too.
 type newsroom struct {
-	rdb redis.UniversalClient
+	rdb  redis.UniversalClient
+	deaf bool // set by tests
 
 	mu        sync.Mutex
-	sub       *redis.PubSub
+	reading   bool
 	listeners map[string]map[chan struct{}]bool // by channel
+	changed   map[string]bool                   // channels that the reader has to look at
 }
+
+// newcomers is how long a new listener waits for its subscription at most.
+const newcomers = 100 * time.Millisecond
 
 // listen returns a channel that gets a signal when there is news on any of the channels of
 // Redis that are named, and when the subscription to one of them has begun: what happened
@@ -25,22 +33,19 @@ func (n *newsroom) listen(channels ...string) (heard <-chan struct{}, leave func
 	signal := make(chan struct{}, 1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.sub == nil {
-		n.sub = n.rdb.Subscribe(context.Background())
-		n.listeners = make(map[string]map[chan struct{}]bool)
-		go n.read(n.sub.ChannelWithSubscriptions())
+	if n.listeners == nil {
+		n.listeners, n.changed = make(map[string]map[chan struct{}]bool), make(map[string]bool)
 	}
-	var fresh []string
 	for _, c := range channels {
 		if n.listeners[c] == nil {
-			n.listeners[c], fresh = make(map[chan struct{}]bool), append(fresh, c)
+			n.listeners[c] = make(map[chan struct{}]bool)
+			n.changed[c] = true
 		}
 		n.listeners[c][signal] = true
 	}
-	if len(fresh) > 0 {
-		_ = n.sub.Subscribe(context.Background(), fresh...) // it is repeated after a reconnect
-	} else {
-		signal <- struct{}{}
+	if !n.reading && !n.deaf {
+		n.reading = true
+		go n.read()
 	}
 	return signal, func() { n.leave(signal, channels) }
 }
@@ -48,25 +53,37 @@ func (n *newsroom) listen(channels ...string) (heard <-chan struct{}, leave func
 func (n *newsroom) leave(signal chan struct{}, channels []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var over []string
 	for _, c := range channels {
 		if delete(n.listeners[c], signal); len(n.listeners[c]) == 0 {
 			delete(n.listeners, c)
-			over = append(over, c)
+			n.changed[c] = true
 		}
-	}
-	switch {
-	case len(n.listeners) == 0:
-		_ = n.sub.Close()
-		n.sub = nil
-	case len(over) > 0:
-		_ = n.sub.Unsubscribe(context.Background(), over...)
 	}
 }
 
-// read passes on what a subscription brings, until it is closed.
-func (n *newsroom) read(from <-chan any) {
-	for event := range from {
+// read reads for as long as anybody listens. It alone uses the subscription: go-redis keeps a
+// lock on one while it connects again.
+func (n *newsroom) read() {
+	ctx := context.Background()
+	sub := n.rdb.Subscribe(ctx)
+	defer func() { _ = sub.Close() }()
+	for failures := 0; ; {
+		come, gone, over := n.changes()
+		if over {
+			return
+		}
+		var err error
+		if len(come) > 0 {
+			err = sub.Subscribe(ctx, come...) // it is repeated after a reconnect
+		}
+		if len(gone) > 0 {
+			err = errors.Join(err, sub.Unsubscribe(ctx, gone...))
+		}
+		var event any
+		if err == nil {
+			event, err = sub.ReceiveTimeout(ctx, newcomers)
+		}
+		var network net.Error
 		switch e := event.(type) {
 		case *redis.Subscription:
 			if e.Kind == "subscribe" {
@@ -75,7 +92,30 @@ func (n *newsroom) read(from <-chan any) {
 		case *redis.Message:
 			n.signal(e.Channel)
 		}
+		if err == nil || errors.As(err, &network) && network.Timeout() {
+			failures = 0
+			continue
+		}
+		failures++
+		time.Sleep(Backoff{Base: newcomers, Cap: time.Second}.Wait(failures))
 	}
+}
+
+// changes returns which channels to subscribe to and which to leave, and whether nobody
+// listens any more.
+func (n *newsroom) changes() (come, gone []string, over bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.changed {
+		if n.listeners[c] != nil {
+			come = append(come, c)
+		} else {
+			gone = append(gone, c)
+		}
+	}
+	clear(n.changed)
+	n.reading = len(n.listeners) > 0
+	return come, gone, !n.reading
 }
 
 func (n *newsroom) signal(channel string) {

@@ -6,7 +6,7 @@
 --
 -- Returns   {'ok'} | {'no'}: it is not suspended | {'empty'}: no head to skip | {'stale'}
 --
--- A head that had used up its attempts gets all of them again.
+-- A head that has halted its lane gets all its attempts again.
 
 local before = answered()
 if before then
@@ -25,6 +25,7 @@ if use_of(record) ~= 'suspended' then
 elseif skip and not head then
   return { 'empty' }
 end
+local halted = find(call('HGET', extra('suspended'), subject) or '', ' halted: ', 1, true)
 free({ subject }, {})
 call('HDEL', extra('suspended'), subject)
 if skip then
@@ -35,8 +36,7 @@ elseif head then
   if suspended(head) then
     head = sub(head, 1, -2)
   end
-  local attempts, max = counts_of(head)
-  if attempts >= max then
+  if halted then
     head = with_attempts(head, 0)
     call('HDEL', ERRORS, id_of(head))
   end

@@ -16,14 +16,17 @@ end
 local subject, holder, ttl = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
 local now, now_us = clock()
 local record = call('HGET', LEASES, subject)
-local deadline = tonumber(call('ZSCORE', DEADLINES, subject) or 0)
+local deadline = tonumber(call('ZSCORE', DEADLINES, subject) or 0) or 0
 local waiting = call('HEXISTS', HEADS, subject) == 1
 
 -- An expired lease over an empty lane may be taken at once. Over a lane with jobs it
 -- is for reap to end: it may stand for a crashed attempt; and so it is when the lane is to
 -- be suspended then.
-if record and (deadline > now or waiting or marked(record, 's')) then
-  return { 'held', holder_of(record), deadline < math.huge and whole(deadline) or '0' }
+local stopped = use_of(record) == 'suspended' -- for ever, and not for a time
+if stopped then
+  return { 'held', holder_of(record), '0' }
+elseif record and (deadline > now or waiting or marked(record, 's')) then
+  return { 'held', holder_of(record), whole(deadline) }
 elseif waiting then
   return { 'held', '', '0' }
 end

@@ -25,7 +25,7 @@ var defects = []defect{
 	},
 	{
 		"acquire takes what is held", "lease/acquire.lua",
-		`if record and (deadline > now or waiting or marked(record, 's')) then`, `if record and waiting then`,
+		`elseif record and (deadline > now or waiting or marked(record, 's')) then`, `elseif record and waiting then`,
 	},
 	{
 		"tokens by counting only: they repeat after a failover", "lease/lease.lua",

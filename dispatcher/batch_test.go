@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -268,4 +269,52 @@ func TestLaneBatchIsChecked(t *testing.T) {
 			t.Errorf("a lane batch of %d: %v", n, err)
 		}
 	}
+}
+
+// C7: a batch ends at once, each job in its own way; those that stay are in their order in
+// front of the lane, and a token that is superseded changes nothing.
+func TestC7_BatchEndsTogether(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueued("a", "j1", "j2", "j3", "j4", "j5", "j6")
+		batch := h.batch("w", 5)
+		all := batch.Each()
+		end := dispatcher.End{Claim: batch, Outcome: dispatcher.Several, Each: []dispatcher.End{
+			{Claim: all[0], Outcome: dispatcher.Finished},
+			{Claim: all[1], Outcome: dispatcher.Retry, Wait: time.Second, Error: "boom"},
+			{Claim: all[2], Outcome: dispatcher.DeadLettered, Reason: "permanent error", Error: "bad"},
+			{Claim: all[3], Outcome: dispatcher.HandedBack},
+			{Claim: all[4], Outcome: dispatcher.Finished},
+		}}
+		stale := *batch
+		stale.Lease.Token--
+		old := end
+		old.Claim = &stale
+		before := dump(t, rdb, h.cfg.Namespace)
+		if errs := h.finishes(old); !errors.Is(errs[0], lease.ErrLost) {
+			t.Errorf("a superseded token: %v", errs[0])
+		}
+		if after := dump(t, rdb, h.cfg.Namespace); strings.ReplaceAll(after, "reporter", "") != strings.ReplaceAll(before, "reporter", "") {
+			t.Error("a superseded token changed something")
+		}
+		h.ok(h.finishes(end)[0])
+		h.none("w") // j2 waits for its second attempt, and the others behind it
+		h.clean()
+		if errs := h.finishes(end); !errors.Is(errs[0], lease.ErrLost) {
+			t.Errorf("ended twice: %v", errs[0])
+		}
+		letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+		h.ok(err)
+		if len(letters) != 1 || letters[0].ID != "j3" || letters[0].Error != "bad" {
+			t.Errorf("dead letters %+v", letters)
+		}
+		h.advance(2 * time.Second)
+		h.reaped()
+		h.ok(h.Finish(bg, h.head("w", "j2", 2)))
+		for _, id := range []string{"j4", "j6"} {
+			h.ok(h.Finish(bg, h.head("w", id, 1)))
+		}
+		h.clean()
+	})
 }

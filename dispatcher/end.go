@@ -21,10 +21,11 @@ const (
 	Retry                       // failed; what then, is declared of its kind: see [Policy]
 	DeadLettered                // failed for good; set aside with a reason
 	HandedBack                  // given up unused; the attempt is refunded, unless an operator cancelled the job
+	Several                     // the batch has ended, each job as [End.Each] says
 )
 
 func (o Outcome) String() string {
-	return [...]string{"finish", "retry", "dead-letter", "hand back"}[o]
+	return [...]string{"finish", "retry", "dead-letter", "hand back", "end batch"}[o]
 }
 
 // End is the report of one attempt's outcome.
@@ -35,6 +36,9 @@ type End struct {
 	Reason  string        // DeadLettered: in a word or two
 	Error   string        // Retry and DeadLettered: what went wrong
 	Result  []byte        // Finished: kept for as long as the job's Keep says, 64 KiB at most
+
+	// Each is, of Several, how the jobs have ended: the claim's own and those [Claim.Along].
+	Each []End
 
 	// GoesOn says that the claimant goes on with [Claim.Next] under the same lease.
 	// Only for Finished.
@@ -50,6 +54,8 @@ type Ended struct {
 	// that the job failed for good and its lane stands still; Cancelled, that an
 	// operator had cancelled the job meanwhile, and it is gone.
 	Dead, Halted, Cancelled bool
+
+	Each []Ended // of Several
 }
 
 // maxEnds bounds the ends that one script call takes.
@@ -89,6 +95,11 @@ func (d *Dispatcher) endCalls(partition int, ends []End, own []string) []endCall
 			calls = append(calls, d.endCall(partition, outcome, ends, members, own))
 		}
 	}
+	for i := range ends {
+		if ends[i].Outcome == Several {
+			calls = append(calls, d.severalCall(partition, ends, i, own))
+		}
+	}
 	return calls
 }
 
@@ -117,6 +128,7 @@ type endCall struct {
 	*script.Call
 	members []int
 	at      int
+	each    bool // of one batch
 }
 
 func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int, own []string) endCall {
@@ -131,13 +143,17 @@ func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int
 		args = append(args, canonical, stored, claim.Lease.Token.String())
 		args = append(args, endVerbs[o].args(ends[i])...)
 	}
-	return endCall{d.run.Once(partition, endVerbs[o].script, tails, args...), members, 0}
+	return endCall{Call: d.run.Once(partition, endVerbs[o].script, tails, args...), members: members}
 }
 
 // settle writes the call's answers into ended, which is indexed like the ends, and
 // returns the whole reply.
 func (c endCall) settle(ends []End, ended []Ended) ([]string, error) {
 	words, callErr := c.Words()
+	if c.each {
+		ended[c.members[0]] = settleEach(&ends[c.members[0]], words, callErr)
+		return words, callErr
+	}
 	for k, i := range c.members {
 		word, err := "", callErr
 		if err == nil {

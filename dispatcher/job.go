@@ -199,6 +199,15 @@ func (c *Claim) Next() (next *Claim, ok bool) {
 	return &Claim{Job: c.Along[0], Attempt: 1, Lease: c.Lease, Along: c.Along[1:], Slots: c.Slots}, true
 }
 
+// Each returns a claim for each job of the batch that c heads, c's own first.
+func (c *Claim) Each() []*Claim {
+	all := []*Claim{c}
+	for i := range c.Along {
+		all = append(all, &Claim{Job: c.Along[i], Attempt: 1, Lease: c.Lease, Slots: c.Slots})
+	}
+	return all
+}
+
 // keys returns how the claim's subject and job stand in Redis.
 func (c *Claim) keys() (canonical, stored string) {
 	e := entry{packID(c.ID), c.Kind, c.Attempt - 1, c.MaxAttempts, c.flags}

@@ -15,7 +15,8 @@ import (
 )
 
 // Lane shows one lane and a page of its jobs in their order, the head first. A
-// subject that has no jobs but is held has a lane of depth 0. It returns
+// subject that has no jobs but is held has a lane of depth 0. Jobs have estimates of when they
+// start and end, for the first thousand, as far as their kinds' durations are known. It returns
 // [ErrNotFound] when there is neither.
 func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane, []JobInfo, string, error) {
 	limit, err := page.limit()
@@ -55,18 +56,28 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 			suspended[e.id] = e.suspended()
 		}
 	}
+	ahead, err := d.ahead(ctx, p, canonical, &lane, from)
+	if err != nil {
+		return Lane{}, nil, "", err
+	}
 	jobs, err := d.bodies(ctx, p, ids)
 	if err != nil {
 		return Lane{}, nil, "", err
 	}
 	infos := make([]JobInfo, len(jobs))
 	for i, job := range jobs {
-		infos[i] = JobInfo{Job: job, State: Waiting}
+		infos[i] = JobInfo{Job: job, State: Waiting, Position: from + i + 1}
 		if suspended[packID(job.ID)] {
 			infos[i].State = Suspended
 		}
 		if job.ID == lane.HeadID {
 			infos[i] = lane.head(job)
+			infos[i].Position = 1
+		}
+	}
+	if from <= maxAhead {
+		if err := d.estimate(ctx, &lane, infos, ahead); err != nil {
+			return Lane{}, nil, "", err
 		}
 	}
 	next := ""
@@ -74,6 +85,25 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 		next = strconv.Itoa(from + len(ids))
 	}
 	return lane, infos, next, nil
+}
+
+// ahead returns the kinds of the jobs before position from, if they are not too many.
+func (d *Dispatcher) ahead(ctx context.Context, p int, canonical string, lane *Lane, from int) ([]string, error) {
+	if from == 0 || from > maxAhead {
+		return nil, nil
+	}
+	kinds := []string{lane.Kind}
+	if from > 1 {
+		entries, err := d.rdb.LRange(ctx, d.keys[p].Tail(canonical), 0, int64(from-2)).Result()
+		if err != nil {
+			return nil, wrap("read lane", err)
+		}
+		for _, entry := range entries {
+			e, _ := parseEntry(entry)
+			kinds = append(kinds, e.kind)
+		}
+	}
+	return kinds, nil
 }
 
 // head is the lane's head job, with what the lane knows about it.

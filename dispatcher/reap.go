@@ -25,9 +25,18 @@ type Reaped struct {
 	Resumed int // lanes whose wait was over
 	Placed  int // scheduled jobs that took their place
 
+	Lost []LostAttempt
+
 	// Next is how long until something falls due, 0 when more is due already,
 	// and negative when nothing is in sight.
 	Next time.Duration
+}
+
+// LostAttempt is an attempt that ended without a word from its holder, and how long its lease
+// lasted.
+type LostAttempt struct {
+	Kind string
+	Took time.Duration
 }
 
 // Reap returns to ready what time has set free: lanes of expired leases, the
@@ -48,6 +57,7 @@ func (d *Dispatcher) Reap(ctx context.Context) (Reaped, error) {
 			total.Buried += r.Buried
 			total.Resumed += r.Resumed
 			total.Placed += r.Placed
+			total.Lost = append(total.Lost, r.Lost...)
 			if r.Next == 0 {
 				continue
 			}
@@ -77,6 +87,12 @@ func reaped(call *script.Call) (Reaped, error) {
 		}
 	}
 	r := Reaped{Expired: n[0], Buried: n[1], Resumed: n[2], Placed: n[3], Next: -1}
+	for rest := words[6:]; len(rest) >= 3; rest = rest[3:] {
+		token, _ := strconv.ParseInt(rest[1], 10, 64)
+		deadline, _ := strconv.ParseFloat(rest[2], 64)
+		took := time.Duration(deadline)*time.Millisecond - time.Duration(token)*time.Microsecond
+		r.Lost = append(r.Lost, LostAttempt{rest[0], max(0, took)})
+	}
 	if words[5] != "-" {
 		ms, err := strconv.ParseInt(words[5], 10, 64)
 		if err != nil {

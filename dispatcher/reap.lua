@@ -7,7 +7,8 @@
 -- ARGV[8]  backoff base after lost workers, ms
 -- ARGV[9]  backoff cap, ms
 --
--- Returns  {'ok', expired, buried, resumed, placed, next}
+-- Returns  {'ok', expired, buried, resumed, placed, next, (kind, token, deadline) for each attempt
+--          that was lost}
 --          next: ms until something falls due, '0' when more is due already,
 --          '-' when nothing is in sight
 
@@ -23,7 +24,7 @@ end
 -- counted when the lease was given has failed (I6): the first such failure runs
 -- again at once and first in line, later ones wait, and the last one is final. What
 -- was claimed along with the head may have started too, so it counts there as well.
-local expired = {}
+local expired, lost = {}, {}
 local letters, halted, aside, gone, over, over_tails, tails = {}, {}, {}, {}, {}, {}, {}
 local lanes, errors, delayed, first, jobs = {}, {}, {}, {}, 0
 
@@ -83,6 +84,7 @@ for i, subject in ipairs(candidates) do
   elseif entry then
     local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
     settle(subject, entry, record, tail)
+    lost[#lost + 1] = { kind_of(entry), string.match(record, '^%d+'), call('ZSCORE', DEADLINES, subject) or '0' }
     if along > 0 then
       local followers, back = call('LRANGE', tail, 0, along - 1), {}
       for k = #followers, 1, -1 do
@@ -175,7 +177,13 @@ for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING }) do
     soonest = at
   end
 end
-return {
+local reply = {
   'ok', whole(#expired), whole(#letters), whole(#resumed), whole(placed),
   soonest and whole(math.max(0, soonest - now)) or '-',
 }
+for _, attempt in ipairs(lost) do
+  for i = 1, 3 do
+    reply[#reply + 1] = attempt[i]
+  end
+end
+return reply

@@ -153,7 +153,7 @@ func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End
 		tails[k] = keys.Tail(canonical)
 		args = append(args, canonical, stored, token)
 	}
-	return endCall{d.run.Once(partition, turnScript, tails, args...), members, turnHead}
+	return endCall{Call: d.run.Once(partition, turnScript, tails, args...), members: members, at: turnHead}
 }
 
 // inTurn returns the kinds of a claimant in the order in which they are served: they take

@@ -29,6 +29,9 @@ type lane struct {
 	later []*attempt
 }
 
+// took is how long the handler ran.
+func (a *attempt) took() time.Duration { return a.ended.Sub(a.started) }
+
 // leave notes that a trip with an end of the lane sets out.
 func (l *lane) leave() { l.away = true }
 
@@ -45,9 +48,12 @@ type attempt struct {
 	pool  *Pool
 	claim *dispatcher.Claim
 
-	result []byte // what the handler left, by SetResult
+	errs   []error // of a batch, one for each job, or nil
+	result []byte  // what the handler left, by SetResult
 
 	reported atomic.Bool // exactly one of return and giving up reports
+
+	started time.Time // of the handler; zero when it was not called
 
 	// Set by that report, and then left to the travellers.
 	end    dispatcher.End
@@ -114,6 +120,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	defer stop()
 
 	p.counts.started.Add(1)
+	a.started = time.Now()
 	err, returned := error(nil), false
 	defer func() {
 		cause := recover()
@@ -129,7 +136,11 @@ func (a *attempt) run() (next *attempt, gone bool) {
 			go p.work(next)
 		}
 	}()
-	err = p.handlers[a.claim.Kind](ctx, a.claim.Payload)
+	if batch, ok := p.batches[a.claim.Kind]; ok {
+		a.errs, err = runBatch(ctx, batch, a.claim)
+	} else {
+		err = p.handlers[a.claim.Kind](ctx, a.claim.Payload)
+	}
 	returned = true
 	return nil, false // report says
 }
@@ -149,6 +160,9 @@ func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bo
 	if !a.reported.CompareAndSwap(false, true) {
 		a.pool.log.Warn("a handler that was given up has returned", "job", a.claim.ID, "err", err)
 		return nil, true
+	}
+	if a.pool.batches[a.claim.Kind] != nil {
+		return a.send(a.judgeBatch(ctx, err)), false
 	}
 	end := a.pool.judge(a.claim, err)
 	if err != nil && errors.Is(context.Cause(ctx), ErrStopped) {
@@ -216,8 +230,12 @@ func (a *attempt) giveUp() {
 		return
 	}
 	// Its place goes on with something else, in this goroutine.
-	p.work(a.send(p.judge(a.claim, fmt.Errorf("the handler did not return within %s after it was cancelled\n\n%s",
-		p.cfg.CancelGrace, stack))))
+	err := fmt.Errorf("the handler did not return within %s after it was cancelled\n\n%s", p.cfg.CancelGrace, stack)
+	if p.batches[a.claim.Kind] != nil {
+		p.work(a.send(a.judgeBatch(context.Background(), err)))
+		return
+	}
+	p.work(a.send(p.judge(a.claim, err)))
 }
 
 // stack finds the goroutine that runs the attempt in a dump of all, by the

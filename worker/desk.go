@@ -231,9 +231,11 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 		}
 	}
 	for i := range e.Ends { // a lane that this pool made wait is back in time
-		if e.Ends[i].Outcome == dispatcher.Retry {
-			if due := now.Add(e.Ends[i].Wait); due.Before(p.reapAt) {
-				p.reapAt = due
+		for _, end := range append(e.Ends[i].Each, e.Ends[i]) {
+			if end.Outcome == dispatcher.Retry {
+				if due := now.Add(end.Wait); due.Before(p.reapAt) {
+					p.reapAt = due
+				}
 			}
 		}
 	}

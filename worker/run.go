@@ -101,6 +101,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	unreported := p.desk.flushed(last)
+	p.record(last)
 	endLife()
 	gone := make(chan struct{})
 	go func() { beside.Wait(); close(gone) }()
@@ -162,6 +163,9 @@ func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
 		if answer.Err != nil {
 			failed = answer.Err
 		}
+		for _, lost := range answer.Reaped.Lost {
+			p.note(lost.Kind, dispatcher.EndLost, lost.Took)
+		}
 		start, fresh := p.desk.take(errands[i], answer, again)
 		for k, q := range start {
 			if k < fresh {
@@ -182,9 +186,11 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 	switch {
 	case ended.Err == nil:
 		p.count(a.end, ended, a.cut)
+		p.measure(a, ended)
 	case errors.Is(ended.Err, lease.ErrLost):
 		if !a.resent { // else an earlier try may have ended it, its answer lost
 			p.counts.lost.Add(1)
+			p.note(a.claim.Kind, dispatcher.EndLost, a.took())
 			p.log.Warn("lease lost; what its handler did is not recorded", "err", ended.Err)
 			p.keeper.Lose(a.claim.Lease) // its holder may be at work on the next job of the lane
 		}
@@ -202,7 +208,11 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 }
 
 func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
+	for i := range ended.Each {
+		p.count(end.Each[i], ended.Each[i], cut)
+	}
 	switch {
+	case end.Outcome == dispatcher.Several:
 	case ended.Cancelled:
 		p.counts.cancelled.Add(1)
 	case end.Outcome == dispatcher.Finished:
@@ -222,6 +232,51 @@ func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
 		if cut {
 			p.cut.Add(1)
 		}
+	}
+}
+
+// measure notes how long the attempt at a job took, or those of a batch together.
+func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
+	if a.started.IsZero() { // claimed ahead, and handed back
+		return
+	}
+	for i := range ended.Each {
+		p.note(a.claim.Kind, ending(a.end.Each[i], ended.Each[i]), a.took()/time.Duration(len(ended.Each)))
+	}
+	if a.end.Outcome != dispatcher.Several {
+		p.note(a.claim.Kind, ending(a.end, ended), a.took())
+	}
+}
+
+func ending(end dispatcher.End, ended dispatcher.Ended) dispatcher.Ending {
+	switch {
+	case ended.Cancelled:
+		return dispatcher.EndCancelled
+	case end.Outcome == dispatcher.Finished:
+		return dispatcher.EndFinished
+	case end.Outcome == dispatcher.HandedBack:
+		return dispatcher.EndInterrupted
+	}
+	return dispatcher.EndFailed
+}
+
+func (p *Pool) note(kind string, how dispatcher.Ending, took time.Duration) {
+	p.tallying.Lock()
+	defer p.tallying.Unlock()
+	p.tally.Add(kind, how, took)
+}
+
+// record tells Redis what was measured since it was last told.
+func (p *Pool) record(ctx context.Context) {
+	p.tallying.Lock()
+	tally := p.tally
+	p.tally = dispatcher.Tally{}
+	p.tallying.Unlock()
+	if tally.Empty() {
+		return
+	}
+	if err := p.source.Record(ctx, &tally); err != nil && ctx.Err() == nil {
+		p.log.Warn("could not record durations", "err", err)
 	}
 }
 
@@ -283,6 +338,7 @@ func (p *Pool) beat(life context.Context) {
 		if err := p.source.Beat(ctx); err != nil && life.Err() == nil {
 			p.log.Warn("could not give a sign of life", "err", err)
 		}
+		p.record(ctx)
 		cancel()
 	}
 }

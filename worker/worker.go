@@ -9,6 +9,7 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -113,6 +114,7 @@ type Source interface {
 	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
 	Asked() <-chan struct{}
 	Beat(ctx context.Context) error
+	Record(ctx context.Context, t *dispatcher.Tally) error
 	Close(ctx context.Context) error
 }
 
@@ -124,6 +126,7 @@ type Pool struct {
 	declared   func(kind string) (dispatcher.Kind, bool)
 	join       func(ctx context.Context, who dispatcher.Claimant, concurrency int) (Source, error)
 	handlers   map[string]Handler
+	batches    map[string]BatchHandler
 	middleware []Middleware
 	started    atomic.Bool
 	counts     counters
@@ -139,6 +142,9 @@ type Pool struct {
 	left   atomic.Int64    // handlers that did not, and still run
 
 	rules map[string]dispatcher.Kind // declared of the pool's kinds
+
+	tallying sync.Mutex
+	tally    dispatcher.Tally // durations that Redis was not told of yet
 
 	cutting atomic.Bool // the pool has cancelled its handlers
 }
@@ -160,7 +166,7 @@ func newPool(cfg Config, join func(context.Context, dispatcher.Claimant, int) (S
 		return nil, err
 	}
 	return &Pool{
-		cfg: cfg, join: join, handlers: make(map[string]Handler), rules: make(map[string]dispatcher.Kind),
+		cfg: cfg, join: join, handlers: make(map[string]Handler), rules: make(map[string]dispatcher.Kind), batches: make(map[string]BatchHandler),
 		check:    func(string, string) error { return nil },
 		declared: func(string) (dispatcher.Kind, bool) { return dispatcher.Kind{}, false },
 	}, nil
@@ -177,6 +183,27 @@ func (p *Pool) Handle(kind string, h Handler) {
 		panic(fmt.Sprintf("worker: kind %s needs exactly one handler", kind))
 	}
 	p.handlers[kind] = h
+}
+
+// BatchHandler does the work of up to so many jobs of one lane and kind as [Pool.HandleBatch]
+// was told. It returns an error for each, in their order, which counts as a [Handler]'s does
+// for that job alone; nil is that all have finished. Middleware is not for batches.
+type BatchHandler func(ctx context.Context, jobs []dispatcher.Job) []error
+
+// HandleBatch sets the handler of a job kind that takes up to most waiting jobs of one lane at
+// once, 1 to 250, under one lease. They are in their order, and all that end are reported
+// together; those that fail stay in their order in front of the lane. A job that failed
+// before comes alone. The timeout of the first job is that of all.
+func (p *Pool) HandleBatch(kind string, most int, h BatchHandler) {
+	if h == nil || most < 1 || most > dispatcher.MaxLaneBatch {
+		panic(fmt.Sprintf("worker: kind %s needs a handler, and a batch of 1 to %d", kind, dispatcher.MaxLaneBatch))
+	}
+	p.Handle(kind, func(context.Context, []byte) error { return errors.New("worker: batches have their own handler") })
+	p.batches[kind] = h
+	if p.cfg.LaneBatch == nil {
+		p.cfg.LaneBatch = make(map[string]int)
+	}
+	p.cfg.LaneBatch[kind] = most
 }
 
 // Use wraps all handlers in middleware, the first one outermost.

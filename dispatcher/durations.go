@@ -1,0 +1,229 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Ending is how one attempt ended, for the record of durations. All ends are recorded: what
+// only counts those that went well is too short by those that did not (U13).
+type Ending string
+
+// The endings. An interrupted attempt was stopped because its pool did, a lost one ended with
+// its worker or its lease.
+const (
+	EndFinished    Ending = "finished"
+	EndFailed      Ending = "failed"
+	EndCancelled   Ending = "cancelled"
+	EndLost        Ending = "lost"
+	EndInterrupted Ending = "interrupted"
+)
+
+// Endings are all of them.
+var Endings = []Ending{EndFinished, EndFailed, EndCancelled, EndLost, EndInterrupted}
+
+// Tally counts how long attempts took. The zero value is ready. It is not safe for
+// concurrent use.
+type Tally struct {
+	counts map[string]map[string]int64 // kind -> "<ending> <bucket>" -> how many
+	max    map[string]time.Duration    // by kind
+}
+
+// Add counts one attempt.
+func (t *Tally) Add(kind string, how Ending, took time.Duration) {
+	if t.counts == nil {
+		t.counts, t.max = make(map[string]map[string]int64), make(map[string]time.Duration)
+	}
+	if t.counts[kind] == nil {
+		t.counts[kind] = make(map[string]int64)
+	}
+	t.counts[kind][string(how)+" "+strconv.Itoa(bucketOf(took))]++
+	t.max[kind] = max(t.max[kind], took)
+}
+
+// Empty reports whether nothing was counted.
+func (t *Tally) Empty() bool { return len(t.counts) == 0 }
+
+// Four buckets for each doubling from 1 ms on: what is read from them is 9 % off at most,
+// and a year is in the 140th.
+const (
+	perDoubling = 4
+	lastBucket  = 140
+)
+
+func bucketOf(d time.Duration) int {
+	ms := float64(d) / float64(time.Millisecond)
+	if ms <= 1 {
+		return 0
+	}
+	return min(lastBucket, int(math.Log2(ms)*perDoubling)+1)
+}
+
+// middleOf is the geometric middle of a bucket; all below 1 ms counts as that.
+func middleOf(bucket int) time.Duration {
+	if bucket == 0 {
+		return time.Millisecond
+	}
+	return time.Duration(math.Exp2((float64(bucket)-0.5)/perDoubling) * float64(time.Millisecond))
+}
+
+//go:embed record.lua
+var recordLua string
+
+var recordScript = redis.NewScript(recordLua)
+
+// Record adds a tally to what is known of its kinds. When the answer is lost some may be
+// counted twice.
+func (s *Session) Record(ctx context.Context, t *Tally) error {
+	for kind, counts := range t.counts {
+		args := []any{t.max[kind].Milliseconds()}
+		for field, n := range counts {
+			args = append(args, field, n)
+		}
+		if err := recordScript.Run(ctx, s.renewing, []string{s.d.ns.Durations(kind)}, args...).Err(); err != nil {
+			return fmt.Errorf("record durations: %w", err)
+		}
+		delete(t.counts, kind)
+	}
+	return nil
+}
+
+// Durations is what was measured of a kind's attempts.
+type Durations struct {
+	Count    int64
+	ByEnding map[Ending]int64
+	P50, P95 time.Duration // of all, however they ended
+	Max      time.Duration
+}
+
+// Durations returns what was measured of a kind. A Count of 0 is nothing.
+func (d *Dispatcher) Durations(ctx context.Context, kind string) (Durations, error) {
+	fields, err := d.rdb.HGetAll(ctx, d.ns.Durations(kind)).Result()
+	if err != nil {
+		return Durations{}, wrap("read durations", err)
+	}
+	var buckets [lastBucket + 1]int64
+	all := Durations{ByEnding: make(map[Ending]int64)}
+	for field, text := range fields {
+		n, _ := strconv.ParseInt(text, 10, 64)
+		if field == "max" {
+			all.Max = time.Duration(n) * time.Millisecond
+			continue
+		}
+		how, bucket, _ := strings.Cut(field, " ")
+		if b, err := strconv.Atoi(bucket); err == nil && b >= 0 && b <= lastBucket {
+			buckets[b] += n
+			all.ByEnding[Ending(how)] += n
+			all.Count += n
+		}
+	}
+	quantile := func(q float64) time.Duration {
+		rank, seen := int64(math.Ceil(q*float64(all.Count))), int64(0)
+		for b, n := range buckets {
+			if seen += n; n > 0 && seen >= rank {
+				return middleOf(b)
+			}
+		}
+		return 0
+	}
+	if all.Count > 0 {
+		all.P50, all.P95 = quantile(0.50), quantile(0.95)
+		all.Max = max(all.Max, time.Millisecond)
+	}
+	return all, nil
+}
+
+// typical returns how long a job of each kind takes: the median of what was measured, else
+// what is declared. A kind of which neither is known is not in it.
+func (d *Dispatcher) typical(ctx context.Context, kinds []string) (map[string]time.Duration, error) {
+	known := make(map[string]time.Duration)
+	for _, kind := range kinds {
+		measured, err := d.Durations(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		if took := cmp.Or(measured.P50, d.registry[kind].Expected); took > 0 {
+			known[kind] = took
+		}
+	}
+	return known, nil
+}
+
+// maxAhead is how many jobs of a lane an estimate looks over.
+const maxAhead = 1000
+
+// estimate fills in when jobs of a lane start and end, as far as their kinds' durations are
+// known: each starts when the one before it ends. A lane that is ready is taken to be claimed
+// now if any worker handles its head; a suspended one has no estimate. jobs are those at
+// the positions from on; ahead are the kinds of those before.
+func (d *Dispatcher) estimate(ctx context.Context, lane *Lane, jobs []JobInfo, ahead []string) error {
+	kinds := slices.Clone(ahead)
+	for i := range jobs {
+		kinds = append(kinds, jobs[i].Kind)
+	}
+	slices.Sort(kinds)
+	took, err := d.typical(ctx, slices.Compact(kinds))
+	if err != nil {
+		return err
+	}
+	now, err := d.now(ctx)
+	if err != nil {
+		return err
+	}
+	at, err := d.startOf(ctx, lane, now)
+	if err != nil {
+		return err
+	}
+	first := true
+	step := func(kind string) (starts, ends time.Time) {
+		length, known := took[kind]
+		starts = at
+		if at.IsZero() || !known {
+			at = time.Time{}
+			return starts, time.Time{}
+		}
+		if at = at.Add(length); first && at.Before(now) { // it takes longer than most
+			at = now
+		}
+		first = false
+		return starts, at
+	}
+	for _, kind := range ahead {
+		step(kind)
+	}
+	for i := range jobs {
+		jobs[i].Starts, jobs[i].Ends = step(jobs[i].Kind)
+	}
+	return nil
+}
+
+// startOf returns when the head of a lane has started or starts, or zero when nobody can say.
+func (d *Dispatcher) startOf(ctx context.Context, lane *Lane, now time.Time) (time.Time, error) {
+	switch lane.State {
+	case Leased:
+		if lane.HeadID == "" {
+			return time.Time{}, nil // somebody is in a section
+		}
+		return time.UnixMicro(int64(lane.Token)).UTC(), nil // tokens follow the clock
+	case Delayed:
+		return lane.RunAt, nil
+	case Ready:
+		workers, err := d.Workers(ctx)
+		for _, w := range workers {
+			if w.Alive && slices.Contains(w.Kinds, lane.Kind) {
+				return now, err
+			}
+		}
+		return time.Time{}, err
+	}
+	return time.Time{}, nil
+}

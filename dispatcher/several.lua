@@ -1,0 +1,99 @@
+-- several: end all jobs of a batch at once, each in its own way, and the lease they ran under.
+--
+-- KEYS[13]  tail:<subject>
+-- ARGV[6]   kinds the caller claims next itself, each between spaces
+-- ARGV[7]   subject
+-- ARGV[8]   token
+-- ARGV[9+]  four a job, the head first: entry, how it ended
+--           'finished' | 'failed' | 'dead' | 'back', ms to keep its outcome or to wait, text
+--           (result or error; of a dead one "<reason>\n<error>")
+--
+-- Returns   {'ok' | 'dead' | 'cancelled', ...}, a word per job | {'lost'} | {'stale'}
+--
+-- Those that stay, because they failed or were handed back, stay in their order in front of
+-- what was behind the batch.
+
+local before = answered()
+if before then
+  return before
+end
+
+local subject, tail, JOB = ARGV[FIRST + 1], KEYS[13], FIRST + 3
+local n = (#ARGV - JOB + 1) / 4
+local now = clock()
+local record = call('HGET', LEASES, subject)
+local lane = { call('HGET', HEADS, subject) }
+for i, entry in ipairs(n > 1 and call('LRANGE', tail, 0, n - 2) or {}) do
+  lane[i + 1] = entry
+end
+if not fenced(record, ARGV[FIRST + 2]) then
+  return { 'lost' }
+end
+for i = 1, n do
+  if lane[i] ~= ARGV[JOB + 4 * (i - 1)] then
+    return { 'lost' }
+  end
+end
+
+local reply, stay, letters, over, kept, aside, errors, wait = {}, {}, {}, {}, {}, {}, {}, 0
+for i = 1, n do
+  local at = JOB + 4 * (i - 1)
+  local entry, how, ms, text = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+  local attempts, max = counts_of(entry)
+  reply[i] = 'ok'
+  if how ~= 'finished' and i == 1 and marked(record, 'c') then
+    reply[i] = 'cancelled'
+    over[#over + 1], kept[#kept + 1] = entry, flag(entry, 'k') and { entry, 'cancelled', attempts, '', KEEP_MS } or nil
+  elseif how == 'finished' then
+    over[#over + 1], kept[#kept + 1] = entry, ms > 0 and { entry, 'finished', attempts + 1, text, ms } or nil
+  elseif how == 'dead' then
+    local reason, failure = string.match(text, '^([^\n]*)\n(.*)$')
+    letters[#letters + 1] = { entry, attempts + 1, reason, failure }
+  elseif how == 'failed' and attempts + 1 >= max then
+    reply[i] = 'dead'
+    letters[#letters + 1] = { entry, attempts + 1, 'attempts exhausted', text }
+  elseif how == 'failed' then
+    local again = with_attempts(entry, attempts + 1)
+    errors[#errors + 1] = id_of(entry)
+    errors[#errors + 1] = text
+    if flag(entry, 's') then
+      aside[#aside + 1] = { subject, again, now + ms }
+    else
+      wait = #stay == 0 and ms or wait
+      stay[#stay + 1] = again
+    end
+  else
+    stay[#stay + 1] = entry
+  end
+end
+
+free({ subject }, { record })
+drop(over)
+bury(letters, now)
+for _, k in ipairs(kept) do
+  keep(id_of(k[1]), k[2], k[3], k[4], k[5], now)
+end
+set_aside(aside)
+many('HSET', ERRORS, errors)
+if n > 1 then
+  call('LTRIM', tail, n - 1, -1)
+end
+if #stay == 0 then
+  advance({ subject }, { tail })
+else
+  call('HSET', HEADS, subject, stay[1])
+  for i = #stay, 2, -1 do
+    call('LPUSH', tail, stay[i])
+  end
+  if wait > 0 and not closed[subject] then
+    call('ZADD', DELAYED, now + wait, subject)
+    if ARGV[FIRST] == '' then
+      call('ZADD', WAKE .. kind_of(stay[1]), 0, 'due')
+    end
+  else
+    list(stay[1], subject)
+  end
+end
+publish('RPUSH', ARGV[FIRST])
+remember(words(reply))
+return reply

@@ -27,11 +27,17 @@ const forgetAfter = time.Hour
 
 // Worker is what is known of one worker process.
 type Worker struct {
-	Holder      string    `json:"holder"`
-	Host        string    `json:"host"`
-	PID         int       `json:"pid"`
-	Kinds       []string  `json:"kinds"`
+	Holder string   `json:"holder"`
+	Host   string   `json:"host"`
+	PID    int      `json:"pid"`
+	Kinds  []string `json:"kinds"`
+	Pool   string   `json:"pool,omitempty"`
+
+	// Versions are those of the declared kinds, as the worker knows them.
+	Versions map[string]int `json:"versions,omitempty"`
+
 	Concurrency int       `json:"concurrency"`
+	Blamed      string    `json:"blamed,omitempty"` // why it claims no more
 	LeaseTTL    string    `json:"lease_ttl"`
 	StartedAt   time.Time `json:"started_at"`
 
@@ -40,7 +46,7 @@ type Worker struct {
 }
 
 // Beat says that the worker is alive. Pools call it every [BeatEvery].
-func (s *Session) Beat(ctx context.Context) error { return s.beat(ctx, s.info) }
+func (s *Session) Beat(ctx context.Context) error { return s.beat(ctx, s.said()) }
 
 func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }
 

@@ -35,6 +35,7 @@ type End struct {
 	Wait    time.Duration // Retry: until the next attempt
 	Reason  string        // DeadLettered: in a word or two
 	Error   string        // Retry and DeadLettered: what went wrong
+	Workers int           // Retry: on how many different workers the job may fail; 0 is any number
 	Result  []byte        // Finished: kept for as long as the job's Keep says, 64 KiB at most
 
 	// Each is, of Several, how the jobs have ended: the claim's own and those [Claim.Along].
@@ -77,7 +78,7 @@ var endVerbs = [...]struct {
 }{
 	Finished: {concludeScript, func(e End) []any { return []any{e.Result, e.Claim.Keep.Milliseconds()} }},
 	Retry: {retryScript, func(e End) []any {
-		return []any{max(0, e.Wait.Milliseconds()), clip(e.Error)}
+		return []any{max(0, e.Wait.Milliseconds()), clip(e.Error), e.Workers}
 	}},
 	DeadLettered: {deadletterScript, func(e End) []any {
 		return []any{strings.ReplaceAll(clip(e.Reason), "\n", " "), clip(e.Error)}
@@ -134,7 +135,7 @@ type endCall struct {
 func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int, own []string) endCall {
 	keys := d.keys[partition]
 	tails := make([]string, len(members))
-	args := make([]any, 1, 1+5*len(members))
+	args := make([]any, 1, 1+6*len(members))
 	args[0] = spaced(own)
 	for k, i := range members {
 		claim := ends[i].Claim

@@ -130,6 +130,22 @@ func (k *Kind) validate() error {
 // pool is the name of the kind's pool.
 func (k *Kind) pool() string { return cmp.Or(k.Pool, DefaultPool) }
 
+// Shown returns those fields of a payload that may be shown, as JSON texts: of one that is a
+// JSON object the fields that are declared loggable, and of any other none.
+func (k *Kind) Shown(payload []byte) map[string]string {
+	var fields map[string]json.RawMessage
+	if len(k.Loggable) == 0 || json.Unmarshal(payload, &fields) != nil {
+		return nil
+	}
+	shown := make(map[string]string)
+	for _, name := range k.Loggable {
+		if value, ok := fields[name]; ok {
+			shown[name] = string(value)
+		}
+	}
+	return shown
+}
+
 // declared fills in what a job's kind declares of it.
 func (d *Dispatcher) declared(job NewJob) (NewJob, error) {
 	kind, ok := d.registry[job.Kind]

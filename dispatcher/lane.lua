@@ -176,6 +176,7 @@ local function drop(entries, now)
   end
   many('HDEL', JOBS, ids)
   many('HDEL', ERRORS, ids)
+  many('HDEL', extra('failed'), ids)
   ended(entries)
   for i, entry in ipairs(entries) do
     if now and flag(entry, 'k') then
@@ -195,6 +196,7 @@ local function bury(letters, now)
     reasons[2 * i - 1], reasons[2 * i] = id, letter[2] .. ' ' .. letter[3] .. '\n' .. letter[4]
   end
   many('HDEL', ERRORS, ids)
+  many('HDEL', extra('failed'), ids)
   many('ZADD', DEAD, dead)
   many('HSET', REASONS, reasons)
   ended(entries)

@@ -70,11 +70,24 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 				}})
 		}
 	}
+	for _, id := range slices.Sorted(maps.Keys(s.failed)) {
+		if s.jobs[id] != nil && s.jobs[id].body {
+			continue
+		}
+		gone, err := d.confirm(ctx, dropFailed, p, "look", "", id)
+		if err != nil {
+			return nil, err
+		}
+		if gone {
+			found = append(found, leftover{"failures", idText(id), "are noted of a job that is not there",
+				"dropped them", func(ctx context.Context) error { _, err := d.confirm(ctx, dropFailed, p, "drop", "", id); return err }})
+		}
+	}
 	return found, nil
 }
 
 // These look once more, and drop what is confirmed, at one moment. KEYS: jobs, unique, names,
-// expiring, outcomes. ARGV: 'look' or 'drop', field, id.
+// expiring, outcomes, failed. ARGV: 'look' or 'drop', field, id.
 var (
 	dropUnique = redis.NewScript(`
 local field, id = ARGV[2], ARGV[3]
@@ -96,11 +109,16 @@ if redis.call('HEXISTS', KEYS[5], ARGV[3]) == 0 or redis.call('ZSCORE', KEYS[4],
   return 0
 end
 return ARGV[1] == 'drop' and redis.call('HDEL', KEYS[5], ARGV[3]) or 1`)
+	dropFailed = redis.NewScript(`
+if redis.call('HEXISTS', KEYS[6], ARGV[3]) == 0 or redis.call('HEXISTS', KEYS[1], ARGV[3]) == 1 then
+  return 0
+end
+return ARGV[1] == 'drop' and redis.call('HDEL', KEYS[6], ARGV[3]) or 1`)
 )
 
 func (d *Dispatcher) confirm(ctx context.Context, script *redis.Script, p int, what, field, id string) (bool, error) {
 	k := d.keys[p]
-	n, err := script.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes()}, what, field, id).Int()
+	n, err := script.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed()}, what, field, id).Int()
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return false, nil // a finding of its own
 	}

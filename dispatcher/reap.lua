@@ -30,16 +30,16 @@ local lanes, errors, delayed, first, jobs = {}, {}, {}, {}, 0
 
 -- charge counts a failed attempt of a job and returns its new entry, or nil and its letter
 -- when it was the last one; and how many attempts had ended before.
-local function charge(entry, holder)
+local function charge(entry, holder, refunded)
   local id, attempts, max = id_of(entry), counts_of(entry)
   local failure = 'worker lost: ' .. holder
   jobs = jobs + 1
-  if attempts + 1 >= max then
+  if attempts + 1 - refunded >= max then
     return nil, attempts, { entry, attempts + 1, 'worker lost', failure }
   end
   errors[#errors + 1] = id
   errors[#errors + 1] = failure
-  return with_attempts(entry, attempts + 1), attempts
+  return with_attempts(entry, attempts + 1 - refunded), attempts
 end
 
 -- settle decides what becomes of the head of a lane whose holder went silent.
@@ -49,7 +49,7 @@ local function settle(subject, entry, record, tail)
     over[#over + 1], over_tails[#over_tails + 1] = subject, tail
     return
   end
-  local again, attempts, letter = charge(entry, holder_of(record))
+  local again, attempts, letter = charge(entry, holder_of(record), marked(record, 'r') and 1 or 0)
   local wait = attempts > 0 and math.min(cap, base * 2 ^ math.min(attempts - 1, 40)) or 0
   if letter and flag(entry, 'h') then
     halted[subject] = letter
@@ -88,7 +88,7 @@ for i, subject in ipairs(candidates) do
     if along > 0 then
       local followers, back = call('LRANGE', tail, 0, along - 1), {}
       for k = #followers, 1, -1 do
-        local changed, _, letter = charge(followers[k], holder)
+        local changed, _, letter = charge(followers[k], holder, 0)
         back[#back + 1] = changed
         letters[#letters + 1] = letter
       end

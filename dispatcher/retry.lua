@@ -4,7 +4,8 @@
 --
 -- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]    kinds the caller claims next itself, each between spaces
--- ARGV[7+]   five a job: subject, entry, token, wait in ms, error
+-- ARGV[7+]   six a job: subject, entry, token, wait in ms, error, on how many different workers
+--            it may fail (0: any number)
 --
 -- Returns    {'ok' | 'dead' | 'halted' | 'cancelled' | 'lost', ...}, a word per job |
 --            {'stale'}
@@ -15,9 +16,26 @@ if before then
 end
 
 local now = clock()
-local reply, subjects, entries, tails, which, records = current(5)
+local reply, subjects, entries, tails, which, records = current(6)
 local letters, halted, aside, over, over_tails, gone = {}, {}, {}, {}, {}, {}
-local heads, errors, delayed, again, wake = {}, {}, {}, {}, {}
+local heads, errors, delayed, again, wake, failed = {}, {}, {}, {}, {}, {}
+
+-- worn reports whether a job has failed on as many different workers as it may.
+local function worn(id, holder, most)
+  if most == 0 then
+    return false
+  end
+  local holders, n = call('HGET', extra('failed'), id) or '', 0
+  if not find('\n' .. holders, '\n' .. holder .. '\n', 1, true) then
+    holders = holders .. holder .. '\n'
+    failed[#failed + 1] = id
+    failed[#failed + 1] = holders
+  end
+  for _ in string.gmatch(holders, '\n') do
+    n = n + 1
+  end
+  return n >= most
+end
 
 -- leaves notes that a job leaves its lane.
 local function leaves(k)
@@ -27,13 +45,15 @@ end
 for k, i in ipairs(which) do
   local subject, entry = subjects[k], entries[k]
   local id, attempts, max = id_of(entry), counts_of(entry)
-  local wait, failure = tonumber(arg(i, 5, 3)), arg(i, 5, 4)
+  local refunded = marked(records[k], 'r') and 1 or 0
+  local worn_out = worn(id, holder_of(records[k]), tonumber(arg(i, 6, 5)))
+  local wait, failure = tonumber(arg(i, 6, 3)), arg(i, 6, 4)
   if marked(records[k], 'c') then
     reply[i] = 'cancelled'
     gone[#gone + 1] = entry
     leaves(k)
-  elseif attempts + 1 >= max then
-    local letter = { entry, attempts + 1, 'attempts exhausted', failure }
+  elseif attempts + 1 - refunded >= max or worn_out then
+    local letter = { entry, attempts + 1, worn_out and 'failed on different workers' or 'attempts exhausted', failure }
     if flag(entry, 'h') then
       reply[i] = 'halted'
       halted[subject] = letter
@@ -43,7 +63,7 @@ for k, i in ipairs(which) do
       leaves(k)
     end
   else
-    local next_entry = with_attempts(entry, attempts + 1)
+    local next_entry = with_attempts(entry, attempts + 1 - refunded)
     errors[#errors + 1] = id
     errors[#errors + 1] = failure
     if flag(entry, 's') then
@@ -66,6 +86,7 @@ for k, i in ipairs(which) do
 end
 if #subjects > 0 then
   free(subjects, records)
+  many('HSET', extra('failed'), failed)
   bury(letters, now)
   drop(gone, now)
   advance(over, over_tails)

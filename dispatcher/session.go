@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,7 +24,7 @@ import (
 type Session struct {
 	d    *Dispatcher
 	who  Claimant
-	info string
+	info atomic.Value // string: what it says of itself
 
 	waiting  redis.UniversalClient // blocks for wake-ups
 	renewing redis.UniversalClient
@@ -56,18 +57,25 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 		return nil, err
 	}
 	host, _ := os.Hostname()
+	versions := make(map[string]int)
+	for _, kind := range who.Kinds {
+		if k, ok := d.registry[kind]; ok {
+			versions[kind] = k.Version
+		}
+	}
 	info, err := json.Marshal(Worker{
-		Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds,
+		Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions,
 		Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	s := &Session{
-		d: d, who: who, info: string(info), partOf: make(map[string]int),
+		d: d, who: who, partOf: make(map[string]int),
 		waiting:  connect.Dedicated(d.rdb, 1+d.ns.Partitions, maxBlock+5*time.Second),
 		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
+	s.say(string(info))
 	s.leases = d.leases.Via(s.renewing)
 	s.who.ranks = newRanks(d, who.Kinds)
 	if s.limits, err = d.limitsOf(ctx, &s.who); err != nil {
@@ -93,6 +101,13 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	}
 	s.asked, s.leave = d.news.listen(channels...)
 	return s, nil
+}
+
+func (s *Session) say(info string) { s.info.Store(info) }
+
+func (s *Session) said() string {
+	info, _ := s.info.Load().(string)
+	return info
 }
 
 // Partitions returns the number of partitions a worker serves.

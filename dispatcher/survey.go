@@ -29,6 +29,7 @@ type survey struct {
 	unique   map[string]string // field -> id
 	names    map[string]string // id -> field
 	outcomes map[string]bool   // ids
+	failed   map[string]bool   // ids
 	expiring map[string]bool   // members
 }
 
@@ -107,7 +108,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	keys := d.keys[p]
 	s := &survey{
 		lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts), typed: make(map[string]string),
-		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), expiring: make(map[string]bool),
+		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), failed: make(map[string]bool), expiring: make(map[string]bool),
 	}
 	lists, err := d.surveyKeys(ctx, keys, s)
 	if err != nil {
@@ -174,6 +175,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 			})
 		},
 		func() error { return hash(keys.Unique(), func(field, id string) { s.unique[field] = id }) },
+		func() error { return hash(keys.Failed(), func(id, _ string) { s.failed[id] = true }) },
 		func() error { return hash(keys.Outcomes(), func(id, _ string) { s.outcomes[id] = true }) },
 		func() error {
 			return zset(keys.Expiring(), func(member, _ string) {

@@ -175,14 +175,17 @@ if ENDS <= #ARGV then
   end
   if finished > 0 then
     call('HDEL', JOBS, unpack(done))
-    many('HDEL', ERRORS, tried)
+    if #tried > 0 then
+      call('HDEL', ERRORS, unpack(tried))
+      call('HDEL', extra('failed'), unpack(tried))
+    end
     ended(special)
     local stay, gone, held, s = {}, {}, {}, 0
     for k = 1, l do
       local head = next_head[k]
       if open[k] then -- its lease stands for fewer jobs now
         held[#held + 1] = lane[k]
-        held[#held + 1] = with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])
+        held[#held + 1] = with_along(unmark(unmark(record[k], 'c'), 'r'), along_of(record[k]) - went[k])
       end
       if head then
         stay[s + 1], stay[s + 2] = lane[k], head

@@ -33,6 +33,7 @@ type desk struct {
 	pace       time.Duration
 	unsaid     int // ends that Redis has not answered
 	stopping   bool
+	blamed     bool // claims no more, but goes on otherwise
 
 	changed *sync.Cond    // on mu
 	kick    chan struct{} // wakes one traveller
@@ -111,7 +112,7 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	wait := d.tryPatienceLocked(now)
 	var errands []errand
 	budget := 0
-	if !d.stopping {
+	if !d.stopping && !d.blamed {
 		// Half of the room at most: another trip claims the other half while this one
 		// is under way.
 		room := d.concurrency + d.aheadLocked()
@@ -242,7 +243,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	for i := range answer.Claims {
 		d.queue = append(d.queue, queued{&answer.Claims[i], e.Partition, now})
 	}
-	if d.stopping { // the claim was under way when the pool was told to stop
+	if d.stopping || d.blamed { // the claim was under way when the pool was told to stop
 		d.returnQueueLocked()
 	}
 	for d.running < d.concurrency && len(d.queue) > 0 {
@@ -342,6 +343,14 @@ func (d *desk) stop() {
 	d.returnQueueLocked()
 }
 
+// claimNoMore hands back what no handler has begun with, and claims nothing any more.
+func (d *desk) claimNoMore() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.blamed = true
+	d.returnQueueLocked()
+}
+
 func (d *desk) stopped() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -403,7 +412,7 @@ func (d *desk) room(ctx context.Context, place int) bool {
 				return false
 			}
 		}
-		return d.busyLocked() < d.concurrency
+		return d.busyLocked() < d.concurrency && !d.blamed
 	}) && ctx.Err() == nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
@@ -36,10 +37,25 @@ func JSON[T any](handle func(ctx context.Context, args T) error) Handler {
 	return func(ctx context.Context, payload []byte) error {
 		var args T
 		if err := json.Unmarshal(payload, &args); err != nil {
-			return Permanent(fmt.Errorf("payload is not JSON of the expected form: %w", err))
+			return Permanent(fmt.Errorf("payload is not JSON of the expected form: %s", withoutValues(err)))
 		}
 		return handle(ctx, args)
 	}
+}
+
+// withoutValues says what is wrong with a text of JSON without any of the text: payloads are
+// nobody's to read who can read a log (G14).
+func withoutValues(err error) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("syntax error at byte %d of the payload", syntax.Offset)
+	case errors.As(err, &kind):
+		found, _, _ := strings.Cut(kind.Value, " ") // "number 17"
+		return fmt.Sprintf("field %q is a %s, which does not go into a %s", kind.Field, found, kind.Type)
+	}
+	return fmt.Sprintf("%T", err)
 }
 
 // permanentError is matched with errors.As.
@@ -110,6 +126,9 @@ func (p *Pool) judge(c *dispatcher.Claim, err error) dispatcher.End {
 		return end
 	}
 	end.Outcome, end.Error = dispatcher.Retry, err.Error()
+	if p.cfg.Blame {
+		end.Workers = mostWorkers
+	}
 	var permanent *permanentError
 	var after *retryAfterError
 	switch {

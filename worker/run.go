@@ -190,7 +190,6 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 	case errors.Is(ended.Err, lease.ErrLost):
 		if !a.resent { // else an earlier try may have ended it, its answer lost
 			p.counts.lost.Add(1)
-			p.note(a.claim.Kind, dispatcher.EndLost, a.took())
 			p.log.Warn("lease lost; what its handler did is not recorded", "err", ended.Err)
 			p.keeper.Lose(a.claim.Lease) // its holder may be at work on the next job of the lane
 		}
@@ -240,11 +239,14 @@ func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
 	if a.started.IsZero() { // claimed ahead, and handed back
 		return
 	}
-	for i := range ended.Each {
-		p.note(a.claim.Kind, ending(a.end.Each[i], ended.Each[i]), a.took()/time.Duration(len(ended.Each)))
-	}
+	ends, answers := a.end.Each, ended.Each
 	if a.end.Outcome != dispatcher.Several {
-		p.note(a.claim.Kind, ending(a.end, ended), a.took())
+		ends, answers = []dispatcher.End{a.end}, []dispatcher.Ended{ended}
+	}
+	for i, end := range ends {
+		how := ending(end, answers[i])
+		p.note(a.claim.Kind, how, a.took()/time.Duration(len(ends)))
+		p.judgeSelf(end.Claim, how)
 	}
 }
 

@@ -60,6 +60,12 @@ type Config struct {
 	// [dispatcher.DefaultBackoff].
 	Backoff dispatcher.Backoff
 
+	// Blame makes a worker that fails five different jobs in a row stop claiming and say so,
+	// with the attempts given back; and a job that fails on three different workers a
+	// dead letter, for which no worker is blamed (L8). Leave it off where there is one
+	// worker: nobody would take over.
+	Blame bool
+
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 }
@@ -115,6 +121,7 @@ type Source interface {
 	Asked() <-chan struct{}
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *dispatcher.Tally) error
+	Blame(ctx context.Context, why string, failed []*dispatcher.Claim) error
 	Close(ctx context.Context) error
 }
 
@@ -142,6 +149,8 @@ type Pool struct {
 	left   atomic.Int64    // handlers that did not, and still run
 
 	rules map[string]dispatcher.Kind // declared of the pool's kinds
+
+	streak streak
 
 	tallying sync.Mutex
 	tally    dispatcher.Tally // durations that Redis was not told of yet
@@ -233,6 +242,18 @@ type Counts struct {
 	HandedBack int64 `json:"handed_back"` // at a stop, or claimed ahead for handlers that were slow
 	Lost       int64 `json:"lost"`        // leases lost, or ends refused for a superseded token
 	Abandoned  int64 `json:"abandoned"`   // handlers that did not return when cancelled
+}
+
+// Add adds what another pool has done.
+func (c *Counts) Add(o Counts) {
+	c.Started += o.Started
+	c.Finished += o.Finished
+	c.Retried += o.Retried
+	c.Dead += o.Dead
+	c.Cancelled += o.Cancelled
+	c.HandedBack += o.HandedBack
+	c.Lost += o.Lost
+	c.Abandoned += o.Abandoned
 }
 
 type counters struct {

@@ -21,7 +21,7 @@ var deadColumns = []column[jobView]{
 	{"ATTEMPTS", false, func(j jobView) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }},
 	{"REASON", false, func(j jobView) string { return j.Reason }},
 	{"ERROR", false, func(j jobView) string { return j.Error }},
-	{"PAYLOAD BYTES", true, func(j jobView) string { return itoa(j.PayloadBytes) }},
+	{"PAYLOAD", true, payloadText},
 }
 
 func (a *app) deadCommand() *cobra.Command {
@@ -43,7 +43,7 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := list(a, viewJobs(letters, false), jobID, deadColumns); err != nil {
+			if err := list(a, a.viewJobs(d, letters), jobID, deadColumns); err != nil {
 				return err
 			}
 			if len(letters) == 0 {
@@ -55,7 +55,6 @@ func (a *app) deadCommand() *cobra.Command {
 	}
 	addPageFlags(ls, &page)
 
-	var payload bool
 	show := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one dead letter with its whole error",
@@ -72,7 +71,7 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			v := viewJob(job, payload)
+			v := a.viewJob(d, job)
 			if a.machine() {
 				return a.show(v, nil)
 			}
@@ -84,7 +83,6 @@ func (a *app) deadCommand() *cobra.Command {
 			return nil
 		},
 	}
-	show.Flags().BoolVar(&payload, "payload", false, "show the payload too")
 
 	var front bool
 	replay := &cobra.Command{

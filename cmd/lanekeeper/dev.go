@@ -48,11 +48,11 @@ func (a *app) devCommand() *cobra.Command {
 				<-cmd.Context().Done()
 				return nil
 			}
-			pool, err := o.pool(d, programs)
+			pools, err := o.pools(d, programs)
 			if err != nil {
 				return err
 			}
-			return o.report(pool, pool.Run(cmd.Context()))
+			return o.report(pools, runAll(cmd.Context(), pools))
 		},
 	}
 	o.addFlags(cmd)

@@ -26,6 +26,11 @@ type enqueueOptions struct {
 	from        string
 	onError     string
 	durability  dispatcher.Durability
+	unique      string
+	coalesce    bool
+	keep        time.Duration
+	wait        bool
+	waitFor     time.Duration
 }
 
 func (a *app) enqueueCommand() *cobra.Command {
@@ -41,7 +46,8 @@ With --from, every line of a file is one job as a JSON object:
 
   {"subject": "artifact:42", "kind": "expire", "payload": "any text", "id": "e-42",
    "delay": "10m", "run_at": "2026-12-01T00:00:00Z", "max_attempts": 5,
-   "timeout": "30s", "headers": {"trace": "…"}}
+   "timeout": "30s", "headers": {"trace": "…"}, "keep": "1h",
+   "unique": {"key": "e-42", "scope": "waiting+running", "on_conflict": "merge"}}
 
 Only subject and kind are required. A payload that is not a JSON string is handed on
 as the JSON text it is; "payload_base64" takes any bytes.`,
@@ -74,6 +80,11 @@ as the JSON text it is; "payload_base64" takes any bytes.`,
 	f.StringVar(&o.from, "from", "", "read jobs from a file of JSON lines, or '-' for standard input")
 	f.IntVar(&o.durability.Replicas, "replicas", 0, "fail, though the job is stored, unless so many replicas have it")
 	f.DurationVar(&o.durability.Within, "replicas-within", 0, "how long to wait for them (default 1s)")
+	f.StringVar(&o.unique, "unique", "", "at most one job of this key in the lane: by the rules of the kind, else merge with one that waits")
+	f.BoolVar(&o.coalesce, "coalesce", false, "merge with a job that waits with the same payload")
+	f.DurationVar(&o.keep, "keep", 0, "how long the job's outcome can be read (default: what its kind declares)")
+	f.BoolVar(&o.wait, "wait", false, "wait until the job has ended: 0 when it finished, else 7")
+	f.DurationVar(&o.waitFor, "wait-for", time.Hour, "with --wait, how long at most")
 	f.StringVar(&o.onError, "on-error", "stop", "with --from, at a bad line: stop or skip")
 	return cmd
 }
@@ -85,6 +96,9 @@ type enqueued struct {
 	Kind    string `json:"kind"`
 	Seq     int64  `json:"seq"`
 	Created bool   `json:"created"`
+
+	Merged   int  `json:"merged,omitempty"`
+	Replaced bool `json:"replaced,omitempty"`
 }
 
 // open opens the namespace with the durability that the flags ask for.
@@ -107,13 +121,42 @@ func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	if o.wait && job.Keep == 0 {
+		if kind, _ := d.Declared(job.Kind); kind.Keep == 0 {
+			job.Keep = time.Hour
+		}
+	}
 	done, err := d.Enqueue(ctx, job)
 	if errors.Is(err, dispatcher.ErrNotReplicated) {
 		err = fmt.Errorf("%w; it runs all the same, so repeat this only with --id %s", err, done.ID)
 	} else if err != nil {
 		return err
 	}
-	return errors.Join(o.print(done, job), err)
+	if err != nil || !o.wait {
+		return errors.Join(o.print(done, job), err)
+	}
+	return o.waitUntilEnded(ctx, d, done.ID)
+}
+
+// waitUntilEnded waits for the outcome of a job and ends as it did.
+func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, id string) error {
+	o.app.note("%s enqueued; waiting until it has ended …", id)
+	waiting, cancel := context.WithTimeout(ctx, o.waitFor)
+	defer cancel()
+	outcome, err := d.WaitFor(waiting, id)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return exitError{exitNotFinished, fmt.Errorf("%s has not ended within %s; 'lanekeeper job show %s' says where it is", id, o.waitFor, id)}
+	}
+	if err != nil {
+		return err
+	}
+	if err := o.app.showOutcome(outcome); err != nil {
+		return err
+	}
+	if outcome.State != dispatcher.JobFinished {
+		return exitError{exitNotFinished, nil}
+	}
+	return nil
 }
 
 // print says what became of a job.
@@ -123,9 +166,13 @@ func (o *enqueueOptions) print(done dispatcher.Enqueued, job dispatcher.NewJob) 
 		return nil
 	}
 	if o.app.machine() {
-		return o.app.show(enqueued{done.ID, job.Subject.String(), job.Kind, done.Seq, done.Created}, nil)
+		return o.app.show(enqueued{done.ID, job.Subject.String(), job.Kind, done.Seq, done.Created, done.Merged, done.Replaced}, nil)
 	}
 	switch {
+	case done.Replaced:
+		o.app.say("%s has the payload now; it waited with the same unique key", done.ID)
+	case done.Merged > 0:
+		o.app.say("%s waits already with the same unique key; %d merged into it so far", done.ID, done.Merged)
 	case !done.Created:
 		o.app.say("%s exists already; nothing changed", done.ID)
 	case done.Seq == 0:
@@ -143,7 +190,15 @@ func (o *enqueueOptions) job(args []string) (dispatcher.NewJob, error) {
 	}
 	job := dispatcher.NewJob{
 		Subject: key, Kind: args[1], ID: o.id, Delay: o.delay,
-		MaxAttempts: o.maxAttempts, Timeout: o.timeout,
+		MaxAttempts: o.maxAttempts, Timeout: o.timeout, Keep: o.keep,
+	}
+	switch {
+	case o.coalesce && o.unique != "":
+		return job, usage("--unique and --coalesce can't both be given")
+	case o.coalesce:
+		job.Unique = dispatcher.Coalesce
+	case o.unique != "":
+		job.Unique = &dispatcher.Unique{Key: o.unique}
 	}
 	if o.maxAttempts < 0 {
 		return job, usage("--max-attempts %d must be at least 1", o.maxAttempts)

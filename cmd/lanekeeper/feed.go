@@ -28,6 +28,15 @@ type jobLine struct {
 	MaxAttempts   int               `json:"max_attempts"`
 	Timeout       string            `json:"timeout"`
 	Headers       map[string]string `json:"headers"`
+	Keep          string            `json:"keep"`
+	Unique        *uniqueLine       `json:"unique"`
+}
+
+type uniqueLine struct {
+	Key        string              `json:"key"` // none is the payload's digest
+	Scope      dispatcher.Scope    `json:"scope"`
+	Window     string              `json:"window"`
+	OnConflict dispatcher.Conflict `json:"on_conflict"`
 }
 
 // parseLine reads one line strictly: a field that is not known is an error, not
@@ -62,6 +71,15 @@ func parseLine(text []byte) (dispatcher.NewJob, error) {
 	}
 	if job.Timeout, err = duration("timeout", l.Timeout); err != nil {
 		return job, err
+	}
+	if job.Keep, err = duration("keep", l.Keep); err != nil {
+		return job, err
+	}
+	if u := l.Unique; u != nil {
+		job.Unique = &dispatcher.Unique{Key: u.Key, Scope: u.Scope, OnConflict: u.OnConflict}
+		if job.Unique.Window, err = duration("window", u.Window); err != nil {
+			return job, err
+		}
 	}
 	return job, nil
 }
@@ -101,7 +119,8 @@ func (o *enqueueOptions) many(ctx context.Context) error {
 	if o.onError != "stop" && o.onError != "skip" {
 		return usage("--on-error %q must be stop or skip", o.onError)
 	}
-	if cmp.Or(o.id, o.at) != "" || o.delay != 0 || o.maxAttempts != 0 || o.timeout != 0 || o.headers != nil {
+	if cmp.Or(o.id, o.at) != "" || o.delay != 0 || o.maxAttempts != 0 || o.timeout != 0 || o.headers != nil ||
+		o.unique != "" || o.coalesce || o.keep != 0 || o.wait {
 		return usage("--from takes all a job's options from its line; the other flags don't go with it")
 	}
 	in := o.app.in
@@ -217,7 +236,7 @@ func (f *feed) send(ctx context.Context) error {
 				f.existed++
 			case errors.Is(r.Err, dispatcher.ErrRefused):
 				f.batch, f.lines = append(f.batch, batch[i]), append(f.lines, lines[i])
-			case errors.Is(r.Err, dispatcher.ErrLaneFull), errors.Is(r.Err, dispatcher.ErrConflict),
+			case errors.Is(r.Err, dispatcher.ErrLaneFull), errors.Is(r.Err, dispatcher.ErrConflict), errors.Is(r.Err, dispatcher.ErrTaken),
 				errors.Is(r.Err, dispatcher.ErrBacklogFull):
 				refused = append(refused, bad{lines[i], r.Err})
 			default: // not the line's fault: Redis is away or refuses

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -31,17 +35,27 @@ type jobView struct {
 	Error        string            `json:"error,omitempty"`
 	Timeout      string            `json:"timeout,omitempty"`
 	Headers      map[string]string `json:"headers,omitempty"`
+	Why          string            `json:"why,omitempty"`
+	Cancelling   bool              `json:"cancelling,omitempty"`
+	Position     int               `json:"position,omitempty"`
+	StartsAt     *time.Time        `json:"starts_at,omitempty"` // estimates
+	EndsAt       *time.Time        `json:"ends_at,omitempty"`
 	PayloadBytes int               `json:"payload_bytes"`
-	Payload      *string           `json:"payload,omitempty"`
+	PayloadHash  string            `json:"payload_sha256"`
+	Payload      map[string]string `json:"payload,omitempty"` // the fields that its kind lets be shown
 }
 
-func viewJob(j dispatcher.JobInfo, payload bool) jobView {
+// viewJob shows a job. Of its payload it has what its kind declares loggable, and of all else
+// only size and digest.
+func (a *app) viewJob(d *dispatcher.Dispatcher, j dispatcher.JobInfo) jobView {
 	v := jobView{
 		ID: j.ID, Subject: j.Subject.String(), Kind: j.Kind, Seq: j.Seq, Attempt: j.Attempt,
 		MaxAttempts: j.MaxAttempts, State: string(j.State), EnqueuedAt: optional(j.EnqueuedAt),
 		RunAt: optional(j.RunAt), Holder: j.Holder, ExpiresAt: optional(j.ExpiresAt),
 		DiedAt: optional(j.DiedAt), Reason: j.Reason, Error: j.Error, Headers: j.Headers,
-		PayloadBytes: len(j.Payload),
+		PayloadBytes: len(j.Payload), PayloadHash: digest(j.Payload),
+		Why: j.Why, Cancelling: j.Cancelling, Position: j.Position,
+		StartsAt: optional(j.Starts), EndsAt: optional(j.Ends),
 	}
 	if j.Token != 0 {
 		v.Token = j.Token.String()
@@ -49,17 +63,22 @@ func viewJob(j dispatcher.JobInfo, payload bool) jobView {
 	if j.Timeout > 0 {
 		v.Timeout = j.Timeout.String()
 	}
-	if payload {
-		text := string(j.Payload)
-		v.Payload = &text
+	if kind, ok := d.Declared(j.Kind); ok {
+		v.Payload = kind.Shown(j.Payload)
 	}
 	return v
 }
 
-func viewJobs(jobs []dispatcher.JobInfo, payload bool) []jobView {
+// digest tells payloads apart without showing them.
+func digest(payload []byte) string {
+	sum := sha256.Sum256(payload)
+	return hex.EncodeToString(sum[:6])
+}
+
+func (a *app) viewJobs(d *dispatcher.Dispatcher, jobs []dispatcher.JobInfo) []jobView {
 	views := make([]jobView, len(jobs))
 	for i, j := range jobs {
-		views[i] = viewJob(j, payload)
+		views[i] = a.viewJob(d, j)
 	}
 	return views
 }
@@ -75,34 +94,109 @@ var jobColumns = []column[jobView]{
 	{"ATTEMPT", false, func(j jobView) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }},
 	{"ENQUEUED (UTC)", false, func(j jobView) string { return clock(j.EnqueuedAt) }},
 	{"ERROR", false, func(j jobView) string { return j.Error }},
-	{"PAYLOAD BYTES", true, func(j jobView) string { return itoa(j.PayloadBytes) }},
+	{"PAYLOAD", true, payloadText},
 	{"HOLDER", true, func(j jobView) string { return j.Holder }},
 	{"TOKEN", true, func(j jobView) string { return j.Token }},
 }
 
+// payloadText is what may be shown of a payload, in a line.
+func payloadText(j jobView) string {
+	text := fmt.Sprintf("%d bytes, sha256 %s", j.PayloadBytes, j.PayloadHash)
+	for _, name := range slices.Sorted(maps.Keys(j.Payload)) {
+		text += ", " + name + "=" + j.Payload[name]
+	}
+	return text
+}
+
 func (a *app) jobCommand() *cobra.Command {
-	cmd := group("job", "Look at jobs")
-	var payload bool
+	cmd := group("job", "Look at jobs, cancel or suspend them")
 	show := &cobra.Command{
 		Use:   "show ID",
-		Short: "Show one job",
-		Args:  cobra.ExactArgs(1),
+		Short: "Show one job, or how it ended as long as that is kept",
+		Long: `Shows one job. Of its payload it shows the fields that its kind declares loggable, and
+of everything else size and digest. A job that has ended is shown as long as its outcome is kept.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}
 			job, err := d.Job(cmd.Context(), args[0])
+			if errors.Is(err, dispatcher.ErrNotFound) {
+				if o, e := d.Outcome(cmd.Context(), args[0]); e == nil {
+					return a.showOutcome(o)
+				}
+			}
 			if err != nil {
 				return err
 			}
-			v := viewJob(job, payload)
+			v := a.viewJob(d, job)
 			return a.show(v, jobFields(v))
 		},
 	}
-	show.Flags().BoolVar(&payload, "payload", false, "show the payload too")
-	cmd.AddCommand(show)
+	verb := func(use, short, long, done string, do func(ctx context.Context, d *dispatcher.Dispatcher, id string) (remark string, err error)) *cobra.Command {
+		return &cobra.Command{
+			Use: use, Short: short, Long: long, Args: cobra.MinimumNArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				d, err := a.look(cmd.Context())
+				if err != nil {
+					return err
+				}
+				return a.each(args, done, func(id string) error {
+					remark, err := do(cmd.Context(), d, id)
+					if err == nil && remark != "" {
+						a.note("%s", remark)
+					}
+					return err
+				})
+			},
+		}
+	}
+	cmd.AddCommand(show,
+		verb("cancel ID …", "Take jobs away for good, or ask their workers to end them",
+			`Takes jobs that wait away for good. One that runs is asked to end: its handler's context
+is cancelled, a program gets SIGTERM, and its lane stays held until it has returned. What it
+did until then is done.`, "cancelled",
+			func(ctx context.Context, d *dispatcher.Dispatcher, id string) (string, error) {
+				holder, err := d.Cancel(ctx, id)
+				if holder != "" {
+					return fmt.Sprintf("%s runs: its worker %s was asked to end it, and its lane goes on when it has returned", id, holder), err
+				}
+				return "", err
+			}),
+		verb("suspend ID …", "Keep jobs that wait from being run",
+			`Keeps jobs that wait from being run until they are resumed. When its turn comes, a
+suspended job stops its lane; or it is passed, where its kind declares on_failure: skip.`, "suspended",
+			func(ctx context.Context, d *dispatcher.Dispatcher, id string) (string, error) {
+				return "", d.SuspendJob(ctx, id)
+			}),
+		verb("resume ID …", "Let suspended jobs run again", "", "resumed",
+			func(ctx context.Context, d *dispatcher.Dispatcher, id string) (string, error) {
+				return "", d.ResumeJob(ctx, id)
+			}),
+	)
 	return cmd
+}
+
+// showOutcome shows how a job ended that is gone. Its result is the handler's, and may hold
+// what the payload held, so of that only the size is shown.
+func (a *app) showOutcome(o dispatcher.JobOutcome) error {
+	v := outcomeView{o.ID, string(o.State), o.Attempts, optional(o.At), o.Reason, o.Error, len(o.Result)}
+	return a.show(v, [][]string{
+		{"id", v.ID}, {"state", v.State}, {"attempts", itoa(v.Attempts)}, {"ended", clock(v.EndedAt)},
+		{"reason", v.Reason}, {"error", v.Error}, {"result bytes", itoa(v.ResultBytes)},
+	})
+}
+
+// outcomeView is an outcome as the CLI shows it.
+type outcomeView struct {
+	ID          string     `json:"id"`
+	State       string     `json:"state"`
+	Attempts    int        `json:"attempts"`
+	EndedAt     *time.Time `json:"ended_at,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+	Error       string     `json:"error,omitempty"`
+	ResultBytes int        `json:"result_bytes"`
 }
 
 func jobFields(v jobView) [][]string {
@@ -117,10 +211,7 @@ func jobFields(v jobView) [][]string {
 		{"holder", v.Holder}, {"token", v.Token}, {"lease ends", clock(v.ExpiresAt)},
 		{"died", clock(v.DiedAt)}, {"reason", v.Reason}, {"error", v.Error},
 		{"timeout", v.Timeout}, {"headers", strings.Join(headers, " ")},
-		{"payload bytes", itoa(v.PayloadBytes)},
-	}
-	if v.Payload != nil {
-		fields = append(fields, []string{"payload", *v.Payload})
+		{"why", v.Why}, {"payload", payloadText(v)},
 	}
 	return fields
 }

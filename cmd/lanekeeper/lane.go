@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,10 @@ type laneView struct {
 	RunAt       *time.Time `json:"run_at,omitempty"`
 	Error       string     `json:"error,omitempty"`
 	Note        string     `json:"note,omitempty"`
+	Along       int        `json:"along,omitempty"` // jobs behind the head that were claimed with it
+	Why         string     `json:"why,omitempty"`   // it is suspended, or will be
+	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
+	Cancelling  bool       `json:"cancelling,omitempty"`
 }
 
 func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats) laneView {
@@ -33,11 +38,12 @@ func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats) laneView
 		Subject: l.Subject.String(), State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: l.HeadID,
 		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
 		ExpiresAt: optional(l.ExpiresAt), RunAt: optional(l.RunAt), Error: l.Error,
+		Along: l.Along, Why: l.Why, SuspendedAt: optional(l.SuspendedAt), Cancelling: l.Cancelling,
 	}
 	if l.Token != 0 {
 		v.Token = l.Token.String()
 	}
-	if l.State == dispatcher.Ready && kinds[l.Kind].Workers == 0 {
+	if l.State == dispatcher.Ready && l.Kind != dispatcher.SectionKind && kinds[l.Kind].Workers == 0 {
 		v.Note = "no worker for kind"
 	}
 	return v
@@ -60,8 +66,17 @@ func laneNote(l laneView) string {
 	switch {
 	case l.Note != "":
 		return l.Note
+	case l.State == string(dispatcher.Suspended):
+		return l.Why
 	case l.ExpiresAt != nil:
-		return "held until " + clock(l.ExpiresAt)
+		note := "held until " + clock(l.ExpiresAt)
+		if l.Cancelling {
+			note += ", asked to cancel"
+		}
+		if l.Why != "" {
+			note += ", then suspended: " + l.Why
+		}
+		return note
 	case l.RunAt != nil:
 		return "waits until " + clock(l.RunAt) + ": " + l.Error
 	}
@@ -69,7 +84,7 @@ func laneNote(l laneView) string {
 }
 
 func (a *app) laneCommand() *cobra.Command {
-	cmd := group("lane", "Look at lanes")
+	cmd := group("lane", "Look at lanes, suspend and resume them")
 	var filter dispatcher.LaneFilter
 	var page dispatcher.Page
 	ls := &cobra.Command{
@@ -80,26 +95,96 @@ func (a *app) laneCommand() *cobra.Command {
 			return a.listLanes(cmd.Context(), filter, page)
 		},
 	}
-	ls.Flags().StringVar((*string)(&filter.State), "state", "", "only lanes that are ready, leased or delayed")
+	ls.Flags().StringVar((*string)(&filter.State), "state", "", "only lanes that are ready, leased, delayed or suspended")
 	ls.Flags().StringVar(&filter.Kind, "kind", "", "only lanes whose head is of this job kind")
 	addPageFlags(ls, &page)
 	_ = ls.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
-		[]string{"ready", "leased", "delayed"}, cobra.ShellCompDirectiveNoFileComp))
+		[]string{"ready", "leased", "delayed", "suspended"}, cobra.ShellCompDirectiveNoFileComp))
 
-	var payload bool
 	var jobs dispatcher.Page
 	show := &cobra.Command{
 		Use:   "show SUBJECT",
 		Short: "Show one lane and its jobs, the head first",
-		Args:  cobra.ExactArgs(1),
+		Long: `Shows one lane and its jobs, the head first. When each job starts and ends is estimated
+from how long jobs of its kind took before ('kind show'), or from what the kind declares;
+"unknown" where neither is known.`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.showLane(cmd.Context(), args[0], jobs, payload)
+			return a.showLane(cmd.Context(), args[0], jobs)
 		},
 	}
-	show.Flags().BoolVar(&payload, "payload", false, "show payloads too")
 	addPageFlags(show, &jobs)
-	cmd.AddCommand(ls, show)
+	cmd.AddCommand(ls, show, a.suspendCommand(),
+		a.resumeCommand("resume SUBJECT", "Let a suspended or halted lane go on",
+			`Lets a lane go on that was suspended, or that its head has halted (on_failure: halt). A
+head that has halted its lane gets all its attempts again; 'lane skip' goes on without it.`, "goes on",
+			(*dispatcher.Dispatcher).Resume),
+		a.resumeCommand("skip SUBJECT", "Let a suspended or halted lane go on without its head",
+			`Makes a dead letter of the head of a suspended or halted lane, and lets the lane go on.
+'dead replay --front' puts it back.`, "goes on without its head",
+			(*dispatcher.Dispatcher).Skip))
 	return cmd
+}
+
+func (a *app) suspendCommand() *cobra.Command {
+	var why string
+	cmd := &cobra.Command{
+		Use:   "suspend SUBJECT",
+		Short: "Stop a lane until it is resumed",
+		Long: `Stops a lane until it is resumed: at once, or when the job that runs has ended. Jobs can
+still be enqueued.`,
+		Example: `  lanekeeper lane suspend build:17 --why 'disk of the builder is full'`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := subject.Parse(args[0])
+			if err != nil {
+				return err
+			}
+			d, err := a.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			holder, err := d.Suspend(cmd.Context(), key, why)
+			if err != nil {
+				return err
+			}
+			if holder != "" {
+				a.note("%s holds it now; it stands still when that has ended", holder)
+			}
+			return a.done(key, "suspended")
+		},
+	}
+	cmd.Flags().StringVar(&why, "why", "", "shown to whoever wonders")
+	return cmd
+}
+
+func (a *app) resumeCommand(use, short, long, what string, do func(*dispatcher.Dispatcher, context.Context, subject.Key) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Long: long, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := subject.Parse(args[0])
+			if err != nil {
+				return err
+			}
+			d, err := a.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := do(d, cmd.Context(), key); err != nil {
+				return err
+			}
+			return a.done(key, what)
+		},
+	}
+}
+
+// done says what became of a lane.
+func (a *app) done(key subject.Key, what string) error {
+	if a.machine() {
+		return a.show(map[string]string{"subject": key.String(), "lane": what}, nil)
+	}
+	a.say("%s %s", key, what)
+	return nil
 }
 
 func addPageFlags(cmd *cobra.Command, page *dispatcher.Page) {
@@ -164,7 +249,7 @@ func checkPage(page dispatcher.Page) error {
 	return nil
 }
 
-func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page, payload bool) error {
+func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) error {
 	if err := checkPage(page); err != nil {
 		return err
 	}
@@ -184,7 +269,7 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page, p
 	if err != nil {
 		return err
 	}
-	v, js := viewLane(lane, stats.Kinds), viewJobs(jobs, payload)
+	v, js := viewLane(lane, stats.Kinds), a.viewJobs(d, jobs)
 	if a.machine() {
 		err = a.show(struct {
 			laneView
@@ -196,20 +281,37 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page, p
 	if !a.quiet {
 		if err := a.table([][]string{
 			{"subject", v.Subject}, {"state", v.State}, {"jobs", itoa(v.Depth)}, {"note", laneNote(v)},
-			{"holder", v.Holder}, {"token", v.Token}, {"last error", v.Error},
+			{"holder", v.Holder}, {"token", v.Token}, {"claimed with it", alongText(v.Along)}, {"last error", v.Error},
 		}); err != nil {
 			return err
 		}
 		a.say("")
 	}
-	columns := jobColumns
-	if payload {
-		columns = append(columns[:len(columns):len(columns)],
-			column[jobView]{"PAYLOAD", false, func(j jobView) string { return *j.Payload }})
-	}
+	columns := slices.Concat(
+		[]column[jobView]{{"#", false, func(j jobView) string { return itoa(j.Position) }}},
+		jobColumns[:len(jobColumns):len(jobColumns)],
+		[]column[jobView]{
+			{"STARTS (UTC)", false, func(j jobView) string { return estimate(j.StartsAt) }},
+			{"ENDS (UTC)", false, func(j jobView) string { return estimate(j.EndsAt) }},
+		})
 	if err := list(a, js, jobID, columns); err != nil {
 		return err
 	}
 	a.more(next)
 	return nil
+}
+
+// estimate shows a time that nobody can be sure of.
+func estimate(t *time.Time) string {
+	if t == nil {
+		return "unknown"
+	}
+	return "~ " + clock(t)
+}
+
+func alongText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d jobs behind the head", n)
 }

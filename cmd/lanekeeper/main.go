@@ -26,6 +26,7 @@ const (
 	exitNotFound    = 3
 	exitFalse       = 4
 	exitNoRedis     = 6
+	exitNotFinished = 7
 	exitInterrupted = 130
 )
 
@@ -37,7 +38,11 @@ const exitCodesHelp = `Every command ends with one of these codes:
   3    no such job, lane or dead letter
   4    what was asked is not so: doctor found something, demo saw a violation
   6    Redis can't be reached, or refuses to serve
+  7    the job that 'enqueue --wait' waited for did not finish
+  75   'exec' could not have the subject in time; nothing was run
   130  interrupted
+
+'exec' ends with the exit code of its command, once that was started.
 
 'work' ends with 0 when it was told to stop and all handlers finished in time,
 and with 1 when some had to be cancelled or given up.`
@@ -92,6 +97,8 @@ func hint(err error) string {
 		return "A key in Redis is not what it should be: 'lanekeeper doctor' says which, and --fix sets it aside."
 	case says("MOVED "):
 		return "That server is part of a cluster: name it with redis+cluster://."
+	case errors.Is(err, dispatcher.ErrUndeclared):
+		return "'lanekeeper kind ls' shows the declared kinds; a worker that declares this one has to start first."
 	case says("cluster support disabled"):
 		return "That server is no cluster: name it with redis://."
 	case says(noSentinel):
@@ -108,6 +115,21 @@ type falseError struct{}
 
 func (falseError) Error() string { return "" }
 
+// exitError ends with a code of its own; without an error it says nothing.
+type exitError struct {
+	code int
+	error
+}
+
+func (e exitError) Error() string {
+	if e.error == nil {
+		return ""
+	}
+	return e.error.Error()
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
 // usageError is a mistake in the command line.
 type usageError struct{ error }
 
@@ -118,12 +140,16 @@ func usage(format string, args ...any) error { return usageError{fmt.Errorf(form
 func exitCode(ctx context.Context, err error) int {
 	var network net.Error
 	var server redis.Error
+	var own exitError
 	switch {
+	case errors.As(err, &own):
+		return own.code
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, new(falseError)):
 		return exitFalse
-	case errors.As(err, new(usageError)), errors.Is(err, dispatcher.ErrInvalid), errors.Is(err, subject.ErrInvalid):
+	case errors.As(err, new(usageError)), errors.Is(err, dispatcher.ErrInvalid), errors.Is(err, subject.ErrInvalid),
+		errors.Is(err, dispatcher.ErrUndeclared):
 		return exitUsage
 	case errors.Is(err, dispatcher.ErrNotFound):
 		return exitNotFound
@@ -166,7 +192,7 @@ Start with 'lanekeeper demo', which needs nothing else.`,
 	a.addGlobalFlags(root)
 	for _, c := range []*cobra.Command{
 		a.demoCommand(), a.devCommand(), a.enqueueCommand(), a.workCommand(), a.laneCommand(),
-		a.jobCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(),
+		a.jobCommand(), a.kindCommand(), a.execCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(),
 		a.versionCommand(),
 	} {
 		root.AddCommand(c)

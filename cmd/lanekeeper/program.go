@@ -75,6 +75,9 @@ func programHandler(argv []string, grace time.Duration) worker.Handler {
 		if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 			err = nil // something that left the group holds the output open; the program is done
 		}
+		if err == nil {
+			return worker.SetResult(ctx, []byte(output.String()))
+		}
 		return outcome(ctx, err, output.String())
 	}
 }
@@ -105,9 +108,6 @@ func endGroup(ctx context.Context, leader int, grace time.Duration) {
 
 // outcome turns the end of a program into what a handler returns.
 func outcome(ctx context.Context, err error, output string) error {
-	if err == nil {
-		return nil
-	}
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("%w: %w", cause, err)
 	}

@@ -24,7 +24,7 @@ func (a *app) statsCommand() *cobra.Command {
 			if err := a.show(s, [][]string{
 				{"jobs in lanes", itoa(s.InLanes)}, {"jobs scheduled", itoa(s.Scheduled)},
 				{"dead letters", itoa(s.Dead)}, {"lanes", itoa(s.Lanes)}, {"  ready", itoa(s.Ready)},
-				{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"partitions", itoa(s.Partitions)},
+				{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"  suspended", itoa(s.Suspended)}, {"partitions", itoa(s.Partitions)},
 			}); err != nil {
 				return err
 			}

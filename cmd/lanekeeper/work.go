@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -30,6 +33,11 @@ type workOptions struct {
 	StopTimeout time.Duration     `yaml:"stop_timeout"`
 	LaneBatch   map[string]int    `yaml:"lane_batch"`
 	Handlers    map[string]string `yaml:"handlers"`
+
+	Kinds      map[string]dispatcher.Kind `yaml:"kinds"`
+	Pools      map[string]int             `yaml:"pools"`
+	PoolLimits map[string]int             `yaml:"pool_limits"`
+	Blame      bool                       `yaml:"blame"`
 }
 
 func (a *app) workCommand() *cobra.Command {
@@ -63,7 +71,14 @@ work.yaml:
     expire: 20
   handlers:
     expire: ./expire.sh
-    move: ./move --to s3`,
+    move: ./move --to s3
+  # All that follows may be left out. Once kinds are declared, others are refused.
+  kinds:
+    expire: {owner: storage, subject: artifact, max_attempts: 5, loggable: [why]}
+    move: {owner: storage, subject: artifact, pool: slow, limit: 3, on_failure: halt}
+  pools: {default: 20, slow: 2}     # programs at once in this process, instead of concurrency
+  pool_limits: {slow: 4}            # and in all processes
+  blame: true                       # stop claiming when five different jobs in a row fail here`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
@@ -80,6 +95,7 @@ func (o *workOptions) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&o.LeaseTTL, "lease-ttl", 0, "how long a subject stays closed after its worker died (default 30s)")
 	f.StringToIntVar(&o.LaneBatch, "lane-batch", nil, "KIND=N: claim up to N (at most 250) waiting jobs of one lane together; a crash repeats those not reported yet")
 	f.Lookup("lane-batch").DefValue = ""
+	f.BoolVar(&o.Blame, "blame", false, "stop claiming when five different jobs in a row failed here; needs other workers")
 	f.DurationVar(&o.Timeout, "timeout", 0, "longest time of an attempt whose job sets none (default 1h)")
 	f.DurationVar(&o.StopTimeout, "stop-timeout", 0, "how long programs may go on when told to stop (default 20s)")
 }
@@ -95,11 +111,15 @@ func (o *workOptions) run(cmd *cobra.Command) error {
 	if len(programs) == 0 {
 		return usage("work needs at least one --handle KIND=PROGRAM, or handlers in --config")
 	}
-	d, err := o.app.open(cmd.Context())
+	kinds, err := o.declared(programs)
 	if err != nil {
 		return err
 	}
-	pool, err := o.pool(d, programs)
+	d, err := o.app.openAs(cmd.Context(), dispatcher.Config{Kinds: kinds, PoolLimits: o.PoolLimits})
+	if err != nil {
+		return err
+	}
+	pools, err := o.pools(d, programs)
 	if err != nil {
 		return err
 	}
@@ -109,7 +129,44 @@ func (o *workOptions) run(cmd *cobra.Command) error {
 	if o.untilEmpty {
 		go o.stopWhenEmpty(ctx, d, programs, stop)
 	}
-	return o.report(pool, pool.Run(ctx))
+	return o.report(pools, runAll(ctx, pools))
+}
+
+// declared returns the kinds of the --config file. With any, each program's kind is among
+// those of the file or of the namespace, which Open and the pools check.
+func (o *workOptions) declared(programs map[string][]string) ([]dispatcher.Kind, error) {
+	var kinds []dispatcher.Kind
+	for _, name := range slices.Sorted(maps.Keys(o.Kinds)) {
+		k := o.Kinds[name]
+		if k.Name != "" && k.Name != name {
+			return nil, usage("--config %s: kind %s says that its name is %s", o.config, name, k.Name)
+		}
+		k.Name = name
+		kinds = append(kinds, k)
+	}
+	for pool, n := range o.Pools {
+		if n < 1 {
+			return nil, usage("--config %s: pools: %s=%d must be at least 1", o.config, pool, n)
+		}
+	}
+	return kinds, nil
+}
+
+// runAll runs pools until ctx is done. One that can't start stops the others.
+func runAll(ctx context.Context, pools []*worker.Pool) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var all sync.WaitGroup
+	errs := make([]error, len(pools))
+	for i, p := range pools {
+		all.Go(func() {
+			if errs[i] = p.Run(ctx); errs[i] != nil {
+				stop()
+			}
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // readConfig fills in what no flag has set.
@@ -141,7 +198,10 @@ func (o *workOptions) readConfig(cmd *cobra.Command) error {
 	if !flags.Changed("lane-batch") {
 		o.LaneBatch = file.LaneBatch
 	}
-	o.Handlers = file.Handlers
+	o.Handlers, o.Kinds, o.Pools, o.PoolLimits = file.Handlers, file.Kinds, file.Pools, file.PoolLimits
+	if !flags.Changed("blame") {
+		o.Blame = file.Blame
+	}
 	return nil
 }
 
@@ -199,15 +259,48 @@ var asFlags = strings.NewReplacer(
 	"worker: Config.Timeout", "--timeout", "worker: Config.StopTimeout", "--stop-timeout",
 )
 
-func (o *workOptions) pool(d *dispatcher.Dispatcher, programs map[string][]string) (*worker.Pool, error) {
+// pools makes a pool for each name that the programs' kinds are declared for.
+func (o *workOptions) pools(d *dispatcher.Dispatcher, programs map[string][]string) ([]*worker.Pool, error) {
+	byPool := make(map[string]map[string][]string)
+	for kind, argv := range programs {
+		k, _ := d.Declared(kind)
+		name := orElse(k.Pool, dispatcher.DefaultPool)
+		if byPool[name] == nil {
+			byPool[name] = make(map[string][]string)
+		}
+		byPool[name][kind] = argv
+	}
+	for name := range o.Pools {
+		if byPool[name] == nil {
+			return nil, usage("--config %s: pools: no program is for the pool %s", o.config, name)
+		}
+	}
+	var pools []*worker.Pool
+	for _, name := range slices.Sorted(maps.Keys(byPool)) {
+		p, err := o.pool(d, name, byPool[name])
+		if err != nil {
+			return nil, err
+		}
+		pools = append(pools, p)
+	}
+	return pools, nil
+}
+
+func (o *workOptions) pool(d *dispatcher.Dispatcher, name string, programs map[string][]string) (*worker.Pool, error) {
 	level := slog.LevelInfo
 	if o.app.quiet {
 		level = slog.LevelError
 	}
+	batches := make(map[string]int)
+	for kind, n := range o.LaneBatch {
+		if programs[kind] != nil {
+			batches[kind] = n
+		}
+	}
 	cfg := worker.Config{
-		Concurrency: o.Concurrency, LeaseTTL: o.LeaseTTL, Timeout: o.Timeout, StopTimeout: o.StopTimeout,
-		LaneBatch: o.LaneBatch,
-		Logger:    slog.New(slog.NewTextHandler(o.app.err, &slog.HandlerOptions{Level: level})),
+		Name: name, Concurrency: cmp.Or(o.Pools[name], o.Concurrency), LeaseTTL: o.LeaseTTL, Timeout: o.Timeout,
+		StopTimeout: o.StopTimeout, LaneBatch: batches, Blame: o.Blame,
+		Logger: slog.New(slog.NewTextHandler(o.app.err, &slog.HandlerOptions{Level: level})),
 	}
 	pool, err := worker.New(d, cfg)
 	if err != nil {
@@ -245,11 +338,14 @@ func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatche
 	}
 }
 
-// report says what the pool did.
-func (o *workOptions) report(pool *worker.Pool, err error) error {
-	c := pool.Counts()
-	o.app.note("Stopped: %d finished, %d retried, %d dead letters, %d handed back, %d leases lost.",
-		c.Finished, c.Retried, c.Dead, c.HandedBack, c.Lost)
+// report says what the pools did.
+func (o *workOptions) report(pools []*worker.Pool, err error) error {
+	var c worker.Counts
+	for _, p := range pools {
+		c.Add(p.Counts())
+	}
+	o.app.note("Stopped: %d finished, %d retried, %d dead letters, %d cancelled, %d handed back, %d leases lost.",
+		c.Finished, c.Retried, c.Dead, c.Cancelled, c.HandedBack, c.Lost)
 	var stopped *worker.StopError
 	if errors.As(err, &stopped) {
 		return fmt.Errorf("%w; those jobs run again", err)

@@ -17,11 +17,15 @@ var workerColumns = []column[dispatcher.Worker]{
 	{"STARTED (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.StartedAt) }},
 	{"SEEN (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.SeenAt) }},
 	{"LEASE TTL", true, func(w dispatcher.Worker) string { return w.LeaseTTL }},
+	{"POOL", true, func(w dispatcher.Worker) string { return w.Pool }},
 	{"HOST", true, func(w dispatcher.Worker) string { return w.Host }},
 	{"PID", true, func(w dispatcher.Worker) string { return itoa(w.PID) }},
 }
 
 func workerState(w dispatcher.Worker) string {
+	if w.Alive && w.Blamed != "" {
+		return "claims no more: " + w.Blamed
+	}
 	if w.Alive {
 		return "alive"
 	}

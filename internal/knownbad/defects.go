@@ -92,8 +92,7 @@ var defects = []defect{
 	},
 	{
 		"a crash does not count (contribsys/faktory#99)", "dispatcher/reap.lua",
-		`return entry_of(id, kind_of(entry), attempts + 1, whole(max)), attempts`,
-		`return entry_of(id, kind_of(entry), attempts, whole(max)), attempts`,
+		`return with_attempts(entry, attempts + 1 - refunded), attempts`, `return entry, attempts`,
 	},
 	{
 		"a crash of a batch counts for its head only", "dispatcher/reap.lua",

@@ -1,0 +1,215 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+)
+
+// kindView is a declared kind as the CLI shows it, with what was measured of it.
+type kindView struct {
+	Kind        string            `json:"kind"`
+	Owner       string            `json:"owner"`
+	Version     int               `json:"version"`
+	Subject     string            `json:"subject,omitempty"`
+	Description string            `json:"description,omitempty"`
+	Pool        string            `json:"pool"`
+	OnFailure   dispatcher.Policy `json:"on_failure"`
+	MaxAttempts int               `json:"max_attempts,omitempty"`
+	Timeout     string            `json:"timeout,omitempty"`
+	Backoff     string            `json:"backoff,omitempty"`
+	Unique      string            `json:"unique,omitempty"`
+	Keep        string            `json:"keep,omitempty"`
+	Limit       int               `json:"limit,omitempty"`
+	Every       string            `json:"every,omitempty"`
+	Priority    int               `json:"priority"`
+	Expected    string            `json:"expected,omitempty"`
+	Loggable    []string          `json:"loggable,omitempty"`
+	Page        bool              `json:"page"`
+	Note        string            `json:"note,omitempty"`
+	Measured    *measuredView     `json:"measured,omitempty"`
+}
+
+type measuredView struct {
+	Count    int64            `json:"count"`
+	ByEnding map[string]int64 `json:"by_ending"`
+	P50      string           `json:"p50"`
+	P95      string           `json:"p95"`
+	Max      string           `json:"max"`
+}
+
+func viewKind(k dispatcher.Declared, workers []dispatcher.Worker) kindView {
+	v := kindView{
+		Kind: k.Name, Owner: k.Owner, Version: k.Version, Subject: k.Subject, Description: k.Description,
+		Pool: orElse(k.Pool, dispatcher.DefaultPool), OnFailure: dispatcher.Policy(orElse(string(k.OnFailure), string(dispatcher.Block))),
+		MaxAttempts: k.MaxAttempts, Timeout: span(k.Timeout), Keep: span(k.Keep), Limit: k.Limit, Every: span(k.Every),
+		Priority: k.Priority, Expected: span(k.Expected), Loggable: k.Loggable, Page: !k.NoPage,
+	}
+	if k.Backoff.Cap > 0 {
+		v.Backoff = fmt.Sprintf("%s to %s", k.Backoff.Base, k.Backoff.Cap)
+	}
+	if u := k.Unique; u != nil {
+		v.Unique = strings.TrimSpace(fmt.Sprintf("%s %s %s", orElse(string(u.Scope), string(dispatcher.WhileWaiting)), span(u.Window), u.OnConflict))
+	}
+	var others []string
+	for _, w := range workers {
+		if version, ok := w.Versions[k.Name]; ok && w.Alive && version != k.Version {
+			others = append(others, fmt.Sprintf("%s runs version %d", w.Holder, version))
+		}
+	}
+	v.Note = strings.Join(others, ", ")
+	return v
+}
+
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// span shows a duration, or nothing for none.
+func span(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+var kindColumns = []column[kindView]{
+	{"KIND", false, func(k kindView) string { return k.Kind }},
+	{"OWNER", false, func(k kindView) string { return k.Owner }},
+	{"VERSION", false, func(k kindView) string { return itoa(k.Version) }},
+	{"POOL", false, func(k kindView) string { return k.Pool }},
+	{"ON FAILURE", false, func(k kindView) string { return string(k.OnFailure) }},
+	{"LIMIT", false, limitText},
+	{"PRIORITY", false, func(k kindView) string { return itoa(k.Priority) }},
+	{"NOTE", false, func(k kindView) string { return k.Note }},
+	{"DESCRIPTION", true, func(k kindView) string { return k.Description }},
+}
+
+func limitText(k kindView) string {
+	var parts []string
+	if k.Limit > 0 {
+		parts = append(parts, fmt.Sprintf("%d at once", k.Limit))
+	}
+	if k.Every != "" {
+		parts = append(parts, "one every "+k.Every)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (a *app) kindCommand() *cobra.Command {
+	cmd := group("kind", "Look at declared job kinds")
+	cmd.AddCommand(
+		&cobra.Command{
+			Use:   "ls",
+			Short: "List the kinds that are declared, and workers that know other versions of them",
+			Args:  cobra.NoArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				views, _, err := a.kinds(cmd)
+				if err != nil {
+					return err
+				}
+				if len(views) == 0 {
+					a.note("No kind is declared, so any goes. 'lanekeeper work --help' shows how to declare some.")
+				}
+				return list(a, views, func(k kindView) string { return k.Kind }, kindColumns)
+			},
+		},
+		&cobra.Command{
+			Use:   "show KIND",
+			Short: "Show what is declared of a kind, and how long its jobs take",
+			Args:  cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := dispatcher.CheckKind(args[0]); err != nil {
+					return err
+				}
+				views, d, err := a.kinds(cmd)
+				if err != nil {
+					return err
+				}
+				v := kindView{Kind: args[0], Note: "not declared"}
+				for _, k := range views {
+					if k.Kind == args[0] {
+						v = k
+					}
+				}
+				measured, err := d.Durations(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if measured.Count > 0 {
+					v.Measured = viewMeasured(measured)
+				}
+				if v.Owner == "" && v.Measured == nil {
+					return fmt.Errorf("%w: kind %s is not declared, and no job of it has ended", dispatcher.ErrNotFound, args[0])
+				}
+				return a.show(v, kindFields(v))
+			},
+		})
+	return cmd
+}
+
+func (a *app) kinds(cmd *cobra.Command) ([]kindView, *dispatcher.Dispatcher, error) {
+	d, err := a.look(cmd.Context())
+	if err != nil {
+		return nil, nil, err
+	}
+	kinds, err := d.Kinds(cmd.Context())
+	if err != nil {
+		return nil, nil, err
+	}
+	workers, err := d.Workers(cmd.Context())
+	if err != nil {
+		return nil, nil, err
+	}
+	var views []kindView
+	for _, k := range kinds {
+		views = append(views, viewKind(k, workers))
+	}
+	return views, d, nil
+}
+
+func viewMeasured(m dispatcher.Durations) *measuredView {
+	v := &measuredView{Count: m.Count, ByEnding: make(map[string]int64), P50: span(m.P50), P95: span(m.P95), Max: span(m.Max)}
+	for how, n := range m.ByEnding {
+		v.ByEnding[string(how)] = n
+	}
+	return v
+}
+
+func kindFields(v kindView) [][]string {
+	fields := [][]string{
+		{"kind", v.Kind}, {"owner", v.Owner}, {"note", v.Note}, {"description", v.Description}, {"subject kind", v.Subject},
+	}
+	if v.Owner != "" {
+		fields = append(fields, [][]string{
+			{"version", itoa(v.Version)}, {"pool", v.Pool}, {"on failure", string(v.OnFailure)},
+			{"max attempts", positive(v.MaxAttempts)}, {"timeout", v.Timeout}, {"backoff", v.Backoff}, {"unique", v.Unique},
+			{"keep outcomes", v.Keep}, {"limit", limitText(v)}, {"priority", itoa(v.Priority)}, {"expected", v.Expected},
+			{"loggable", strings.Join(v.Loggable, ", ")}, {"page", fmt.Sprint(v.Page)},
+		}...)
+	}
+	if m := v.Measured; m != nil {
+		var ends []string
+		for _, how := range dispatcher.Endings {
+			if n := m.ByEnding[string(how)]; n > 0 {
+				ends = append(ends, fmt.Sprintf("%d %s", n, how))
+			}
+		}
+		return append(fields, []string{"attempts", strings.Join(ends, ", ")}, []string{"p50", m.P50}, []string{"p95", m.P95}, []string{"max", m.Max})
+	}
+	return append(fields, []string{"attempts", "none has ended: unknown how long they take"})
+}
+
+func positive(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return itoa(n)
+}

@@ -1,0 +1,47 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+)
+
+//go:embed refund.lua
+var refundLua string
+
+var refundScript = verb("refund", refundLua)
+
+// Blame says of the session's worker that it claims no more and why, to whoever lists workers,
+// and gives back the attempts of jobs that have failed on it.
+func (s *Session) Blame(ctx context.Context, why string, failed []*Claim) error {
+	var w Worker
+	if err := json.Unmarshal([]byte(s.said()), &w); err != nil {
+		return fmt.Errorf("blame: %w", err)
+	}
+	w.Blamed = why
+	info, err := json.Marshal(w)
+	if err != nil {
+		return fmt.Errorf("blame: %w", err)
+	}
+	s.say(string(info))
+	if err := s.Beat(ctx); err != nil {
+		return err
+	}
+	for _, c := range failed {
+		if err := s.d.refund(ctx, c); err != nil {
+			return fmt.Errorf("give an attempt of %s back: %w", c.ID, err)
+		}
+	}
+	return nil
+}
+
+// refund gives the last attempt of a job back. One that it has made a dead letter goes back to
+// the front of its lane.
+func (d *Dispatcher) refund(ctx context.Context, c *Claim) error {
+	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(c.Subject), refundScript, nil, c.Subject.Canonical(), entryOf(&c.Job)))
+	if err == nil && words[0] == "dead" {
+		_, err = d.Replay(ctx, c.ID, true)
+	}
+	return err
+}

@@ -1,0 +1,200 @@
+package dispatcher_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+)
+
+// fail reports a failed attempt as a pool does where blame is on.
+func (m *member) fail(c dispatcher.Claim, wait time.Duration) dispatcher.Ended {
+	m.h.t.Helper()
+	end := dispatcher.End{Claim: &c, Outcome: dispatcher.Retry, Wait: wait, Error: "boom", Workers: 3}
+	a := m.s.Turns(bg, []dispatcher.Turn{{Partition: m.h.Namespace().Partition(c.Subject), Ends: []dispatcher.End{end}}})[0]
+	m.h.ok(a.Ended[0].Err)
+	return a.Ended[0]
+}
+
+// L8: a job that fails on three different workers is a dead letter; on one worker it may fail
+// as often as it may be tried.
+func TestL8_JobFailsOnThreeWorkers(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "bad"})
+		for i, name := range []string{"w1", "w1", "w2", "w1", "w3"} {
+			m := h.member(name, "", "k")
+			claims, _ := m.turn(1)
+			if ended := m.fail(claims[0], 0); ended.Dead != (i == 4) {
+				t.Errorf("after %d failures, the last on %s: dead %t", i+1, name, ended.Dead)
+			}
+		}
+		letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+		h.ok(err)
+		if len(letters) != 1 || letters[0].Reason != "failed on different workers" {
+			t.Errorf("dead letters: %+v", letters)
+		}
+		h.clean()
+		h.ok(h.Discard(bg, "bad"))
+		h.emptyButWorkers()
+	})
+}
+
+func (h *house) emptyButWorkers() {
+	h.t.Helper()
+	for _, key := range []string{h.Namespace().Workers(), h.Namespace().Seen()} {
+		h.rdb.Del(bg, key)
+	}
+	h.empty()
+}
+
+// L8: the attempts of those that failed on a worker to blame are given back, wherever the jobs
+// are by then.
+func TestL8_AttemptsGivenBack(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := kindsHouse(t, rdb)
+		h.enqueued("delayed", "delayed")
+		h.enqueued("claimed", "claimed")
+		h.enqueue(dispatcher.NewJob{Subject: key("last"), Kind: "k", ID: "last", MaxAttempts: 1})
+		h.enqueuedKind("skip", "aside", "aside", "next")
+		w := h.member("w", "", "k", "skip")
+		claims, _ := w.turn(4)
+		if len(claims) != 4 {
+			t.Fatalf("%d claims", len(claims))
+		}
+		var failed []*dispatcher.Claim
+		for _, c := range claims {
+			wait := time.Hour
+			if c.ID == "claimed" {
+				wait = 0
+			}
+			w.fail(c, wait)
+			failed = append(failed, &c)
+		}
+		other := h.claimedKinds("other", 1, "k")["claimed"]
+		if other.Attempt != 2 {
+			t.Fatalf("the other has attempt %d", other.Attempt)
+		}
+		h.ok(w.s.Blame(bg, "it fails everything", failed))
+		workers, err := h.Workers(bg)
+		h.ok(err)
+		blamed := 0
+		for _, x := range workers {
+			if x.Blamed != "" {
+				blamed++
+			}
+		}
+		if blamed != 1 {
+			t.Errorf("%d workers are said to be blamed", blamed)
+		}
+		h.clean()
+		_, err = h.Retry(bg, other, time.Hour, "boom again")
+		h.ok(err)
+		h.clean()
+		for id, attempts := range map[string]int{"delayed": 0, "claimed": 1, "last": 0, "aside": 0} {
+			job, err := h.Job(bg, id)
+			h.ok(err)
+			if job.Attempt != attempts || job.State == dispatcher.Dead {
+				t.Errorf("%s is %s after %d attempts, want %d", id, job.State, job.Attempt, attempts)
+			}
+		}
+		if order := h.run([]string{"k", "skip"}, nil); len(order) == 0 {
+			t.Error("nothing runs any more")
+		}
+		h.emptyButWorkers()
+	})
+}
+
+// Durations are kept in bounded space and read back to within a tenth.
+func TestU13_DurationsRecorded(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	h := newHouse(t, rdb, dispatcher.Config{})
+	m := h.member("w", "", "k")
+	var tally dispatcher.Tally
+	for ms := 1; ms <= 1000; ms++ {
+		tally.Add("k", dispatcher.Endings[ms%5], time.Duration(ms)*time.Millisecond)
+	}
+	h.ok(m.s.Record(bg, &tally))
+	if !tally.Empty() {
+		t.Error("what was recorded is to be recorded again")
+	}
+	d, err := h.Durations(bg, "k")
+	h.ok(err)
+	within := func(got, want time.Duration) bool { return got > want*9/10 && got < want*11/10 }
+	if d.Count != 1000 || d.ByEnding[dispatcher.EndLost] != 200 || d.Max != time.Second ||
+		!within(d.P50, 500*time.Millisecond) || !within(d.P95, 950*time.Millisecond) {
+		t.Errorf("%+v", d)
+	}
+	for range 10 {
+		for ms := 1; ms < 1<<31; ms += ms/3 + 1 {
+			tally.Add("k", dispatcher.Endings[ms%5], time.Duration(ms)*time.Millisecond)
+		}
+		h.ok(m.s.Record(bg, &tally))
+	}
+	if n := rdb.HLen(bg, h.Namespace().Durations("k")).Val(); n > 5*141+1 {
+		t.Errorf("%d fields", n)
+	}
+	if d, _ := h.Durations(bg, "unknown"); d.Count != 0 || d.P50 != 0 {
+		t.Errorf("of nothing: %+v", d)
+	}
+}
+
+// L11: positions and estimates come from what was measured or declared, and are unknown else.
+func TestL11_Estimates(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	h := newHouse(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{
+		{Name: "k", Owner: "o"}, {Name: "declared", Owner: "o", Expected: time.Minute}, {Name: "nobody-knows", Owner: "o"},
+	}})
+	m := h.member("w", "", "k")
+	var tally dispatcher.Tally
+	for range 10 {
+		tally.Add("k", dispatcher.EndFinished, 10*time.Second)
+	}
+	h.ok(m.s.Record(bg, &tally))
+	for i, kind := range []string{"k", "k", "declared", "nobody-knows", "k"} {
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: kind, ID: fmt.Sprint("j", i+1)})
+	}
+	estimates := func() string {
+		_, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+		h.ok(err)
+		out := ""
+		for _, j := range jobs {
+			about := func(at time.Time) string {
+				if at.IsZero() {
+					return "unknown"
+				}
+				return fmt.Sprint(at.Sub(h.cfg.Now()).Round(10 * time.Second))
+			}
+			out += fmt.Sprintf("%d %s-%s, ", j.Position, about(j.Starts), about(j.Ends))
+		}
+		return out
+	}
+	if got, want := estimates(), "1 0s-10s, 2 10s-20s, 3 20s-1m20s, 4 1m20s-unknown, 5 unknown-unknown, "; got != want {
+		t.Errorf("ready: %s\nwant   %s", got, want)
+	}
+	h.claimed("w", 1)
+	h.advance(60 * time.Second) // it takes longer than most
+	if got, want := estimates(), "1 -1m0s-0s, 2 0s-10s, 3 10s-1m10s, 4 1m10s-unknown, 5 unknown-unknown, "; got != want {
+		t.Errorf("running: %s\nwant    %s", got, want)
+	}
+	// A later page counts those before it.
+	_, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{Cursor: "2", Limit: 1})
+	h.ok(err)
+	if len(jobs) != 1 || jobs[0].Position != 3 || jobs[0].Starts.Sub(h.cfg.Now()).Round(10*time.Second) != 10*time.Second {
+		t.Errorf("a later page: %+v", jobs)
+	}
+	_, err = h.Suspend(bg, key("b"), "")
+	h.ok(err)
+	h.enqueued("b", "s1")
+	if _, jobs, _, _ := h.Lane(bg, key("b"), dispatcher.Page{}); !jobs[0].Starts.IsZero() {
+		t.Errorf("of a suspended lane somebody knows when it starts: %v", jobs[0].Starts)
+	}
+}

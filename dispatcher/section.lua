@@ -23,6 +23,21 @@ local ticket = 't' .. scheduled_as(subject, entry)
 local now, now_us = clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 local reply
+
+-- There may be no worker at all to reap: what the dead have left in front of the caller goes
+-- here too, a section whose lease is over and tickets that nobody has asked for again.
+local freed = false
+if use_of(record) == 'section' and tonumber(call('ZSCORE', DEADLINES, subject) or 0) <= now then
+  free({ subject }, { record })
+  record, freed = call('HGET', LEASES, subject), true
+end
+while not record and head and head ~= entry and is_ticket(head)
+  and tonumber(call('ZSCORE', extra('expiring'), 't' .. scheduled_as(subject, head)) or 0) <= now do
+  call('ZREM', extra('expiring'), 't' .. scheduled_as(subject, head))
+  head, freed = call('LPOP', KEYS[13]), true
+  place(head and { subject, head } or {}, head and {} or { subject })
+end
+
 if record and holder_of(record) == holder then
   return { 'ok', string.match(record, '^%d+') }
 elseif not record and (not head or head == entry) then
@@ -42,6 +57,10 @@ else
   end
   call('ZADD', extra('expiring'), now + ttl, ticket)
   reply = { 'waits' }
+  if freed and head and not record then
+    list(head, subject)
+    publish('RPUSH', '')
+  end
 end
 remember(words(reply))
 return reply

@@ -154,6 +154,49 @@ func TestG6_DeadSection(t *testing.T) {
 	})
 }
 
+// G6: where no worker is there to reap, sections take over from dead ones by themselves.
+func TestG6_NobodyToReap(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		_, err := h.Leases().Acquire(bg, key("a"), "dead", 10*time.Second)
+		h.ok(err)
+		first := h.waiting("a", bg, func(context.Context) error { return nil })
+		h.enqueued("a", "j1")
+		h.advance(11 * time.Second)
+		h.ok(<-first)
+		h.ok(h.Finish(bg, h.waitHead("j1")))
+		h.empty()
+
+		// A ticket whose owner is gone does not stop those behind it.
+		entry := "\x02\x01ix~1"
+		keys := h.Namespace().Keys(h.Namespace().Partition(key("b")))
+		_, err = h.Leases().Acquire(bg, key("b"), "dead", 10*time.Second)
+		h.ok(err)
+		rdb.HSet(bg, keys.Heads(), key("b").Canonical(), entry)
+		rdb.ZAdd(bg, keys.Expiring(), redis.Z{Score: float64(h.ms.Load() + 1000), Member: "t3 \x01sb" + entry})
+		h.advance(11 * time.Second)
+		h.ok(h.Do(bg, key("b"), time.Minute, func(context.Context) error { return nil }))
+		h.empty()
+	})
+}
+
+// waitHead claims a job as soon as it is free.
+func (h *house) waitHead(id string) dispatcher.Claim {
+	h.t.Helper()
+	var c dispatcher.Claim
+	redistest.Until(h.t, id+" is free", func() bool {
+		for _, c = range h.claimed("w", 1) {
+			return true
+		}
+		return false
+	})
+	if c.ID != id {
+		h.t.Fatalf("claimed %s, want %s", c.ID, id)
+	}
+	return c
+}
+
 // G6: exactly one of running and enqueueing.
 func TestG6_DoOrEnqueue(t *testing.T) {
 	t.Parallel()

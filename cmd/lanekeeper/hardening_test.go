@@ -90,6 +90,17 @@ func TestACL(t *testing.T) {
 	may("operator", "doctor", "--fix")
 	may("operator", "dead", "discard", "bad")
 
+	may("producer", "exec", "s:a", "--", "true")
+	may("producer", "enqueue", "s:u", "k", "--id", "u1", "--unique", "u", "--keep", "1h")
+	may("producer", "enqueue", "s:u", "k", "--unique", "u")
+	may("operator", "lane", "suspend", "s:u")
+	mayNot("reader", "lane", "resume", "s:u")
+	may("operator", "lane", "resume", "s:u")
+	may("worker", "work", "--handle", "k="+program, "--until-empty", "--lease-ttl", "1s")
+	may("producer", "enqueue", "s:u", "k", "--unique", "u", "--id", "u2", "--delay", "1h")
+	may("operator", "job", "cancel", "u2")
+	may("reader", "kind", "show", "k")
+
 	for _, user := range []string{"producer", "worker", "operator", "reader"} {
 		rdb := connect.New(&redis.Options{Addr: s.Addr, Username: user, Password: "change-me"})
 		for _, cmd := range [][]any{

@@ -324,6 +324,10 @@ func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatche
 			stop()
 			return
 		}
+		if stats.Suspended > 0 && !warned[""] {
+			warned[""] = true
+			o.app.note("%d lanes are suspended or halted ('lane ls --state suspended'); --until-empty goes on waiting", stats.Suspended)
+		}
 		for kind, k := range stats.Kinds {
 			if k.Ready > 0 && k.Workers == 0 && programs[kind] == nil && !warned[kind] {
 				warned[kind] = true

@@ -13,8 +13,9 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// full puts something into every index: a ready lane, a leased one, a delayed one,
-// a scheduled job and a dead letter, each lane with a job behind its head.
+// full puts something into every index: a ready lane, a leased one, a delayed one, a
+// suspended one, a scheduled job and a dead letter, each lane with a job behind its head; a
+// suspended job, a unique key, an outcome that is kept, a ticket, and failures of a job.
 func full(h *house) {
 	for _, lane := range []string{"dead", "delayed", "leased", "ready"} {
 		h.enqueued(lane, lane+"1", lane+"2", lane+"3")
@@ -31,7 +32,25 @@ func full(h *house) {
 		}
 	}
 	h.enqueue(dispatcher.NewJob{Subject: key("later"), Kind: "k", ID: "later", Delay: time.Hour})
+	_, err := h.Suspend(bg, key("stopped"), "for a while")
+	h.ok(err)
+	h.enqueued("stopped", "stopped1", "stopped2")
+	h.enqueued("paused", "paused1", "paused2", "paused3")
+	h.ok(h.SuspendJob(bg, "paused2"))
+	h.enqueue(dispatcher.NewJob{Subject: key("paused"), Kind: "k", ID: "named", Unique: &dispatcher.Unique{Key: "u"}})
+	h.enqueue(dispatcher.NewJob{Subject: key("paused"), Kind: "k", ID: "kept", Keep: 24 * time.Hour})
+	_, err = h.Cancel(bg, "kept")
+	h.ok(err)
+	k := h.Namespace().Keys(0)
+	h.ok(h.rdb.RPush(bg, k.Tail(canonical("leased")), ticketEntry).Err())
+	h.ok(h.rdb.ZAdd(bg, k.Expiring(), redis.Z{
+		Score: float64(h.ms.Load() + 60_000), Member: fmt.Sprintf("t%d %s%s", len(canonical("leased")), canonical("leased"), ticketEntry),
+	}).Err())
+	h.ok(h.rdb.HSet(bg, k.Failed(), "idelayed1", "w\n").Err())
 }
+
+// ticketEntry stands in a lane for somebody who waits to run a section.
+const ticketEntry = "\x07\x01iticket~1"
 
 func canonical(id string) string { return key(id).Canonical() }
 
@@ -114,6 +133,49 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.RPush(bg, k.Tail(canonical("ready")), "\x07\x01iready1k2 3").Err()
 		},
 	}
+	for name, key := range map[string]func(k subject.Keys) string{
+		"suspended": subject.Keys.Suspended, "unique": subject.Keys.Unique, "names": subject.Keys.Names,
+		"outcomes": subject.Keys.Outcomes, "expiring": subject.Keys.Expiring, "failed": subject.Keys.Failed,
+		"limits": subject.Keys.Limits,
+	} {
+		all[name+" of a wrong type"] = func(rdb *redis.Client, k subject.Keys) error {
+			if err := rdb.Del(bg, key(k)).Err(); err != nil {
+				return err
+			}
+			return rdb.Set(bg, key(k), "what is this", 0).Err()
+		}
+		if name != "outcomes" && name != "failed" && name != "limits" { // what nothing points at can be missed by nobody
+			all[name+" lost"] = func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, key(k)).Err() }
+		}
+	}
+	for name, corrupt := range map[string]func(rdb *redis.Client, k subject.Keys) error{
+		"suspended, but leased to nobody": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Suspended(), canonical("ready"), "1 why").Err()
+		},
+		"to be suspended, but its holder is not told": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Suspended(), canonical("leased"), "1 why").Err()
+		},
+		"a suspended lane that has an end": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.ZRem(bg, k.Deadlines(), canonical("stopped")).Err()
+		},
+		"a suspended head in a lane that is not": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Heads(), canonical("ready"), "\x07\x01iready1k3~").Err()
+		},
+		"failures of nobody":  func(rdb *redis.Client, k subject.Keys) error { return rdb.HSet(bg, k.Failed(), "inobody", "w\n").Err() },
+		"an outcome for ever": func(rdb *redis.Client, k subject.Keys) error { return rdb.ZRem(bg, k.Expiring(), "oikept").Err() },
+		"a key of nobody": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Unique(), "1 akb", "inobody").Err()
+		},
+		"a ticket for ever": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.RPush(bg, k.Tail(canonical("ready")), ticketEntry).Err()
+		},
+		"a name without a key": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Names(), "iready2", "0 1 akb").Err()
+		},
+		"a name of a job, gone": func(rdb *redis.Client, k subject.Keys) error { return rdb.HDel(bg, k.Names(), "inamed").Err() },
+	} {
+		all[name] = corrupt
+	}
 	keys := subject.Keys{}
 	for i := range keys.Fixed() {
 		all[fmt.Sprintf("key %d of a wrong type", i+1)] = func(rdb *redis.Client, k subject.Keys) error {
@@ -173,6 +235,10 @@ func TestI4I7_EachCorruptionIsSeenAndRepaired(t *testing.T) {
 // only dead letters are left.
 func (h *house) drained() {
 	h.t.Helper()
+	for _, lane := range []string{"stopped", "ready", "leased"} { // as far as they are
+		_ = h.Resume(bg, key(lane))
+	}
+	_ = h.ResumeJob(bg, "paused2")
 	for range 50 {
 		h.advance(2 * time.Hour)
 		h.reaped()

@@ -1,19 +1,22 @@
--- giveback: give slots of a limit back, and tell those who were short of them.
+-- giveback: give slots of a limit back, and tell one of those who were short of them.
 --
 -- ARGV[6]  name of the limit
--- ARGV[7]  kinds that it limits, with spaces between
+-- ARGV[7]  holder
 -- ARGV[8]  mark of a start that was not used, which the rate does not count then; or '-'
 -- ARGV[9+] pairs: number of the slot, token
 --
 -- Returns  {'ok'} | {'stale'}
+--
+-- The one is told by name, and the giver is not: were it a hint for anybody, two idle workers
+-- would take and give back the same slot without end.
 
 local before = answered()
 if before then
   return before
 end
 
-local name, LIMITS, subjects, at = ARGV[FIRST], extra('limits'), {}, FIRST + 3
-for i = at, #ARGV, 2 do
+local name, holder, LIMITS, subjects = ARGV[FIRST], ARGV[FIRST + 1], extra('limits'), {}
+for i = FIRST + 3, #ARGV, 2 do
   local subject = '\1~' .. name .. '#' .. ARGV[i]
   if fenced(call('HGET', LEASES, subject), ARGV[i + 1]) then
     subjects[#subjects + 1] = subject
@@ -24,11 +27,23 @@ local unused = call('HGET', LIMITS, name .. ' next') == ARGV[FIRST + 2]
 if unused then
   call('HDEL', LIMITS, name .. ' next')
 end
-if unused or #subjects > 0 then
-  if call('HDEL', LIMITS, name .. ' short') == 1 then
-    for kind in string.gmatch(ARGV[FIRST + 1], '%S+') do
-      call('ZADD', WAKE .. kind, '0', 'slot')
+local short = (unused or #subjects > 0) and call('HGET', LIMITS, name .. ' short')
+if short then
+  local others, first = '', nil
+  for other in string.gmatch(short, '([^\n]+)\n') do
+    if other ~= holder and not first then
+      first = other
+    elseif other ~= holder then
+      others = others .. other .. '\n'
     end
+  end
+  if others == '' then
+    call('HDEL', LIMITS, name .. ' short')
+  else
+    call('HSET', LIMITS, name .. ' short', others)
+  end
+  if first then
+    news(first .. '/slots', name)
   end
 end
 remember('ok')

@@ -65,7 +65,6 @@ func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]strin
 type limit struct {
 	name  string
 	kinds []string // of the session's kinds, those that it limits
-	rated bool     // a start that was given up is to be given back too
 }
 
 // limitsOf returns the limits of a claimant: those of its kinds, and that of its pool.
@@ -73,7 +72,7 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant) ([]limit, erro
 	var limits []limit
 	for _, kind := range who.Kinds {
 		if k, ok := d.registry[kind]; ok && (k.Limit > 0 || k.Every > 0) {
-			limits = append(limits, limit{kindLimit(kind), []string{kind}, k.Every > 0})
+			limits = append(limits, limit{kindLimit(kind), []string{kind}})
 		}
 	}
 	if who.Pool != "" {
@@ -83,7 +82,7 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant) ([]limit, erro
 			return nil, wrap("read the limit of the pool", err)
 		}
 		if known {
-			limits = append(limits, limit{name, who.Kinds, false})
+			limits = append(limits, limit{name, who.Kinds})
 		}
 	}
 	return limits, nil
@@ -201,7 +200,7 @@ func (s *Session) giveRest(ctx context.Context, got []taken) {
 }
 
 func (s *Session) giveBack(l *limit, mark string, slots []lease.Lease) *script.Call {
-	args := []any{l.name, spaced(l.kinds), mark}
+	args := []any{l.name, s.who.Holder, mark}
 	for _, slot := range slots {
 		args = append(args, slotNumber(slot), slot.Token.String())
 	}

@@ -131,7 +131,7 @@ local ready = head and not record and not delayed and own ~= '~'
 for i = 1, kinds do
   local kind = ARGV[FIRST + 2 + i]
   local n = #call('LPOS', READY .. kind, subject, 'COUNT', 0)
-  local keep = (ready and kind == own and n > 0) and 1 or 0
+  local keep = (ready and kind == own and n > 0 and not suspended(head)) and 1 or 0
   if n > keep then
     call('LREM', READY .. kind, keep - n, subject)
     did('took it off a list of ready lanes')
@@ -149,6 +149,6 @@ if ready then
   closed[subject] = nil
   list(head, subject)
   publish('RPUSH', '')
-  did('listed it as ready')
+  did(suspended(head) and 'stopped it at its suspended head' or 'listed it as ready')
 end
 return done

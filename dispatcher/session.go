@@ -33,8 +33,8 @@ type Session struct {
 	partOf   map[string]int // partition of each key
 	limits   []limit
 
-	asked <-chan struct{}
-	leave func()
+	asked, slots <-chan struct{}
+	leave        []func()
 }
 
 // maxBlock is how long a session blocks for a wake-up at most. Wake-ups are
@@ -99,7 +99,14 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	for p := range d.ns.Partitions {
 		channels = append(channels, d.keys[p].News(who.Holder))
 	}
-	s.asked, s.leave = d.news.listen(channels...)
+	s.asked = s.listen(channels...)
+	if len(s.limits) > 0 {
+		channels = nil
+		for i := range s.limits {
+			channels = append(channels, d.keys[d.limitHome(s.limits[i].name)].News(who.Holder+"/slots"))
+		}
+		s.slots = s.listen(channels...)
+	}
 	return s, nil
 }
 
@@ -125,6 +132,16 @@ func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
 	return answers
 }
 
+func (s *Session) listen(channels ...string) <-chan struct{} {
+	heard, leave := s.d.news.listen(channels...)
+	s.leave = append(s.leave, leave)
+	return heard
+}
+
+// Slots gets a signal when a limit that the session was short of may give more. Lanes may be
+// ready in any partition then.
+func (s *Session) Slots() <-chan struct{} { return s.slots }
+
 // Asked gets a signal when an operator may have asked something of the session's holder,
 // which renewing its leases tells.
 func (s *Session) Asked() <-chan struct{} { return s.asked }
@@ -138,7 +155,6 @@ func (s *Session) Renew(ctx context.Context, ttl time.Duration, leases ...lease.
 type Hint struct {
 	Partition int
 	Due       bool // something falls due earlier than was known
-	Anywhere  bool // a slot was given back: lanes of its kinds may be ready in any partition
 }
 
 // Waits is in how many places a session waits for hints: on a cluster each partition
@@ -169,13 +185,15 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 		connect.Reload(ctx, s.waiting)
 		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
 	}
-	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due", Anywhere: woken.Member == "slot"}, true, nil
+	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due"}, true, nil
 }
 
 // Close ends the session: the worker is no longer listed. Leases that it still
 // has run out.
 func (s *Session) Close(ctx context.Context) error {
-	s.leave()
+	for _, leave := range s.leave {
+		leave()
+	}
 	err := s.signOff(ctx)
 	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {
 		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {

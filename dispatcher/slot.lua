@@ -26,6 +26,9 @@ if not size then
 end
 size, every = tonumber(size), tonumber(every)
 local now, now_us = clock()
+if size > 0 then
+  most = math.min(most, size) -- nobody is short of what there never is
+end
 local starts, later = most, '-'
 if every > 0 then
   local free_at = tonumber(call('HGET', LIMITS, name .. ' next') or 0)
@@ -51,7 +54,10 @@ for from = 1, starts > 0 and size or 0, 100 do
 end
 if size > 0 and starts > #slots then
   starts = #slots
-  call('HSET', LIMITS, name .. ' short', '1') -- whoever gives one back says so
+  local short = call('HGET', LIMITS, name .. ' short') or ''
+  if not find('\n' .. short, '\n' .. holder .. '\n', 1, true) then
+    call('HSET', LIMITS, name .. ' short', short .. holder .. '\n') -- who is told when one comes back
+  end
   later = soonest and whole(soonest - now) or later
 end
 local reply = { 'ok', later, whole(starts), every > 0 and whole(now + every) or '-', '0' }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
@@ -27,11 +28,22 @@ func (s *simulation) hire() {
 	s.all.Go(func() { s.work(ctx, w) })
 }
 
+// simLimit is how many jobs of the kind "few" may run at once, of all workers' nine places.
+const simLimit = 2
+
+var simKinds = []dispatcher.Kind{
+	{Name: "plain", Owner: "sim"}, {Name: "batch", Owner: "sim"}, {Name: "merge", Owner: "sim"},
+	{Name: "few", Owner: "sim", Limit: simLimit},
+	{Name: "halt", Owner: "sim", OnFailure: dispatcher.Halt, MaxAttempts: 2},
+}
+
 // open opens the namespace on a client of its own, as often as it takes.
 func (s *simulation) open(ctx context.Context, name string) (*dispatcher.Dispatcher, func()) {
 	rdb := s.world.Client(name)
 	for {
-		d, err := dispatcher.Open(ctx, dispatcher.Config{Redis: rdb, Namespace: "sim", Partitions: 2})
+		d, err := dispatcher.Open(ctx, dispatcher.Config{
+			Redis: rdb, Namespace: "sim", Partitions: 2, Kinds: simKinds, SectionTTL: simTTL,
+		})
 		if err == nil {
 			return d, func() { _ = rdb.Close() }
 		}
@@ -65,7 +77,7 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 			s.t.Error(err)
 			return
 		}
-		for _, kind := range []string{"plain", "batch"} {
+		for _, kind := range []string{"plain", "batch", "merge", "few", "halt"} {
 			p.Handle(kind, func(ctx context.Context, _ []byte) error { return s.handle(ctx, w) })
 		}
 		err = p.Run(ctx)
@@ -80,6 +92,9 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 // that it should stop.
 func (s *simulation) handle(ctx context.Context, w *simWorker) error {
 	c, _ := FromContext(ctx)
+	if c.Kind == "few" {
+		defer s.few(w)()
+	}
 	e := history.Event{
 		Op: history.Start, Subject: c.Subject.ID, Job: c.ID, Worker: w.name,
 		Token: int64(c.Lease.Token), Attempt: c.Attempt,
@@ -140,7 +155,9 @@ func (r *recorded) Turns(ctx context.Context, turns []dispatcher.Turn) []dispatc
 				Op: history.End, Subject: end.Claim.Subject.ID, Job: end.Claim.ID, Worker: r.worker.name,
 				Token: int64(end.Claim.Lease.Token), Begin: begin, Return: back, GoesOn: end.GoesOn, Outcome: history.Gone,
 			}
-			if end.Outcome == dispatcher.HandedBack || end.Outcome == dispatcher.Retry && !answers[i].Ended[k].Dead {
+			ended := answers[i].Ended[k]
+			kept := end.Outcome == dispatcher.HandedBack || end.Outcome == dispatcher.Retry && !ended.Dead || ended.Halted
+			if kept && !ended.Cancelled {
 				e.Outcome = history.Kept
 			}
 			switch err := answers[i].Ended[k].Err; {
@@ -176,8 +193,14 @@ func (s *simulation) produce(p int) {
 		job := dispatcher.NewJob{
 			// Each producer has subjects of its own: then their order is known.
 			Subject: subject.Key{Kind: "s", ID: fmt.Sprint(p, "-", s.world.Roll(3, name, "subject", i))},
-			Kind:    []string{"plain", "plain", "batch"}[s.world.Roll(3, name, "kind", i)],
+			Kind:    []string{"plain", "plain", "batch", "few", "merge", "halt"}[s.world.Roll(6, name, "kind", i)],
 			ID:      fmt.Sprint(name, "-", i), MaxAttempts: 1000,
+		}
+		switch job.Kind {
+		case "merge":
+			job.Unique = dispatcher.Coalesce
+		case "halt":
+			job.MaxAttempts = 2
 		}
 		if s.world.Roll(10, name, "delay", i) == 0 {
 			job.Delay = time.Duration(s.world.Roll(20_000, name, "for", i)) * time.Millisecond
@@ -194,7 +217,15 @@ func (s *simulation) enqueue(d *dispatcher.Dispatcher, job dispatcher.NewJob) {
 		Op: history.Enqueue, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now(), Unordered: job.Delay > 0,
 	}
 	for {
-		_, err := d.Enqueue(context.Background(), job)
+		done, err := d.Enqueue(context.Background(), job)
+		if err == nil && job.Unique != nil {
+			s.mu.Lock()
+			s.owed = append(s.owed, debt{done.ID, e.Begin})
+			s.mu.Unlock()
+			if done.ID != job.ID {
+				return // it is that one now
+			}
+		}
 		if err == nil {
 			e.Return = time.Now()
 			break
@@ -205,6 +236,122 @@ func (s *simulation) enqueue(d *dispatcher.Dispatcher, job dispatcher.NewJob) {
 		time.Sleep(time.Second)
 	}
 	s.h.Add(e)
+}
+
+// debt is a job that has to start after a time, for it was asked for then.
+type debt struct {
+	job   string
+	since time.Time
+}
+
+// few counts how many jobs of the limited kind run, of processes that live.
+func (s *simulation) few(w *simWorker) (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w.dead {
+		return func() {}
+	}
+	w.few++
+	n := 0
+	for _, other := range s.workers {
+		n += other.few
+	}
+	s.mostFew = max(s.mostFew, n)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w.few--
+	}
+}
+
+// operate is what an operator does: cancels jobs, suspends lanes and jobs, and resumes them.
+func (s *simulation) operate() {
+	d, closeClient := s.open(s.ctx, "operator")
+	if d == nil {
+		return
+	}
+	defer closeClient()
+	ctx := context.Background()
+	for i := 0; pauseFor(s.ctx, time.Duration(1+s.world.Roll(6, "operate", i))*time.Second); i++ {
+		lane := subject.Key{Kind: "s", ID: fmt.Sprint(s.world.Roll(2, "whose", i), "-", s.world.Roll(3, "lane", i))}
+		switch s.world.Roll(4, "do", i) {
+		case 0:
+			_, jobs, _, err := d.Lane(ctx, lane, dispatcher.Page{Limit: 20})
+			if err == nil && len(jobs) > 0 {
+				s.cancel(d, jobs[s.world.Roll(uint64(len(jobs)), "which", i)])
+			}
+		case 1:
+			_, _ = d.Suspend(ctx, lane, "operator")
+		case 2:
+			_, jobs, _, err := d.Lane(ctx, lane, dispatcher.Page{Limit: 20})
+			if err == nil && len(jobs) > 0 {
+				_ = d.SuspendJob(ctx, jobs[s.world.Roll(uint64(len(jobs)), "which", i)].ID)
+			}
+		}
+		s.resumeAll(d, 3)
+	}
+}
+
+func (s *simulation) cancel(d *dispatcher.Dispatcher, job dispatcher.JobInfo) {
+	e := history.Event{Op: history.Cancel, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now(), Outcome: history.Gone}
+	holder, err := d.Cancel(context.Background(), job.ID)
+	switch {
+	case errors.Is(err, dispatcher.ErrNotFound), errors.Is(err, dispatcher.ErrRunning):
+		return
+	case err == nil && holder == "":
+		e.Return = time.Now()
+	}
+	s.world.Saw("cancel")
+	s.h.Add(e)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancelled[job.ID] = true
+}
+
+// resumeAll resumes one in n of the lanes and jobs that are suspended.
+func (s *simulation) resumeAll(d *dispatcher.Dispatcher, n int) {
+	ctx := context.Background()
+	lanes, _, err := d.Lanes(ctx, dispatcher.LaneFilter{State: dispatcher.Suspended}, dispatcher.Page{Limit: 500})
+	if err != nil {
+		return
+	}
+	for _, lane := range lanes {
+		if s.world.Roll(uint64(n), "resume", time.Now().UnixNano(), lane.Subject.ID) > 0 {
+			continue
+		}
+		s.world.Saw("resume")
+		if strings.HasPrefix(lane.Why, "halted") && s.world.Roll(2, "skip", time.Now().UnixNano()) == 0 {
+			// It takes whatever job is the head by then; the answer may be lost too.
+			s.h.Add(history.Event{Op: history.Cancel, Subject: lane.Subject.ID, Job: lane.HeadID, Begin: time.Now(), Outcome: history.Gone})
+			_ = d.Skip(ctx, lane.Subject)
+		} else {
+			_ = d.Resume(ctx, lane.Subject)
+		}
+	}
+}
+
+// visit runs sections between the jobs, as a web process does.
+func (s *simulation) visit() {
+	d, closeClient := s.open(s.ctx, "visitor")
+	if d == nil {
+		return
+	}
+	defer closeClient()
+	w := &simWorker{name: "visitor"}
+	for i := 0; pauseFor(s.ctx, time.Duration(s.world.Roll(3000, "visit", i))*time.Millisecond); i++ {
+		lane := subject.Key{Kind: "s", ID: fmt.Sprint(s.world.Roll(2, "visits", i), "-", s.world.Roll(3, "at", i))}
+		wait := time.Duration(s.world.Roll(20, "patience", i)) * time.Second
+		_ = d.Do(s.ctx, lane, wait, func(ctx context.Context) error {
+			l, _ := dispatcher.LeaseFrom(ctx)
+			e := history.Event{Op: history.Start, Subject: lane.ID, Job: fmt.Sprint("section-", i), Worker: w.name, Token: int64(l.Token)}
+			s.note(w, e)
+			s.world.Saw("section")
+			pauseFor(ctx, time.Duration(s.world.Roll(3000, "stay", i))*time.Millisecond)
+			e.Op = history.Stop
+			s.note(w, e)
+			return nil
+		})
+	}
 }
 
 // misfortune is what happens to more than one request.

@@ -323,15 +323,22 @@ func (d *desk) wake(hint dispatcher.Hint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.partitions[hint.Partition]
-	for i := range d.partitions {
-		if other := &d.partitions[i]; other == p || hint.Anywhere {
-			other.ready = unknown
-			other.news++
-		}
-	}
+	p.ready = unknown
+	p.news++
 	p.passOn = d.busyLocked() >= d.concurrency
 	if hint.Due {
 		p.reapAt = time.Time{}
+	}
+	d.changeLocked()
+}
+
+// wakeAll notes that lanes may be ready anywhere: a limit that was in the way gives more.
+func (d *desk) wakeAll() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.partitions {
+		d.partitions[i].ready = unknown
+		d.partitions[i].news++
 	}
 	d.changeLocked()
 }

@@ -321,7 +321,8 @@ func (p *Pool) checkKinds(kinds []string) error {
 	return nil
 }
 
-// hear looks at the leases when an operator may have asked for something.
+// hear looks at the leases when an operator may have asked for something, and for lanes when
+// a limit gives more.
 func (p *Pool) hear(life context.Context) {
 	for {
 		select {
@@ -329,6 +330,8 @@ func (p *Pool) hear(life context.Context) {
 			return
 		case <-p.source.Asked():
 			p.keeper.Look(life)
+		case <-p.source.Slots():
+			p.desk.wakeAll()
 		}
 	}
 }

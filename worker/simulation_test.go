@@ -84,6 +84,7 @@ func TestSimulation(t *testing.T) {
 	// A run in which something never happened has not tested it.
 	for _, f := range []sim.Fault{
 		sim.LostRequest, sim.LostReply, sim.SlowReply, sim.NoScript, sim.Stalled, "LOADING", "OOM", "failover", "kill", "clock jump",
+		"cancel", "resume", "section",
 	} {
 		if seen[f] == 0 {
 			t.Errorf("no seed met %q", f)
@@ -109,6 +110,10 @@ type simulation struct {
 	made    int
 	forgot  []time.Time
 
+	owed      []debt
+	cancelled map[string]bool
+	mostFew   int // jobs of the limited kind at once
+
 	inspector *dispatcher.Dispatcher // meets no faults
 
 	rough bool // clocks jump, handlers are deaf, Redis forgets: handlers may overlap
@@ -119,6 +124,7 @@ type simWorker struct {
 	name string
 	stop context.CancelFunc
 	dead bool // under simulation.mu
+	few  int  // jobs of the limited kind that run, under simulation.mu
 }
 
 const (
@@ -133,7 +139,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &simulation{t: t, seed: seed, world: world, rough: seed%2 == 0}
+	s := &simulation{t: t, seed: seed, world: world, rough: seed%2 == 0, cancelled: make(map[string]bool)}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -149,6 +155,8 @@ func (s *simulation) run() {
 		s.all.Go(func() { s.produce(p) })
 	}
 	s.all.Go(s.misfortune)
+	s.all.Go(s.operate)
+	s.all.Go(s.visit)
 	time.Sleep(*simFor)
 	s.end()
 	s.world.Calm()
@@ -167,9 +175,10 @@ func (s *simulation) settle() {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if stats.Jobs == stats.Dead {
+		if stats.Jobs == stats.Dead && stats.Leased == 0 {
 			break
 		}
+		s.resumeAll(d, 1)
 		// The clock may have been a minute ahead when the last wait was set.
 		if time.Since(begin) > 20*time.Minute {
 			s.t.Errorf("seed %d: no end: %+v", s.seed, stats)
@@ -223,8 +232,30 @@ func (s *simulation) judge() history.Report {
 		s.t.Errorf("seed %d: %d handlers overlapped, for %s at most, and %d started late, though all of them listen and no clock jumped",
 			s.seed, report.Overlaps, report.LongestOverlap, report.StaleStarts)
 	}
+	if s.mostFew > simLimit && !s.rough {
+		s.t.Errorf("seed %d: %d jobs of a kind ran at once, its limit is %d", s.seed, s.mostFew, simLimit)
+	}
+	s.judgeDebts(stored)
 	for _, subject := range slices.Sorted(maps.Keys(shown)) {
 		s.t.Logf("history of %s:\n%s", subject, s.h.Of(subject))
 	}
 	return report
+}
+
+// judgeDebts looks whether what was merged into a job has had a run of it after that (G8).
+func (s *simulation) judgeDebts(stored map[string]bool) {
+	if len(s.forgot) > 0 {
+		return
+	}
+	last := make(map[string]time.Time)
+	for _, e := range s.h.Events() {
+		if e.Op == history.Start {
+			last[e.Job] = e.Begin
+		}
+	}
+	for _, d := range s.owed {
+		if last[d.job].Before(d.since) && !stored[d.job] && !s.cancelled[d.job] {
+			s.t.Errorf("seed %d: %s was asked for at %s and did not start after that", s.seed, d.job, d.since.Format("15:04:05.000"))
+		}
+	}
 }

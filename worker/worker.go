@@ -119,6 +119,7 @@ type Source interface {
 	Wait(ctx context.Context, place int) (hint dispatcher.Hint, ok bool, err error)
 	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
 	Asked() <-chan struct{}
+	Slots() <-chan struct{}
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *dispatcher.Tally) error
 	Blame(ctx context.Context, why string, failed []*dispatcher.Claim) error

@@ -170,9 +170,18 @@ func (c *checker) stale() {
 // ends: what was acknowledged ends or is there still; what was done is not done again.
 func (c *checker) ends() {
 	done, begun := make(map[string]Event), make(map[string]bool)
-	maybe := make(map[string]bool) // an end of it was not answered
+	maybe := make(map[string]bool) // an end of it was not answered, or it was cancelled
+	cancelled := make(map[string]Event)
 	for _, e := range c.events {
+		if at, ok := cancelled[e.Job]; ok && e.Op == Start && at.Return.Before(e.Begin) && !c.forgot(at.Begin) {
+			c.say("cancel", "%s starts after it was cancelled", e.Job)
+		}
 		switch {
+		case e.Op == Cancel:
+			maybe[e.Job] = true
+			if !e.open() {
+				cancelled[e.Job] = e
+			}
 		case e.Op == Start:
 			if run := fmt.Sprint(e.Job, " ", e.Token); begun[run] {
 				c.say("repeat", "%s starts twice with token %d", e.Job, e.Token)

@@ -18,12 +18,14 @@ import (
 // Op is what an event tells of.
 type Op string
 
-// The operations. The first three are calls with a beginning and an answer; Start and
-// Stop are moments in a handler.
+// The operations. The first four are calls with a beginning and an answer; Start and
+// Stop are moments in a handler, or in a section that is no job. A cancel that was passed on
+// to the job's holder stays open: it takes effect at some time, or never.
 const (
 	Enqueue Op = "enqueue"
 	Claim   Op = "claim"
 	End     Op = "end"
+	Cancel  Op = "cancel"
 	Start   Op = "start"
 	Stop    Op = "stop"
 )

@@ -17,7 +17,8 @@ type laneState struct {
 }
 
 // laneModel is a lane as a sequential object: enqueue appends, a claim gives out the
-// head under a higher token, an end with the current token takes it off or leaves it.
+// head under a higher token, an end with the current token takes it off or leaves it, a cancel
+// takes a job out of its place.
 //
 // Leases may run out at any moment, and a claim whose answer was lost gives the head to
 // nobody; so a refusal is always possible, and only acceptance proves something.
@@ -34,6 +35,9 @@ var laneModel = porcupine.Model{
 				return false, s
 			}
 			s.token, s.held = e.Token, true
+			return true, s
+		case Cancel:
+			s.jobs = slices.DeleteFunc(slices.Clone(s.jobs), func(job string) bool { return job == e.Job })
 			return true, s
 		}
 		if e.Refused {
@@ -71,7 +75,7 @@ func linear(events []Event) bool {
 				continue
 			}
 			known[e.Job] = true
-		case Claim, End:
+		case Claim, End, Cancel:
 		default:
 			continue
 		}

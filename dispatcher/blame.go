@@ -29,7 +29,7 @@ func (s *Session) Blame(ctx context.Context, why string, failed []*Claim) error 
 		return err
 	}
 	for _, c := range failed {
-		if err := s.d.refund(ctx, c); err != nil {
+		if err := s.d.refund(ctx, s.who.Holder, c); err != nil {
 			return fmt.Errorf("give an attempt of %s back: %w", c.ID, err)
 		}
 	}
@@ -38,8 +38,8 @@ func (s *Session) Blame(ctx context.Context, why string, failed []*Claim) error 
 
 // refund gives the last attempt of a job back. One that it has made a dead letter goes back to
 // the front of its lane.
-func (d *Dispatcher) refund(ctx context.Context, c *Claim) error {
-	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(c.Subject), refundScript, nil, c.Subject.Canonical(), entryOf(&c.Job)))
+func (d *Dispatcher) refund(ctx context.Context, holder string, c *Claim) error {
+	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(c.Subject), refundScript, nil, holder, c.Subject.Canonical(), entryOf(&c.Job)))
 	if err == nil && words[0] == "dead" {
 		_, err = d.Replay(ctx, c.ID, true)
 	}

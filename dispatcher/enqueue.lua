@@ -67,6 +67,17 @@ local function runs(subject, id)
   return false
 end
 
+-- rules are what an entry says besides id and kind: replacing a payload must not change them,
+-- for the entry stays. rules_of are those of a job that has a unique key.
+local function rules(entry)
+  local id, kind = byte(entry, 1, 2)
+  return sub(entry, 3 + id + kind)
+end
+
+local function rules_of(id)
+  return string.match(call('HGET', extra('names'), id) or '', '^%d+ (%S+) ')
+end
+
 local function hex(s)
   return (string.gsub(s, '.', function(c) return string.format('%02x', byte(c)) end))
 end
@@ -81,7 +92,10 @@ local function rival(i, subject)
   local id = call('HGET', extra('unique'), field)
   if not id or scope == 'waiting' and runs(subject, id) then
     return nil
-  elseif scope ~= 'window' and call('HEXISTS', JOBS, id) == 0 then
+  elseif scope == 'window' then
+    local till = tonumber(call('ZSCORE', extra('expiring'), 'w' .. field) or 0)
+    return till > now and id or nil -- nobody may be there to reap
+  elseif call('HEXISTS', JOBS, id) == 0 then
     return nil -- it outlived its job, in a window or by a lost key
   end
   return id
@@ -119,7 +133,8 @@ local function check(i, subject, id, when, encoded)
     local other, here = rival(i, subject)
     if other or here then
       local on = ARGV[unique[i] + 4]
-      if on == 'reject' or on == 'replace' and other and (not call('HGET', JOBS, other) or runs(subject, other)) then
+      local unlike = on == 'replace' and other and rules_of(other) ~= rules(ARGV[JOB + 1 + (i - 1) * 4])
+      if on == 'reject' or unlike or on == 'replace' and other and (not call('HGET', JOBS, other) or runs(subject, other)) then
         return 'taken', other or ids[here]
       end
       rewritten[i] = { other or ids[here], here, on }
@@ -230,7 +245,7 @@ for k = 1, #fresh do
       call('HDEL', extra('names'), before_it) -- it runs, and has the key no longer
     end
     call('HSET', extra('unique'), field, id)
-    call('HSET', extra('names'), id, '0 ' .. field)
+    call('HSET', extra('names'), id, '0 ' .. rules(ARGV[JOB + 1 + (fresh[k] - 1) * 4]) .. ' ' .. field)
     if window > 0 then
       call('ZADD', extra('expiring'), now + window, 'w' .. field)
     end
@@ -240,11 +255,11 @@ for i = 1, n do
   local change = rewritten[i]
   if change then
     local id, here, on = change[1], change[2], change[3]
-    local merged, field = string.match(call('HGET', extra('names'), id) or '', '^(%d+) (.*)$')
+    local merged, rest = string.match(call('HGET', extra('names'), id) or '', '^(%d+) (.*)$')
     if on == 'replace' and not here then
       call('HSET', JOBS, id, sub(call('HGET', JOBS, id), 1, 11) .. ARGV[JOB + 3 + (i - 1) * 4])
     elseif on == 'merge' and merged then
-      call('HSET', extra('names'), id, whole(merged + 1) .. ' ' .. field)
+      call('HSET', extra('names'), id, whole(merged + 1) .. ' ' .. rest)
     end
     said[i] = { on == 'merge' and 'merged' or 'replaced', owner(id, here and seqs[here]) }
   end

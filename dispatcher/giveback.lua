@@ -1,4 +1,4 @@
--- giveback: give slots of a limit back, and tell one of those who were short of them.
+-- giveback: give slots of a limit back, and tell as many of those who were short of them.
 --
 -- ARGV[6]  name of the limit
 -- ARGV[7]  holder
@@ -7,7 +7,7 @@
 --
 -- Returns  {'ok'} | {'stale'}
 --
--- The one is told by name, and the giver is not: were it a hint for anybody, two idle workers
+-- They are told by name, and the giver is not: were it a hint for anybody, two idle workers
 -- would take and give back the same slot without end.
 
 local before = answered()
@@ -29,10 +29,10 @@ if unused then
 end
 local short = (unused or #subjects > 0) and call('HGET', LIMITS, name .. ' short')
 if short then
-  local others, first = '', nil
+  local others, told = '', {}
   for other in string.gmatch(short, '([^\n]+)\n') do
-    if other ~= holder and not first then
-      first = other
+    if other ~= holder and #told < math.max(1, #subjects) then
+      told[#told + 1] = other
     elseif other ~= holder then
       others = others .. other .. '\n'
     end
@@ -42,8 +42,8 @@ if short then
   else
     call('HSET', LIMITS, name .. ' short', others)
   end
-  if first then
-    news(first .. '/slots', name)
+  for _, other in ipairs(told) do
+    news(other .. '/slots', name)
   end
 end
 remember('ok')

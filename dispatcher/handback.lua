@@ -28,6 +28,10 @@ end
 if #subjects > 0 then
   free(subjects, records)
   for _, k in ipairs(kept) do
+    local attempts = counts_of(entries[k])
+    if marked(records[k], 'r') and attempts > 0 then
+      call('HSET', HEADS, subjects[k], with_attempts(entries[k], attempts - 1))
+    end
     list(entries[k], subjects[k])
   end
   publish('LPUSH', ARGV[FIRST])

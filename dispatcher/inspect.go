@@ -38,6 +38,7 @@ type Lane struct {
 	Error       string    // of the head's last attempt
 	Along       int       // jobs behind the head that were claimed with it
 	Why         string    // it is suspended, or will be when its lease ends
+	Halted      bool      // suspended because its head has failed for good
 	SuspendedAt time.Time
 	Cancelling  bool // the holder was asked to end the head
 }
@@ -56,6 +57,7 @@ type JobInfo struct {
 	Error     string // of the last attempt
 
 	Why        string // its lane is suspended, or will be: of a head only
+	Halted     bool   // it has failed for good, and its lane stands still
 	Cancelling bool   // its holder was asked to end it
 
 	// Starts and Ends are estimates from measured durations, of jobs in a lane: see

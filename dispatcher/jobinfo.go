@@ -110,7 +110,7 @@ func (d *Dispatcher) ahead(ctx context.Context, p int, canonical string, lane *L
 func (l Lane) head(job Job) JobInfo {
 	return JobInfo{
 		Job: job, State: l.State, Attempt: l.Attempt, Token: l.Token, Holder: l.Holder,
-		ExpiresAt: l.ExpiresAt, RunAt: l.RunAt, Error: l.Error, Why: l.Why, Cancelling: l.Cancelling,
+		ExpiresAt: l.ExpiresAt, RunAt: l.RunAt, Error: l.Error, Why: l.Why, Halted: l.Halted, Cancelling: l.Cancelling,
 	}
 }
 
@@ -171,8 +171,11 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 	}
 	for i, at := range runAt.Val() {
 		switch {
-		case math.IsInf(at, 1):
+		case at > 0 && i%2 == 1:
 			info.State, info.Attempt, info.Error = Suspended, i/2, failure.Val()
+			if !math.IsInf(at, 1) {
+				info.RunAt = time.UnixMilli(int64(at)).UTC()
+			}
 			return info, nil
 		case at > 0:
 			info.State, info.RunAt = Scheduled, time.UnixMilli(int64(at)).UTC()
@@ -183,6 +186,12 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 	lanes, err := d.describe(ctx, partition, []string{job.Subject.Canonical()})
 	if err == nil && len(lanes) == 1 && lanes[0].HeadID == id {
 		info = lanes[0].head(job)
+	} else if err == nil {
+		_, err = d.rdb.LPos(ctx, keys.Tail(job.Subject.Canonical()), entryOf(&job)+"~", redis.LPosArgs{}).Result()
+		if err == nil {
+			info.State = Suspended
+		}
+		err = unlessAbsent(err)
 	}
 	return info, err
 }

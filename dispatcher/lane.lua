@@ -106,27 +106,53 @@ local function scheduled_as(subject, entry)
 end
 
 -- locate returns where a job stands, 'head', 'tail' or 'scheduled', and as which entry; nil
--- when nowhere. Its entry is given as it was before any attempt. Only a job that has failed
--- has attempts behind it, and then it is looked for with up to MOST_TRIED of them.
-local MOST_TRIED = 50
+-- when nowhere. Its entry is given as it was before any attempt. Only a job that has failed has
+-- attempts behind it; in a tail it is near the front then, for it was head or claimed with
+-- the head.
+local MOST_TRIED, NEAR = 100, 1000
 
 local function locate(subject, entry)
   local id, _, max = id_of(entry), counts_of(entry)
-  local head = call('HGET', HEADS, subject)
+  local head, tail = call('HGET', HEADS, subject), TAIL .. subject
   if head and id_of(head) == id then
     return 'head', head
   end
-  local most = call('HEXISTS', ERRORS, id) == 1 and math.min(max, MOST_TRIED) or 0
-  for attempts = 0, most do
+  local tried = call('HEXISTS', ERRORS, id) == 1
+  local forms, members = {}, {}
+  for attempts = 0, tried and flag(entry, 's') and math.min(max, MOST_TRIED) or 0 do
     for _, suspension in ipairs({ '', '~' }) do
-      local as = with_attempts(entry, attempts) .. suspension
-      if call('LPOS', TAIL .. subject, as) then
-        return 'tail', as
-      elseif call('ZSCORE', SCHEDULED, scheduled_as(subject, as)) then
-        return 'scheduled', as
-      end
+      forms[#forms + 1] = with_attempts(entry, attempts) .. suspension
+      members[#members + 1] = scheduled_as(subject, forms[#forms])
     end
   end
+  for i, score in ipairs(call('ZMSCORE', SCHEDULED, unpack(members))) do
+    if score then
+      return 'scheduled', forms[i]
+    end
+  end
+  for i = 1, 2 do
+    if call('LPOS', tail, forms[i]) then
+      return 'tail', forms[i]
+    end
+  end
+  for _, other in ipairs(tried and call('LRANGE', tail, 0, NEAR - 1) or {}) do
+    if id_of(other) == id then
+      return 'tail', other
+    end
+  end
+end
+
+-- worn returns whether a job has now failed on as many different workers as it may (0: any
+-- number), and whom it has failed on.
+local function worn(id, holder, most)
+  local holders, n = call('HGET', extra('failed'), id) or '', 0
+  if not find('\n' .. holders, '\n' .. holder .. '\n', 1, true) then
+    holders = holders .. holder .. '\n'
+  end
+  for _ in string.gmatch(holders, '\n') do
+    n = n + 1
+  end
+  return n >= most, holders
 end
 
 -- forget gives the unique keys of jobs that have ended free, but for those that stay
@@ -134,7 +160,7 @@ end
 local function forget(ids)
   local names, unique = extra('names'), extra('unique')
   for i, name in ipairs(many('HMGET', names, ids)) do
-    local field = name and string.match(name, '^%d+ (.*)$')
+    local field = name and string.match(name, '^%d+ %S+ (.*)$')
     if field then
       call('HDEL', names, ids[i])
       if call('HGET', unique, field) == ids[i] and not call('ZSCORE', extra('expiring'), 'w' .. field) then
@@ -213,7 +239,7 @@ local function halt(subject, letter, now)
   local entry = letter[1]
   call('HSET', HEADS, subject, with_attempts(entry, letter[2]))
   call('HSET', ERRORS, id_of(entry), letter[4])
-  call('HSET', extra('suspended'), subject, whole(now) .. ' halted: ' .. letter[3])
+  call('HSET', extra('suspended'), subject, whole(now) .. ' halted ' .. letter[3])
   stop(subject)
   if flag(entry, 'k') then
     news(id_of(entry), 'halted')

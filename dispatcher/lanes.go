@@ -245,11 +245,18 @@ func (l *Lane) readLease(record string, deadline float64) {
 	}
 }
 
-// readSuspension reads "<when> <why>".
+// readSuspension reads "<when> <operator|halted> <why>".
 func (l *Lane) readSuspension(record string) {
-	at, why, found := strings.Cut(record, " ")
-	if ms, err := strconv.ParseInt(at, 10, 64); found && err == nil {
-		l.Why, l.SuspendedAt = why, time.UnixMilli(ms).UTC()
+	parts := strings.SplitN(record, " ", 3)
+	if len(parts) != 3 {
+		return
+	}
+	if ms, err := strconv.ParseInt(parts[0], 10, 64); err == nil {
+		l.SuspendedAt = time.UnixMilli(ms).UTC()
+	}
+	l.Why, l.Halted = parts[2], parts[1] == "halted"
+	if l.Halted {
+		l.Why = "halted: " + l.Why
 	}
 }
 

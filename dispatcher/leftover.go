@@ -92,14 +92,14 @@ var (
 	dropUnique = redis.NewScript(`
 local field, id = ARGV[2], ARGV[3]
 local name = redis.call('HGET', KEYS[3], id)
-local has = redis.call('HEXISTS', KEYS[1], id) == 1 and name and string.match(name, '^%d+ (.*)$') == field
+local has = redis.call('HEXISTS', KEYS[1], id) == 1 and name and string.match(name, '^%d+ %S+ (.*)$') == field
 if has or redis.call('HGET', KEYS[2], field) ~= id or redis.call('ZSCORE', KEYS[4], 'w' .. field) then
   return 0
 end
 return ARGV[1] == 'drop' and redis.call('HDEL', KEYS[2], field) or 1`)
 	dropName = redis.NewScript(`
 local name = redis.call('HGET', KEYS[3], ARGV[3])
-local field = name and string.match(name, '^%d+ (.*)$')
+local field = name and string.match(name, '^%d+ %S+ (.*)$')
 if not name or field and redis.call('HEXISTS', KEYS[1], ARGV[3]) == 1 and redis.call('HEXISTS', KEYS[2], field) == 1 then
   return 0
 end

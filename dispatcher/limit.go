@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,19 +43,15 @@ func limitRecord(most int, every time.Duration) string {
 // limitHome is the partition that a limit's slots are in.
 func (d *Dispatcher) limitHome(name string) int { return d.ns.Partition(subject.Slot(name, 1)) }
 
-// registerLimits writes limits to where they are enforced; of a kind without one it is
-// taken away.
+// registerLimits writes limits to where they are enforced. A kind without one has one of "0 0",
+// which limits nothing: those who knew another one find that, and not none.
 func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]string) error {
 	if len(limits) == 0 {
 		return nil
 	}
 	_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for name, record := range limits {
-			if key := d.keys[d.limitHome(name)].Limits(); record == limitRecord(0, 0) {
-				pipe.HDel(ctx, key, name)
-			} else {
-				pipe.HSet(ctx, key, name, record)
-			}
+			pipe.HSet(ctx, d.keys[d.limitHome(name)].Limits(), name, record)
 		}
 		return nil
 	})
@@ -127,8 +124,15 @@ func (s *Session) limited(ctx context.Context, t Turn) Turned {
 	if len(calls) == 0 {
 		return s.d.turns(ctx, &s.who, []Turn{t})[0]
 	}
+	// What has ended is reported meanwhile: it must not wait for a server that has the limits.
+	var first Turned
+	var both sync.WaitGroup
+	both.Go(func() {
+		first = s.d.turns(ctx, &s.who, []Turn{{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap}})[0]
+	})
 	sent := time.Now()
 	s.d.run.Run(ctx, calls...)
+	both.Wait()
 	var got []taken
 	var failed error
 	for i, call := range calls[back:] {
@@ -145,6 +149,9 @@ func (s *Session) limited(ctx context.Context, t Turn) Turned {
 	later := time.Duration(-1)
 	for i := range got {
 		g := &got[i]
+		if g.starts == want {
+			continue // it is not in the way
+		}
 		if g.later >= 0 && (later < 0 || g.later < later) {
 			later = g.later
 		}
@@ -157,7 +164,11 @@ func (s *Session) limited(ctx context.Context, t Turn) Turned {
 			t.Want = min(t.Want, g.starts)
 		}
 	}
-	answer := s.d.turns(ctx, &who, []Turn{t})[0]
+	answer := s.d.turns(ctx, &who, []Turn{{Partition: t.Partition, Claim: t.Claim, Want: t.Want}})[0]
+	answer.Ended, answer.Reaped = first.Ended, first.Reaped
+	if answer.Err == nil {
+		answer.Err = first.Err
+	}
 	for i := range answer.Claims {
 		c := &answer.Claims[i]
 		for k := range got {
@@ -165,7 +176,7 @@ func (s *Session) limited(ctx context.Context, t Turn) Turned {
 		}
 	}
 	s.giveRest(ctx, got)
-	if later >= 0 && want > 0 {
+	if later >= 0 && answer.limited {
 		answer.Later = max(later, time.Millisecond)
 	}
 	if answer.Err == nil {

@@ -73,9 +73,12 @@ end
 
 local head, record = call('HGET', HEADS, subject), call('HGET', LEASES, subject)
 if head and (unwanted[head] or not readable(head)) then
-  free({ subject }, {}) -- its lease was given for an attempt at it
+  if use_of(record) == 'job' then
+    free({ subject }, {}) -- its lease was given for an attempt at it
+    record = false
+  end
   call('HDEL', HEADS, subject)
-  head, record = false, false
+  head = false
   did('took out a head that is no job of the lane')
 end
 if not head then

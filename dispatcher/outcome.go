@@ -45,12 +45,10 @@ var ErrNotEnded = errors.New("dispatcher: job has not ended")
 // Outcome returns how a job has ended. It returns [ErrNotEnded] when it has not, and
 // [ErrNotFound] for a job that never was, or whose outcome is not kept (any more).
 func (d *Dispatcher) Outcome(ctx context.Context, id string) (JobOutcome, error) {
-	if o, ok, err := d.keptOutcome(ctx, id); ok || err != nil {
-		return o, err
-	}
+	// The job goes first: an outcome may be that of an earlier one of the same id.
 	info, err := d.Job(ctx, id)
 	switch {
-	case errors.Is(err, ErrNotFound): // it may have ended between the two looks
+	case errors.Is(err, ErrNotFound):
 		if o, ok, err := d.keptOutcome(ctx, id); ok || err != nil {
 			return o, err
 		}
@@ -59,8 +57,8 @@ func (d *Dispatcher) Outcome(ctx context.Context, id string) (JobOutcome, error)
 		return JobOutcome{}, err
 	case info.State == Dead:
 		return JobOutcome{ID: id, State: JobDead, Attempts: info.Attempt, At: info.DiedAt, Reason: info.Reason, Error: info.Error}, nil
-	case info.State == Suspended && strings.HasPrefix(info.Why, "halted: "):
-		return JobOutcome{ID: id, State: JobHalted, Attempts: info.Attempt, Reason: strings.TrimPrefix(info.Why, "halted: "), Error: info.Error}, nil
+	case info.Halted:
+		return JobOutcome{ID: id, State: JobHalted, Attempts: info.Attempt, Reason: info.Why, Error: info.Error}, nil
 	}
 	return JobOutcome{}, fmt.Errorf("%w: %s is %s", ErrNotEnded, id, info.State)
 }
@@ -120,6 +118,9 @@ func (d *Dispatcher) WaitFor(ctx context.Context, id string) (JobOutcome, error)
 	}
 	if job.Keep == 0 {
 		return JobOutcome{}, invalid("job", id, "keeps no outcome to wait for: enqueue it with a Keep, or declare one for its kind")
+	}
+	if outcome, err := d.Outcome(ctx, id); !errors.Is(err, ErrNotEnded) {
+		return outcome, err
 	}
 	heard, leave := d.news.listen(d.keys[p].News(packID(id)))
 	defer leave()

@@ -138,8 +138,12 @@ for _, member in ipairs(due(SCHEDULED)) do
   local subject = string.sub(member, at, at + tonumber(length) - 1)
   local entry = string.sub(member, at + tonumber(length))
   local id = id_of(entry)
-  local body = call('HGET', JOBS, id)
-  call('ZREM', SCHEDULED, member)
+  local body = not suspended(entry) and call('HGET', JOBS, id)
+  if suspended(entry) then
+    call('ZADD', SCHEDULED, 'inf', member) -- until it is resumed
+  else
+    call('ZREM', SCHEDULED, member)
+  end
   if body then
     bytes, placed = bytes + #body, placed + 1
     local seq = call('HINCRBY', CLOCK, 'seq', 1)

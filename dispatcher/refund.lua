@@ -1,7 +1,8 @@
 -- refund: give back the last attempt of jobs that failed, as if it had not been made: the
 -- worker is to blame, and not they (L8).
 --
--- ARGV[6+] pairs: subject, entry of the job before any attempt
+-- ARGV[6]  holder that has failed them
+-- ARGV[7+] pairs: subject, entry of the job before any attempt
 --
 -- Returns  {'ok' | 'dead' | 'missing', ...}, a word per job | {'stale'}
 --          'dead': it was the last attempt, and the job is a dead letter
@@ -14,14 +15,23 @@ if before then
   return before
 end
 
-local reply = {}
-for i = FIRST, #ARGV, 2 do
+local holder, reply = ARGV[FIRST], {}
+for i = FIRST + 1, #ARGV, 2 do
   local subject, entry = ARGV[i], ARGV[i + 1]
   local id, n = id_of(entry), #reply + 1
   local at, as = locate(subject, entry)
   local attempts = at and counts_of(as) or 0
   reply[n] = 'ok'
-  call('HDEL', extra('failed'), id)
+  local holders = '\n' .. (call('HGET', extra('failed'), id) or '')
+  local from, to = find(holders, '\n' .. holder .. '\n', 1, true)
+  if from then
+    holders = sub(holders, 2, from) .. sub(holders, to + 1)
+    if holders == '' then
+      call('HDEL', extra('failed'), id)
+    else
+      call('HSET', extra('failed'), id, holders)
+    end
+  end
   if not at then
     local reason = call('HGET', REASONS, id)
     reply[n] = reason and find(reason, '^%d+ attempts exhausted') and 'dead' or 'missing'

@@ -48,8 +48,17 @@ elseif behind then
 elseif leased and not stopped then
   call('LPUSH', KEYS[13], entry)
 elseif stopped then
-  call('LPUSH', KEYS[13], head)
-  call('HSET', HEADS, subject, entry)
+  local why = call('HGET', extra('suspended'), subject)
+  if why and find(why, '^%d+ halted ') then
+    call('LPUSH', KEYS[13], entry) -- its head is what halted it, and has to stay that
+  else
+    call('LPUSH', KEYS[13], head)
+    call('HSET', HEADS, subject, entry)
+    if not why then -- it was suspended for that head only
+      free({ subject }, {})
+      list(entry, subject)
+    end
+  end
 else
   -- A ready lane keeps its turn, but must be listed under its new head's kind.
   local kind = kind_of(head)

@@ -19,16 +19,20 @@ if use_of(record) ~= 'suspended' then
   if not marked(record, 's') or skip then
     return { 'no' }
   end
-  call('HSET', LEASES, subject, unmark(record, 's'))
   call('HDEL', extra('suspended'), subject)
+  call('HSET', LEASES, subject, unmark(record, 's'))
+  remember('ok')
   return { 'ok' }
 elseif skip and not head then
   return { 'empty' }
 end
-local halted = find(call('HGET', extra('suspended'), subject) or '', ' halted: ', 1, true)
+local halted = find(call('HGET', extra('suspended'), subject) or '', '^%d+ halted ')
 free({ subject }, {})
 call('HDEL', extra('suspended'), subject)
-if skip then
+if skip and is_ticket(head) then
+  call('ZREM', extra('expiring'), 't' .. scheduled_as(subject, head)) -- its owner takes another
+  advance({ subject }, { KEYS[13] })
+elseif skip then
   local failure = call('HGET', ERRORS, id_of(head)) or ''
   bury({ { head, (counts_of(head)), 'skipped', failure } }, (clock()))
   advance({ subject }, { KEYS[13] })
@@ -38,6 +42,7 @@ elseif head then
   end
   if halted then
     head = with_attempts(head, 0)
+    call('HDEL', extra('failed'), id_of(head))
     call('HDEL', ERRORS, id_of(head))
   end
   call('HSET', HEADS, subject, head)

@@ -20,23 +20,6 @@ local reply, subjects, entries, tails, which, records = current(6)
 local letters, halted, aside, over, over_tails, gone = {}, {}, {}, {}, {}, {}
 local heads, errors, delayed, again, wake, failed = {}, {}, {}, {}, {}, {}
 
--- worn reports whether a job has failed on as many different workers as it may.
-local function worn(id, holder, most)
-  if most == 0 then
-    return false
-  end
-  local holders, n = call('HGET', extra('failed'), id) or '', 0
-  if not find('\n' .. holders, '\n' .. holder .. '\n', 1, true) then
-    holders = holders .. holder .. '\n'
-    failed[#failed + 1] = id
-    failed[#failed + 1] = holders
-  end
-  for _ in string.gmatch(holders, '\n') do
-    n = n + 1
-  end
-  return n >= most
-end
-
 -- leaves notes that a job leaves its lane.
 local function leaves(k)
   over[#over + 1], over_tails[#over_tails + 1] = subjects[k], tails[k]
@@ -46,7 +29,11 @@ for k, i in ipairs(which) do
   local subject, entry = subjects[k], entries[k]
   local id, attempts, max = id_of(entry), counts_of(entry)
   local refunded = marked(records[k], 'r') and 1 or 0
-  local worn_out = worn(id, holder_of(records[k]), tonumber(arg(i, 6, 5)))
+  local worn_out, workers, holders = false, tonumber(arg(i, 6, 5)), nil
+  if workers > 0 then
+    worn_out, holders = worn(id, holder_of(records[k]), workers)
+    failed[#failed + 1], failed[#failed + 2] = id, holders
+  end
   local wait, failure = tonumber(arg(i, 6, 3)), arg(i, 6, 4)
   if marked(records[k], 'c') then
     reply[i] = 'cancelled'

@@ -31,8 +31,11 @@ if use_of(record) == 'section' and tonumber(call('ZSCORE', DEADLINES, subject) o
   free({ subject }, { record })
   record, freed = call('HGET', LEASES, subject), true
 end
-while not record and head and head ~= entry and is_ticket(head)
-  and tonumber(call('ZSCORE', extra('expiring'), 't' .. scheduled_as(subject, head)) or 0) <= now do
+for _ = 1, 100 do
+  if record or not head or head == entry or not is_ticket(head)
+    or tonumber(call('ZSCORE', extra('expiring'), 't' .. scheduled_as(subject, head)) or 0) > now then
+    break
+  end
   call('ZREM', extra('expiring'), 't' .. scheduled_as(subject, head))
   head, freed = call('LPOP', KEYS[13]), true
   place(head and { subject, head } or {}, head and {} or { subject })

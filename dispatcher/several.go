@@ -17,7 +17,11 @@ var severalScript = verb("several", severalLua)
 func (d *Dispatcher) severalCall(partition int, ends []End, i int, own []string) endCall {
 	claim := ends[i].Claim
 	canonical := claim.Subject.Canonical()
-	args := []any{spaced(own), canonical, claim.Lease.Token.String()}
+	workers := 0
+	for _, e := range ends[i].Each {
+		workers = max(workers, e.Workers)
+	}
+	args := []any{spaced(own), canonical, claim.Lease.Token.String(), workers}
 	for _, e := range ends[i].Each {
 		_, stored := e.Claim.keys()
 		args = append(args, stored)

@@ -4,7 +4,8 @@
 -- ARGV[6]   kinds the caller claims next itself, each between spaces
 -- ARGV[7]   subject
 -- ARGV[8]   token
--- ARGV[9+]  four a job, the head first: entry, how it ended
+-- ARGV[9]   on how many different workers a job may fail (0: any number)
+-- ARGV[10+] four a job, the head first: entry, how it ended
 --           'finished' | 'failed' | 'dead' | 'back', ms to keep its outcome or to wait, text
 --           (result or error; of a dead one "<reason>\n<error>")
 --
@@ -18,7 +19,7 @@ if before then
   return before
 end
 
-local subject, tail, JOB = ARGV[FIRST + 1], KEYS[13], FIRST + 3
+local subject, tail, JOB = ARGV[FIRST + 1], KEYS[13], FIRST + 4
 local n = (#ARGV - JOB + 1) / 4
 local now = clock()
 local record = call('HGET', LEASES, subject)
@@ -35,11 +36,18 @@ for i = 1, n do
   end
 end
 
-local reply, stay, letters, over, kept, aside, errors, wait = {}, {}, {}, {}, {}, {}, {}, 0
+local workers = tonumber(ARGV[FIRST + 3])
+local reply, stay, letters, over, kept, aside, errors, failed, wait = {}, {}, {}, {}, {}, {}, {}, {}, 0
 for i = 1, n do
   local at = JOB + 4 * (i - 1)
   local entry, how, ms, text = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   local attempts, max = counts_of(entry)
+  local counted = i == 1 and marked(record, 'r') and attempts or attempts + 1 -- a refund is paid
+  local worn_out, holders = false, nil
+  if how == 'failed' and workers > 0 then
+    worn_out, holders = worn(id_of(entry), holder_of(record), workers)
+    failed[#failed + 1], failed[#failed + 2] = id_of(entry), holders
+  end
   reply[i] = 'ok'
   if how ~= 'finished' and i == 1 and marked(record, 'c') then
     reply[i] = 'cancelled'
@@ -49,11 +57,11 @@ for i = 1, n do
   elseif how == 'dead' then
     local reason, failure = string.match(text, '^([^\n]*)\n(.*)$')
     letters[#letters + 1] = { entry, attempts + 1, reason, failure }
-  elseif how == 'failed' and attempts + 1 >= max then
+  elseif how == 'failed' and (counted >= max or worn_out) then
     reply[i] = 'dead'
-    letters[#letters + 1] = { entry, attempts + 1, 'attempts exhausted', text }
+    letters[#letters + 1] = { entry, attempts + 1, worn_out and 'failed on different workers' or 'attempts exhausted', text }
   elseif how == 'failed' then
-    local again = with_attempts(entry, attempts + 1)
+    local again = with_attempts(entry, counted)
     errors[#errors + 1] = id_of(entry)
     errors[#errors + 1] = text
     if flag(entry, 's') then
@@ -62,12 +70,15 @@ for i = 1, n do
       wait = #stay == 0 and ms or wait
       stay[#stay + 1] = again
     end
+  elseif counted == attempts and attempts > 0 then
+    stay[#stay + 1] = with_attempts(entry, attempts - 1)
   else
     stay[#stay + 1] = entry
   end
 end
 
 free({ subject }, { record })
+many('HSET', extra('failed'), failed)
 drop(over)
 bury(letters, now)
 for _, k in ipairs(kept) do

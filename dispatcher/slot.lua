@@ -52,15 +52,17 @@ for from = 1, starts > 0 and size or 0, 100 do
     end
   end
 end
+local short = starts == 0
 if size > 0 and starts > #slots then
-  starts = #slots
-  local short = call('HGET', LIMITS, name .. ' short') or ''
-  if not find('\n' .. short, '\n' .. holder .. '\n', 1, true) then
-    call('HSET', LIMITS, name .. ' short', short .. holder .. '\n') -- who is told when one comes back
-  end
+  starts, short = #slots, true
   later = soonest and whole(soonest - now) or later
 end
+call('HDEL', LEASES, '') -- what follows is refused as a first write when memory is full (I10)
 local reply = { 'ok', later, whole(starts), every > 0 and whole(now + every) or '-', '0' }
+local waiting = call('HGET', LIMITS, name .. ' short') or ''
+if short and not find('\n' .. waiting, '\n' .. holder .. '\n', 1, true) then
+  call('HSET', LIMITS, name .. ' short', waiting .. holder .. '\n') -- who is told when one comes back
+end
 if #slots > 0 then
   reply[5] = grant(subjects, 'slot', holder, now + ttl, now_us)
   for i, n in ipairs(slots) do

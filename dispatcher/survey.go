@@ -170,8 +170,11 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		},
 		func() error {
 			return hash(keys.Names(), func(id, record string) {
-				_, field, _ := strings.Cut(record, " ")
-				s.names[id] = field
+				if parts := strings.SplitN(record, " ", 3); len(parts) == 3 {
+					s.names[id] = parts[2]
+				} else {
+					s.names[id] = ""
+				}
 			})
 		},
 		func() error { return hash(keys.Unique(), func(field, id string) { s.unique[field] = id }) },

@@ -29,7 +29,7 @@ var (
 // its holder is done, who is returned then. Jobs that were claimed together with the
 // head still run.
 func (d *Dispatcher) Suspend(ctx context.Context, key subject.Key, why string) (holder string, err error) {
-	if err := key.Validate(); err != nil {
+	if err := CheckSubject(key); err != nil {
 		return "", err
 	}
 	why = strings.ReplaceAll(clip(why), "\n", " ")
@@ -53,6 +53,9 @@ func (d *Dispatcher) Skip(ctx context.Context, key subject.Key) error {
 }
 
 func (d *Dispatcher) resume(ctx context.Context, key subject.Key, how string) error {
+	if err := CheckSubject(key); err != nil {
+		return err
+	}
 	p, canonical := d.ns.Partition(key), key.Canonical()
 	words, err := d.ask(ctx, d.run.Once(p, resumeScript, []string{d.keys[p].Tail(canonical)}, canonical, how))
 	switch {

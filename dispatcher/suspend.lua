@@ -16,7 +16,8 @@ end
 local subject, why = ARGV[FIRST], ARGV[FIRST + 1]
 local now = clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
-call('HSET', extra('suspended'), subject, whole(now) .. ' ' .. why)
+call('HDEL', LEASES, '') -- HSET is refused when memory is full, as a first write (I10)
+call('HSET', extra('suspended'), subject, whole(now) .. ' operator ' .. why)
 if record and use_of(record) ~= 'suspended' then
   call('HSET', LEASES, subject, mark(record, 's'))
   return { 'later', holder_of(record) }

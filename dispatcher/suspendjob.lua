@@ -33,12 +33,17 @@ end
 
 local to = resume and sub(as, 1, -2) or as .. '~'
 if at == 'scheduled' or not resume and flag(as, 's') then
+  local due = 'inf' -- of one that steps aside, or whose time has come meanwhile (reap)
   if at == 'scheduled' then
+    due = call('ZSCORE', SCHEDULED, scheduled_as(subject, as))
     call('ZREM', SCHEDULED, scheduled_as(subject, as))
   else
     withdraw(subject, as)
   end
-  call('ZADD', SCHEDULED, resume and now or 'inf', scheduled_as(subject, to))
+  if resume and not tonumber(due) or tonumber(due) == math.huge then
+    due = resume and now or 'inf'
+  end
+  call('ZADD', SCHEDULED, due, scheduled_as(subject, to))
   if resume then
     call('ZADD', WAKE .. kind_of(to), 0, 'due')
   end

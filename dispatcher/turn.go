@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/script"
@@ -35,6 +36,8 @@ type Turned struct {
 	Ready  int           // lanes of the worker's kinds that were left, as far as was looked
 	Later  time.Duration // when a limit gave less than was wanted: how long until it may give more
 	Err    error         // of reaping or claiming
+
+	limited bool // lanes were left that a limit was in the way of
 }
 
 // turns sends all turns together and returns an answer for each.
@@ -175,7 +178,9 @@ const turnHead = 3
 // claimed. The error may be that of a job that can't be decoded: its lease runs out,
 // so it comes back until its attempts are used up and it is a dead letter.
 func (a *Turned) readClaims(words []string, finished int, who *Claimant, sent time.Time) (err error) {
-	if a.Ready, err = strconv.Atoi(words[1]); err != nil {
+	ready, limited := strings.CutSuffix(words[1], "+")
+	a.limited = limited
+	if a.Ready, err = strconv.Atoi(ready); err != nil {
 		return fmt.Errorf("turn: reply %q: %w", words[1], err)
 	}
 	token, err := lease.ParseToken(words[2])

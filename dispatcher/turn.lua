@@ -14,7 +14,8 @@
 --
 -- Returns    {'ok', ready, token, ('ok' | 'lost') for each finished job,
 --             (subject, entry, encoded job) for each job taken}
---            ready: how many lanes of these kinds are left, as far as was looked;
+--            ready: how many lanes of these kinds are left, as far as was looked; with '+'
+--            behind it when there are more, but no more of their kind were to be given out;
 --            jobs of one lane follow each other
 --            {'stale'}
 --
@@ -282,6 +283,12 @@ if wanted >= 0 and n + h >= wanted then
     end
   end
   reply[2] = ready
+end
+for kind, more in pairs(budget) do
+  if more == 0 and call('LLEN', READY .. kind) > 0 then
+    reply[2] = whole(reply[2]) .. '+'
+    break
+  end
 end
 
 local deadline = '0'

@@ -44,6 +44,7 @@ for _ = 1, 100 do -- longer chains are not followed
     break
   end
 end
+call('HDEL', KEYS[1], '') -- HSET is refused when memory is full, unless another write came first (I10)
 for subject in pairs(held) do
   call('HSET', KEYS[1], subject, string.format('%d', now + tonumber(ARGV[3])) .. ' ' .. ARGV[4])
 end

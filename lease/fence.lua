@@ -122,7 +122,7 @@ end
 
 -- news says that something has happened, to whoever listens for that name.
 local function news(name, text)
-  call('PUBLISH', extra('news:') .. name, text)
+  redis.pcall('PUBLISH', extra('news:') .. name, text) -- a hint: who may not say it goes on
 end
 
 -- parts of an entry; byte and sub cost a fifth of string.match.

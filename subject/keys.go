@@ -131,15 +131,15 @@ func (k Keys) Ready(kind string) string { return k.base + "ready:" + kind }
 // was known). Both are hints, and never the truth.
 func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
 
-// Suspended is a hash: subject -> "<when, Unix milliseconds> <why>", of lanes that were
-// suspended or halted.
+// Suspended is a hash: subject -> "<when, Unix milliseconds> <operator|halted> <why>", of
+// lanes that stand still.
 func (k Keys) Suspended() string { return k.base + "suspended" }
 
 // Unique is a hash: "<length of subject> <subject><kind> <key>" -> id of the job that has
 // the unique key.
 func (k Keys) Unique() string { return k.base + "unique" }
 
-// Names is a hash: id -> "<jobs merged into it> <field in Unique>", of jobs that have a
+// Names is a hash: id -> "<jobs merged into it> <attempts and flags> <field in Unique>", of jobs that have a
 // unique key.
 func (k Keys) Names() string { return k.base + "names" }
 

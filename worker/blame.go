@@ -16,50 +16,50 @@ const (
 	mostWorkers = 3
 )
 
-// streak is the different jobs that have failed since one went well.
+// streak is the attempts at different jobs that have failed since one went well. A batch is one
+// attempt: one bad job of it may have failed them all.
 type streak struct {
 	mu     sync.Mutex
-	failed []*dispatcher.Claim
+	failed [][]*dispatcher.Claim
 	blamed bool
 }
 
-// add notes how a job has ended, and returns the jobs whose failures the worker is to blame for,
-// once there are enough of them.
-func (s *streak) add(c *dispatcher.Claim, how dispatcher.Ending) []*dispatcher.Claim {
+// add notes how an attempt has ended, and returns the jobs whose failures the worker is to blame
+// for, once there are enough of them.
+func (s *streak) add(failed []*dispatcher.Claim, good bool) []*dispatcher.Claim {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case s.blamed:
-		return nil
-	case how == dispatcher.EndFinished:
-		s.failed = nil
-	case how == dispatcher.EndFailed:
-		s.failed = slices.DeleteFunc(s.failed, func(f *dispatcher.Claim) bool { return f.ID == c.ID })
-		s.failed = append(s.failed, c)
-	}
-	s.blamed = len(s.failed) >= blameAfter
 	if s.blamed {
-		return s.failed
+		return nil
+	}
+	if good {
+		s.failed = nil
+	} else if len(failed) > 0 {
+		s.failed = slices.DeleteFunc(s.failed, func(f []*dispatcher.Claim) bool { return f[0].ID == failed[0].ID })
+		s.failed = append(s.failed, failed)
+	}
+	if s.blamed = len(s.failed) >= blameAfter; s.blamed {
+		return slices.Concat(s.failed...)
 	}
 	return nil
 }
 
 // judgeSelf stops the pool's claiming when it fails what others may do well.
-func (p *Pool) judgeSelf(c *dispatcher.Claim, how dispatcher.Ending) {
+func (p *Pool) judgeSelf(failed []*dispatcher.Claim, good bool) {
 	if !p.cfg.Blame {
 		return
 	}
-	failed := p.streak.add(c, how)
-	if failed == nil {
+	blame := p.streak.add(failed, good)
+	if blame == nil {
 		return
 	}
 	p.desk.claimNoMore()
-	why := fmt.Sprintf("%d different jobs failed here in a row, the last of them %s", blameAfter, c.ID)
+	why := fmt.Sprintf("%d different jobs failed here in a row, the last of them %s", blameAfter, blame[len(blame)-1].ID)
 	p.log.Error("this worker is to blame and claims no more; restart it when it is well", "why", why)
 	go func() { // not in a traveller: others wait for those
 		ctx, cancel := context.WithTimeout(p.life, leaveTimeout)
 		defer cancel()
-		if err := p.source.Blame(ctx, why, failed); err != nil {
+		if err := p.source.Blame(ctx, why, blame); err != nil {
 			p.log.Error("could not give attempts back", "err", err)
 		}
 	}()

@@ -325,7 +325,7 @@ func (d *desk) wake(hint dispatcher.Hint) {
 	p := &d.partitions[hint.Partition]
 	p.ready = unknown
 	p.news++
-	p.passOn = d.busyLocked() >= d.concurrency
+	p.passOn = d.blamed || d.busyLocked() >= d.concurrency
 	if hint.Due {
 		p.reapAt = time.Time{}
 	}

@@ -306,18 +306,18 @@ func TestL8_WorkerToBlame(t *testing.T) {
 func TestL8_NobodyToBlame(t *testing.T) {
 	t.Parallel()
 	var s streak
-	claim := func(id string) *dispatcher.Claim { return &dispatcher.Claim{Job: dispatcher.Job{ID: id}} }
+	claim := func(id string) []*dispatcher.Claim { return []*dispatcher.Claim{{Job: dispatcher.Job{ID: id}}} }
 	for range 10 {
-		if s.add(claim("same"), dispatcher.EndFailed) != nil {
+		if s.add(claim("same"), false) != nil {
 			t.Fatal("blamed for one job")
 		}
 	}
 	for i := range 20 {
-		if s.add(claim(fmt.Sprint(i)), dispatcher.EndFailed) != nil {
+		if s.add(claim(fmt.Sprint(i)), false) != nil {
 			t.Fatal("blamed though some go well")
 		}
 		if i%3 == 0 {
-			s.add(claim("good"), dispatcher.EndFinished)
+			s.add(nil, true)
 		}
 	}
 	if Config.withDefaults(Config{}).Blame {

@@ -243,11 +243,18 @@ func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
 	if a.end.Outcome != dispatcher.Several {
 		ends, answers = []dispatcher.End{a.end}, []dispatcher.Ended{ended}
 	}
+	var failed, good []*dispatcher.Claim
 	for i, end := range ends {
 		how := ending(end, answers[i])
 		p.note(a.claim.Kind, how, a.took()/time.Duration(len(ends)))
-		p.judgeSelf(end.Claim, how)
+		switch how {
+		case dispatcher.EndFailed:
+			failed = append(failed, end.Claim)
+		case dispatcher.EndFinished:
+			good = append(good, end.Claim)
+		}
 	}
+	p.judgeSelf(failed, len(good) > 0)
 }
 
 func ending(end dispatcher.End, ended dispatcher.Ended) dispatcher.Ending {
@@ -313,6 +320,9 @@ func (p *Pool) checkKinds(kinds []string) error {
 			return fmt.Errorf("start pool %s: %w", p.cfg.Name, err)
 		}
 		k, _ := p.declared(kind)
+		if p.batches[kind] != nil && k.OnFailure == dispatcher.Halt {
+			return fmt.Errorf("worker: kind %s is declared with halt, which goes job by job: it can have no batch handler", kind)
+		}
 		if n := p.cfg.LaneBatch[kind]; n > 1 && (k.OnFailure == dispatcher.Halt || k.Every > 0) {
 			return fmt.Errorf("worker: Config.LaneBatch[%s] (%d) must be 1: the kind is declared with halt or every, which go job by job", kind, n)
 		}

@@ -50,7 +50,7 @@ func settleEach(end *End, words []string, callErr error) Ended {
 	}
 	all := Ended{Each: make([]Ended, len(end.Each))}
 	for i := range all.Each {
-		all.Each[i] = Ended{Dead: words[i] == "dead", Cancelled: words[i] == "cancelled"}
+		all.Each[i] = Ended{Dead: words[i] == "dead", Halted: words[i] == "halted", Cancelled: words[i] == "cancelled"}
 	}
 	return all
 }

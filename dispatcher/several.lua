@@ -9,7 +9,7 @@
 --           'finished' | 'failed' | 'dead' | 'back', ms to keep its outcome or to wait, text
 --           (result or error; of a dead one "<reason>\n<error>")
 --
--- Returns   {'ok' | 'dead' | 'cancelled', ...}, a word per job | {'lost'} | {'stale'}
+-- Returns   {'ok' | 'dead' | 'halted' | 'cancelled', ...}, a word per job | {'lost'} | {'stale'}
 --
 -- Those that stay, because they failed or were handed back, stay in their order in front of
 -- what was behind the batch.
@@ -37,7 +37,7 @@ for i = 1, n do
 end
 
 local workers = tonumber(ARGV[FIRST + 3])
-local reply, stay, letters, over, kept, aside, errors, failed, wait = {}, {}, {}, {}, {}, {}, {}, {}, 0
+local reply, stay, letters, over, kept, aside, errors, failed, wait, halted = {}, {}, {}, {}, {}, {}, {}, {}, 0, nil
 for i = 1, n do
   local at = JOB + 4 * (i - 1)
   local entry, how, ms, text = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
@@ -54,6 +54,9 @@ for i = 1, n do
     over[#over + 1], kept[#kept + 1] = entry, flag(entry, 'k') and { entry, 'cancelled', attempts, '', KEEP_MS } or nil
   elseif how == 'finished' then
     over[#over + 1], kept[#kept + 1] = entry, ms > 0 and { entry, 'finished', attempts + 1, text, ms } or nil
+  elseif flag(entry, 'h') and #stay == 0 and (how == 'dead' or how == 'failed' and counted >= max) then
+    reply[i] = 'halted'
+    halted, stay[1] = { entry, attempts + 1, 'attempts exhausted', text }, entry
   elseif how == 'dead' then
     local reason, failure = string.match(text, '^([^\n]*)\n(.*)$')
     letters[#letters + 1] = { entry, attempts + 1, reason, failure }
@@ -96,7 +99,9 @@ else
   for i = #stay, 2, -1 do
     call('LPUSH', tail, stay[i])
   end
-  if wait > 0 and not closed[subject] then
+  if halted then
+    halt(subject, halted, now)
+  elseif wait > 0 and not closed[subject] then
     call('ZADD', DELAYED, now + wait, subject)
     if ARGV[FIRST] == '' then
       call('ZADD', WAKE .. kind_of(stay[1]), 0, 'due')

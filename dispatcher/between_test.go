@@ -1,0 +1,262 @@
+package dispatcher_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+)
+
+// What one feature does to another: each of these was broken once, found by a review.
+
+// I4: a dead letter that is replayed in front of a suspended job lets its lane go on.
+func TestI4_ReplayBeforeASuspendedHead(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	h.enqueued("a", "d", "j")
+	h.ok(h.DeadLetter(bg, h.head("w", "d", 1), "x", ""))
+	h.ok(h.SuspendJob(bg, "j"))
+	_, err := h.Replay(bg, "d", true)
+	h.ok(err)
+	h.clean()
+	h.ok(h.Finish(bg, h.head("w", "d", 1)))
+	h.none("w")
+	h.ok(h.ResumeJob(bg, "j"))
+	h.head("w", "j", 1)
+	h.clean()
+}
+
+// I6: a replay in front of a halted lane does not give its head more attempts than it may have.
+func TestI6_ReplayIntoAHaltedLane(t *testing.T) {
+	t.Parallel()
+	h := kindsHouse(t, redistest.Client(t))
+	h.enqueuedKind("halt", "a", "d", "j")
+	h.ok(h.DeadLetter(bg, h.claimedKinds("w", 1, "halt")["a"], "x", ""))
+	h.ok(h.Skip(bg, key("a")))
+	for range 2 {
+		_, err := h.Retry(bg, h.claimedKinds("w", 1, "halt")["a"], 0, "e")
+		h.ok(err)
+	}
+	_, err := h.Replay(bg, "d", true)
+	h.ok(err)
+	h.ok(h.Resume(bg, key("a")))
+	if c := h.claimedKinds("w", 1, "halt")["a"]; c.ID != "j" || c.Attempt != 1 {
+		t.Errorf("resumed with %s attempt %d, want j with all its attempts again", c.ID, c.Attempt)
+	}
+	h.clean()
+}
+
+// Whose ticket an operator skips takes another one, and nothing is buried.
+func TestG6_SkippedTicket(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	h.enqueued("a", "j1")
+	c := h.head("w", "j1", 1)
+	done := h.waiting("a", bg, func(context.Context) error { return nil })
+	h.enqueued("a", "j2")
+	_, err := h.Suspend(bg, key("a"), "")
+	h.ok(err)
+	h.ok(h.Finish(bg, c))
+	h.ok(h.Skip(bg, key("a")))
+	h.clean()
+	h.ok(h.Finish(bg, h.waitHead("j2")))
+	h.ok(<-done)
+	h.empty()
+}
+
+// A window is over when its time is, also where nobody reaps.
+func TestL2_WindowWithoutAReaper(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	u := dispatcher.Unique{Key: "x", Scope: dispatcher.ForWindow, Window: time.Second}
+	h.enqueue(unique("a", "j1", u))
+	h.ok(h.Finish(bg, h.head("w", "j1", 1)))
+	h.advance(time.Hour)
+	if done := h.enqueue(unique("a", "j2", u)); !done.Created {
+		t.Errorf("an hour after a window of a second: %+v", done)
+	}
+	h.clean()
+}
+
+// A replaced payload brings no other rules with it than the entry in the lane has.
+func TestL1_ReplaceKeepsTheRules(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	job := unique("a", "j1", dispatcher.Unique{Key: "x", OnConflict: dispatcher.Replace})
+	h.enqueued("a", "j0")
+	h.enqueue(job)
+	job.ID, job.MaxAttempts = "j2", 7
+	if _, err := h.Enqueue(bg, job); err == nil {
+		t.Error("a payload with other rules replaced the one that waits")
+	}
+	_, err := h.Cancel(bg, "j1")
+	h.ok(err)
+	h.clean()
+}
+
+// L10: a suspended job of the schedule keeps its time.
+func TestL10_ScheduleOutlivesSuspension(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", Delay: 100 * time.Hour})
+	h.ok(h.SuspendJob(bg, "j1"))
+	h.ok(h.ResumeJob(bg, "j1"))
+	h.reaped()
+	h.none("w")
+	h.advance(100 * time.Hour)
+	h.reaped()
+	h.head("w", "j1", 1)
+}
+
+// B10: an outcome is that of the job that is there, and not of an earlier one of its id.
+func TestB10_OutcomeOfTheSameID(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	job := dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", Keep: time.Hour}
+	h.enqueue(job)
+	h.ok(h.Finish(bg, h.head("w", "j1", 1)))
+	h.enqueue(job)
+	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
+	defer cancel()
+	if o, err := h.WaitFor(ctx, "j1"); err == nil {
+		t.Errorf("the outcome of a job that waits: %+v", o)
+	}
+}
+
+// I1: a repair does not end the lease of a section.
+func TestI1_RepairUnderASection(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
+	h.ok(h.Do(bg, key("a"), 0, func(context.Context) error {
+		h.enqueued("a", "j1")
+		h.rdb.Del(bg, h.Namespace().Keys(0).Jobs())
+		done, err := h.Repair(bg, nil)
+		h.ok(err)
+		if len(done) == 0 {
+			t.Error("nothing was repaired")
+		}
+		if err := h.Do(bg, key("a"), 0, func(context.Context) error { return nil }); err == nil {
+			t.Error("two sections at once")
+		}
+		return nil
+	}))
+}
+
+// I10: limited kinds are claimed, and work is suspended and cancelled, when memory is full.
+func TestI10_LimitsAndOperatorsInFullMemory(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.ClientOf(t, redistest.Own(t, "--maxmemory-policy", "noeviction"))
+	h := newHouse(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "t", Limit: 2}, {Name: "free", Owner: "t"}}})
+	h.lanes("k", 3)
+	h.lanes("free", 3)
+	m := h.member("w", "", "k", "free")
+	h.ok(rdb.ConfigSet(bg, "maxmemory", "1").Err())
+	claims, _ := m.turn(10)
+	if len(claims) != 5 {
+		t.Errorf("claimed %d, want two limited ones and three others", len(claims))
+	}
+	_, err := h.Cancel(bg, claims[0].ID)
+	h.ok(err)
+	_, err = h.Suspend(bg, claims[1].Subject, "")
+	h.ok(err)
+	h.ok(h.Resume(bg, claims[1].Subject))
+	var ends []dispatcher.End
+	for _, c := range claims {
+		ends = append(ends, done(c))
+	}
+	m.turn(0, ends...)
+	h.ok(rdb.ConfigSet(bg, "maxmemory", "0").Err())
+	h.clean()
+}
+
+// A limit that is not reached is in nobody's way: what a filled turn leaves is told on.
+func TestG12_FarBelowTheLimit(t *testing.T) {
+	t.Parallel()
+	h := kindsHouse(t, redistest.Client(t), dispatcher.Kind{Name: "wide", Owner: "test", Limit: 100}, dispatcher.Kind{Name: "rated", Owner: "test", Every: time.Millisecond})
+	for p := range h.Namespace().Partitions {
+		for i := range 10 {
+			for n := 0; ; n++ { // ten lanes in each partition
+				k := key(fmt.Sprint(p, "-", i, "-", n))
+				if h.Namespace().Partition(k) == p {
+					h.enqueue(dispatcher.NewJob{Subject: k, Kind: "wide"})
+					break
+				}
+			}
+		}
+	}
+	m := h.member("w", "", "wide")
+	h.rdb.Del(bg, h.Namespace().Keys(0).Wake("wide"))
+	a := m.s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 5}})[0]
+	if len(a.Claims) != 5 || a.Ready != 5 || a.Later != 0 || h.rdb.ZCard(bg, h.Namespace().Keys(0).Wake("wide")).Val() != 1 {
+		t.Errorf("%d claims, %d ready, later %s", len(a.Claims), a.Ready, a.Later)
+	}
+	// And where nothing is ready nobody has to come again for a rate.
+	if a := h.member("r", "", "rated").s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 5}})[0]; a.Later != 0 {
+		t.Errorf("nothing is ready, and yet to come again after %s", a.Later)
+	}
+}
+
+// L8: a refund is paid however the other worker's claim ends.
+func TestL8_RefundIsPaid(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for how, want := range map[string]int{"retry": 2, "hand back": 1, "batch": 2} {
+			h := newHouse(t, rdb, dispatcher.Config{})
+			h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", MaxAttempts: 5})
+			w := h.member("w", "", "k")
+			claims, _ := w.turn(1)
+			w.fail(claims[0], 0)
+			c := h.head("o", "j", 2)
+			h.ok(w.s.Blame(bg, "x", []*dispatcher.Claim{&claims[0]}))
+			switch how {
+			case "retry":
+				_, err := h.Retry(bg, c, 0, "e")
+				h.ok(err)
+			case "hand back":
+				h.ok(h.HandBack(bg, c))
+			case "batch":
+				h.ok(h.finishes(dispatcher.End{Claim: &c, Outcome: dispatcher.Several, Each: []dispatcher.End{{Claim: &c, Outcome: dispatcher.Retry, Error: "e"}}})[0])
+			}
+			if again := h.claimed("x", 1)["a"]; again.Attempt != want {
+				t.Errorf("%s: attempt %d, want %d", how, again.Attempt, want)
+			}
+			h.clean()
+		}
+	})
+}
+
+// C4: a batch's end halts its lane like any other.
+func TestC4_BatchHalts(t *testing.T) {
+	t.Parallel()
+	h := kindsHouse(t, redistest.Client(t))
+	h.enqueuedKind("halt", "a", "j1", "j2")
+	c := h.claimedKinds("w", 1, "halt")["a"]
+	h.ok(h.finishes(dispatcher.End{Claim: &c, Outcome: dispatcher.Several, Each: []dispatcher.End{{Claim: &c, Outcome: dispatcher.DeadLettered, Reason: "x"}}})[0])
+	if lane, _, _, _ := h.Lane(bg, key("a"), dispatcher.Page{}); !lane.Halted || lane.HeadID != "j1" {
+		t.Errorf("the lane is %+v", lane)
+	}
+	h.clean()
+}
+
+// A user without the right to publish loses hints, and nothing else.
+func TestNewsIsOnlyAHint(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.ClientOf(t, redistest.Own(t))
+	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+	h.ok(rdb.Do(bg, "ACL", "SETUSER", "old", "on", ">p", "~*", "+@all", "resetchannels").Err())
+	opt := *rdb.Options()
+	opt.Username, opt.Password = "old", "p"
+	old := redis.NewClient(&opt)
+	defer old.Close()
+	h2 := newHouseIn(t, old, h.cfg)
+	h2.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", Keep: time.Hour})
+	h2.enqueued("a", "j2")
+	h.ok(h2.Finish(bg, h.head("w", "j1", 1)))
+	h.head("w", "j2", 1)
+	h.clean()
+}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -39,5 +40,52 @@ func TestReadmeExampleCompiles(t *testing.T) {
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Errorf("the README's example does not compile: %v\n%s", err, out)
+	}
+}
+
+// So do the examples of the pages on features.
+func TestFeatureExamplesCompile(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, _ := filepath.Glob(filepath.Join(root, "docs/features/*.md"))
+	dir, replace := t.TempDir(), make(map[string]string)
+	for _, page := range pages {
+		name := strings.TrimSuffix(filepath.Base(page), ".md")
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(text)
+		if code == nil {
+			if name != "README" {
+				t.Errorf("%s has no example", page)
+			}
+			continue
+		}
+		source := filepath.Join(dir, name+".go")
+		if err := os.WriteFile(source, code[1], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		replace[filepath.Join(root, "internal", "docs", name, "page.go")] = source
+	}
+	if len(replace) < 11 {
+		t.Errorf("%d pages with examples, want one for each feature", len(replace))
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	text, _ := json.Marshal(map[string]map[string]string{"Replace": replace})
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"build", "-overlay", overlay}
+	for path := range replace {
+		args = append(args, "./"+filepath.ToSlash(strings.TrimPrefix(filepath.Dir(path), root+"/")))
+	}
+	build := exec.Command("go", args...)
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Errorf("an example does not compile: %v\n%s", err, out)
 	}
 }

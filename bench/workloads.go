@@ -36,6 +36,8 @@ var workloads = []workload{
 	{"flatness", []string{"lanekeeper"}, 2, false, runFlatness},
 	{"scale-out", []string{"lanekeeper"}, 1, false, runScaleOut},
 	{"idle cost", []string{"lanekeeper"}, 1, false, runIdleCost},
+	{"one lane", []string{"lanekeeper"}, 3, false, runOneLane},
+	{"pools", []string{"lanekeeper"}, 3, false, runPools},
 }
 
 // units of the figures.
@@ -48,6 +50,7 @@ var units = map[string]string{
 	"slowest_10k_ms": "ms", "slowest_1m_ms": "ms", "slowest_deep_ms": "ms", "over_5ms": "scripts",
 	"scale_1": "jobs/s", "scale_2": "jobs/s", "scale_4": "jobs/s",
 	"scale_1_cpu_us": "us/job", "scale_2_cpu_us": "us/job", "scale_4_cpu_us": "us/job",
+	"one_lane_s": "s", "one_lane_share": "of the time", "pool_p95_alone_ms": "ms", "pool_p95_burst_ms": "ms", "pool_p95_ratio": "burst / alone",
 	"idle_1_commands": "commands/s", "idle_50_commands": "commands/s", "idle_1_cpu": "% of a core", "woken_of_50": "processes",
 }
 

@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"strconv"
@@ -36,6 +37,7 @@ func (t *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 type meter struct {
 	t     testing.TB
 	admin *redis.Client
+	rdb   *redis.Client
 	trips trips
 	d     *dispatcher.Dispatcher
 	s     *dispatcher.Session
@@ -48,6 +50,7 @@ func newMeter(t testing.TB, along int) *meter {
 	m := &meter{t: t, admin: redistest.ClientOf(t, server)}
 	rdb := redistest.ClientOf(t, server)
 	rdb.AddHook(&m.trips)
+	m.rdb = rdb
 	var err error
 	if m.d, err = dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Partitions: 1}); err != nil {
 		t.Fatal(err)
@@ -133,8 +136,88 @@ var steps = map[string]func(m *meter) (trips, commands float64){
 	"finish and claim one lane's batch of 64": func(m *meter) (float64, float64) { m.hop(1); return m.cost(64, func() { m.hop(1) }) },
 }
 
+// featureSteps are the costs of what a lane can do besides.
+var featureSteps = map[string]func(m *meter) (trips, commands float64){
+	"enqueue one with a unique key": func(m *meter) (float64, float64) {
+		return m.again(1, func() { m.n++; m.put(unique("u", "", dispatcher.Unique{Key: fmt.Sprint(m.n)})) })
+	},
+	"merge one into one that waits": func(m *meter) (float64, float64) {
+		m.put(unique("u", "", dispatcher.Unique{Key: "same"}))
+		return m.again(1, func() { m.put(unique("u", "", dispatcher.Unique{Key: "same"})) })
+	},
+	"finish and claim one whose outcome is kept": func(m *meter) (float64, float64) {
+		for range 5 {
+			m.put(dispatcher.NewJob{Subject: key("kept"), Kind: "kept", Keep: time.Minute})
+		}
+		m.join(dispatcher.Config{}, "kept")
+		m.hop(1)
+		return m.again(1, func() { m.hop(1) })
+	},
+	"finish and claim one of a kind with a limit": func(m *meter) (float64, float64) {
+		m.join(dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "few", Owner: "o", Limit: 10}}}, "few")
+		for range 5 {
+			m.put(dispatcher.NewJob{Subject: key("few"), Kind: "few"})
+		}
+		m.hop(1)
+		return m.again(1, func() { m.hop(1) })
+	},
+	"end a batch handler's 64 jobs, claim the next 64": func(m *meter) (float64, float64) {
+		m.hop(1)
+		return m.again(64, func() {
+			head := m.turn.Ends[0].Claim
+			m.turn.Ends = []dispatcher.End{{Claim: head, Outcome: dispatcher.Several, Each: m.turn.Ends}}
+			m.hop(1)
+		})
+	},
+	"section on a free subject": func(m *meter) (float64, float64) {
+		return m.again(1, func() { m.ok(m.d.Do(bg, key("free"), 0, func(context.Context) error { return nil })) })
+	},
+	"cancel one that waits": func(m *meter) (float64, float64) {
+		for i := range 3 {
+			m.put(dispatcher.NewJob{Subject: key("hot"), Kind: "k", ID: fmt.Sprint("c", i)})
+		}
+		n := 0
+		return m.again(1, func() { _, err := m.d.Cancel(bg, fmt.Sprint("c", n)); m.ok(err); n++ })
+	},
+}
+
+// again is the cost of a step that was made once before: its scripts are loaded.
+func (m *meter) again(jobs int, step func()) (tripsPerJob, commandsPerJob float64) {
+	m.t.Helper()
+	step()
+	return m.cost(jobs, step)
+}
+
+func (m *meter) ok(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func (m *meter) put(job dispatcher.NewJob) {
+	m.t.Helper()
+	_, err := m.d.Enqueue(bg, job)
+	m.ok(err)
+}
+
+// join takes the place of the meter's session with one of other kinds.
+func (m *meter) join(cfg dispatcher.Config, kinds ...string) {
+	m.t.Helper()
+	if len(cfg.Kinds) > 0 {
+		cfg.Redis, cfg.Partitions = m.rdb, 1
+		var err error
+		m.d, err = dispatcher.Open(bg, cfg)
+		m.ok(err)
+	}
+	s, err := m.d.Join(bg, dispatcher.Claimant{Holder: "w2", Kinds: kinds, TTL: time.Minute}, 1)
+	m.ok(err)
+	m.t.Cleanup(func() { _ = s.Close(bg) })
+	m.s = s
+}
+
 func along(step string) int {
-	if strings.Contains(step, "batch of 64") {
+	if strings.Contains(step, "64") {
 		return 64
 	}
 	return 1
@@ -160,7 +243,9 @@ func TestCostsAreAsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, step := range steps {
+	all := maps.Clone(steps)
+	maps.Copy(all, featureSteps)
+	for name, step := range all {
 		var wantTrips, wantCommands float64
 		found := false
 		for _, line := range strings.Split(string(text), "\n") {

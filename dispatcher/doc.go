@@ -36,10 +36,12 @@
 //	I1   A subject has at most one lease.
 //	I2   Tokens of one subject only rise: across crashes, empty lanes, clock jumps.
 //	I3   The head of a leased lane changes only under the lease's own token.
-//	I4   A lane with jobs is in exactly one of ready, leased, delayed.
+//	I4   A lane with jobs is in exactly one of ready, leased, delayed. A suspended one is
+//	     leased, to nobody and without end.
 //	I5   Jobs of one lane first start in the order of their sequence numbers.
 //	I6   An attempt counts from its claim on. A crash counts for every job that was
-//	     claimed, a hand-back does not, and no job starts more than MaxAttempts times.
+//	     claimed, a hand-back does not, and no job starts more than MaxAttempts times, unless
+//	     an operator gives it its attempts again.
 //	I7   A stored job stands in exactly one place: head of its lane, behind it, on
 //	     the schedule, or among the dead letters.
 //	I8   Times come from one clock, Redis's, read once in each script.
@@ -47,6 +49,9 @@
 //	I10  When memory is full an enqueue is refused whole; ends, claims, renewals and
 //	     reaping go on.
 //	I11  A lane is given only to a claimant that handles the kind of its head.
+//	I12  A subject and kind have at most one job with a unique key; it goes with its job.
+//	I13  A job of a limited kind or pool runs only under a slot of the limit, and a limit of N
+//	     has N slots.
 //
 // # When things fail
 //
@@ -60,9 +65,11 @@
 // What breaks an invariant all the same, a lost key or a hand in Redis, [Dispatcher.Doctor]
 // finds and [Dispatcher.Repair] mends.
 //
-// Reading order: job.go, then verb by verb, each .go beside its .lua: enqueue (with
-// singles.go), turn, which is claim and finish, end.go with retry, deadletter and
-// handback, reap; session.go for how a pool talks; inspect.go, lanes.go, jobinfo.go,
-// dead.go for operators; survey.go, doctor.go and repair.go for what went wrong. The Lua starts with lease/fence.lua,
-// lease/lease.lua and lane.lua.
+// Reading order: job.go and kind.go, then verb by verb, each .go beside its .lua: enqueue (with
+// singles.go and unique.go), turn, which is claim and finish, end.go with retry, deadletter,
+// handback, conclude and several, reap; session.go for how a pool talks, with limit.go (slot,
+// giveback), rank.go, blame.go (refund) and durations.go (record); section.go (leave, wait) and
+// outcome.go, with news.go, for who is no pool; inspect.go, lanes.go, jobinfo.go, dead.go, suspend.go
+// (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go and
+// repair.go for what went wrong. The Lua starts with lease/fence.lua, lease/lease.lua and lane.lua.
 package dispatcher

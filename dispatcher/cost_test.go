@@ -212,8 +212,8 @@ func (m *meter) join(cfg dispatcher.Config, kinds ...string) {
 	}
 	s, err := m.d.Join(bg, dispatcher.Claimant{Holder: "w2", Kinds: kinds, TTL: time.Minute}, 1)
 	m.ok(err)
-	m.t.Cleanup(func() { _ = s.Close(bg) })
-	m.s = s
+	m.ok(m.s.Close(bg))
+	m.s = s // which is closed at the end
 }
 
 func along(step string) int {

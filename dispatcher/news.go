@@ -21,6 +21,7 @@ type newsroom struct {
 	reading   bool
 	listeners map[string]map[chan struct{}]bool // by channel
 	changed   map[string]bool                   // channels that the reader has to look at
+	kick      chan struct{}                     // ends a pause of the reader
 }
 
 // newcomers is how long a new listener waits for its subscription at most.
@@ -35,6 +36,7 @@ func (n *newsroom) listen(channels ...string) (heard <-chan struct{}, leave func
 	defer n.mu.Unlock()
 	if n.listeners == nil {
 		n.listeners, n.changed = make(map[string]map[chan struct{}]bool), make(map[string]bool)
+		n.kick = make(chan struct{}, 1)
 	}
 	for _, c := range channels {
 		if n.listeners[c] == nil {
@@ -58,6 +60,10 @@ func (n *newsroom) leave(signal chan struct{}, channels []string) {
 			delete(n.listeners, c)
 			n.changed[c] = true
 		}
+	}
+	select {
+	case n.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -97,7 +103,10 @@ func (n *newsroom) read() {
 			continue
 		}
 		failures++
-		time.Sleep(Backoff{Base: newcomers, Cap: time.Second}.Wait(failures))
+		select {
+		case <-n.kick: // somebody has left, perhaps the last one
+		case <-time.After(Backoff{Base: newcomers, Cap: time.Second}.Wait(failures)):
+		}
 	}
 }
 

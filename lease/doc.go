@@ -8,6 +8,11 @@
 // token, and one Lua function, fenced, compares it. What a holder believes about
 // its lease is never asked.
 //
+// A lane that is suspended is leased to nobody, without end ("suspended"), and a slot of a
+// limit is a lease that comes with no lane ("slot"). What an operator asks of a holder is noted
+// on the record, "job!s" or "job!c": one function, free, is the way out of every lease, and
+// suspends the lane then; renewing tells of a cancellation.
+//
 // # Life of a lease
 //
 //	        acquire, claim (token n)            renew

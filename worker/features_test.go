@@ -411,3 +411,15 @@ func TestU13_EndsAreRecorded(t *testing.T) {
 }
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+
+// G14: what is wrong with a payload is said without the payload.
+func TestG14_JSONErrorsQuoteNothing(t *testing.T) {
+	t.Parallel()
+	handler := JSON(func(context.Context, struct{ N int }) error { return nil })
+	for _, payload := range []string{`{"N": 4111.1111}`, `{"N": "CANARY"}`, `CANARY`, `{"N": 1`, `{"N": [4111]}`, `4111`} {
+		err := handler(context.Background(), []byte(payload))
+		if err == nil || strings.Contains(err.Error(), "CANARY") || strings.Contains(err.Error(), "4111") || strings.Contains(err.Error(), "'C'") {
+			t.Errorf("%s: %v", payload, err)
+		}
+	}
+}

@@ -21,7 +21,7 @@ var defects = []defect{
 	},
 	{
 		"release does not compare tokens (rails/solid_queue#761)", "lease/release.lua",
-		`if not fenced(call('HGET', LEASES, subject), token) then`, `if not call('HGET', LEASES, subject) then`,
+		`if not fenced(record, token) then`, `if not record then`,
 	},
 	{
 		"acquire takes what is held", "lease/acquire.lua",
@@ -60,19 +60,19 @@ var defects = []defect{
 	},
 	{
 		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/turn.lua",
-		"\nfree(freed)\n", "\n",
+		"\nfree(freed, freed_records)\n", "\n",
 	},
 	{
 		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/retry.lua",
-		"\n  free(subjects)\n", "\n",
+		"\n  free(subjects, records)\n", "\n",
 	},
 	{
 		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/deadletter.lua",
-		"\n  advance(subjects, tails)\n", "\n",
+		"\n  advance(over, over_tails)\n", "\n",
 	},
 	{
 		"a hand-back does not list its lane", "dispatcher/handback.lua",
-		"\n    list(entries[k], subject)\n", "\n",
+		"\n    list(entries[k], subjects[k])\n", "\n",
 	},
 	{
 		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/turn.lua",
@@ -80,7 +80,7 @@ var defects = []defect{
 	},
 	{
 		"a lane is handed over to one who does not handle its kind", "dispatcher/turn.lua",
-		`if head and n + h < wanted and along[kind_of(head)] then`, `if head and n + h < wanted then`,
+		`if head and n + h < wanted and along[kind_of(head)] and not stops`, `if head and n + h < wanted and not stops`,
 	},
 	{
 		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/reap.lua",
@@ -133,11 +133,11 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a repair throws away what stands nowhere", "dispatcher/restore.lua",
-		`bury({ { id, '0', 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
+		`bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), '0', 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
 	},
 	{
 		"a repair ends leases whose holder lives", "dispatcher/mend.lua",
-		`call('ZADD', DEADLINES, now + grace, subject)`, `call('ZADD', DEADLINES, now, subject)`,
+		`or now + grace, subject)`, `or now, subject)`,
 	},
 	{
 		"a key outside of the hash tag (hibiken/asynq#480)", "subject/keys.go",
@@ -179,7 +179,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"work starts on a lease that is over (inngest/inngest#4766)", "worker/attempt.go",
-		`if !p.keeper.Trusted(a.ctx, a.claim.Lease) {`, `if false {`,
+		`if !p.trusted(a) {`, `if false {`,
 	},
 	{
 		"an end whose answer was lost is not sent again", "worker/run.go",
@@ -193,5 +193,141 @@ local seq, seqs = 0, {}`,
 	{
 		"a pool that stops keeps what it had claimed ahead", "worker/ahead.go",
 		"	for _, q := range d.queue {\n", "	for _, q := range d.queue[:0] {\n",
+	},
+
+	// What a lane can do (docs/features).
+	{
+		"jobs that should be set aside are tried in place", "dispatcher/retry.lua",
+		`    if flag(entry, 's') then`, `    if false then`,
+	},
+	{
+		"a lane that should halt goes on", "dispatcher/retry.lua",
+		`    if flag(entry, 'h') then`, `    if false then`,
+	},
+	{
+		"a crash does not halt a lane", "dispatcher/reap.lua",
+		`if letter and flag(entry, 'h') then`, `if false then`,
+	},
+	{
+		"a lane to be suspended goes on when its lease ends", "lease/lease.lua",
+		`    if marked(records[i], 's') then`, `    if false then`,
+	},
+	{
+		"a suspended head is given out", "lease/lease.lua",
+		`  elseif suspended(entry) then
+    return stop(subject)`, `  elseif false then
+    return stop(subject)`,
+	},
+	{
+		"a cancelled job is tried again", "dispatcher/retry.lua",
+		`  if marked(records[k], 'c') then`, `  if false then`,
+	},
+	{
+		"a cancelled job is handed back", "dispatcher/handback.lua",
+		`  if marked(records[k], 'c') then`, `  if false then`,
+	},
+	{
+		"a job that runs is taken away", "dispatcher/cancel.lua",
+		`if at == 'head' and use_of(record) == 'job' then`, `if false then`,
+	},
+	{
+		"the holder hears of no cancellation", "lease/renew.lua",
+		`marked(records[i], 'c') and 'cancel' or 'ok'`, `'ok'`,
+	},
+	{
+		"a job merges with one that runs", "dispatcher/enqueue.lua",
+		`scope == 'waiting' and runs(subject, id)`, `false`,
+	},
+	{
+		"a unique key outlives its job (hibiken/asynq#918)", "dispatcher/lane.lua",
+		"\n  forget(named)\n", "\n",
+	},
+	{
+		"a window never ends", "dispatcher/enqueue.lua",
+		`return till > now and id or nil`, `return id`,
+	},
+	{
+		"merges are not counted", "dispatcher/enqueue.lua",
+		`whole(merged + 1) .. ' ' .. rest`, `merged .. ' ' .. rest`,
+	},
+	{
+		"a section overtakes jobs", "dispatcher/section.lua",
+		`elseif not record and (not head or head == entry) then`, `elseif not record then`,
+	},
+	{
+		"a ticket stays when its wait has ended", "dispatcher/leave.lua",
+		"\n  withdraw(subject, entry)\n", "\n",
+	},
+	{
+		"a circle of three is not seen", "dispatcher/wait.lua",
+		`for _ = 1, 100 do`, `for _ = 1, 2 do`,
+	},
+	{
+		"an outcome is kept for ever", "dispatcher/lane.lua",
+		"\n  call('ZADD', extra('expiring'), now + ms, 'o' .. id)\n", "\n",
+	},
+	{
+		"slots are given twice", "dispatcher/slot.lua",
+		`if records[i] and deadline > now then`, `if false then`,
+	},
+	{
+		"a dead holder's slots do not come back", "dispatcher/slot.lua",
+		`if records[i] and deadline > now then`, `if records[i] then`,
+	},
+	{
+		"a limit that is gone limits nothing", "dispatcher/slot.lua",
+		"if not size then\n  return { 'none' }\nend", "size, every = size or '0', every or '0'",
+	},
+	{
+		"a lost slot stops nobody", "worker/attempt.go",
+		`l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)`, `_ = slot`,
+	},
+	{
+		"priorities count for nothing", "dispatcher/rank.go",
+		`return -cmp.Compare(rank(a), rank(b))`, `return cmp.Compare(0, 0*rank(a))`,
+	},
+	{
+		"low priorities starve", "dispatcher/rank.go",
+		`r.priority[kind] + int(now.Sub(since)/Aging)`, `r.priority[kind] + 0*int(now.Sub(since)/Aging)`,
+	},
+	{
+		"a batch that ended is ended again", "dispatcher/several.lua",
+		`if not fenced(record, ARGV[FIRST + 2]) then`, `if not record then`,
+	},
+	{
+		"one bad job is blamed on its worker", "worker/blame.go",
+		`return f[0].ID == failed[0].ID`, `return false`,
+	},
+	{
+		"a refund is not paid", "dispatcher/refund.lua",
+		"\n      call('HSET', HEADS, subject, back)\n", "\n",
+	},
+	{
+		"a job may fail on every worker", "dispatcher/lane.lua",
+		`return n >= most, holders`, `return false, holders`,
+	},
+	{
+		"two owners share a kind", "dispatcher/register.lua",
+		`if owner ~= ARGV[at + 1] then`, `if false then`,
+	},
+	{
+		"a misspelt kind is taken", "dispatcher/kind.go",
+		`case !ok && len(d.registry) > 0 && CheckKind(job.Kind) == nil:`, `case false:`,
+	},
+	{
+		"an estimate is made of nothing", "dispatcher/durations.go",
+		`if at.IsZero() || !known {`, `if at.IsZero() {`,
+	},
+	{
+		"lost attempts are not recorded", "worker/run.go",
+		`p.note(lost.Kind, dispatcher.EndLost, lost.Took)`, `_ = lost`,
+	},
+	{
+		"an error quotes the payload", "worker/handler.go",
+		`payload is not JSON of the expected form: %s", withoutValues(err)`, `payload is not JSON of the expected form: %w", err`,
+	},
+	{
+		"news that may not be said stops a script", "lease/fence.lua",
+		`redis.pcall('PUBLISH'`, `call('PUBLISH'`,
 	},
 }

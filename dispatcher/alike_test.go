@@ -41,7 +41,8 @@ func TestRedisAndMiniredisAreAlike(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"enqueue": pair.enqueue, "claim": pair.claim, "end": pair.end, "renew": pair.renew,
 			"reap": pair.reap, "dead": pair.dead, "section": pair.section, "repair": pair.repair,
-			"": pair.same,
+			"operate": pair.operate,
+			"":        pair.same,
 		})
 	})
 }
@@ -72,7 +73,7 @@ func (a *alike) both(what string, do func(i int, h *house) (any, error)) {
 
 func kindOf(err error) string {
 	for _, known := range []error{
-		lease.ErrLost, lease.ErrHeld, dispatcher.ErrLaneFull, dispatcher.ErrConflict, dispatcher.ErrNotFound, dispatcher.ErrRefused,
+		lease.ErrLost, lease.ErrHeld, lease.ErrCancelled, dispatcher.ErrTaken, dispatcher.ErrNotSuspended, dispatcher.ErrRunning, dispatcher.ErrNotEnded, dispatcher.ErrLaneFull, dispatcher.ErrConflict, dispatcher.ErrNotFound, dispatcher.ErrRefused,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()
@@ -94,6 +95,14 @@ func (a *alike) enqueue(rt *rapid.T) {
 		}
 		if rapid.IntRange(0, 3).Draw(rt, "later") == 0 {
 			jobs[i].Delay = time.Duration(rapid.IntRange(1, 5000).Draw(rt, "delay")) * time.Millisecond
+		}
+		switch rapid.IntRange(0, 5).Draw(rt, "how") {
+		case 0:
+			jobs[i].Unique = dispatcher.Coalesce
+		case 1:
+			jobs[i].Unique = &dispatcher.Unique{Key: "u", Scope: dispatcher.ForWindow, Window: time.Second, OnConflict: dispatcher.Reject}
+		case 2:
+			jobs[i].Keep = time.Second
 		}
 	}
 	a.both("enqueue", func(_ int, h *house) (any, error) {
@@ -198,6 +207,30 @@ func (a *alike) section(rt *rapid.T) {
 			a.leases[i] = l
 		}
 		return l.Token, err
+	})
+}
+
+// operate does what an operator does to a lane and its jobs.
+func (a *alike) operate(rt *rapid.T) {
+	lane := key(rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "lane"))
+	id := fmt.Sprint("j", rapid.IntRange(max(1, a.n-5), max(1, a.n)).Draw(rt, "job"))
+	what := rapid.IntRange(0, 7).Draw(rt, "what")
+	a.both("operate", func(_ int, h *house) (any, error) {
+		switch what {
+		case 0:
+			return h.Suspend(bg, lane, "why")
+		case 1:
+			return nil, h.Skip(bg, lane)
+		case 2:
+			return nil, h.SuspendJob(bg, id)
+		case 3:
+			return nil, h.ResumeJob(bg, id)
+		case 4:
+			return h.Cancel(bg, id)
+		case 5:
+			return h.Outcome(bg, id)
+		}
+		return nil, h.Resume(bg, lane)
 	})
 }
 

@@ -20,7 +20,7 @@ local deadlines = many('ZMSCORE', DEADLINES, subjects)
 
 local reply, later = {}, {}
 for i, subject in ipairs(subjects) do
-  local alive = tonumber(deadlines[i] or 0) > now
+  local alive = (tonumber(deadlines[i] or 0) or 0) > now -- 'inf' is no number everywhere
   if fenced(records[i], tokens[i]) and alive then
     reply[i] = marked(records[i], 'c') and 'cancel' or 'ok'
     later[#later + 1] = now + ttl

@@ -68,6 +68,7 @@ func Format(steps []Step) string {
 
 // World is what a story happens in.
 type World struct {
+	cfg    dispatcher.Config
 	d      *dispatcher.Dispatcher
 	now    time.Time
 	claims map[string]dispatcher.Claim // "holder/job" -> its latest claim
@@ -77,9 +78,8 @@ type World struct {
 func NewWorld(ctx context.Context, rdb *redis.Client, namespace string) (*World, error) {
 	w := &World{now: time.Unix(1000, 0), claims: make(map[string]dispatcher.Claim)}
 	var err error
-	w.d, err = dispatcher.Open(ctx, dispatcher.Config{
-		Redis: rdb, Namespace: namespace, Partitions: 1, Now: func() time.Time { return w.now },
-	})
+	w.cfg = dispatcher.Config{Redis: rdb, Namespace: namespace, Partitions: 1, Now: func() time.Time { return w.now }}
+	w.d, err = dispatcher.Open(ctx, w.cfg)
 	return w, err
 }
 
@@ -129,6 +129,24 @@ func (w *World) do(ctx context.Context, verb string, args []string, opts map[str
 		return w.job(ctx, args[0])
 	case "dead":
 		return w.dead(ctx)
+	case "suspend":
+		holder, err := w.d.Suspend(ctx, key(args[0]), "the story says so")
+		if holder != "" {
+			return []string{"when " + holder + " is done"}, err
+		}
+		return nil, err
+	case "resume":
+		return nil, w.d.Resume(ctx, key(args[0]))
+	case "skip":
+		return nil, w.d.Skip(ctx, key(args[0]))
+	case "cancel":
+		holder, err := w.d.Cancel(ctx, args[0])
+		if holder != "" {
+			return []string{holder + " is asked"}, err
+		}
+		return nil, err
+	case "declare":
+		return nil, w.declare(ctx, args[0], opts)
 	case "replay":
 		_, err := w.d.Replay(ctx, args[0], slices.Contains(args, "front"))
 		return nil, err
@@ -140,9 +158,20 @@ func (w *World) do(ctx context.Context, verb string, args []string, opts map[str
 	return nil, fmt.Errorf("no such command: %s", verb)
 }
 
+// declare KIND [policy=P] [max=N]
+func (w *World) declare(ctx context.Context, kind string, opts map[string]string) error {
+	limit, _ := strconv.Atoi(opts["max"])
+	w.cfg.Kinds = append(w.cfg.Kinds, dispatcher.Kind{
+		Name: kind, Owner: "story", OnFailure: dispatcher.Policy(opts["policy"]), MaxAttempts: limit,
+	})
+	var err error
+	w.d, err = dispatcher.Open(ctx, w.cfg)
+	return err
+}
+
 func key(id string) subject.Key { return subject.Key{Kind: "user", ID: id} }
 
-// enqueue LANE JOB… [kind=K] [max=N] [delay=D]
+// enqueue LANE JOB… [kind=K] [max=N] [delay=D] [unique=KEY]
 func (w *World) enqueue(ctx context.Context, args []string, opts map[string]string) (out []string, err error) {
 	delay, _ := time.ParseDuration(opts["delay"])
 	limit, _ := strconv.Atoi(opts["max"])
@@ -151,11 +180,17 @@ func (w *World) enqueue(ctx context.Context, args []string, opts map[string]stri
 		kind = "job"
 	}
 	for _, id := range args[1:] {
-		done, err := w.d.Enqueue(ctx, dispatcher.NewJob{
-			Subject: key(args[0]), Kind: kind, ID: id, MaxAttempts: limit, Delay: delay,
-		})
+		job := dispatcher.NewJob{Subject: key(args[0]), Kind: kind, ID: id, MaxAttempts: limit, Delay: delay}
+		if opts["unique"] != "" {
+			job.Unique = &dispatcher.Unique{Key: opts["unique"]}
+		}
+		done, err := w.d.Enqueue(ctx, job)
 		if err != nil {
 			return out, err
+		}
+		if done.Merged > 0 {
+			out = append(out, fmt.Sprintf("%s merged into %s, %d so far", id, done.ID, done.Merged))
+			continue
 		}
 		out = append(out, fmt.Sprintf("%s seq=%d created=%t", id, done.Seq, done.Created))
 	}

@@ -210,13 +210,16 @@ func (d *Dispatcher) estimate(ctx context.Context, lane *Lane, jobs []JobInfo, a
 func (d *Dispatcher) startOf(ctx context.Context, lane *Lane, now time.Time) (time.Time, error) {
 	switch lane.State {
 	case Leased:
-		if lane.HeadID == "" {
-			return time.Time{}, nil // somebody is in a section
+		if lane.HeadID == "" || lane.Section {
+			return time.Time{}, nil // nobody knows how long a section takes
 		}
 		return time.UnixMicro(int64(lane.Token)).UTC(), nil // tokens follow the clock
 	case Delayed:
 		return lane.RunAt, nil
 	case Ready:
+		if k := d.registry[lane.Kind]; k.Limit > 0 || k.Every > 0 {
+			return time.Time{}, nil // others of the kind go first, nobody knows how many
+		}
 		workers, err := d.Workers(ctx)
 		for _, w := range workers {
 			if w.Alive && slices.Contains(w.Kinds, lane.Kind) {

@@ -37,7 +37,7 @@ if #subjects > 0 then
   publish('LPUSH', ARGV[FIRST])
   drop(gone)
   for n, ms in pairs(kept_ms) do
-    keep(id_of(gone[n]), 'cancelled', (counts_of(gone[n])), '', ms, (clock()))
+    keep(id_of(gone[n]), 'cancelled', counts_of(gone[n]) + 1, '', ms, (clock()))
   end
   advance(over, over_tails)
   publish('RPUSH', ARGV[FIRST])

@@ -36,11 +36,13 @@ type Lane struct {
 	ExpiresAt   time.Time // end of the lease
 	RunAt       time.Time // when a delayed head may run
 	Error       string    // of the head's last attempt
+	Section     bool      // the lease is for a section: the head waits
 	Along       int       // jobs behind the head that were claimed with it
 	Why         string    // it is suspended, or will be when its lease ends
 	Halted      bool      // suspended because its head has failed for good
 	SuspendedAt time.Time
-	Cancelling  bool // the holder was asked to end the head
+	ticket      string // of a head that is no job, packed
+	Cancelling  bool   // the holder was asked to end the head
 }
 
 // JobInfo is one job as an operator sees it.

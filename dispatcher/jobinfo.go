@@ -49,11 +49,14 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 			return Lane{}, nil, "", wrap("read lane", err)
 		}
 	}
-	suspended := make(map[string]bool)
+	suspended, tickets := make(map[string]bool), make(map[string]bool)
+	if from == 0 && lane.Kind == SectionKind {
+		ids, tickets[lane.ticket] = append(ids, lane.ticket), true
+	}
 	for _, entry := range entries {
-		if e, ok := parseEntry(entry); ok && e.kind != ticketKind {
+		if e, ok := parseEntry(entry); ok {
 			ids = append(ids, e.id)
-			suspended[e.id] = e.suspended()
+			suspended[e.id], tickets[e.id] = e.suspended(), e.kind == ticketKind
 		}
 	}
 	ahead, err := d.ahead(ctx, p, canonical, &lane, from)
@@ -64,15 +67,29 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	if err != nil {
 		return Lane{}, nil, "", err
 	}
-	infos := make([]JobInfo, len(jobs))
-	for i, job := range jobs {
-		infos[i] = JobInfo{Job: job, State: Waiting, Position: from + i + 1}
+	there := make(map[string]Job, len(jobs))
+	for _, job := range jobs {
+		there[packID(job.ID)] = job
+	}
+	var infos []JobInfo
+	for i, id := range ids {
+		job, ok := there[id]
+		switch {
+		case tickets[id]:
+			infos = append(infos, JobInfo{Job: Job{Subject: key, Kind: SectionKind}, State: Waiting, Position: from + i + 1})
+			continue
+		case !ok:
+			continue // it has ended meanwhile
+		}
+		infos = append(infos, JobInfo{})
+		info := &infos[len(infos)-1]
+		*info = JobInfo{Job: job, State: Waiting, Position: from + i + 1}
 		if suspended[packID(job.ID)] {
-			infos[i].State = Suspended
+			info.State = Suspended
 		}
 		if job.ID == lane.HeadID {
-			infos[i] = lane.head(job)
-			infos[i].Position = 1
+			*info = lane.head(job)
+			info.Position = 1
 		}
 	}
 	if from <= maxAhead {
@@ -108,6 +125,9 @@ func (d *Dispatcher) ahead(ctx context.Context, p int, canonical string, lane *L
 
 // head is the lane's head job, with what the lane knows about it.
 func (l Lane) head(job Job) JobInfo {
+	if l.Section {
+		return JobInfo{Job: job, State: Waiting, Attempt: l.Attempt, Error: l.Error}
+	}
 	return JobInfo{
 		Job: job, State: l.State, Attempt: l.Attempt, Token: l.Token, Holder: l.Holder,
 		ExpiresAt: l.ExpiresAt, RunAt: l.RunAt, Error: l.Error, Why: l.Why, Halted: l.Halted, Cancelling: l.Cancelling,

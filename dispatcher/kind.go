@@ -194,6 +194,20 @@ func (d *Dispatcher) Kinds(ctx context.Context) ([]Declared, error) {
 	return slices.SortedFunc(maps.Values(kinds), func(a, b Declared) int { return strings.Compare(a.Name, b.Name) }), err
 }
 
+// Undeclare takes a kind out of the registry, and its limit with it. When it was the last one,
+// any kind goes again. Jobs of it stay, and processes that know it go on. It returns
+// [ErrNotFound] for one that is not declared.
+func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
+	n, err := d.rdb.HDel(ctx, d.ns.Registry(), name).Result()
+	if err != nil {
+		return fmt.Errorf("undeclare kind %s: %w", name, err)
+	}
+	if n == 0 {
+		return fmt.Errorf("%w: kind %s is not declared", ErrNotFound, name)
+	}
+	return d.registerLimits(ctx, map[string]string{kindLimit(name): limitRecord(0, 0)})
+}
+
 // readRegistry returns the registered kinds by name. A record is "<version> <owner> <JSON>".
 func readRegistry(ctx context.Context, rdb redis.UniversalClient, ns subject.Namespace) (map[string]Declared, error) {
 	records, err := rdb.HGetAll(ctx, ns.Registry()).Result()

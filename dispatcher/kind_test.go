@@ -60,6 +60,13 @@ func TestL3_Registry(t *testing.T) {
 		if job.MaxAttempts != 8 || job.Timeout != time.Minute {
 			t.Errorf("declared rules are not the job's: %+v", job)
 		}
+		h.ok(d.Undeclare(bg, "move"))
+		if err := d.Undeclare(bg, "move"); !errors.Is(err, dispatcher.ErrNotFound) {
+			t.Errorf("undeclared twice: %v", err)
+		}
+		if kinds, _ := h.Kinds(bg); len(kinds) != 1 {
+			t.Errorf("left are %+v", kinds)
+		}
 		if err := d.CheckHandled("expire", "other"); !errors.Is(err, dispatcher.ErrInvalid) {
 			t.Errorf("in another pool: %v", err)
 		}

@@ -194,7 +194,7 @@ end
 local KEEP_MS = 3600000
 
 -- drop forgets jobs that are over; the caller takes them out of their lanes. Given a time,
--- they were cancelled.
+-- they were cancelled while they ran.
 local function drop(entries, now)
   local ids = {}
   for i, entry in ipairs(entries) do
@@ -206,7 +206,7 @@ local function drop(entries, now)
   ended(entries)
   for i, entry in ipairs(entries) do
     if now and flag(entry, 'k') then
-      keep(ids[i], 'cancelled', (counts_of(entry)), '', KEEP_MS, now)
+      keep(ids[i], 'cancelled', counts_of(entry) + 1, '', KEEP_MS, now)
     end
   end
 end

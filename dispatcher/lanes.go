@@ -211,7 +211,7 @@ func (l *Lane) readHead(entry string) (packedID string) {
 	switch {
 	case ok && e.kind == ticketKind:
 		l.Depth++
-		l.Kind = SectionKind
+		l.Kind, l.ticket = SectionKind, e.id
 		return ""
 	case ok:
 		l.Depth++
@@ -238,6 +238,7 @@ func (l *Lane) readLease(record string, deadline float64) {
 		l.State, l.Holder, l.Token = Suspended, "", 0
 		return
 	}
+	l.Section = use == "section"
 	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
 	l.Cancelling = strings.Contains(marksOf(record), "c")
 	if l.HeadID != "" && strings.HasPrefix(use, "job") {

@@ -124,7 +124,7 @@ func TestI6_ALeaseWithoutAJobCostsNoAttempt(t *testing.T) {
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", MaxAttempts: 1})
 		h.clean()
 		h.none("w")
-		if info, err := h.Job(bg, "j1"); err != nil || info.Attempt != 0 || info.State != dispatcher.Leased {
+		if info, err := h.Job(bg, "j1"); err != nil || info.Attempt != 0 || info.State != dispatcher.Waiting {
 			t.Errorf("behind a lease of its own: %+v, %v", info, err)
 		}
 		h.clean()

@@ -51,7 +51,7 @@ for i = 1, n do
   reply[i] = 'ok'
   if how ~= 'finished' and i == 1 and marked(record, 'c') then
     reply[i] = 'cancelled'
-    over[#over + 1], kept[#kept + 1] = entry, flag(entry, 'k') and { entry, 'cancelled', attempts, '', KEEP_MS } or nil
+    over[#over + 1], kept[#kept + 1] = entry, flag(entry, 'k') and { entry, 'cancelled', attempts + 1, '', KEEP_MS } or nil
   elseif how == 'finished' then
     over[#over + 1], kept[#kept + 1] = entry, ms > 0 and { entry, 'finished', attempts + 1, text, ms } or nil
   elseif flag(entry, 'h') and #stay == 0 and (how == 'dead' or how == 'failed' and counted >= max) then

@@ -44,9 +44,9 @@ for from = 1, starts > 0 and size or 0, 100 do
   end
   local records, deadlines = call('HMGET', LEASES, unpack(names)), call('ZMSCORE', DEADLINES, unpack(names))
   for i, subject in ipairs(names) do
-    local deadline = tonumber(deadlines[i] or 0)
-    if records[i] and deadline > now then
-      soonest = math.min(soonest or deadline, deadline)
+    if records[i] then -- reaping ends those of the dead, like all leases
+      local deadline = tonumber(deadlines[i] or now)
+      soonest = math.max(now, math.min(soonest or deadline, deadline))
     elseif #slots < starts then
       slots[#slots + 1], subjects[#subjects + 1] = whole(from + i - 1), subject
     end

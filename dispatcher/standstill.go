@@ -10,6 +10,8 @@ import (
 
 // standstill gathers what may not go on by itself.
 type standstill struct {
+	suspended int // lanes
+
 	ready map[string]int       // kind -> ready lanes
 	held  map[string]int       // holder -> its leases
 	since map[string]time.Time // holder -> end of the one that ends first
@@ -24,7 +26,11 @@ func (i *standstill) add(s *survey) {
 		for kind, n := range lane.ready {
 			i.ready[kind] += n
 		}
-		_, _, holder := parseRecord(lane.record)
+		_, use, holder := parseRecord(lane.record)
+		if use == "suspended" {
+			i.suspended++
+			continue
+		}
 		if holder == "" || lane.deadline == 0 {
 			continue
 		}
@@ -58,6 +64,15 @@ func (d *Dispatcher) explain(ctx context.Context, i *standstill) ([]Finding, err
 		}
 	}
 	var findings []Finding
+	if i.suspended > 0 {
+		findings = append(findings, Finding{Warning, "lanes", fmt.Sprint(i.suspended),
+			"are suspended or halted; 'lanekeeper lane ls --state suspended' says why, 'lane resume' or 'lane skip' lets one go on"})
+	}
+	for _, w := range workers {
+		if w.Alive && w.Blamed != "" {
+			findings = append(findings, Finding{Warning, "worker", w.Holder, "claims no more: " + w.Blamed + "; restart it when it is well"})
+		}
+	}
 	for _, kind := range slices.Sorted(maps.Keys(i.ready)) {
 		if n := i.ready[kind]; n > 0 && !handled[kind] {
 			findings = append(findings, Finding{Warning, "kind", kind,

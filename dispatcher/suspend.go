@@ -116,7 +116,7 @@ func refusedFor(word, how, id string) error {
 	case "no":
 		return fmt.Errorf("%s job %s: %w", how, id, ErrNotSuspended)
 	case "running":
-		return fmt.Errorf("%s job %s: %w", how, id, ErrRunning)
+		return fmt.Errorf("%s job %s: %w; 'job cancel' asks its worker to end it", how, id, ErrRunning)
 	case "claimed":
 		return fmt.Errorf("%s job %s: %w with the head of its lane; ask again in a moment", how, id, ErrRunning)
 	case "dead":

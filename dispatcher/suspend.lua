@@ -17,7 +17,9 @@ local subject, why = ARGV[FIRST], ARGV[FIRST + 1]
 local now = clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 call('HDEL', LEASES, '') -- HSET is refused when memory is full, as a first write (I10)
-call('HSET', extra('suspended'), subject, whole(now) .. ' operator ' .. why)
+if why ~= '' or call('HEXISTS', extra('suspended'), subject) == 0 then
+  call('HSET', extra('suspended'), subject, whole(now) .. ' operator ' .. why)
+end
 if record and use_of(record) ~= 'suspended' then
   call('HSET', LEASES, subject, mark(record, 's'))
   return { 'later', holder_of(record) }

@@ -35,7 +35,7 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)
 	}
 	if words[0] == "held" {
-		held := &HeldError{Subject: key, Holder: words[1]}
+		held := &HeldError{Subject: key, Holder: words[1], Suspended: words[1] != "" && words[2] == "0"}
 		if ms, _ := strconv.ParseInt(words[2], 10, 64); ms > 0 {
 			held.Until = time.UnixMilli(ms)
 		}

@@ -27,11 +27,16 @@ type HeldError struct {
 	Subject subject.Key
 	Holder  string
 	Until   time.Time // end of the other's lease, by Redis's clock
+
+	Suspended bool // by an operator, or by a head that has failed for good
 }
 
 func (e *HeldError) Error() string {
 	if e.Holder == "" {
 		return fmt.Sprintf("lease: %s has jobs waiting in its lane, which go first", e.Subject)
+	}
+	if e.Suspended {
+		return fmt.Sprintf("lease: %s is suspended", e.Subject)
 	}
 	return fmt.Sprintf("lease: %s is held by %s until %s",
 		e.Subject, e.Holder, e.Until.Format(time.RFC3339))

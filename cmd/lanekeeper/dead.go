@@ -156,6 +156,9 @@ func (a *app) each(ids []string, what string, do func(id string) error) error {
 			a.say("%s %s", id, what)
 			continue
 		case !errors.Is(err, dispatcher.ErrNotFound): // it would not go better with the others
+			if len(ids) == 1 {
+				return err
+			}
 			return fmt.Errorf("%s after %d of %d: %w", id, len(done), len(ids), err)
 		}
 		if len(ids) > 1 {

@@ -135,12 +135,15 @@ func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 	if err != nil || !o.wait {
 		return errors.Join(o.print(done, job), err)
 	}
-	return o.waitUntilEnded(ctx, d, done.ID)
+	return o.waitUntilEnded(ctx, d, done.ID, job.Kind)
 }
 
 // waitUntilEnded waits for the outcome of a job and ends as it did.
-func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, id string) error {
+func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, id, kind string) error {
 	o.app.note("%s enqueued; waiting until it has ended …", id)
+	if stats, err := d.Stats(ctx); err == nil && stats.Kinds[kind].Workers == 0 {
+		o.app.note("No worker alive handles the kind %s: start one with 'lanekeeper work'.", kind)
+	}
 	waiting, cancel := context.WithTimeout(ctx, o.waitFor)
 	defer cancel()
 	outcome, err := d.WaitFor(waiting, id)

@@ -42,14 +42,18 @@ handlers: {expire: "true", move: "true"}
 			t.Errorf("kind ls without %q:\n%s", want, out)
 		}
 	}
-	if out := w.must("kind", "show", "expire"); !strings.Contains(out, "drops old ones") || !strings.Contains(out, "unknown how long") {
-		t.Errorf("kind show:\n%s", out)
-	}
 	fails := func(code int, says string, args ...string) {
 		t.Helper()
 		if got, _, errOut := w.run(args...); got != code || !strings.Contains(errOut, says) {
 			t.Errorf("%v: exit %d, want %d and %q:\n%s", args, got, code, says, errOut)
 		}
+	}
+	defer func() {
+		w.must("kind", "rm", "expire")
+		fails(3, "not declared", "kind", "rm", "expire")
+	}()
+	if out := w.must("kind", "show", "expire"); !strings.Contains(out, "drops old ones") || !strings.Contains(out, "unknown how long") {
+		t.Errorf("kind show:\n%s", out)
 	}
 	fails(2, "declared are expire, move", "enqueue", "artifact:1", "expier")
 	fails(2, `subject "build:1"`, "enqueue", "build:1", "expire")
@@ -59,7 +63,8 @@ handlers: {expire: "true", move: "true"}
 	fails(1, "expire belongs to storage, not to billing", "work", "--config", thief)
 	fails(2, "owner", "work", "--config", w.config("kinds: {k: {}}\nhandlers: {k: \"true\"}"))
 	fails(2, "on_failur", "work", "--config", w.config("kinds: {k: {owner: o, on_failur: skip}}\nhandlers: {k: \"true\"}"))
-	fails(2, "no program is for the pool fast", "work", "--config", w.config("kinds: {expire: {owner: storage}}\npools: {fast: 1}\nhandlers: {expire: \"true\"}"))
+	fails(2, "not among the pools", "work", "--config", w.config("kinds: {expire: {owner: storage}}\npools: {fast: 1}\nhandlers: {expire: \"true\"}"))
+	fails(2, "no program is for the pool fast", "work", "--config", w.config("kinds: {expire: {owner: storage}}\npools: {default: 1, fast: 1}\nhandlers: {expire: \"true\"}"))
 }
 
 // G14: no output of any command, no log and no stored error shows a payload, but for the
@@ -265,8 +270,8 @@ func TestL9_CancelledProgram(t *testing.T) {
 	w.until("it runs", func() bool { return strings.Contains(log(), "start long") })
 	w.must("job", "cancel", "gone")
 	begin := time.Now()
-	if _, _, errOut := w.run("job", "cancel", "long"); !strings.Contains(errOut, "was asked") {
-		t.Errorf("cancel of a running job says %q", errOut)
+	if out := w.must("job", "cancel", "long"); !strings.Contains(out, "was asked") {
+		t.Errorf("cancel of a running job says %q", out)
 	}
 	w.until("the next one has run", func() bool { return strings.Contains(log(), "start next") })
 	if log() != "start long\nterm\nstart next\n" {

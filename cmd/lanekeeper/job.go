@@ -153,17 +153,7 @@ of everything else size and digest. A job that has ended is shown as long as its
 		}
 	}
 	cmd.AddCommand(show,
-		verb("cancel ID …", "Take jobs away for good, or ask their workers to end them",
-			`Takes jobs that wait away for good. One that runs is asked to end: its handler's context
-is cancelled, a program gets SIGTERM, and its lane stays held until it has returned. What it
-did until then is done.`, "cancelled",
-			func(ctx context.Context, d *dispatcher.Dispatcher, id string) (string, error) {
-				holder, err := d.Cancel(ctx, id)
-				if holder != "" {
-					return fmt.Sprintf("%s runs: its worker %s was asked to end it, and its lane goes on when it has returned", id, holder), err
-				}
-				return "", err
-			}),
+		a.cancelCommand(),
 		verb("suspend ID …", "Keep jobs that wait from being run",
 			`Keeps jobs that wait from being run until they are resumed. When its turn comes, a
 suspended job stops its lane; or it is passed, where its kind declares on_failure: skip.`, "suspended",
@@ -176,6 +166,42 @@ suspended job stops its lane; or it is passed, where its kind declares on_failur
 			}),
 	)
 	return cmd
+}
+
+// cancelCommand tells jobs that are gone from those whose workers were asked.
+func (a *app) cancelCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "cancel ID …",
+		Short: "Take jobs away for good, or ask their workers to end them",
+		Long: `Takes jobs that wait away for good. One that runs is asked to end: its handler's context
+is cancelled, a program gets SIGTERM, and its lane stays held until it has returned. What it
+did until then is done; a program that ends with 0 all the same has finished.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := a.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			cancelled, asked := []string{}, []string{}
+			for _, id := range args {
+				holder, err := d.Cancel(cmd.Context(), id)
+				switch {
+				case err != nil:
+					return fmt.Errorf("%w (%d of %d were cancelled, %d asked)", err, len(cancelled), len(args), len(asked))
+				case holder != "":
+					asked = append(asked, id)
+					a.say("%s runs: its worker %s was asked to end it; its lane goes on when it has returned", id, holder)
+				default:
+					cancelled = append(cancelled, id)
+					a.say("%s cancelled", id)
+				}
+			}
+			if a.machine() {
+				return a.show(map[string][]string{"cancelled": cancelled, "asked": asked}, nil)
+			}
+			return nil
+		},
+	}
 }
 
 // showOutcome shows how a job ended that is gone. Its result is the handler's, and may hold

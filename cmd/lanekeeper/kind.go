@@ -104,7 +104,7 @@ func limitText(k kindView) string {
 }
 
 func (a *app) kindCommand() *cobra.Command {
-	cmd := group("kind", "Look at declared job kinds")
+	cmd := group("kind", "Look at declared job kinds, take declarations back")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use:   "ls",
@@ -152,6 +152,27 @@ func (a *app) kindCommand() *cobra.Command {
 				return a.show(v, kindFields(v))
 			},
 		})
+	cmd.AddCommand(&cobra.Command{
+		Use:   "rm KIND",
+		Short: "Take a declaration back, with its limit",
+		Long: `Takes a declaration back, with its limit. Jobs of the kind stay; processes that know it go
+on until they end, and declare it again when they start. When it was the last one, any kind goes.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			d, err := a.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := d.Undeclare(cmd.Context(), args[0]); err != nil {
+				return err
+			}
+			if a.machine() {
+				return a.show(map[string]string{"kind": args[0], "declaration": "removed"}, nil)
+			}
+			a.say("%s is no longer declared", args[0])
+			return nil
+		},
+	})
 	return cmd
 }
 

@@ -31,6 +31,8 @@ type laneView struct {
 	Why         string     `json:"why,omitempty"`   // it is suspended, or will be
 	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
 	Cancelling  bool       `json:"cancelling,omitempty"`
+	Section     bool       `json:"section,omitempty"` // the lease is for a section, and the head waits
+	Halted      bool       `json:"halted,omitempty"`
 }
 
 func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats) laneView {
@@ -39,6 +41,7 @@ func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats) laneView
 		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
 		ExpiresAt: optional(l.ExpiresAt), RunAt: optional(l.RunAt), Error: l.Error,
 		Along: l.Along, Why: l.Why, SuspendedAt: optional(l.SuspendedAt), Cancelling: l.Cancelling,
+		Section: l.Section, Halted: l.Halted,
 	}
 	if l.Token != 0 {
 		v.Token = l.Token.String()
@@ -66,10 +69,15 @@ func laneNote(l laneView) string {
 	switch {
 	case l.Note != "":
 		return l.Note
+	case l.Halted:
+		return l.Why + "; 'lane resume' tries its head again, 'lane skip' goes on without it"
 	case l.State == string(dispatcher.Suspended):
 		return l.Why
 	case l.ExpiresAt != nil:
 		note := "held until " + clock(l.ExpiresAt)
+		if l.Section {
+			note = "a section runs, " + note
+		}
 		if l.Cancelling {
 			note += ", asked to cancel"
 		}

@@ -52,7 +52,8 @@ that kind, with the payload on standard input and in its environment
   LANEKEEPER_ATTEMPT  LANEKEEPER_TOKEN  LANEKEEPER_SEQ
 
 Exit code 0 finishes the job, 65 makes it a dead letter, any other retries it after
-a backoff; the end of the program's output is kept as the error. A program that must
+a backoff; the end of the program's output is kept as the error, or as the result
+where the job's outcome is kept. A program that must
 stop gets SIGTERM, and SIGKILL before its subject can pass to another worker. It dies
 with its worker, even one killed with -9 (on Linux; its own children do not).
 
@@ -265,6 +266,9 @@ func (o *workOptions) pools(d *dispatcher.Dispatcher, programs map[string][]stri
 	for kind, argv := range programs {
 		k, _ := d.Declared(kind)
 		name := orElse(k.Pool, dispatcher.DefaultPool)
+		if len(o.Pools) > 0 && o.Pools[name] == 0 {
+			return nil, usage("--config %s: kind %s is declared for the pool %s, which is not among the pools", o.config, kind, name)
+		}
 		if byPool[name] == nil {
 			byPool[name] = make(map[string][]string)
 		}

@@ -16,15 +16,16 @@ var workerColumns = []column[dispatcher.Worker]{
 	{"CONCURRENCY", false, func(w dispatcher.Worker) string { return itoa(w.Concurrency) }},
 	{"STARTED (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.StartedAt) }},
 	{"SEEN (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.SeenAt) }},
+	{"NOTE", false, func(w dispatcher.Worker) string { return w.Blamed }},
 	{"LEASE TTL", true, func(w dispatcher.Worker) string { return w.LeaseTTL }},
-	{"POOL", true, func(w dispatcher.Worker) string { return w.Pool }},
+	{"POOL", false, func(w dispatcher.Worker) string { return w.Pool }},
 	{"HOST", true, func(w dispatcher.Worker) string { return w.Host }},
 	{"PID", true, func(w dispatcher.Worker) string { return itoa(w.PID) }},
 }
 
 func workerState(w dispatcher.Worker) string {
 	if w.Alive && w.Blamed != "" {
-		return "claims no more: " + w.Blamed
+		return "blamed"
 	}
 	if w.Alive {
 		return "alive"

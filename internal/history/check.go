@@ -99,7 +99,10 @@ func (c *checker) order() {
 			enqueued[e.Job] = e
 		}
 	}
-	started := make(map[string]bool)
+	started, cancelled := make(map[string]bool), make(map[string]bool)
+	for _, e := range c.events {
+		cancelled[e.Job] = cancelled[e.Job] || e.Op == Cancel
+	}
 	var latest Event // of the started jobs, the one whose enqueue began last
 	for _, e := range c.events {
 		if e.Op != Start {
@@ -112,8 +115,8 @@ func (c *checker) order() {
 		}
 		started[e.Job] = true
 		mine, ok := enqueued[e.Job]
-		if !ok || mine.Unordered {
-			continue
+		if !ok || mine.Unordered || cancelled[e.Job] && len(c.world.Forgot) > 0 {
+			continue // a cancel may be forgotten too, and the job is back in its old place
 		}
 		if !mine.open() && mine.Return.Before(latest.Begin) {
 			c.say("order", "%s starts after %s, whose enqueue began when %s was acknowledged", e.Job, latest.Job, e.Job)

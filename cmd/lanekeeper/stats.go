@@ -13,7 +13,7 @@ func (a *app) statsCommand() *cobra.Command {
 		Short: "Show totals: jobs, lanes by state, kinds and their workers",
 		Long: `Shows totals. "leased" counts subjects that are held: by jobs, by sections ('exec'), and
 slots of limits among them.`,
-		Args:  cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			d, err := a.look(cmd.Context())
 			if err != nil {

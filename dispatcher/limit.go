@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -95,11 +96,43 @@ type taken struct {
 }
 
 // limited makes a turn of a session whose claims are under limits: slots first, then lanes for
-// as many jobs as there are slots, then back with what was left. The slots of jobs that have
-// ended go back before anything else, for this very turn to have.
+// as many jobs as there are slots, then back with what was left.
 func (s *Session) limited(ctx context.Context, t Turn) Turned {
+	want := 0
+	if t.Claim {
+		want = min(t.Want, MaxClaim)
+	}
+	// What has ended is reported meanwhile: it must not wait for a server that has the limits.
+	var reported Turned
+	var both sync.WaitGroup
+	both.Go(func() {
+		reported = s.d.turns(ctx, &s.who, []Turn{{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap}})[0]
+	})
+	got, failed := s.exchange(ctx, t.Ends, want)
+	both.Wait()
+
+	who := s.who
+	later := who.fit(got, want, &t)
+	answer := s.d.turns(ctx, &who, []Turn{{Partition: t.Partition, Claim: t.Claim, Want: t.Want}})[0]
+	for i := range answer.Claims {
+		for k := range got {
+			got[k].hand(&answer.Claims[i])
+		}
+	}
+	s.giveRest(ctx, got)
+	answer.Ended, answer.Reaped = reported.Ended, reported.Reaped
+	answer.Err = cmp.Or(answer.Err, reported.Err, failed)
+	if later >= 0 && answer.limited {
+		answer.Later = max(later, time.Millisecond)
+	}
+	return answer
+}
+
+// exchange gives the slots of jobs that have ended back, and takes as many as are wanted of each
+// limit. Of a limit that does not answer it has none: nothing of that starts.
+func (s *Session) exchange(ctx context.Context, ends []End, want int) (got []taken, failed error) {
 	ended := make(map[string][]lease.Lease)
-	for _, e := range t.Ends {
+	for _, e := range ends {
 		if !e.GoesOn {
 			for _, slot := range e.Claim.Slots {
 				ended[limitName(slot)] = append(ended[limitName(slot)], slot)
@@ -113,40 +146,30 @@ func (s *Session) limited(ctx context.Context, t Turn) Turned {
 		}
 	}
 	back := len(calls)
-	want := min(t.Want, MaxClaim)
-	if t.Claim && want > 0 {
-		for i := range s.limits {
-			l := &s.limits[i]
+	for i := range s.limits {
+		if l := &s.limits[i]; want > 0 {
 			calls = append(calls, s.d.run.Once(s.d.limitHome(l.name), slotScript, nil,
 				l.name, s.who.Holder, s.who.TTL.Milliseconds(), want))
 		}
 	}
-	if len(calls) == 0 {
-		return s.d.turns(ctx, &s.who, []Turn{t})[0]
-	}
-	// What has ended is reported meanwhile: it must not wait for a server that has the limits.
-	var first Turned
-	var both sync.WaitGroup
-	both.Go(func() {
-		first = s.d.turns(ctx, &s.who, []Turn{{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap}})[0]
-	})
 	sent := time.Now()
 	s.d.run.Run(ctx, calls...)
-	both.Wait()
-	var got []taken
-	var failed error
 	for i, call := range calls[back:] {
 		g, err := s.readSlots(call, &s.limits[i], sent)
 		if err != nil {
 			failed = err
-			g = taken{limit: &s.limits[i], later: -1} // fail closed: nothing of it starts
+			g = taken{limit: &s.limits[i], later: -1}
 		}
 		got = append(got, g)
 	}
+	return got, failed
+}
 
-	who := s.who
-	who.budget = make(map[string]int)
-	later := time.Duration(-1)
+// fit makes a claim ask for no more than what was got of the limits that are in its way, and
+// returns how long until one of them may give more, or less than 0.
+func (c *Claimant) fit(got []taken, want int, t *Turn) (later time.Duration) {
+	later = -1
+	c.budget = make(map[string]int)
 	for i := range got {
 		g := &got[i]
 		if g.starts == want {
@@ -156,33 +179,15 @@ func (s *Session) limited(ctx context.Context, t Turn) Turned {
 			later = g.later
 		}
 		for _, kind := range g.kinds {
-			if n, ok := who.budget[kind]; !ok || g.starts < n {
-				who.budget[kind] = g.starts
+			if n, ok := c.budget[kind]; !ok || g.starts < n {
+				c.budget[kind] = g.starts
 			}
 		}
-		if len(g.kinds) == len(s.who.Kinds) { // all of them share it
+		if len(g.kinds) == len(c.Kinds) { // all of them share it
 			t.Want = min(t.Want, g.starts)
 		}
 	}
-	answer := s.d.turns(ctx, &who, []Turn{{Partition: t.Partition, Claim: t.Claim, Want: t.Want}})[0]
-	answer.Ended, answer.Reaped = first.Ended, first.Reaped
-	if answer.Err == nil {
-		answer.Err = first.Err
-	}
-	for i := range answer.Claims {
-		c := &answer.Claims[i]
-		for k := range got {
-			got[k].hand(c)
-		}
-	}
-	s.giveRest(ctx, got)
-	if later >= 0 && answer.limited {
-		answer.Later = max(later, time.Millisecond)
-	}
-	if answer.Err == nil {
-		answer.Err = failed
-	}
-	return answer
+	return later
 }
 
 // hand gives a claim what it needs of a limit.

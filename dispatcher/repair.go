@@ -107,7 +107,7 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		return all, err
 	}
 	for _, l := range leftover {
-		if err := l.mend(ctx); err != nil {
+		if _, err := d.leftover(ctx, p, "drop", l); err != nil {
 			return all, err
 		}
 		did(l.what, l.where, l.mended)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
@@ -82,14 +83,15 @@ func (o *execOptions) run(cmd *cobra.Command, text string, argv []string) error 
 	if err != nil {
 		return err
 	}
-	waiting := time.AfterFunc(time.Second, func() { o.app.note("Waiting for %s …", key) })
-	defer waiting.Stop()
+	told := o.tellOfWait(key)
+	defer told()
 	code := 0
 	err = d.Do(ctx, key, o.wait, func(ctx context.Context) error {
-		waiting.Stop()
+		told()
 		code, err = o.command(ctx, key, program, argv)
 		return err
 	})
+	told()
 	switch {
 	case errors.Is(err, dispatcher.ErrBusy):
 		return exitError{exitBusy, fmt.Errorf("%s could not be had within %s: %w", key, o.wait, err)}
@@ -99,6 +101,24 @@ func (o *execOptions) run(cmd *cobra.Command, text string, argv []string) error 
 		return exitError{code, nil}
 	}
 	return nil
+}
+
+// tellOfWait says that the command waits when it does for more than a second. It says nothing
+// any more once the function that it returns has returned.
+func (o *execOptions) tellOfWait(key subject.Key) (enough func()) {
+	stop, said := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(said)
+		timer := time.NewTimer(time.Second)
+		defer timer.Stop()
+		select {
+		case <-stop:
+		case <-timer.C:
+			o.app.note("Waiting for %s …", key)
+		}
+	}()
+	var once sync.Once
+	return func() { once.Do(func() { close(stop) }); <-said }
 }
 
 // command runs the command and returns its exit code. It is ended when ctx is.

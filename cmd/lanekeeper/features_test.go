@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -134,25 +133,6 @@ handlers: {open: "sh -c 'cat >/dev/null; exit 3'", closed: "sh -c 'cat >/dev/nul
 	if !strings.Contains(text, listed) || !strings.Contains(text, digest([]byte(payload))) || !strings.Contains(text, "exit status 3") {
 		t.Error("the listed field, the digest or the error is not shown at all: nothing was tested")
 	}
-}
-
-// startWith starts any command as a process of its own.
-func (w *town) startWith(args ...string) *process {
-	w.t.Helper()
-	p := &process{t: w.t, done: make(chan struct{})}
-	p.cmd = exec.Command(built+"/lanekeeper", append(args, "--redis", w.url, "--namespace", w.namespace)...)
-	if at := strings.Join(args, " "); strings.Contains(at, " -- ") {
-		p.cmd = exec.Command(built+"/lanekeeper", append([]string{"--redis", w.url, "--namespace", w.namespace}, args...)...)
-	}
-	p.cmd.Env = append(os.Environ(), "HANDLER_DIR="+w.dir)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-	go func() { _ = p.cmd.Wait(); close(p.done) }()
-	w.t.Cleanup(func() { _ = p.cmd.Process.Kill(); <-p.done })
-	return p
 }
 
 // G6: 'exec' runs a command in turn with the subject's jobs, ends as it does, and with 75 when

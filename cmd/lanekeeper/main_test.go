@@ -73,12 +73,17 @@ func (w *town) must(args ...string) string {
 	return out
 }
 
-// start starts 'lanekeeper work' as a process of its own.
+// start starts 'lanekeeper work' with the handler of testdata/handler for kind k.
 func (w *town) start(args ...string) *process {
 	w.t.Helper()
+	return w.startWith(append([]string{"work", "--handle", "k=" + built + "/handler"}, args...)...)
+}
+
+// startWith starts any command as a process of its own.
+func (w *town) startWith(args ...string) *process {
+	w.t.Helper()
 	p := &process{t: w.t, done: make(chan struct{})}
-	p.cmd = exec.Command(built+"/lanekeeper", append([]string{"work", "--redis", w.url, "--namespace", w.namespace,
-		"--handle", "k=" + built + "/handler"}, args...)...)
+	p.cmd = exec.Command(built+"/lanekeeper", append([]string{"--redis", w.url, "--namespace", w.namespace}, args...)...)
 	p.cmd.Env = append(os.Environ(), "HANDLER_DIR="+w.dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

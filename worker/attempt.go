@@ -116,11 +116,11 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	ctx = withResult(ctx, a)
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.claim.Timeout, p.cfg.Timeout))
 	defer cancel()
+	a.started = time.Now() // before anybody else may report
 	stop := context.AfterFunc(ctx, a.giveUpLater)
 	defer stop()
 
 	p.counts.started.Add(1)
-	a.started = time.Now()
 	err, returned := error(nil), false
 	defer func() {
 		cause := recover()

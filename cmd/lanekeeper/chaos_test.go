@@ -141,6 +141,7 @@ func TestChaos_OneServer(t *testing.T) {
 	for i := range 2 {
 		c.all.Go(func() { c.produce(through, fmt.Sprint("p", i), 8*time.Millisecond) })
 	}
+	c.until("jobs run, so the namespace is there, which full memory would not let be made", func() bool { return c.logged("start") > 0 })
 	met := make(map[string]int)
 	begin := time.Now()
 	for time.Since(begin) < redistest.ChaosTime()/3 || len(met) < len(chaoses) {

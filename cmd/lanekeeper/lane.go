@@ -237,6 +237,9 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 	} else if len(views) == 0 {
 		a.note("No such lanes among those looked at so far.")
 	}
+	if filter == (dispatcher.LaneFilter{}) && stats.Suspended > 0 {
+		a.note("%d lanes are suspended; 'lane ls --state suspended' lists those without jobs too.", stats.Suspended)
+	}
 	a.more(page.Cursor)
 	return nil
 }

@@ -312,7 +312,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"an estimate is made of nothing", "dispatcher/durations.go",
-		`if at.IsZero() || !known {`, `if at.IsZero() {`,
+		`if at.IsZero() || !known {`, `if at.IsZero() && !known {`,
 	},
 	{
 		"lost attempts are not recorded", "worker/run.go",

@@ -25,7 +25,7 @@ end
 local record = call('HGET', LEASES, subject)
 if at == 'head' and use_of(record) == 'job' then
   if not marked(record, 'c') then
-    call('HDEL', LEASES, '') -- HSET is refused when memory is full, as a first write (I10)
+    despite_full_memory()
     call('HSET', LEASES, subject, mark(record, 'c'))
   end
   news(holder_of(record), 'cancel')

@@ -13,32 +13,19 @@ end
 
 local now = clock()
 local reply, subjects, entries, tails, which, records = current(5)
-local letters, halted, gone, over, over_tails = {}, {}, {}, {}, {}
+local fate = fates()
 for k, i in ipairs(which) do
-  local entry = entries[k]
-  local letter = { entry, counts_of(entry) + 1, arg(i, 5, 3), arg(i, 5, 4) }
-  local cancelled = marked(records[k], 'c')
-  if flag(entry, 'h') and not cancelled then
+  local subject, entry, tail = subjects[k], entries[k], tails[k]
+  if marked(records[k], 'c') then
+    reply[i] = fate.cancelled(subject, entry, tail)
+  elseif fate.failed(subject, { entry, counts_of(entry) + 1, arg(i, 5, 3), arg(i, 5, 4) }, tail) == 'halted' then
     reply[i] = 'halted'
-    halted[subjects[k]] = letter
-  else
-    over[#over + 1], over_tails[#over_tails + 1] = subjects[k], tails[k]
-    if cancelled then
-      reply[i] = 'cancelled'
-      gone[#gone + 1] = entry
-    else
-      letters[#letters + 1] = letter
-    end
   end
 end
 if #subjects > 0 then
   free(subjects, records)
-  bury(letters, now)
-  drop(gone, now)
-  advance(over, over_tails)
-  for subject, letter in pairs(halted) do
-    halt(subject, letter, now)
-  end
+  fate.settle(now)
+  advance(fate.over, fate.tails)
   publish('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end

@@ -67,15 +67,10 @@ local function runs(subject, id)
   return false
 end
 
--- rules are what an entry says besides id and kind: replacing a payload must not change them,
--- for the entry stays. rules_of are those of a job that has a unique key.
-local function rules(entry)
-  local id, kind = byte(entry, 1, 2)
-  return sub(entry, 3 + id + kind)
-end
-
-local function rules_of(id)
-  return string.match(call('HGET', extra('names'), id) or '', '^%d+ (%S+) ')
+-- alike reports whether a job that has a unique key goes by the same rules as an entry:
+-- replacing its payload must not change them, for its entry stays.
+local function alike(id, entry)
+  return string.match(call('HGET', extra('names'), id) or '', '^%d+ (%S+) ') == rules_of(entry)
 end
 
 local function hex(s)
@@ -93,7 +88,7 @@ local function rival(i, subject)
   if not id or scope == 'waiting' and runs(subject, id) then
     return nil
   elseif scope == 'window' then
-    local till = tonumber(call('ZSCORE', extra('expiring'), 'w' .. field) or 0)
+    local till = moment(call('ZSCORE', extra('expiring'), 'w' .. field)) or 0
     return till > now and id or nil -- nobody may be there to reap
   elseif call('HEXISTS', JOBS, id) == 0 then
     return nil -- it outlived its job, in a window or by a lost key
@@ -133,8 +128,9 @@ local function check(i, subject, id, when, encoded)
     local other, here = rival(i, subject)
     if other or here then
       local on = ARGV[unique[i] + 4]
-      local unlike = on == 'replace' and other and rules_of(other) ~= rules(ARGV[JOB + 1 + (i - 1) * 4])
-      if on == 'reject' or unlike or on == 'replace' and other and (not call('HGET', JOBS, other) or runs(subject, other)) then
+      local entry = ARGV[JOB + 1 + (i - 1) * 4]
+      if on == 'reject' or on == 'replace' and other
+        and (not alike(other, entry) or call('HEXISTS', JOBS, other) == 0 or runs(subject, other)) then
         return 'taken', other or ids[here]
       end
       rewritten[i] = { other or ids[here], here, on }
@@ -245,7 +241,7 @@ for k = 1, #fresh do
       call('HDEL', extra('names'), before_it) -- it runs, and has the key no longer
     end
     call('HSET', extra('unique'), field, id)
-    call('HSET', extra('names'), id, '0 ' .. rules(ARGV[JOB + 1 + (fresh[k] - 1) * 4]) .. ' ' .. field)
+    call('HSET', extra('names'), id, '0 ' .. rules_of(ARGV[JOB + 1 + (fresh[k] - 1) * 4]) .. ' ' .. field)
     if window > 0 then
       call('ZADD', extra('expiring'), now + window, 'w' .. field)
     end
@@ -282,9 +278,9 @@ end
 -- A blocked worker sleeps until the first thing due that it knew of, so it is
 -- woken when something falls due earlier.
 for _, job in ipairs(scheduled) do
-  local earliest = call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2]
+  local earliest = moment(call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2])
   call('ZADD', SCHEDULED, job[1], job[2])
-  if not earliest or job[1] < tonumber(earliest) then
+  if not earliest or job[1] < earliest then
     call('ZADD', WAKE .. job[3], 0, 'due')
   end
 end

@@ -29,22 +29,15 @@ if unused then
 end
 local short = (unused or #subjects > 0) and call('HGET', LIMITS, name .. ' short')
 if short then
-  local others, told = '', {}
-  for other in string.gmatch(short, '([^\n]+)\n') do
-    if other ~= holder and #told < math.max(1, #subjects) then
-      told[#told + 1] = other
-    elseif other ~= holder then
-      others = others .. other .. '\n'
+  local others, told = without_line(short, holder), 0
+  for other in string.gmatch(others, '([^\n]+)\n') do
+    if told < math.max(1, #subjects) then
+      told = told + 1
+      others = without_line(others, other)
+      news(other .. '/slots', name)
     end
   end
-  if others == '' then
-    call('HDEL', LIMITS, name .. ' short')
-  else
-    call('HSET', LIMITS, name .. ' short', others)
-  end
-  for _, other in ipairs(told) do
-    news(other .. '/slots', name)
-  end
+  put_set(LIMITS, name .. ' short', others)
 end
 remember('ok')
 return { 'ok' }

@@ -14,13 +14,12 @@ if before then
 end
 
 local reply, subjects, entries, tails, which, records = current(4)
-local gone, over, over_tails, kept, kept_ms = {}, {}, {}, {}, {}
+local fate, kept, kept_ms = fates(), {}, {}
 for k, i in ipairs(which) do
   if marked(records[k], 'c') then
-    reply[i] = 'cancelled'
-    gone[#gone + 1], over[#over + 1], over_tails[#over_tails + 1] = entries[k], subjects[k], tails[k]
+    reply[i] = fate.cancelled(subjects[k], entries[k], tails[k])
     local ms = tonumber(arg(i, 4, 3))
-    kept_ms[#gone] = ms > 0 and ms or nil
+    kept_ms[#fate.gone] = ms > 0 and ms or nil
   else
     kept[#kept + 1] = k
   end
@@ -35,11 +34,11 @@ if #subjects > 0 then
     list(entries[k], subjects[k])
   end
   publish('LPUSH', ARGV[FIRST])
-  drop(gone)
+  drop(fate.gone)
   for n, ms in pairs(kept_ms) do
-    keep(id_of(gone[n]), 'cancelled', counts_of(gone[n]) + 1, '', ms, (clock()))
+    keep(id_of(fate.gone[n]), 'cancelled', counts_of(fate.gone[n]) + 1, '', ms, (clock()))
   end
-  advance(over, over_tails)
+  advance(fate.over, fate.tails)
   publish('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end

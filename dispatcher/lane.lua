@@ -57,6 +57,25 @@ local function advance(subjects, tails)
   place(heads, gone)
 end
 
+-- pop makes the next entry of a lane its head and returns it, or false when the lane is gone.
+local function pop(subject, tail)
+  local head = call('LPOP', tail)
+  place(head and { subject, head } or {}, head and {} or { subject })
+  return head
+end
+
+-- unlist takes a lane out of where it waits, ready or delayed.
+local function unlist(subject, head)
+  call('ZREM', DELAYED, subject)
+  call('LREM', READY .. kind_of(head), 1, subject)
+end
+
+-- held_up reports whether a lane stands still for no other reason than that its head is
+-- suspended.
+local function held_up(subject, record)
+  return use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject)
+end
+
 -- withdraw takes an entry that nobody holds out of its lane, wherever it stands there.
 -- Returns whether it was there.
 local function withdraw(subject, entry)
@@ -66,10 +85,9 @@ local function withdraw(subject, entry)
   end
   local record = call('HGET', LEASES, subject)
   if not record then
-    call('ZREM', DELAYED, subject)
-    call('LREM', READY .. kind_of(entry), 1, subject)
-  elseif use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject) then
-    free({ subject }, {}) -- it was for this head only
+    unlist(subject, entry)
+  elseif held_up(subject, record) then
+    free({ subject }, {})
   else
     closed[subject] = true -- somebody holds it, and lists it at the end
   end
@@ -77,10 +95,15 @@ local function withdraw(subject, entry)
   return true
 end
 
+-- rules_of returns what an entry says besides id and kind: its counts and flags, as text.
+local function rules_of(entry)
+  local id, kind = byte(entry, 1, 2)
+  return sub(entry, 3 + id + kind)
+end
+
 -- counts_of returns the ended attempts, the maximum, and the flags of an entry.
 local function counts_of(entry)
-  local id, kind = byte(entry, 1, 2)
-  local counts = sub(entry, 3 + id + kind)
+  local counts = rules_of(entry)
   local attempts, max, flags = string.match(counts, '^(%d+) (%d+)(.*)$')
   if not attempts then
     max, flags = string.match(counts, '^(%d+)(.*)$')
@@ -100,9 +123,38 @@ local function with_attempts(entry, attempts)
   return entry_of(id_of(entry), kind_of(entry), attempts, whole(max) .. flags)
 end
 
--- scheduled_as is how a job stands on the schedule.
+-- scheduled_as is how a job stands on the schedule, and from_schedule is its subject and entry
+-- again; ticket_as is how a ticket stands among what expires.
 local function scheduled_as(subject, entry)
   return #subject .. ' ' .. subject .. entry
+end
+
+local function from_schedule(member)
+  local length, at = string.match(member, '^(%d+) ()')
+  local after = at + tonumber(length)
+  return sub(member, at, after - 1), sub(member, after)
+end
+
+local function ticket_as(subject, entry)
+  return 't' .. scheduled_as(subject, entry)
+end
+
+-- Small sets of holders are text, a line each.
+local function with_line(set, line)
+  return find('\n' .. set, '\n' .. line .. '\n', 1, true) and set or set .. line .. '\n'
+end
+
+local function without_line(set, line)
+  local from, to = find('\n' .. set, '\n' .. line .. '\n', 1, true)
+  return from and sub(set, 1, from - 1) .. sub(set, to) or set
+end
+
+local function put_set(key, field, set)
+  if set == '' then
+    call('HDEL', key, field)
+  else
+    call('HSET', key, field, set)
+  end
 end
 
 -- locate returns where a job stands, 'head', 'tail' or 'scheduled', and as which entry; nil
@@ -143,20 +195,21 @@ local function locate(subject, entry)
 end
 
 -- worn returns whether a job has now failed on as many different workers as it may (0: any
--- number), and whom it has failed on.
-local function worn(id, holder, most)
-  local holders, n = call('HGET', extra('failed'), id) or '', 0
-  if not find('\n' .. holders, '\n' .. holder .. '\n', 1, true) then
-    holders = holders .. holder .. '\n'
+-- number), and notes in `failed`, as a pair to be stored, on whom it has.
+local function worn(id, holder, most, failed)
+  if most == 0 then
+    return false
   end
+  local holders, n = with_line(call('HGET', extra('failed'), id) or '', holder), 0
   for _ in string.gmatch(holders, '\n') do
     n = n + 1
   end
-  return n >= most, holders
+  failed[#failed + 1], failed[#failed + 2] = id, holders
+  return n >= most
 end
 
 -- forget gives the unique keys of jobs that have ended free, but for those that stay
--- taken for a while longer (docs/features.md).
+-- taken for a while longer (docs/features/unique.md).
 local function forget(ids)
   local names, unique = extra('names'), extra('unique')
   for i, name in ipairs(many('HMGET', names, ids)) do
@@ -244,6 +297,44 @@ local function halt(subject, letter, now)
   if flag(entry, 'k') then
     news(id_of(entry), 'halted')
   end
+end
+
+-- fates gathers what becomes of heads whose last attempt is over, and makes it so. A verdict
+-- returns the word that says what it was.
+local function fates()
+  local f = { letters = {}, halted = {}, gone = {}, over = {}, tails = {} }
+
+  -- leaves notes that a head leaves its lane, which the caller then advances.
+  function f.leaves(subject, tail)
+    f.over[#f.over + 1], f.tails[#f.tails + 1] = subject, tail
+  end
+
+  function f.cancelled(subject, entry, tail)
+    f.gone[#f.gone + 1] = entry
+    f.leaves(subject, tail)
+    return 'cancelled'
+  end
+
+  -- failed takes a letter as bury does.
+  function f.failed(subject, letter, tail)
+    if flag(letter[1], 'h') then
+      f.halted[subject] = letter
+      return 'halted'
+    end
+    f.letters[#f.letters + 1] = letter
+    f.leaves(subject, tail)
+    return 'dead'
+  end
+
+  function f.settle(now)
+    bury(f.letters, now)
+    drop(f.gone, now)
+    for subject, letter in pairs(f.halted) do
+      halt(subject, letter, now)
+    end
+  end
+
+  return f
 end
 
 -- set_aside puts the jobs of heads that failed on the schedule (their kind says so), each

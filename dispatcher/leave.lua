@@ -14,7 +14,7 @@ if record and holder_of(record) == holder then
   if head then
     list(head, subject)
   end
-elseif call('ZREM', extra('expiring'), 't' .. scheduled_as(subject, entry)) == 1 then
+elseif call('ZREM', extra('expiring'), ticket_as(subject, entry)) == 1 then
   withdraw(subject, entry)
 end
 publish('RPUSH', '')

@@ -33,7 +33,7 @@ end
 -- ticket belongs as long as its owner is heard of.
 local function belongs(entry)
   if readable(entry) and is_ticket(entry) then
-    return call('ZSCORE', extra('expiring'), 't' .. scheduled_as(subject, entry)) ~= false
+    return call('ZSCORE', extra('expiring'), ticket_as(subject, entry)) ~= false
   end
   local body = readable(entry) and call('HGET', JOBS, id_of(entry))
   if not body then

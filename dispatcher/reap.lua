@@ -25,7 +25,7 @@ end
 -- again at once and first in line, later ones wait, and the last one is final. What
 -- was claimed along with the head may have started too, so it counts there as well.
 local expired, lost = {}, {}
-local letters, halted, aside, gone, over, over_tails, tails = {}, {}, {}, {}, {}, {}, {}
+local fate, aside, tails = fates(), {}, {}
 local lanes, errors, delayed, first, jobs = {}, {}, {}, {}, 0
 
 -- charge counts a failed attempt of a job and returns its new entry, or nil and its letter
@@ -45,20 +45,16 @@ end
 -- settle decides what becomes of the head of a lane whose holder went silent.
 local function settle(subject, entry, record, tail)
   if marked(record, 'c') then
-    gone[#gone + 1] = entry
-    over[#over + 1], over_tails[#over_tails + 1] = subject, tail
+    fate.cancelled(subject, entry, tail)
     return
   end
   local again, attempts, letter = charge(entry, holder_of(record), marked(record, 'r') and 1 or 0)
   local wait = attempts > 0 and math.min(cap, base * 2 ^ math.min(attempts - 1, 40)) or 0
-  if letter and flag(entry, 'h') then
-    halted[subject] = letter
-  elseif letter then
-    letters[#letters + 1] = letter
-    over[#over + 1], over_tails[#over_tails + 1] = subject, tail
+  if letter then
+    fate.failed(subject, letter, tail)
   elseif flag(entry, 's') then
     aside[#aside + 1] = { subject, again, now + wait }
-    over[#over + 1], over_tails[#over_tails + 1] = subject, tail
+    fate.leaves(subject, tail)
   else
     lanes[#lanes + 1] = subject
     lanes[#lanes + 1] = again
@@ -90,15 +86,14 @@ for i, subject in ipairs(candidates) do
       for k = #followers, 1, -1 do
         local changed, _, letter = charge(followers[k], holder, 0)
         back[#back + 1] = changed
-        letters[#letters + 1] = letter
+        fate.letters[#fate.letters + 1] = letter
       end
       tails[#tails + 1] = { tail, #followers, back }
     end
   end
 end
 free(expired, all_records)
-bury(letters, now)
-drop(gone, now)
+fate.settle(now)
 many('HSET', HEADS, lanes)
 many('HSET', ERRORS, errors)
 many('ZADD', DELAYED, delayed)
@@ -107,14 +102,11 @@ for _, t in ipairs(tails) do
   many('LPUSH', t[1], t[3])
 end
 set_aside(aside)
-for subject, letter in pairs(halted) do
-  halt(subject, letter, now)
-end
 for _, f in ipairs(first) do
   list(f[1], f[2])
 end
 publish('LPUSH', ARGV[FIRST])
-advance(over, over_tails)
+advance(fate.over, fate.tails)
 
 -- Lanes whose wait is over.
 local resumed = due(DELAYED)
@@ -134,9 +126,7 @@ for _, member in ipairs(due(SCHEDULED)) do
   if bytes > 1048576 then
     break
   end
-  local length, at = string.match(member, '^(%d+) ()')
-  local subject = string.sub(member, at, at + tonumber(length) - 1)
-  local entry = string.sub(member, at + tonumber(length))
+  local subject, entry = from_schedule(member)
   local id = id_of(entry)
   local body = not suspended(entry) and call('HGET', JOBS, id)
   if suspended(entry) then
@@ -168,21 +158,20 @@ for _, member in ipairs(due(EXPIRING)) do
     call('HDEL', extra('unique'), rest)
     call('HDEL', extra('names'), id or '')
   else
-    local length, at = string.match(rest, '^(%d+) ()')
-    withdraw(sub(rest, at, at + length - 1), sub(rest, at + length))
+    withdraw(from_schedule(rest))
   end
 end
 publish('RPUSH', ARGV[FIRST])
 
 local soonest
 for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING }) do
-  local at = tonumber(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
+  local at = moment(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
   if at and at < math.huge and (not soonest or at < soonest) then
     soonest = at
   end
 end
 local reply = {
-  'ok', whole(#expired), whole(#letters), whole(#resumed), whole(placed),
+  'ok', whole(#expired), whole(#fate.letters), whole(#resumed), whole(placed),
   soonest and whole(math.max(0, soonest - now)) or '-',
 }
 for _, attempt in ipairs(lost) do

@@ -22,15 +22,9 @@ for i = FIRST + 1, #ARGV, 2 do
   local at, as = locate(subject, entry)
   local attempts = at and counts_of(as) or 0
   reply[n] = 'ok'
-  local holders = '\n' .. (call('HGET', extra('failed'), id) or '')
-  local from, to = find(holders, '\n' .. holder .. '\n', 1, true)
-  if from then
-    holders = sub(holders, 2, from) .. sub(holders, to + 1)
-    if holders == '' then
-      call('HDEL', extra('failed'), id)
-    else
-      call('HSET', extra('failed'), id, holders)
-    end
+  local holders = call('HGET', extra('failed'), id)
+  if holders then
+    put_set(extra('failed'), id, without_line(holders, holder))
   end
   if not at then
     local reason = call('HGET', REASONS, id)

@@ -17,45 +17,27 @@ end
 
 local now = clock()
 local reply, subjects, entries, tails, which, records = current(6)
-local letters, halted, aside, over, over_tails, gone = {}, {}, {}, {}, {}, {}
+local fate, aside = fates(), {}
 local heads, errors, delayed, again, wake, failed = {}, {}, {}, {}, {}, {}
-
--- leaves notes that a job leaves its lane.
-local function leaves(k)
-  over[#over + 1], over_tails[#over_tails + 1] = subjects[k], tails[k]
-end
 
 for k, i in ipairs(which) do
   local subject, entry = subjects[k], entries[k]
   local id, attempts, max = id_of(entry), counts_of(entry)
   local refunded = marked(records[k], 'r') and 1 or 0
-  local worn_out, workers, holders = false, tonumber(arg(i, 6, 5)), nil
-  if workers > 0 then
-    worn_out, holders = worn(id, holder_of(records[k]), workers)
-    failed[#failed + 1], failed[#failed + 2] = id, holders
-  end
+  local worn_out = worn(id, holder_of(records[k]), tonumber(arg(i, 6, 5)), failed)
   local wait, failure = tonumber(arg(i, 6, 3)), arg(i, 6, 4)
   if marked(records[k], 'c') then
-    reply[i] = 'cancelled'
-    gone[#gone + 1] = entry
-    leaves(k)
+    reply[i] = fate.cancelled(subject, entry, tails[k])
   elseif attempts + 1 - refunded >= max or worn_out then
-    local letter = { entry, attempts + 1, worn_out and 'failed on different workers' or 'attempts exhausted', failure }
-    if flag(entry, 'h') then
-      reply[i] = 'halted'
-      halted[subject] = letter
-    else
-      reply[i] = 'dead'
-      letters[#letters + 1] = letter
-      leaves(k)
-    end
+    local reason = worn_out and 'failed on different workers' or 'attempts exhausted'
+    reply[i] = fate.failed(subject, { entry, attempts + 1, reason, failure }, tails[k])
   else
     local next_entry = with_attempts(entry, attempts + 1 - refunded)
     errors[#errors + 1] = id
     errors[#errors + 1] = failure
     if flag(entry, 's') then
       aside[#aside + 1] = { subject, next_entry, now + wait }
-      leaves(k)
+      fate.leaves(subject, tails[k])
     else
       heads[#heads + 1] = subject
       heads[#heads + 1] = next_entry
@@ -74,13 +56,9 @@ end
 if #subjects > 0 then
   free(subjects, records)
   many('HSET', extra('failed'), failed)
-  bury(letters, now)
-  drop(gone, now)
-  advance(over, over_tails)
+  fate.settle(now)
+  advance(fate.over, fate.tails)
   set_aside(aside)
-  for subject, letter in pairs(halted) do
-    halt(subject, letter, now)
-  end
   many('HSET', HEADS, heads)
   many('HSET', ERRORS, errors)
   many('ZADD', DELAYED, delayed)

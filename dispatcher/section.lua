@@ -19,7 +19,7 @@ if before then
 end
 
 local subject, holder, ttl, entry = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), ARGV[FIRST + 3]
-local ticket = 't' .. scheduled_as(subject, entry)
+local EXPIRING, ticket = extra('expiring'), ticket_as(subject, entry)
 local now, now_us = clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 local reply
@@ -27,38 +27,36 @@ local reply
 -- There may be no worker at all to reap: what the dead have left in front of the caller goes
 -- here too, a section whose lease is over and tickets that nobody has asked for again.
 local freed = false
-if use_of(record) == 'section' and tonumber(call('ZSCORE', DEADLINES, subject) or 0) <= now then
+if use_of(record) == 'section' and (moment(call('ZSCORE', DEADLINES, subject)) or 0) <= now then
   free({ subject }, { record })
   record, freed = call('HGET', LEASES, subject), true
 end
 for _ = 1, 100 do
   if record or not head or head == entry or not is_ticket(head)
-    or tonumber(call('ZSCORE', extra('expiring'), 't' .. scheduled_as(subject, head)) or 0) > now then
+    or (moment(call('ZSCORE', EXPIRING, ticket_as(subject, head))) or 0) > now then
     break
   end
-  call('ZREM', extra('expiring'), 't' .. scheduled_as(subject, head))
-  head, freed = call('LPOP', KEYS[13]), true
-  place(head and { subject, head } or {}, head and {} or { subject })
+  call('ZREM', EXPIRING, ticket_as(subject, head))
+  head, freed = pop(subject, KEYS[13]), true
 end
 
 if record and holder_of(record) == holder then
   return { 'ok', string.match(record, '^%d+') }
 elseif not record and (not head or head == entry) then
-  call('ZREM', extra('expiring'), ticket)
+  call('ZREM', EXPIRING, ticket)
   if head then
-    local following = call('LPOP', KEYS[13])
-    place(following and { subject, following } or {}, following and {} or { subject })
+    pop(subject, KEYS[13])
   end
   reply = { 'ok', grant({ subject }, 'section', holder, now + ttl, now_us) }
 else
-  if call('ZSCORE', extra('expiring'), ticket) then
-    call('HDEL', LEASES, '') -- the ticket is there: memory may be full (I10)
+  if call('ZSCORE', EXPIRING, ticket) then
+    despite_full_memory() -- but no new ticket is taken then
   elseif head then
     call('RPUSH', KEYS[13], entry)
   else
     call('HSET', HEADS, subject, entry)
   end
-  call('ZADD', extra('expiring'), now + ttl, ticket)
+  call('ZADD', EXPIRING, now + ttl, ticket)
   reply = { 'waits' }
   if freed and head and not record then
     list(head, subject)

@@ -37,23 +37,21 @@ for i = 1, n do
 end
 
 local workers = tonumber(ARGV[FIRST + 3])
-local reply, stay, letters, over, kept, aside, errors, failed, wait, halted = {}, {}, {}, {}, {}, {}, {}, {}, 0, nil
+local reply, over, kept, gone, letters, halted = {}, {}, {}, {}, {}, nil -- those that leave
+local stay, aside, errors, failed, wait = {}, {}, {}, {}, 0
 for i = 1, n do
   local at = JOB + 4 * (i - 1)
   local entry, how, ms, text = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
   local attempts, max = counts_of(entry)
   local counted = i == 1 and marked(record, 'r') and attempts or attempts + 1 -- a refund is paid
-  local worn_out, holders = false, nil
-  if how == 'failed' and workers > 0 then
-    worn_out, holders = worn(id_of(entry), holder_of(record), workers)
-    failed[#failed + 1], failed[#failed + 2] = id_of(entry), holders
-  end
+  local worn_out = how == 'failed' and worn(id_of(entry), holder_of(record), workers, failed)
   reply[i] = 'ok'
   if how ~= 'finished' and i == 1 and marked(record, 'c') then
     reply[i] = 'cancelled'
-    over[#over + 1], kept[#kept + 1] = entry, flag(entry, 'k') and { entry, 'cancelled', attempts + 1, '', KEEP_MS } or nil
+    gone[1] = entry
   elseif how == 'finished' then
-    over[#over + 1], kept[#kept + 1] = entry, ms > 0 and { entry, 'finished', attempts + 1, text, ms } or nil
+    over[#over + 1] = entry
+    kept[#kept + 1] = ms > 0 and { id_of(entry), attempts + 1, text, ms } or nil
   elseif flag(entry, 'h') and #stay == 0 and (how == 'dead' or how == 'failed' and counted >= max) then
     reply[i] = 'halted'
     halted, stay[1] = { entry, attempts + 1, 'attempts exhausted', text }, entry
@@ -83,9 +81,10 @@ end
 free({ subject }, { record })
 many('HSET', extra('failed'), failed)
 drop(over)
+drop(gone, now)
 bury(letters, now)
 for _, k in ipairs(kept) do
-  keep(id_of(k[1]), k[2], k[3], k[4], k[5], now)
+  keep(k[1], 'finished', k[2], k[3], k[4], now)
 end
 set_aside(aside)
 many('HSET', ERRORS, errors)

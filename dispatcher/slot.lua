@@ -45,7 +45,7 @@ for from = 1, starts > 0 and size or 0, 100 do
   local records, deadlines = call('HMGET', LEASES, unpack(names)), call('ZMSCORE', DEADLINES, unpack(names))
   for i, subject in ipairs(names) do
     if records[i] then -- reaping ends those of the dead, like all leases
-      local deadline = tonumber(deadlines[i] or now)
+      local deadline = moment(deadlines[i]) or now
       soonest = math.max(now, math.min(soonest or deadline, deadline))
     elseif #slots < starts then
       slots[#slots + 1], subjects[#subjects + 1] = whole(from + i - 1), subject
@@ -57,11 +57,11 @@ if size > 0 and starts > #slots then
   starts, short = #slots, true
   later = soonest and whole(soonest - now) or later
 end
-call('HDEL', LEASES, '') -- what follows is refused as a first write when memory is full (I10)
+despite_full_memory()
 local reply = { 'ok', later, whole(starts), every > 0 and whole(now + every) or '-', '0' }
 local waiting = call('HGET', LIMITS, name .. ' short') or ''
-if short and not find('\n' .. waiting, '\n' .. holder .. '\n', 1, true) then
-  call('HSET', LIMITS, name .. ' short', waiting .. holder .. '\n') -- who is told when one comes back
+if short then
+  put_set(LIMITS, name .. ' short', with_line(waiting, holder)) -- who is told when one comes back
 end
 if #slots > 0 then
   reply[5] = grant(subjects, 'slot', holder, now + ttl, now_us)

@@ -16,7 +16,7 @@ end
 local subject, why = ARGV[FIRST], ARGV[FIRST + 1]
 local now = clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
-call('HDEL', LEASES, '') -- HSET is refused when memory is full, as a first write (I10)
+despite_full_memory()
 if why ~= '' or call('HEXISTS', extra('suspended'), subject) == 0 then
   call('HSET', extra('suspended'), subject, whole(now) .. ' operator ' .. why)
 end
@@ -25,8 +25,7 @@ if record and use_of(record) ~= 'suspended' then
   return { 'later', holder_of(record) }
 elseif not record then
   if head then
-    call('ZREM', DELAYED, subject)
-    call('LREM', READY .. kind_of(head), 1, subject)
+    unlist(subject, head)
   end
   stop(subject)
 end

@@ -33,17 +33,17 @@ end
 
 local to = resume and sub(as, 1, -2) or as .. '~'
 if at == 'scheduled' or not resume and flag(as, 's') then
-  local due = 'inf' -- of one that steps aside, or whose time has come meanwhile (reap)
+  local due = math.huge -- of one that steps aside, or whose time has come meanwhile (reap)
   if at == 'scheduled' then
-    due = call('ZSCORE', SCHEDULED, scheduled_as(subject, as))
+    due = moment(call('ZSCORE', SCHEDULED, scheduled_as(subject, as)))
     call('ZREM', SCHEDULED, scheduled_as(subject, as))
   else
     withdraw(subject, as)
   end
-  if resume and not tonumber(due) or tonumber(due) == math.huge then
-    due = resume and now or 'inf'
+  if resume and due == math.huge then
+    due = now
   end
-  call('ZADD', SCHEDULED, due, scheduled_as(subject, to))
+  call('ZADD', SCHEDULED, due < math.huge and due or 'inf', scheduled_as(subject, to))
   if resume then
     call('ZADD', WAKE .. kind_of(to), 0, 'due')
   end
@@ -52,10 +52,9 @@ elseif at == 'tail' then
 else
   call('HSET', HEADS, subject, to)
   if not resume and not record then
-    call('ZREM', DELAYED, subject)
-    call('LREM', READY .. kind_of(to), 1, subject)
+    unlist(subject, to)
     stop(subject)
-  elseif resume and use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject) then
+  elseif resume and held_up(subject, record) then
     free({ subject }, {})
     list(to, subject)
   end

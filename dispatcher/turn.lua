@@ -271,7 +271,7 @@ publish('RPUSH', own)
 -- What is left is for somebody else: one waker a kind, and it wakes the next.
 if wanted >= 0 and n + h >= wanted then
   if finished + n == 0 then
-    call('HDEL', LEASES, '') -- ZADD is refused when memory is full, as a first write (I10)
+    despite_full_memory()
   end
   local ready = 0
   for k = 1, kinds do

@@ -16,7 +16,7 @@ end
 local subject, holder, ttl = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
 local now, now_us = clock()
 local record = call('HGET', LEASES, subject)
-local deadline = tonumber(call('ZSCORE', DEADLINES, subject) or 0) or 0
+local deadline = moment(call('ZSCORE', DEADLINES, subject)) or 0
 local waiting = call('HEXISTS', HEADS, subject) == 1
 
 -- An expired lease over an empty lane may be taken at once. Over a lane with jobs it

@@ -61,6 +61,12 @@ local function whole(n)
   return string.format('%d', n)
 end
 
+-- moment reads a score as ms: nil when there is none, math.huge for 'inf', which miniredis
+-- writes in a way that its Lua does not read.
+local function moment(score)
+  return score and (tonumber(score) or math.huge) or nil
+end
+
 -- fenced is the one gate for staleness (I3): does the record of a lease, as read
 -- from LEASES, still carry the caller's token? Lanes that were claimed together have
 -- equal records, so the last answer is kept.
@@ -93,6 +99,12 @@ local function remember(reply)
   if ARGV[2] ~= '' then
     call('SET', REQUEST, ARGV[2] .. ' ' .. reply, 'PX', REMEMBER_MS)
   end
+end
+
+-- despite_full_memory lets a script write when memory is full: Redis refuses one at its first
+-- write only, and not when that takes something away (I10).
+local function despite_full_memory()
+  call('HDEL', LEASES, '')
 end
 
 -- words and unwords turn the flat replies of most verbs into one string and back.

@@ -20,7 +20,7 @@ local deadlines = many('ZMSCORE', DEADLINES, subjects)
 
 local reply, later = {}, {}
 for i, subject in ipairs(subjects) do
-  local alive = (tonumber(deadlines[i] or 0) or 0) > now -- 'inf' is no number everywhere
+  local alive = (moment(deadlines[i]) or 0) > now
   if fenced(records[i], tokens[i]) and alive then
     reply[i] = marked(records[i], 'c') and 'cancel' or 'ok'
     later[#later + 1] = now + ttl
@@ -29,7 +29,6 @@ for i, subject in ipairs(subjects) do
     reply[i] = 'lost'
   end
 end
--- ZADD is refused when memory is full, unless another write came first (I10).
-call('HDEL', LEASES, '')
+despite_full_memory()
 many('ZADD', DEADLINES, later)
 return reply

@@ -1,12 +1,17 @@
 package main
 
+import "slices"
+
 // defect is one mistake: what stands in a file, and what would stand there instead. The
 // name says what is wrong, with the peer that shipped it, where one did.
 type defect struct {
 	name, file, good, bad string
 }
 
-var defects = []defect{
+// defects are all of the list: by verb and feature here, and by the kind of fault beside.
+var defects = slices.Concat(byVerb, fromCommands, fromOutages, fromOrder)
+
+var byVerb = []defect{
 	{
 		"any token finishes (hibiken/asynq doneCmd has no owner)", "lease/fence.lua",
 		`answer = record and sub(record, 1, #token + 1) == token .. ' '`, `answer = record`,
@@ -68,7 +73,7 @@ var defects = []defect{
 	},
 	{
 		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/deadletter.lua",
-		"\n  advance(over, over_tails)\n", "\n",
+		"\n  advance(fate.over, fate.tails)\n", "\n",
 	},
 	{
 		"a hand-back does not list its lane", "dispatcher/handback.lua",
@@ -88,7 +93,7 @@ var defects = []defect{
 	},
 	{
 		"reaping forgets the dead letter of a last attempt", "dispatcher/reap.lua",
-		"\nbury(letters, now)\n", "\n",
+		"\nfate.settle(now)\n", "\n",
 	},
 	{
 		"a crash does not count (contribsys/faktory#99)", "dispatcher/reap.lua",
@@ -121,7 +126,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"renewals are refused in full memory", "lease/renew.lua",
-		"\ncall('HDEL', LEASES, '')\n", "\n",
+		"\ndespite_full_memory()\n", "\n",
 	},
 	{
 		"an enqueue wakes nobody", "lease/lease.lua",
@@ -201,12 +206,13 @@ local seq, seqs = 0, {}`,
 		`    if flag(entry, 's') then`, `    if false then`,
 	},
 	{
-		"a lane that should halt goes on", "dispatcher/retry.lua",
-		`    if flag(entry, 'h') then`, `    if false then`,
+		"a lane that should halt goes on", "dispatcher/lane.lua",
+		`    if flag(letter[1], 'h') then`, `    if false then`,
 	},
 	{
 		"a crash does not halt a lane", "dispatcher/reap.lua",
-		`if letter and flag(entry, 'h') then`, `if false then`,
+		`fate.failed(subject, letter, tail)`, `fate.letters[#fate.letters + 1] = letter
+    fate.leaves(subject, tail)`,
 	},
 	{
 		"a lane to be suspended goes on when its lease ends", "lease/lease.lua",
@@ -300,7 +306,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a job may fail on every worker", "dispatcher/lane.lua",
-		`return n >= most, holders`, `return false, holders`,
+		`return n >= most`, `return false`,
 	},
 	{
 		"two owners share a kind", "dispatcher/register.lua",

@@ -25,7 +25,10 @@ func TestRedisAndMiniredisAreAlike(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		// One name in both: keys are compared too.
 		name := "alike-" + uuid.NewString()
-		pair := &alike{rt: rt, claims: make(map[string][2]dispatcher.Claim)}
+		pair := &alike{
+			rt: rt, claims: make(map[string][2]dispatcher.Claim),
+			turn: make(map[string]turnInLane), last: make(map[string]turnInLane),
+		}
 		for i, rdb := range []*redis.Client{server, mini} {
 			pair.houses[i] = &house{t: t, rdb: rdb}
 			pair.houses[i].ms.Store(1_000_000)
@@ -41,8 +44,8 @@ func TestRedisAndMiniredisAreAlike(t *testing.T) {
 		rt.Repeat(map[string]func(*rapid.T){
 			"enqueue": pair.enqueue, "claim": pair.claim, "end": pair.end, "renew": pair.renew,
 			"reap": pair.reap, "dead": pair.dead, "section": pair.section, "repair": pair.repair,
-			"operate": pair.operate,
-			"":        pair.same,
+			"operate": pair.operate, "wait": pair.wait,
+			"": pair.same,
 		})
 	})
 }
@@ -54,6 +57,9 @@ type alike struct {
 	claims map[string][2]dispatcher.Claim // by id and token
 	leases [2]lease.Lease
 	n      int
+	made   int                   // counts jobs, in both houses
+	turn   map[string]turnInLane // job that nobody but workers has touched -> when it was due
+	last   map[string]turnInLane // lane -> the latest that has started
 }
 
 // both does something in each house and compares what comes of it.
@@ -108,6 +114,10 @@ func (a *alike) enqueue(rt *rapid.T) {
 	a.both("enqueue", func(_ int, h *house) (any, error) {
 		done, err := h.EnqueueMany(bg, jobs)
 		for i := range done {
+			if done[i].Created {
+				a.made++
+				a.turn[jobs[i].ID] = turnInLane{h.cfg.Now().Add(jobs[i].Delay), a.made}
+			}
 			if done[i].Err != nil {
 				done[i].Err = errors.New(kindOf(done[i].Err))
 			}
@@ -130,6 +140,13 @@ func (a *alike) claim(rt *rapid.T) {
 			two := a.claims[name]
 			two[i] = c
 			a.claims[name] = two
+			if turn, ok := a.turn[c.ID]; ok && i == 0 {
+				if turn.before(a.last[c.Subject.ID]) {
+					a.rt.Fatalf("G17: %s of %s, due at %v, starts after %v", c.ID, c.Subject, turn, a.last[c.Subject.ID])
+				}
+				a.last[c.Subject.ID] = turn
+				delete(a.turn, c.ID) // only its first start is in order
+			}
 			said += fmt.Sprint(c.Job, c.Attempt, c.Lease.Token, c.Along, ";")
 		}
 		return said, err
@@ -181,6 +198,14 @@ func (a *alike) reap(rt *rapid.T) {
 	})
 }
 
+// wait lets time pass in which nobody reaps.
+func (a *alike) wait(rt *rapid.T) {
+	d := time.Duration(rapid.IntRange(1, 4000).Draw(rt, "ms")) * time.Millisecond
+	for _, h := range a.houses {
+		h.advance(d)
+	}
+}
+
 func (a *alike) dead(rt *rapid.T) {
 	front, discard := rapid.Bool().Draw(rt, "front"), rapid.Bool().Draw(rt, "discard")
 	a.both("dead", func(_ int, h *house) (any, error) {
@@ -191,6 +216,7 @@ func (a *alike) dead(rt *rapid.T) {
 		if discard {
 			return letters, h.Discard(bg, letters[0].ID)
 		}
+		delete(a.turn, letters[0].ID) // claimed along with others, it may die before its first start
 		seq, err := h.Replay(bg, letters[0].ID, front)
 		return fmt.Sprint(letters, seq), err
 	})
@@ -222,6 +248,7 @@ func (a *alike) operate(rt *rapid.T) {
 		case 1:
 			return nil, h.Skip(bg, lane)
 		case 2:
+			delete(a.turn, id) // it gets another place, when it is resumed
 			return nil, h.SuspendJob(bg, id)
 		case 3:
 			return nil, h.ResumeJob(bg, id)

@@ -18,7 +18,7 @@ end
 
 local subject, entry, ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
 local now = clock()
-local at, as = locate(subject, entry)
+local at, as, member = locate(subject, entry)
 if not at then
   return { call('ZSCORE', DEAD, id_of(entry)) and 'dead' or 'missing' }
 end
@@ -33,7 +33,7 @@ if at == 'head' and use_of(record) == 'job' then
 elseif at == 'tail' and call('LPOS', TAIL .. subject, as) < along_of(record) then
   return { 'claimed' }
 elseif at == 'scheduled' then
-  call('ZREM', SCHEDULED, scheduled_as(subject, as))
+  call('ZREM', SCHEDULED, member)
 else
   withdraw(subject, as)
 end

@@ -18,7 +18,8 @@ import (
 
 // A stored job is, in this order:
 //
-//	 5 bytes  sequence number, big endian        written by enqueue, reap, replay
+//	 5 bytes  sequence number, big endian        written by enqueue, take_due, replay;
+//	          with the first bit set until it has a place in its lane
 //	 6 bytes  time of the enqueue, Unix ms       written by enqueue
 //	string    canonical subject, after its length as uvarint
 //	 1 byte   length of the kind, plus 128 when there are extras
@@ -76,7 +77,7 @@ func decode(packedID, stored string) (Job, error) {
 	r := reader{rest: stored[stampBytes:]}
 	job := Job{
 		ID: id, MaxAttempts: defaultMaxAttempts,
-		Seq: number(stored[:seqBytes]), EnqueuedAt: time.UnixMilli(number(stored[seqBytes:stampBytes])),
+		Seq: seqOf(stored), order: orderOf(stored), EnqueuedAt: time.UnixMilli(number(stored[seqBytes:stampBytes])),
 	}
 	canonical := r.string()
 	kind := r.byte()
@@ -140,6 +141,21 @@ func (r *reader) take(n uint64) string {
 	r.rest = r.rest[n:]
 	return s
 }
+
+// unplaced is added to the number of a job that was never placed in its lane: the number says
+// its turn among enqueues then.
+const unplaced = 1 << 39
+
+// seqOf is a stored job's sequence number in its lane, 0 while it has none; and orderOf its
+// number by which jobs that fall due together are placed.
+func seqOf(stored string) int64 {
+	if n := number(stored[:seqBytes]); n < unplaced {
+		return n
+	}
+	return 0
+}
+
+func orderOf(stored string) int64 { return number(stored[:seqBytes]) &^ unplaced }
 
 // number reads all of s as one big-endian number.
 func number(s string) int64 {

@@ -40,8 +40,11 @@ func FuzzStoredJob(f *testing.F) {
 			t.Fatalf("entry %+v comes back as %+v", e, again)
 		}
 		canonical := job.Subject.Canonical()
-		if s, entry, ok := parseScheduled(scheduledAs(canonical, e.String())); !ok || s != canonical || entry != e.String() {
-			t.Fatalf("on the schedule %q comes back as %q, %q", canonical, s, entry)
+		if s, order, entry, ok := parseScheduled(scheduledAs(canonical, 258, e.String())); !ok || s != canonical || order != 258 || entry != e.String() {
+			t.Fatalf("on the schedule %q comes back as %q, %d, %q", canonical, s, order, entry)
+		}
+		if s, entry, ok := parseTicket(ticketAs(canonical, e.String())); !ok || s != canonical || entry != e.String() {
+			t.Fatalf("the ticket of %q comes back as %q, %q", canonical, s, entry)
 		}
 	})
 }
@@ -58,8 +61,11 @@ func FuzzGarbage(f *testing.F) {
 		if e, ok := parseEntry(s); ok && (e.id == "" || e.kind == "") {
 			t.Fatalf("%q is read as the entry %+v", s, e)
 		}
-		if canonical, entry, ok := parseScheduled(s); ok && (canonical == "" || entry == "") {
+		if canonical, _, entry, ok := parseScheduled(s); ok && (canonical == "" || entry == "") {
 			t.Fatalf("%q is read as a scheduled %q %q", s, canonical, entry)
+		}
+		if canonical, entry, ok := parseTicket(s); ok && (canonical == "" || entry == "") {
+			t.Fatalf("%q is read as a ticket %q %q", s, canonical, entry)
 		}
 		_, _ = parseDeadCursor(s)
 		_, _ = parseCursor(s, 4)

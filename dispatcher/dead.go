@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,14 +45,17 @@ func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, str
 	return letters, next, err
 }
 
-// grave is a dead letter's place in the order of deaths: by time, then by id.
+// grave is a dead letter's place in the order of deaths. Those of one partition never die at the
+// same time: see bury. Of several partitions the id decides.
 type grave struct {
 	partition int
-	at        int64 // ms
+	at        float64 // ms
 	id        string
 }
 
-func (g grave) cursor() string { return strconv.FormatInt(g.at, 10) + "." + fmt.Sprintf("%x", g.id) }
+func (g grave) cursor() string {
+	return strconv.FormatFloat(g.at, 'f', -1, 64) + "." + hex.EncodeToString([]byte(g.id))
+}
 
 func (g grave) before(c grave) bool {
 	return g.at < c.at || g.at == c.at && g.id < c.id
@@ -61,9 +65,11 @@ func parseDeadCursor(text string) (grave, error) {
 	if text == "" {
 		return grave{at: 1 << 52}, nil
 	}
-	var g grave
-	_, err := fmt.Sscanf(text, "%d.%x", &g.at, &g.id)
-	if err != nil || g.cursor() != text {
+	dot := max(0, strings.LastIndexByte(text, '.'))
+	at, err := strconv.ParseFloat(text[:dot], 64)
+	id, bad := hex.DecodeString(strings.TrimPrefix(text[dot:], "."))
+	g := grave{at: at, id: string(id)}
+	if err != nil || bad != nil || !(at >= 0 && at < 1<<53) || g.cursor() != text {
 		return g, invalid("cursor", text, "is not one that an earlier page returned")
 	}
 	return g, nil
@@ -76,14 +82,14 @@ func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]
 	var found []grave
 	for offset := int64(0); len(found) < n; offset += int64(n) {
 		zs, err := d.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-			Key: d.keys[p].Dead(), Start: before.at, Stop: "-inf",
+			Key: d.keys[p].Dead(), Start: strconv.FormatFloat(before.at, 'f', -1, 64), Stop: "-inf",
 			ByScore: true, Rev: true, Offset: offset, Count: int64(n),
 		}).Result()
 		if err != nil {
 			return nil, wrap("list dead letters", err)
 		}
 		for _, z := range zs {
-			g := grave{p, int64(z.Score), z.Member.(string)}
+			g := grave{p, z.Score, z.Member.(string)}
 			if g.before(before) {
 				found = append(found, g)
 			}
@@ -121,7 +127,7 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 			job = unreadable(g.id, bodies[i].Val())
 		}
 		info := JobInfo{Job: job}
-		info.die(float64(g.at), reasons[i].Val())
+		info.die(g.at, reasons[i].Val())
 		letters = append(letters, info)
 	}
 	return letters, nil

@@ -132,7 +132,7 @@ type Dispatcher struct {
 
 // schema is the version of what is stored; a release that can't read what
 // another one wrote must raise it.
-const schema = "4"
+const schema = "5"
 
 // Open returns a Dispatcher after it has checked that the server keeps what it is
 // given ([ErrEviction]) and that the namespace is cut as cfg expects

@@ -52,6 +52,9 @@
 //	I12  A subject and kind have at most one job with a unique key; it goes with its job.
 //	I13  A job of a limited kind or pool runs only under a slot of the limit, and a limit of N
 //	     has N slots.
+//	I14  A job takes its place in its lane at the moment when it falls due by Redis's clock: what
+//	     comes into the lane after that comes behind it. Jobs that fall due together keep the
+//	     order of their numbers.
 //
 // # When things fail
 //

@@ -107,6 +107,9 @@ func (f *jobFacts) verdict() string {
 		if p.subject != "" && f.owner != "" && p.subject != f.owner {
 			return fmt.Sprintf("stands in the lane of %s but is a job of %s", textOf(p.subject), textOf(f.owner))
 		}
+		if p.where == "scheduled" && f.owner != "" && p.order != f.order {
+			return fmt.Sprintf("stands on the schedule with the number %d, and is %d: nobody finds it there", p.order, f.order)
+		}
 	}
 	switch {
 	case !f.body && len(at) > 0:
@@ -228,7 +231,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 		suspended: suspended.Val(), tickets: make(map[string]bool),
 	}
 	for _, ticket := range tickets { // those that are gone by now are no trouble
-		_, gone := d.rdb.ZScore(ctx, keys.Expiring(), "t"+scheduledAs(subject, ticket)).Result()
+		_, gone := d.rdb.ZScore(ctx, keys.Expiring(), ticketAs(subject, ticket)).Result()
 		place, err := d.rdb.LPos(ctx, keys.Tail(subject), ticket, redis.LPosArgs{}).Result()
 		if here := f.head == ticket || err == nil && place >= 0; here {
 			f.tickets[ticket] = gone == nil
@@ -246,6 +249,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *jobFacts) (*jobFacts, error) {
 	keys := d.keys[p]
 	subjects := make(map[string][]string) // entries that may stand there
+	orders := map[int64]bool{before.order: true}
 	add := func(subject, entry string) {
 		if subject != "" && !slices.Contains(subjects[subject], entry) {
 			subjects[subject] = append(subjects[subject], entry)
@@ -254,6 +258,9 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 	add(before.owner, before.entry) // it may be on the schedule
 	for _, at := range before.places {
 		add(at.subject, at.entry)
+		if at.where == "scheduled" {
+			orders[at.order] = true
+		}
 	}
 	for subject := range subjects {
 		err := d.scanList(ctx, keys.Tail(subject), func(entry string) {
@@ -287,7 +294,10 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 			for _, entry := range entries {
 				at := place{subject: subject, entry: entry}
 				tails[at] = tx.LPosCount(ctx, keys.Tail(subject), entry, 2, redis.LPosArgs{})
-				scheduled[at] = tx.ZScore(ctx, keys.Scheduled(), scheduledAs(subject, entry))
+				for order := range orders {
+					at := place{"scheduled", subject, entry, order}
+					scheduled[at] = tx.ZScore(ctx, keys.Scheduled(), scheduledAs(subject, order, entry))
+				}
 			}
 		}
 		return nil
@@ -301,17 +311,17 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 	}
 	for subject, head := range heads {
 		if e, ok := parseEntry(head.Val()); ok && e.id == id {
-			f.places = append(f.places, place{"head", subject, head.Val()})
+			f.places = append(f.places, place{where: "head", subject: subject, entry: head.Val()})
 		}
 	}
 	for at, found := range tails {
 		for range found.Val() {
-			f.places = append(f.places, place{"tail", at.subject, at.entry})
+			f.places = append(f.places, place{where: "tail", subject: at.subject, entry: at.entry})
 		}
 	}
 	for at, score := range scheduled {
 		if score.Err() == nil {
-			f.places = append(f.places, place{"scheduled", at.subject, at.entry})
+			f.places = append(f.places, at)
 		}
 	}
 	if dead.Err() == nil {

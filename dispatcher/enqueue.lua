@@ -1,4 +1,6 @@
--- enqueue: put jobs at the tails of their lanes, or on the schedule.
+-- enqueue: put jobs at the tails of their lanes, or on the schedule. What fell due before takes
+-- its place first; when that is more than one call places, these jobs line up behind it on the
+-- schedule, due now (I14).
 --
 -- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]    'all' jobs are taken or none | 'each' job is taken or not
@@ -67,6 +69,10 @@ local function runs(subject, id)
   return false
 end
 
+-- A full memory refuses an enqueue that places what is due like any other.
+local _, behind = take_due(now)
+publish('RPUSH', '')
+
 -- alike reports whether a job that has a unique key goes by the same rules as an entry:
 -- replacing its payload must not change them, for its entry stays.
 local function alike(id, entry)
@@ -98,11 +104,11 @@ end
 
 -- due returns when a job is to take its place, or nil when it is now.
 local function due(when)
-  local at = tonumber(when)
+  local at = tonumber(when) or now
   if sub(when, 1, 1) == '+' then
     at = now + tonumber(when)
   end
-  return at > now and at or nil
+  return (at > now or behind) and math.max(at, now) or nil
 end
 
 -- Checks. Nothing is written before all have passed.
@@ -140,7 +146,7 @@ local function check(i, subject, id, when, encoded)
   if stored + #fresh >= max_jobs then
     return 'backlog', stored
   end
-  local at = when ~= '' and due(when) or nil
+  local at = due(when)
   if not at then
     if deep then
       local d = depth[subject] or heads[i] and call('LLEN', KEYS[12 + i]) + 1 or 0
@@ -163,7 +169,7 @@ end
 local function owner(id, seq)
   local body = not seq and call('HGET', JOBS, id)
   local merged = string.match(call('HGET', extra('names'), id) or '', '^%d+') or '0'
-  return whole(seq or body and number(body, 1, 5) or 0) .. ',' .. merged .. ',' .. hex(id)
+  return whole(seq or body and seq_of(body) or 0) .. ',' .. merged .. ',' .. hex(id)
 end
 
 for i = 1, n do
@@ -182,8 +188,8 @@ end
 
 -- Writes. The first is one that a full memory refuses (I10).
 local seq, seqs = 0, {}
-if placed > 0 then
-  seq = call('HINCRBY', CLOCK, 'seq', placed) - placed
+if #fresh > 0 then
+  seq = call('HINCRBY', CLOCK, 'seq', #fresh) - #fresh
 end
 local stamp = big_endian(now, 6)
 local encoded = {} -- of those whose payload another one has replaced
@@ -198,12 +204,13 @@ local high, high_at = '', -1 -- all but the last two bytes change seldom
 for k = 1, #fresh do
   local i = fresh[k]
   local at = JOB + (i - 1) * 4
-  local subject, entry, nth = subjects[i], ARGV[at + 1], 0
+  local subject, entry = subjects[i], ARGV[at + 1]
+  seq = seq + 1
+  local nth = seq % UNPLACED
   if later[i] then
-    scheduled[#scheduled + 1] = { later[i], #subject .. ' ' .. subject .. entry, kind_of(entry) }
+    nth = nth + UNPLACED
+    scheduled[#scheduled + 1] = { later[i], scheduled_as(subject, big_endian(seq % UNPLACED, 5), entry), kind_of(entry) }
   else
-    seq = seq + 1
-    nth = seq
     local tail = KEYS[12 + i]
     if tails[tail] then
       tails[tail][#tails[tail] + 1] = entry
@@ -213,7 +220,7 @@ for k = 1, #fresh do
       openers[subject], opened[#opened + 1] = entry, subject
     end
   end
-  seqs[i] = nth
+  seqs[i] = later[i] and 0 or seq
   local upper = (nth - nth % 65536) / 65536
   if upper ~= high_at then
     high_at, high = upper, big_endian(upper, 3)
@@ -296,7 +303,7 @@ for i = 1, n do
   else
     local at = first[ids[i]]
     reply[2 * i] = at == i and '1' or '0'
-    reply[2 * i + 1] = at and seqs[at] or number(known[i], 1, 5)
+    reply[2 * i + 1] = at and seqs[at] or seq_of(known[i])
   end
 end
 if #fresh > 0 or next(rewritten) then

@@ -162,7 +162,7 @@ type Job struct {
 	ID          string
 	Subject     subject.Key
 	Kind        string
-	Seq         int64 // place in the order of its lane, modulo 2⁴⁰; 0 while it is scheduled
+	Seq         int64 // place in the order of its lane, modulo 2³⁹; 0 while it is scheduled
 	Payload     []byte
 	Headers     map[string]string
 	MaxAttempts int
@@ -170,6 +170,7 @@ type Job struct {
 	Keep        time.Duration // how long its outcome can be read
 	EnqueuedAt  time.Time     // by Redis's clock
 
+	order int64  // its number among those that fall due together
 	flags string // of its entries: what is declared of its kind, and how it was enqueued
 }
 

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -235,13 +236,23 @@ func scheduledMembers(job Job) []string {
 	}
 	var members []string
 	for e.attempts = 0; e.attempts <= most; e.attempts++ {
-		members = append(members, scheduledAs(canonical, e.String()), scheduledAs(canonical, e.String()+"~"))
+		members = append(members, scheduledAs(canonical, job.order, e.String()), scheduledAs(canonical, job.order, e.String()+"~"))
 	}
 	return members
 }
 
-func scheduledAs(canonical, entry string) string {
-	return fmt.Sprintf("%d %s%s", len(canonical), canonical, entry)
+// scheduledAs is how a job stands on the schedule: those that fall due at the same moment are in
+// the order of their numbers.
+func scheduledAs(canonical string, order int64, entry string) string {
+	number := binary.BigEndian.AppendUint64(nil, uint64(order))
+	return withSubject(canonical, string(number[8-seqBytes:])+entry)
+}
+
+// ticketAs is how a ticket stands among what expires.
+func ticketAs(canonical, entry string) string { return "t" + withSubject(canonical, entry) }
+
+func withSubject(canonical, text string) string {
+	return fmt.Sprintf("%d %s%s", len(canonical), canonical, text)
 }
 
 // find looks for a stored job in every partition.

@@ -123,20 +123,64 @@ local function with_attempts(entry, attempts)
   return entry_of(id_of(entry), kind_of(entry), attempts, whole(max) .. flags)
 end
 
--- scheduled_as is how a job stands on the schedule, and from_schedule is its subject and entry
--- again; ticket_as is how a ticket stands among what expires.
-local function scheduled_as(subject, entry)
-  return #subject .. ' ' .. subject .. entry
+-- big_endian makes a whole number of n bytes, and number reads the bytes from..to of
+-- a string as one: sequence numbers and times stand so in a job.
+local function big_endian(value, n)
+  local s = ''
+  for _ = 1, n do
+    s = string.char(value % 256) .. s
+    value = math.floor(value / 256)
+  end
+  return s
 end
 
-local function from_schedule(member)
-  local length, at = string.match(member, '^(%d+) ()')
+local function number(s, from, to)
+  local value = 0
+  for i = from, to do
+    value = value * 256 + byte(s, i)
+  end
+  return value
+end
+
+-- A stored job begins with five bytes of a number: its place in its lane; or, with the first
+-- bit set, its turn among enqueues, as long as it was never placed. All come from the clock's
+-- 'seq', so they can be compared.
+local UNPLACED = 549755813888
+
+local function seq_of(body)
+  local seq = number(body, 1, 5)
+  return seq < UNPLACED and seq or 0
+end
+
+local function order_of(body)
+  return string.char(byte(body) % 128) .. sub(body, 2, 5)
+end
+
+-- order_in_store is the order of a stored job.
+local function order_in_store(id)
+  return order_of(call('HGET', JOBS, id) or '\0\0\0\0\0')
+end
+
+-- with_subject and without_subject put a subject before a text and take it off again.
+local function with_subject(subject, text)
+  return #subject .. ' ' .. subject .. text
+end
+
+local function without_subject(text)
+  local length, at = string.match(text, '^(%d+) ()')
   local after = at + tonumber(length)
-  return sub(member, at, after - 1), sub(member, after)
+  return sub(text, at, after - 1), sub(text, after)
+end
+
+-- scheduled_as is how a job stands on the schedule: jobs of one subject that fall due at the
+-- same moment stand in the order of five bytes, which is order_of them. ticket_as is how a
+-- ticket stands among what expires.
+local function scheduled_as(subject, order, entry)
+  return with_subject(subject, order .. entry)
 end
 
 local function ticket_as(subject, entry)
-  return 't' .. scheduled_as(subject, entry)
+  return 't' .. with_subject(subject, entry)
 end
 
 -- Small sets of holders are text, a line each.
@@ -157,8 +201,8 @@ local function put_set(key, field, set)
   end
 end
 
--- locate returns where a job stands, 'head', 'tail' or 'scheduled', and as which entry; nil
--- when nowhere. Its entry is given as it was before any attempt. Only a job that has failed has
+-- locate returns where a job stands, 'head', 'tail' or 'scheduled', as which entry, and as which
+-- member of the schedule; nil when nowhere. Its entry is given as it was before any attempt. Only a job that has failed has
 -- attempts behind it; in a tail it is near the front then, for it was head or claimed with
 -- the head.
 local MOST_TRIED, NEAR = 100, 1000
@@ -170,16 +214,16 @@ local function locate(subject, entry)
     return 'head', head
   end
   local tried = call('HEXISTS', ERRORS, id) == 1
-  local forms, members = {}, {}
+  local forms, members, order = {}, {}, order_in_store(id)
   for attempts = 0, tried and flag(entry, 's') and math.min(max, MOST_TRIED) or 0 do
     for _, suspension in ipairs({ '', '~' }) do
       forms[#forms + 1] = with_attempts(entry, attempts) .. suspension
-      members[#members + 1] = scheduled_as(subject, forms[#forms])
+      members[#members + 1] = scheduled_as(subject, order, forms[#forms])
     end
   end
   for i, score in ipairs(call('ZMSCORE', SCHEDULED, unpack(members))) do
     if score then
-      return 'scheduled', forms[i]
+      return 'scheduled', forms[i], members[i]
     end
   end
   for i = 1, 2 do
@@ -265,13 +309,21 @@ local function drop(entries, now)
 end
 
 -- bury turns jobs into dead letters, each {entry, attempts, reason, error}. Their
--- bodies stay where they are; the caller advances their lanes.
+-- bodies stay where they are; the caller advances their lanes. Those that die within the same
+-- ms die a fraction of it apart, so that they are listed, and replayed, in their order.
+local LATER = 1 / 4096 -- the least that a zset tells apart at today's times
+
 local function bury(letters, now)
+  if #letters == 0 then
+    return
+  end
+  local last = call('ZREVRANGEBYSCORE', DEAD, '(' .. whole(now + 1), whole(now), 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  local at = last and last + LATER or now
   local ids, dead, reasons, entries = {}, {}, {}, {}
   for i, letter in ipairs(letters) do
     local id = id_of(letter[1])
     ids[i], entries[i] = id, letter[1]
-    dead[2 * i - 1], dead[2 * i] = now, id
+    dead[2 * i - 1], dead[2 * i] = at + (i - 1) * LATER, id
     reasons[2 * i - 1], reasons[2 * i] = id, letter[2] .. ' ' .. letter[3] .. '\n' .. letter[4]
   end
   many('HDEL', ERRORS, ids)
@@ -341,25 +393,52 @@ end
 -- {subject, entry, at}; the caller advances their lanes.
 local function set_aside(jobs)
   for _, job in ipairs(jobs) do
-    call('ZADD', SCHEDULED, job[3], scheduled_as(job[1], job[2]))
+    local order = order_in_store(id_of(job[2]))
+    call('ZADD', SCHEDULED, job[3], scheduled_as(job[1], order, job[2]))
   end
 end
 
--- big_endian makes a whole number of n bytes, and number reads the bytes from..to of
--- a string as one: sequence numbers and times stand so in a job.
-local function big_endian(value, n)
-  local s = ''
-  for _ = 1, n do
-    s = string.char(value % 256) .. s
-    value = math.floor(value / 256)
-  end
-  return s
-end
+-- take_due gives jobs whose time has come their places at the tails of their lanes, in the order
+-- of their times, with the sequence numbers of these places; lanes that get a head by it are
+-- listed. So when a job fell due decides on its place, and not who looked when: whatever puts
+-- something behind a lane does this first (I14). Payloads are copied, so bytes are bounded
+-- too. Returns how many were placed, and whether others are due still. A caller that must go
+-- on when memory is full says so.
+local MOST_DUE, MOST_DUE_BYTES = 100, 1048576
 
-local function number(s, from, to)
-  local value = 0
-  for i = from, to do
-    value = value * 256 + byte(s, i)
+local function take_due(now, urgent)
+  local members = call('ZRANGEBYSCORE', SCHEDULED, '-inf', now, 'LIMIT', 0, MOST_DUE)
+  if #members == 0 then
+    return 0, false
+  elseif urgent then
+    despite_full_memory()
   end
-  return value
+  local seq = call('HINCRBY', CLOCK, 'seq', #members) - #members
+  local placed, bytes, taken = 0, 0, {}
+  for i, member in ipairs(members) do
+    if bytes > MOST_DUE_BYTES then
+      break
+    end
+    local subject, ordered = without_subject(member)
+    local entry = sub(ordered, 6)
+    local id = id_of(entry)
+    local body = not suspended(entry) and call('HGET', JOBS, id)
+    if suspended(entry) then
+      call('ZADD', SCHEDULED, 'inf', member) -- until it is resumed
+    else
+      taken[#taken + 1] = member
+    end
+    if body then
+      bytes, placed = bytes + #body, placed + 1
+      call('HSET', JOBS, id, big_endian((seq + i) % UNPLACED, 5) .. sub(body, 6))
+      if call('HSETNX', HEADS, subject, entry) == 0 then
+        call('RPUSH', TAIL .. subject, entry)
+      elseif call('HEXISTS', LEASES, subject) == 0 then
+        list(entry, subject)
+      end
+    end
+  end
+  many('ZREM', SCHEDULED, taken)
+  local more = call('ZRANGEBYSCORE', SCHEDULED, '-inf', now, 'LIMIT', 0, 1)
+  return placed, #more > 0
 end

@@ -27,12 +27,16 @@ func TestI2I4I5I6I7_RandomSchedules(t *testing.T) {
 				house: newHouse(t, rdb, dispatcher.Config{Partitions: 2}), rt: rt,
 				live: make(map[string]bool), starts: make(map[string]int),
 				token: make(map[string]lease.Token), first: make(map[string]int64), started: make(map[string]bool),
+				turn: make(map[string]turnInLane), last: make(map[string]turnInLane),
 			}
 			rt.Repeat(map[string]func(*rapid.T){
 				"enqueue": r.enqueueSome, "claim": r.claimSome, "end": r.endOne,
 				"advance": func(rt *rapid.T) {
 					r.advance(time.Duration(rapid.IntRange(1, 12_000).Draw(rt, "ms")) * time.Millisecond)
 					r.reaped()
+				},
+				"wait": func(rt *rapid.T) { // what falls due then is placed by whoever comes next
+					r.advance(time.Duration(rapid.IntRange(1, 4_000).Draw(rt, "ms")) * time.Millisecond)
 				},
 				"replay": r.replayOne,
 				"":       r.check,
@@ -51,6 +55,19 @@ type random struct {
 	token   map[string]lease.Token
 	first   map[string]int64 // lane -> largest seq that has started
 	started map[string]bool
+	turn    map[string]turnInLane // job -> when it was due
+	last    map[string]turnInLane // lane -> the latest that has started
+}
+
+// turnInLane is a job's place in its lane as the promise has it: by when it falls due, and then
+// by its enqueue.
+type turnInLane struct {
+	due time.Time
+	n   int
+}
+
+func (t turnInLane) before(o turnInLane) bool {
+	return t.due.Before(o.due) || t.due.Equal(o.due) && t.n < o.n
 }
 
 func (r *random) enqueueSome(rt *rapid.T) {
@@ -59,9 +76,10 @@ func (r *random) enqueueSome(rt *rapid.T) {
 	id := fmt.Sprint("j", r.n)
 	job := dispatcher.NewJob{Subject: key(lane), Kind: rapid.SampledFrom([]string{"k", "k2"}).Draw(rt, "kind"), ID: id, MaxAttempts: 2}
 	if rapid.Bool().Draw(rt, "delayed") {
-		job.Delay = 3 * time.Second
+		job.Delay = time.Duration(rapid.IntRange(1, 3).Draw(rt, "seconds")) * time.Second
 	}
 	r.enqueue(job)
+	r.turn[id] = turnInLane{r.cfg.Now().Add(job.Delay), r.n}
 	r.live[id] = true
 }
 
@@ -92,6 +110,12 @@ func (r *random) start(rt *rapid.T, c dispatcher.Claim) {
 		}
 		r.first[lane] = c.Seq
 		r.started[c.ID] = true
+		if turn, ok := r.turn[c.ID]; ok {
+			if turn.before(r.last[lane]) {
+				rt.Fatalf("G17: %s of %s, due at %v, starts after %v", c.ID, lane, turn, r.last[lane])
+			}
+			r.last[lane] = turn
+		}
 	}
 	if c.Attempt > 2 {
 		rt.Fatalf("I6: %s starts for the %dth time of two", c.ID, c.Attempt)
@@ -142,6 +166,7 @@ func (r *random) replayOne(rt *rapid.T) {
 	}
 	_, err = r.Replay(bg, letters[0].ID, rapid.Bool().Draw(rt, "front"))
 	r.ok(err)
+	delete(r.turn, letters[0].ID) // it may die before its first start, claimed along with others
 }
 
 func (r *random) check(rt *rapid.T) {

@@ -119,32 +119,8 @@ for i, subject in ipairs(resumed) do
   end
 end
 
--- Jobs whose run-at has come take their place at the tail, with the sequence
--- number of that place. Payloads are copied, so bytes are bounded too.
-local placed, bytes = 0, 0
-for _, member in ipairs(due(SCHEDULED)) do
-  if bytes > 1048576 then
-    break
-  end
-  local subject, entry = from_schedule(member)
-  local id = id_of(entry)
-  local body = not suspended(entry) and call('HGET', JOBS, id)
-  if suspended(entry) then
-    call('ZADD', SCHEDULED, 'inf', member) -- until it is resumed
-  else
-    call('ZREM', SCHEDULED, member)
-  end
-  if body then
-    bytes, placed = bytes + #body, placed + 1
-    local seq = call('HINCRBY', CLOCK, 'seq', 1)
-    call('HSET', JOBS, id, big_endian(seq, 5) .. string.sub(body, 6))
-    if call('HSETNX', HEADS, subject, entry) == 0 then
-      call('RPUSH', TAIL .. subject, entry)
-    elseif call('HEXISTS', LEASES, subject) == 0 then
-      list(entry, subject)
-    end
-  end
-end
+-- Jobs whose run-at has come take their place.
+local placed = take_due(now, true)
 
 -- What goes by itself. A ticket whose owner has not been heard of leaves its lane.
 local EXPIRING = extra('expiring')
@@ -158,7 +134,7 @@ for _, member in ipairs(due(EXPIRING)) do
     call('HDEL', extra('unique'), rest)
     call('HDEL', extra('names'), id or '')
   else
-    withdraw(from_schedule(rest))
+    withdraw(without_subject(rest))
   end
 end
 publish('RPUSH', ARGV[FIRST])

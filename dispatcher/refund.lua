@@ -19,7 +19,7 @@ local holder, reply = ARGV[FIRST], {}
 for i = FIRST + 1, #ARGV, 2 do
   local subject, entry = ARGV[i], ARGV[i + 1]
   local id, n = id_of(entry), #reply + 1
-  local at, as = locate(subject, entry)
+  local at, as, member = locate(subject, entry)
   local attempts = at and counts_of(as) or 0
   reply[n] = 'ok'
   local holders = call('HGET', extra('failed'), id)
@@ -39,9 +39,9 @@ for i = FIRST + 1, #ARGV, 2 do
       call('HDEL', ERRORS, id)
     end
     if at == 'scheduled' then
-      local due = call('ZSCORE', SCHEDULED, scheduled_as(subject, as))
-      call('ZREM', SCHEDULED, scheduled_as(subject, as))
-      call('ZADD', SCHEDULED, due, scheduled_as(subject, back))
+      local due = call('ZSCORE', SCHEDULED, member)
+      call('ZREM', SCHEDULED, member)
+      call('ZADD', SCHEDULED, due, scheduled_as(subject, order_in_store(id), back))
     elseif at == 'tail' then
       call('LSET', TAIL .. subject, call('LPOS', TAIL .. subject, as), back)
     elseif claimed then

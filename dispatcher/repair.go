@@ -214,17 +214,17 @@ func (f *jobFacts) restoring(id string) []any {
 	if f.unreadable != "" {
 		why = f.unreadable
 	} else {
-		mayStay = scheduledAs(f.owner, f.entry)
+		mayStay = scheduledAs(f.owner, f.order, f.entry)
 	}
 	for _, at := range f.places {
 		switch at.where {
 		case "head", "tail":
 			where = "lane"
 		case "scheduled":
-			member := scheduledAs(at.subject, at.entry)
+			member := scheduledAs(at.subject, at.order, at.entry)
 			e, _ := parseEntry(at.entry)
 			switch {
-			case mayStay != "" && !stays && at.subject == f.owner && e.untried().String() == f.entry:
+			case mayStay != "" && !stays && at.subject == f.owner && at.order == f.order && e.untried().String() == f.entry:
 				mayStay, stays = member, true // it may have been set aside, after some attempts
 			case member != mayStay:
 				scheduled = append(scheduled, member)

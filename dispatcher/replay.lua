@@ -23,6 +23,9 @@ local body = call('HGET', JOBS, id)
 if not body or not call('ZSCORE', DEAD, id) then
   return { 'missing' }
 end
+if place == 'back' then
+  take_due((clock()), true) -- what fell due goes first (I14)
+end
 local head = call('HGET', HEADS, subject)
 local leased = call('HGET', LEASES, subject)
 local stopped = use_of(leased) == 'suspended' -- then its head is nobody's
@@ -31,10 +34,10 @@ local behind = along > 0 and call('LINDEX', KEYS[13], along - 1)
 
 call('ZREM', DEAD, id)
 call('HDEL', REASONS, id)
-local seq = number(body, 1, 5)
+local seq = seq_of(body)
 if place == 'back' then
   seq = call('HINCRBY', CLOCK, 'seq', 1)
-  call('HSET', JOBS, id, big_endian(seq, 5) .. string.sub(body, 6))
+  call('HSET', JOBS, id, big_endian(seq % UNPLACED, 5) .. string.sub(body, 6))
 end
 if not head then
   call('HSET', HEADS, subject, entry)

@@ -21,6 +21,11 @@ end
 local subject, holder, ttl, entry = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), ARGV[FIRST + 3]
 local EXPIRING, ticket = extra('expiring'), ticket_as(subject, entry)
 local now, now_us = clock()
+local _, behind = take_due(now, true) -- what fell due goes first (I14)
+publish('RPUSH', '')
+if behind and not call('ZSCORE', EXPIRING, ticket) then
+  return { 'waits' } -- and lines up when it asks again
+end
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 local reply
 

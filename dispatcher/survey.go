@@ -52,6 +52,7 @@ type place struct {
 	where   string // head, tail, scheduled, dead
 	subject string // canonical; not of the dead
 	entry   string
+	order   int64 // on the schedule
 }
 
 // jobFacts is what is known of one id.
@@ -59,6 +60,7 @@ type jobFacts struct {
 	body       bool
 	owner      string // canonical subject, by the body; empty when that can't be read
 	entry      string // of the body, before any attempt
+	order      int64  // of the body
 	unreadable string // why not
 	reason     bool   // has a record in reasons
 	places     []place
@@ -78,7 +80,7 @@ func (s *survey) job(id string) *jobFacts {
 	return s.jobs[id]
 }
 
-func (s *survey) place(where, subject, entry string) {
+func (s *survey) place(where, subject, entry string, order int64) {
 	if e, ok := parseEntry(entry); ok && e.kind == ticketKind {
 		f := s.lane(subject)
 		if f.tickets == nil {
@@ -87,7 +89,7 @@ func (s *survey) place(where, subject, entry string) {
 		f.tickets[entry] = false
 	} else if ok {
 		j := s.job(e.id)
-		j.places = append(j.places, place{where, subject, entry})
+		j.places = append(j.places, place{where, subject, entry, order})
 	}
 }
 
@@ -130,7 +132,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error {
 			return hash(keys.Heads(), func(subject, entry string) {
 				s.lane(subject).head = entry
-				s.place("head", subject, entry)
+				s.place("head", subject, entry, 0)
 			})
 		},
 		func() error {
@@ -153,8 +155,8 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error { return d.surveyLists(ctx, keys, lists, s) },
 		func() error {
 			return zset(keys.Scheduled(), func(member, _ string) {
-				if subject, entry, ok := parseScheduled(member); ok {
-					s.place("scheduled", subject, entry)
+				if subject, order, entry, ok := parseScheduled(member); ok {
+					s.place("scheduled", subject, entry, order)
 				} else {
 					s.garbled = append(s.garbled, member)
 				}
@@ -183,7 +185,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error {
 			return zset(keys.Expiring(), func(member, _ string) {
 				s.expiring[member] = true
-				if subject, entry, ok := parseScheduled(strings.TrimPrefix(member, "t")); ok && member[0] == 't' {
+				if subject, entry, ok := parseTicket(member); ok {
 					if _, here := s.lane(subject).tickets[entry]; here {
 						s.lane(subject).tickets[entry] = true
 					}
@@ -196,7 +198,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 				j := s.job(id)
 				j.read(id, body)
 				if len(body) >= seqBytes {
-					s.seq = max(s.seq, number(body[:seqBytes]))
+					s.seq = max(s.seq, orderOf(body))
 				}
 			})
 		},
@@ -223,7 +225,7 @@ func (j *jobFacts) read(id, body string) {
 		j.unreadable = err.Error()
 		return
 	}
-	j.owner, j.entry = job.Subject.Canonical(), entryOf(&job)
+	j.owner, j.entry, j.order = job.Subject.Canonical(), entryOf(&job), job.order
 }
 
 // behind returns the fields of the clock that are behind what was given out, and the
@@ -314,7 +316,7 @@ func (d *Dispatcher) surveyLists(ctx context.Context, keys subject.Keys, lists [
 		err := d.scanList(ctx, key, func(member string) {
 			if isTail {
 				s.lane(subject).tail++
-				s.place("tail", subject, member)
+				s.place("tail", subject, member, 0)
 			} else {
 				s.lane(member).ready[kind]++
 			}
@@ -356,13 +358,34 @@ func (d *Dispatcher) scanList(ctx context.Context, key string, each func(member 
 	return err
 }
 
-// parseScheduled splits "<length of subject> <subject><entry>".
-func parseScheduled(member string) (subject, entry string, ok bool) {
-	length, rest, found := strings.Cut(member, " ")
+// parseScheduled reads a member of the schedule: see scheduledAs.
+func parseScheduled(member string) (subject string, order int64, entry string, ok bool) {
+	subject, rest, ok := cutSubject(member)
+	if !ok || len(rest) < seqBytes {
+		return "", 0, "", false
+	}
+	_, ok = parseEntry(rest[seqBytes:])
+	return subject, number(rest[:seqBytes]), rest[seqBytes:], ok
+}
+
+// parseTicket reads a ticket among what expires: see ticketAs.
+func parseTicket(member string) (subject, entry string, ok bool) {
+	text, ok := strings.CutPrefix(member, "t")
+	if !ok {
+		return "", "", false
+	}
+	if subject, entry, ok = cutSubject(text); ok {
+		_, ok = parseEntry(entry)
+	}
+	return subject, entry, ok
+}
+
+// cutSubject splits "<length of subject> <subject><rest>".
+func cutSubject(text string) (subject, rest string, ok bool) {
+	length, rest, found := strings.Cut(text, " ")
 	n := 0
 	if _, err := fmt.Sscanf(length, "%d", &n); err != nil || !found || n < 1 || n > len(rest) {
 		return "", "", false
 	}
-	_, ok = parseEntry(rest[n:])
-	return rest[:n], rest[n:], ok
+	return rest[:n], rest[n:], true
 }

@@ -17,7 +17,7 @@ end
 
 local subject, entry, resume = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == 'resume'
 local tail, now = KEYS[13], clock()
-local at, as = locate(subject, entry)
+local at, as, member = locate(subject, entry)
 if not at then
   return { call('ZSCORE', DEAD, id_of(entry)) and 'dead' or 'missing' }
 elseif resume and not suspended(as) then
@@ -35,15 +35,16 @@ local to = resume and sub(as, 1, -2) or as .. '~'
 if at == 'scheduled' or not resume and flag(as, 's') then
   local due = math.huge -- of one that steps aside, or whose time has come meanwhile (reap)
   if at == 'scheduled' then
-    due = moment(call('ZSCORE', SCHEDULED, scheduled_as(subject, as)))
-    call('ZREM', SCHEDULED, scheduled_as(subject, as))
+    due = moment(call('ZSCORE', SCHEDULED, member))
+    call('ZREM', SCHEDULED, member)
   else
     withdraw(subject, as)
   end
   if resume and due == math.huge then
     due = now
   end
-  call('ZADD', SCHEDULED, due < math.huge and due or 'inf', scheduled_as(subject, to))
+  member = scheduled_as(subject, order_in_store(id_of(to)), to)
+  call('ZADD', SCHEDULED, due < math.huge and due or 'inf', member)
   if resume then
     call('ZADD', WAKE .. kind_of(to), 0, 'due')
   end

@@ -214,7 +214,8 @@ func (s *simulation) produce(p int) {
 
 func (s *simulation) enqueue(d *dispatcher.Dispatcher, job dispatcher.NewJob) {
 	e := history.Event{
-		Op: history.Enqueue, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now(), Unordered: job.Delay > 0,
+		Op: history.Enqueue, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now(), Delay: job.Delay,
+		Unordered: job.Delay > 0 && s.clockJumps(),
 	}
 	for {
 		done, err := d.Enqueue(context.Background(), job)
@@ -368,7 +369,7 @@ func (s *simulation) misfortune() {
 			s.world.Loading(time.Duration(s.world.Roll(8000, "loading", i)) * time.Millisecond)
 		case roll == 3:
 			s.world.Full(time.Duration(s.world.Roll(8000, "full", i)) * time.Millisecond)
-		case roll == 4 && s.seed%4 == 2: // not where Redis forgets: docs/guarantees.md says why
+		case roll == 4 && s.clockJumps():
 			s.world.Skew(time.Duration(s.world.Roll(120, "skew", i))*time.Second - time.Minute)
 			s.world.Saw("clock jump")
 		case roll >= 7 && s.inspector != nil:
@@ -389,6 +390,9 @@ func (s *simulation) misfortune() {
 		}
 	}
 }
+
+// clockJumps reports whether Redis's clock does: not where Redis forgets, docs/guarantees.md says why.
+func (s *simulation) clockJumps() bool { return s.seed%4 == 2 }
 
 // inspect lets the doctor look, and repair, in the midst of everything: neither may find
 // anything. What it can't read because the server refuses just then is no finding.

@@ -54,6 +54,7 @@ type partition struct {
 	news   int  // counts hints, so that an answer older than one does not bury it
 	passOn bool // a hint came that this pool has no room for
 	reapAt time.Time
+	reaped time.Time // the last answer to a reap
 
 	// While Redis is away or refuses, it is asked ever more slowly, and not by all
 	// workers at once. On a cluster that can be so for one partition and not for another.
@@ -140,7 +141,7 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 		case now.Before(p.restTill):
 			wait = min(wait, p.restTill.Sub(now))
 		case !d.stopping:
-			wait = min(wait, p.reapAt.Sub(now))
+			wait = min(wait, d.reapAtLocked(p).Sub(now))
 		}
 	}
 	if len(errands) > 0 {
@@ -174,7 +175,7 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 		e.Ends[i] = a.end
 		a.leave()
 	}
-	if !d.stopping && !now.Before(p.reapAt) {
+	if !d.stopping && !now.Before(d.reapAtLocked(p)) {
 		e.Reap = true
 		p.reapAt = now.Add(d.reapEvery)
 	}
@@ -222,10 +223,13 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	case e.Claim:
 		p.ready = answer.Ready
 	}
-	if e.Reap && p.news == e.heard {
-		p.reapAt = d.nextReap(answer)
-	}
 	now := time.Now()
+	if e.Reap {
+		p.reaped = now
+		if p.news == e.heard {
+			p.reapAt = d.nextReap(answer)
+		}
+	}
 	if answer.Later > 0 { // a limit was in the way
 		if again := now.Add(answer.Later); again.Before(p.reapAt) {
 			p.reapAt = again
@@ -269,6 +273,17 @@ func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
 		interval = next + rand.N(5*time.Millisecond)
 	}
 	return time.Now().Add(interval)
+}
+
+// reapAtLocked is when a partition is to be reaped. A pool that has filled up since it last did
+// does not wait as long as an idle one, which would be told of what falls due: a full one
+// listens for no hints.
+func (d *desk) reapAtLocked(p *partition) time.Time {
+	at := p.reapAt
+	if working := p.reaped.Add(d.reapEvery); d.busyLocked() > 0 && working.Before(at) {
+		at = working
+	}
+	return at
 }
 
 // report lays the end of an attempt on the desk whose place goes on with the lane.

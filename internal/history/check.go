@@ -90,8 +90,8 @@ func (c *checker) forgot(since time.Time) bool {
 	return slices.ContainsFunc(c.world.Forgot, func(at time.Time) bool { return !at.Before(since) })
 }
 
-// order: a job first starts after all jobs that were acknowledged before its own
-// enqueue began, and that start at all.
+// order: a job first starts after all jobs that took their place before it for certain, and that
+// start at all: those that were acknowledged before its own enqueue began, or fell due before it.
 func (c *checker) order() {
 	enqueued := make(map[string]Event)
 	for _, e := range c.events {
@@ -103,7 +103,7 @@ func (c *checker) order() {
 	for _, e := range c.events {
 		cancelled[e.Job] = cancelled[e.Job] || e.Op == Cancel
 	}
-	var latest Event // of the started jobs, the one whose enqueue began last
+	var latest Event // of the started jobs, the one that fell due last
 	for _, e := range c.events {
 		if e.Op != Start {
 			continue
@@ -118,10 +118,11 @@ func (c *checker) order() {
 		if !ok || mine.Unordered || cancelled[e.Job] && len(c.world.Forgot) > 0 {
 			continue // a cancel may be forgotten too, and the job is back in its old place
 		}
-		if !mine.open() && mine.Return.Before(latest.Begin) {
-			c.say("order", "%s starts after %s, whose enqueue began when %s was acknowledged", e.Job, latest.Job, e.Job)
+		if mine.before(&latest) {
+			c.say("order", "%s starts after %s, which took its place from %s on, when %s had its own (by %s)",
+				e.Job, latest.Job, latest.dueFrom().Format("15:04:05.000"), e.Job, mine.dueBy().Format("15:04:05.000"))
 		}
-		if latest.Job == "" || mine.Begin.After(latest.Begin) {
+		if latest.Job == "" || mine.dueFrom().After(latest.dueFrom()) {
 			latest = mine
 		}
 	}

@@ -29,6 +29,17 @@ func finish(job, worker string, token int64, begin int) Event {
 	return Event{Op: End, Subject: "s", Job: job, Worker: worker, Token: token, Begin: at(begin), Return: at(begin + 1), Outcome: Gone}
 }
 
+// delayed is an enqueue whose job takes its place n milliseconds later.
+func delayed(e Event, n int) Event { e.Delay = time.Duration(n) * time.Millisecond; return e }
+
+// ran is two jobs that were claimed, started and finished one after the other.
+func ran(first string, token int64, begin int, second string, token2 int64, begin2 int) []Event {
+	return []Event{
+		claim(first, "w", token, begin), start(first, "w", token, begin+2), finish(first, "w", token, begin+4),
+		claim(second, "w", token2, begin2), start(second, "w", token2, begin2+2), finish(second, "w", token2, begin2+4),
+	}
+}
+
 func refused(e Event) Event { e.Refused = true; return e }
 func open(e Event) Event    { e.Return = time.Time{}; return e }
 func kept(e Event) Event    { e.Outcome = Kept; return e }
@@ -70,6 +81,20 @@ func TestWrongHistories(t *testing.T) {
 				claim("a", "w", 2, 10), start("a", "w", 2, 12), finish("a", "w", 2, 14),
 			},
 			want: []string{"lane", "order"},
+		},
+		"overtaken by what came after it fell due": {
+			events: append([]Event{delayed(enqueue("a", 0, 1), 10), enqueue("b", 20, 21)}, ran("b", 1, 30, "a", 2, 40)...),
+			want:   []string{"order"},
+		},
+		"overtaken by what fell due later": {
+			events: append([]Event{delayed(enqueue("a", 0, 1), 10), delayed(enqueue("b", 2, 3), 20)}, ran("b", 1, 30, "a", 2, 40)...),
+			want:   []string{"order"},
+		},
+		"overtaken by what came before it fell due": {
+			events: append([]Event{delayed(enqueue("a", 0, 1), 10), enqueue("b", 5, 6)}, ran("b", 1, 30, "a", 2, 40)...),
+		},
+		"due together": {
+			events: append([]Event{delayed(enqueue("a", 0, 4), 10), delayed(enqueue("b", 3, 5), 9)}, ran("b", 1, 30, "a", 2, 40)...),
 		},
 		"enqueued together": {
 			events: []Event{

@@ -42,8 +42,10 @@ type Event struct {
 	Begin  time.Time // of a call; or the moment
 	Return time.Time // when the answer was there; zero when it never came
 
-	// Of an enqueue: the job takes its place later than its acknowledgement, or was put
-	// back out of order, so its first start proves nothing about order.
+	// Of an enqueue: after how long the job takes its place, by Redis's clock; and whether it was
+	// put there out of order, or by a clock that jumped, so that its first start proves nothing
+	// about order.
+	Delay     time.Duration
 	Unordered bool
 
 	// Of an end: what it said of the job, whether the holder went on with the lane,
@@ -61,6 +63,26 @@ const (
 	Gone Outcome = "gone"
 	Kept Outcome = "kept"
 )
+
+// dueFrom and dueBy are the earliest and the latest time at which an enqueued job can have taken
+// its place: its script ran between the call's beginning and its answer.
+func (e *Event) dueFrom() time.Time { return e.due(e.Begin) }
+func (e *Event) dueBy() time.Time   { return e.due(e.Return) }
+
+func (e *Event) due(at time.Time) time.Time { return at.Add(e.Delay) }
+
+// before reports whether a job must have taken its place before another: those that fall due in
+// one ms keep the order of their enqueues, which is not known here.
+func (e *Event) before(other *Event) bool {
+	if e.open() {
+		return false
+	}
+	by, from := e.dueBy(), other.dueFrom()
+	if e.Delay != other.Delay {
+		by, from = by.Truncate(time.Millisecond), from.Truncate(time.Millisecond)
+	}
+	return by.Before(from)
+}
 
 // open reports whether a call's answer never came.
 func (e *Event) open() bool { return e.Return.IsZero() }

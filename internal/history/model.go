@@ -84,7 +84,7 @@ func linear(events []Event) bool {
 			continue
 		}
 		op := porcupine.Operation{ClientId: len(ops), Input: e, Call: e.Begin.Sub(first).Nanoseconds(), Return: math.MaxInt64}
-		if !e.open() && !(e.Op == Enqueue && e.Unordered) {
+		if !e.open() && !(e.Op == Enqueue && (e.Unordered || e.Delay > 0)) { // it takes its place later
 			op.Return = e.Return.Sub(first).Nanoseconds()
 		}
 		ops = append(ops, op)

@@ -1,4 +1,44 @@
 package main
 
 // fromOrder are defects in the order of jobs that fall due, turns under limits, and keys that come back.
-var fromOrder = []defect{}
+var fromOrder = []defect{
+	{
+		"a due job is placed only when a worker looks (shiftonelabs/laravel-sqs-fifo-queue#3)", "dispatcher/enqueue.lua",
+		`local _, behind = take_due(now)`, `local behind = false`,
+	},
+	{
+		"jobs due together go by their ids (OptimalBits/bull#183)", "dispatcher/enqueue.lua",
+		`scheduled_as(subject, big_endian(seq % UNPLACED, 5), entry)`, `scheduled_as(subject, big_endian(0, 5), entry)`,
+	},
+	{
+		"jobs set aside together go by their ids", "dispatcher/lane.lua",
+		`local order = order_in_store(id_of(job[2]))`, `local order = big_endian(0, 5)`,
+	},
+	{
+		"an enqueue overtakes what it could not place", "dispatcher/enqueue.lua",
+		`return (at > now or behind) and math.max(at, now) or nil`, `return at > now and at or nil`,
+	},
+	{
+		"a section overtakes what is due", "dispatcher/section.lua",
+		`local _, behind = take_due(now, true)`, `local behind = false`,
+	},
+	{
+		"a replay overtakes what is due", "dispatcher/replay.lua",
+		`  take_due((clock()), true)`, `  local _ = 0`,
+	},
+	{
+		"dead letters of one moment are listed by their ids", "dispatcher/lane.lua",
+		`local at = last and last + LATER or now`, `local at = now`,
+	},
+	{
+		"what is due is half placed when memory is full", "dispatcher/lane.lua",
+		`  elseif urgent then
+    despite_full_memory()`, `  else
+    despite_full_memory()`,
+	},
+	{
+		"a pool that has filled up reaps as seldom as an idle one", "worker/desk.go",
+		`if working := p.reaped.Add(d.reapEvery); d.busyLocked() > 0 && working.Before(at) {`,
+		`if working := p.reaped.Add(d.reapEvery); d.busyLocked() < 0 && working.Before(at) {`,
+	},
+}

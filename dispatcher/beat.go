@@ -46,7 +46,14 @@ type Worker struct {
 }
 
 // Beat says that the worker is alive. Pools call it every [BeatEvery].
-func (s *Session) Beat(ctx context.Context) error { return s.beat(ctx, s.said()) }
+// What a lost hint did not tell of limits it finds out with that.
+func (s *Session) Beat(ctx context.Context) error {
+	if err := s.beat(ctx, s.said()); err != nil {
+		return err
+	}
+	s.readLimits(ctx)
+	return nil
+}
 
 func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }
 

@@ -55,6 +55,9 @@
 //	I14  A job takes its place in its lane at the moment when it falls due by Redis's clock: what
 //	     comes into the lane after that comes behind it. Jobs that fall due together keep the
 //	     order of their numbers.
+//	I15  Starts under a limit go to those who are short of them in the order in which they came: a
+//	     partition of a session has a place for as many starts as it had ready lanes, and what
+//	     it wants after that comes behind all others.
 //
 // # When things fail
 //
@@ -70,8 +73,8 @@
 //
 // Reading order: job.go and kind.go, then verb by verb, each .go beside its .lua: enqueue (with
 // singles.go and unique.go), turn, which is claim and finish, end.go with retry, deadletter,
-// handback, conclude and several, reap; session.go for how a pool talks, with limit.go (slot,
-// giveback), rank.go, blame.go (refund) and durations.go (record); section.go (leave, wait) and
+// handback, conclude and several, reap; session.go for how a pool talks, with limit.go and permit.go
+// (ready, slot, giveback), rank.go, blame.go (refund) and durations.go (record); section.go (leave, wait) and
 // outcome.go, with news.go, for who is no pool; inspect.go, lanes.go, jobinfo.go, dead.go, suspend.go
 // (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go and
 // repair.go for what went wrong. The Lua starts with lease/fence.lua, lease/lease.lua and lane.lua.

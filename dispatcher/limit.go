@@ -1,31 +1,17 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
-	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/internal/script"
-	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
-)
-
-//go:embed slot.lua
-var slotLua string
-
-//go:embed giveback.lua
-var givebackLua string
-
-var (
-	slotScript     = verb("slot", slotLua)
-	givebackScript = verb("give back", givebackLua)
 )
 
 // A limit of N is N slots, which are leases: whoever starts a job of the kind, or of the pool,
@@ -36,6 +22,8 @@ var (
 func kindLimit(kind string) string { return "kind/" + kind }
 func poolLimit(pool string) string { return "pool/" + pool }
 
+func isPoolLimit(name string) bool { return strings.HasPrefix(name, poolLimit("")) }
+
 // limitRecord is what stands among the limits: "<most at once> <ms between two starts>".
 func limitRecord(most int, every time.Duration) string {
 	return fmt.Sprintf("%d %d", most, every.Milliseconds())
@@ -44,8 +32,11 @@ func limitRecord(most int, every time.Duration) string {
 // limitHome is the partition that a limit's slots are in.
 func (d *Dispatcher) limitHome(name string) int { return d.ns.Partition(subject.Slot(name, 1)) }
 
-// registerLimits writes limits to where they are enforced. A kind without one has one of "0 0",
-// which limits nothing: those who knew another one find that, and not none.
+// noLimit is the record of a kind that has no limit (any more): those who knew another one find
+// that, and not none.
+const noLimit = "0 0"
+
+// registerLimits writes limits to where they are enforced, and tells the sessions that run.
 func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]string) error {
 	if len(limits) == 0 {
 		return nil
@@ -54,10 +45,14 @@ func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]strin
 		for name, record := range limits {
 			pipe.HSet(ctx, d.keys[d.limitHome(name)].Limits(), name, record)
 		}
+		pipe.Publish(ctx, d.keys[0].News(limitNews), "")
 		return nil
 	})
 	return wrap("register limits", err)
 }
+
+// limitNews is the name of the channel that tells of limits that were declared or changed.
+const limitNews = "limits"
 
 // limit is one limit that a session's claims are under.
 type limit struct {
@@ -65,210 +60,85 @@ type limit struct {
 	kinds []string // of the session's kinds, those that it limits
 }
 
-// limitsOf returns the limits of a claimant: those of its kinds, and that of its pool.
-func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant) ([]limit, error) {
-	var limits []limit
+// limitsOf returns the limits of a claimant: those of its kinds, and last that of its pool; before
+// are those that it was under, nil when it asks for the first time. One that is not there, though
+// it was known or is declared, lets nothing start: policy fails closed. So does one that can't be
+// read the first time; later, what was known stays.
+func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit) []limit {
+	var asked []limit
 	for _, kind := range who.Kinds {
-		if k, ok := d.registry[kind]; ok && (k.Limit > 0 || k.Every > 0) {
-			limits = append(limits, limit{kindLimit(kind), []string{kind}})
-		}
+		asked = append(asked, limit{kindLimit(kind), []string{kind}})
 	}
 	if who.Pool != "" {
-		name := poolLimit(who.Pool)
-		known, err := d.rdb.HExists(ctx, d.keys[d.limitHome(name)].Limits(), name).Result()
-		if err != nil {
-			return nil, wrap("read the limit of the pool", err)
-		}
-		if known {
-			limits = append(limits, limit{name, who.Kinds})
-		}
+		asked = append(asked, limit{poolLimit(who.Pool), who.Kinds})
 	}
-	return limits, nil
-}
-
-// taken is what a session got of one limit for one turn.
-type taken struct {
-	*limit
-	starts int
-	mark   string
-	slots  []lease.Lease // not used yet; none where the limit is a rate only
-	later  time.Duration // until more may be had; negative when that is not known
-}
-
-// limited makes a turn of a session whose claims are under limits: slots first, then lanes for
-// as many jobs as there are slots, then back with what was left.
-func (s *Session) limited(ctx context.Context, t Turn) Turned {
-	want := 0
-	if t.Claim {
-		want = min(t.Want, MaxClaim)
-	}
-	// What has ended is reported meanwhile: it must not wait for a server that has the limits.
-	var reported Turned
-	var both sync.WaitGroup
-	both.Go(func() {
-		reported = s.d.turns(ctx, &s.who, []Turn{{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap}})[0]
+	records := make([]*redis.StringCmd, len(asked))
+	_, _ = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each has its own error
+		for i, l := range asked {
+			records[i] = pipe.HGet(ctx, d.keys[d.limitHome(l.name)].Limits(), l.name)
+		}
+		return nil
 	})
-	got, failed := s.exchange(ctx, t.Ends, want)
-	both.Wait()
-
-	who := s.who
-	later := who.fit(got, want, &t)
-	answer := s.d.turns(ctx, &who, []Turn{{Partition: t.Partition, Claim: t.Claim, Want: t.Want}})[0]
-	for i := range answer.Claims {
-		for k := range got {
-			got[k].hand(&answer.Claims[i])
+	limits := []limit{}
+	for i, l := range asked {
+		record, err := records[i].Result()
+		known := slices.ContainsFunc(before, func(b limit) bool { return b.name == l.name })
+		limited := record != noLimit
+		switch {
+		case errors.Is(err, redis.Nil):
+			limited = known || d.declaredLimit(l.name)
+		case err != nil:
+			limited = known || before == nil
+		}
+		if limited {
+			limits = append(limits, l)
 		}
 	}
-	s.giveRest(ctx, got)
-	answer.Ended, answer.Reaped = reported.Ended, reported.Reaped
-	answer.Err = cmp.Or(answer.Err, reported.Err, failed)
-	if later >= 0 && answer.limited {
-		answer.Later = max(later, time.Millisecond)
-	}
-	return answer
+	return limits
 }
 
-// exchange gives the slots of jobs that have ended back, and takes as many as are wanted of each
-// limit. Of a limit that does not answer it has none: nothing of that starts.
-func (s *Session) exchange(ctx context.Context, ends []End, want int) (got []taken, failed error) {
-	ended := make(map[string][]lease.Lease)
-	for _, e := range ends {
-		if !e.GoesOn {
-			for _, slot := range e.Claim.Slots {
-				ended[limitName(slot)] = append(ended[limitName(slot)], slot)
-			}
-		}
-	}
-	var calls []*script.Call
-	for i := range s.limits {
-		if slots := ended[s.limits[i].name]; len(slots) > 0 {
-			calls = append(calls, s.giveBack(&s.limits[i], "-", slots))
-		}
-	}
-	back := len(calls)
-	for i := range s.limits {
-		if l := &s.limits[i]; want > 0 {
-			calls = append(calls, s.d.run.Once(s.d.limitHome(l.name), slotScript, nil,
-				l.name, s.who.Holder, s.who.TTL.Milliseconds(), want))
-		}
-	}
-	sent := time.Now()
-	s.d.run.Run(ctx, calls...)
-	for i, call := range calls[back:] {
-		g, err := s.readSlots(call, &s.limits[i], sent)
-		if err != nil {
-			failed = err
-			g = taken{limit: &s.limits[i], later: -1}
-		}
-		got = append(got, g)
-	}
-	return got, failed
+// declaredLimit reports whether the kind of a limit was declared to have one when d was opened.
+func (d *Dispatcher) declaredLimit(name string) bool {
+	kind, isKind := strings.CutPrefix(name, kindLimit(""))
+	k := d.registry[kind]
+	return isKind && (k.Limit > 0 || k.Every > 0)
 }
 
-// fit makes a claim ask for no more than what was got of the limits that are in its way, and
-// returns how long until one of them may give more, or less than 0.
-func (c *Claimant) fit(got []taken, want int, t *Turn) (later time.Duration) {
-	later = -1
-	c.budget = make(map[string]int)
-	for i := range got {
-		g := &got[i]
-		if g.starts == want {
-			continue // it is not in the way
-		}
-		if g.later >= 0 && (later < 0 || g.later < later) {
-			later = g.later
-		}
-		for _, kind := range g.kinds {
-			if n, ok := c.budget[kind]; !ok || g.starts < n {
-				c.budget[kind] = g.starts
-			}
-		}
-		if len(g.kinds) == len(c.Kinds) { // all of them share it
-			t.Want = min(t.Want, g.starts)
-		}
-	}
-	return later
+// permits is what a session knows of the limits that it is under.
+type permits struct {
+	mu     sync.Mutex
+	limits []limit
+	asking map[shortOf]bool // places that it has, or had, in the order of those who are short
 }
 
-// hand gives a claim what it needs of a limit.
-func (g *taken) hand(c *Claim) {
-	if !slices.Contains(g.kinds, c.Kind) || g.starts == 0 {
-		return
-	}
-	g.starts--
-	if len(g.slots) > 0 {
-		c.Slots = append(c.Slots, g.slots[0])
-		g.slots = g.slots[1:]
+// under returns the limits that the session's claims are under.
+func (s *Session) under() []limit {
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	return s.permits.limits
+}
+
+// watchLimits reads the limits again when some were declared or changed, until the session ends. What
+// a lost hint did not tell is found with the next beat.
+func (s *Session) watchLimits(declared <-chan struct{}) {
+	for {
+		select {
+		case <-s.over:
+			return
+		case <-declared:
+			ctx, cancel := context.WithTimeout(context.Background(), BeatEvery)
+			s.readLimits(ctx)
+			cancel()
+		}
 	}
 }
 
-// giveRest gives back what no claim has used.
-func (s *Session) giveRest(ctx context.Context, got []taken) {
-	var calls []*script.Call
-	for i := range got {
-		if g := &got[i]; g.starts > 0 {
-			calls = append(calls, s.giveBack(g.limit, g.mark, g.slots))
-		}
-	}
-	if len(calls) > 0 {
-		s.d.run.Run(ctx, calls...) // what does not arrive ends by itself
-	}
-}
-
-func (s *Session) giveBack(l *limit, mark string, slots []lease.Lease) *script.Call {
-	args := []any{l.name, s.who.Holder, mark}
-	for _, slot := range slots {
-		args = append(args, slotNumber(slot), slot.Token.String())
-	}
-	return s.d.run.Once(s.d.limitHome(l.name), givebackScript, nil, args...)
-}
-
-// limitName and slotNumber are the parts of a slot's name, "<limit>#<number>".
-func limitName(slot lease.Lease) string {
-	name, _, _ := cutLast(slot.Subject.ID)
-	return name
-}
-
-func slotNumber(slot lease.Lease) string {
-	_, n, _ := cutLast(slot.Subject.ID)
-	return n
-}
-
-func cutLast(s string) (before, after string, found bool) {
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] == '#' {
-			return s[:i], s[i+1:], true
-		}
-	}
-	return s, "", false
-}
-
-func (s *Session) readSlots(call *script.Call, l *limit, sent time.Time) (taken, error) {
-	g := taken{limit: l, later: -1}
-	words, err := call.Words()
-	if err != nil {
-		return g, err
-	}
-	if words[0] == "none" {
-		return g, fmt.Errorf("%w: limit %s is gone; start a process that declares it", ErrMismatch, l.name)
-	}
-	g.starts, err = strconv.Atoi(words[2])
-	token, bad := lease.ParseToken(words[4])
-	if err != nil || bad != nil {
-		return g, fmt.Errorf("slot: reply %q", words)
-	}
-	g.mark = words[3]
-	if ms, err := strconv.ParseInt(words[1], 10, 64); err == nil {
-		g.later = time.Duration(ms) * time.Millisecond
-	}
-	for _, n := range words[5:] {
-		number, err := strconv.Atoi(n)
-		if err != nil {
-			return g, fmt.Errorf("slot: reply %q", words)
-		}
-		g.slots = append(g.slots, lease.Lease{
-			Subject: subject.Slot(l.name, number), Token: token, Holder: s.who.Holder, Proven: sent, TTL: s.who.TTL,
-		})
-	}
-	return g, nil
+func (s *Session) readLimits(ctx context.Context) {
+	s.permits.mu.Lock()
+	before := s.permits.limits
+	s.permits.mu.Unlock()
+	limits := s.d.limitsOf(ctx, &s.who, before)
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	s.permits.limits = limits
 }

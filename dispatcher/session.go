@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,10 +32,11 @@ type Session struct {
 	leases   *lease.Store
 	waits    [][]string     // keys to block on, those that one command can take together
 	partOf   map[string]int // partition of each key
-	limits   []limit
+	permits  permits
 
 	asked, slots <-chan struct{}
 	leave        []func()
+	over         chan struct{} // closed at the end
 }
 
 // maxBlock is how long a session blocks for a wake-up at most. Wake-ups are
@@ -71,16 +73,14 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 		return nil, fmt.Errorf("join: %w", err)
 	}
 	s := &Session{
-		d: d, who: who, partOf: make(map[string]int),
+		d: d, who: who, partOf: make(map[string]int), over: make(chan struct{}),
 		waiting:  connect.Dedicated(d.rdb, 1+d.ns.Partitions, maxBlock+5*time.Second),
 		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
 	s.say(string(info))
 	s.leases = d.leases.Via(s.renewing)
 	s.who.ranks = newRanks(d, who.Kinds)
-	if s.limits, err = d.limitsOf(ctx, &s.who); err != nil {
-		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
-	}
+	s.permits.asking = make(map[shortOf]bool)
 	for p := range d.ns.Partitions {
 		if p == 0 || connect.IsCluster(d.rdb) {
 			s.waits = append(s.waits, nil)
@@ -95,18 +95,13 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	if err := s.Beat(ctx); err != nil {
 		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
 	}
-	var channels []string
+	var asked, slots []string
 	for p := range d.ns.Partitions {
-		channels = append(channels, d.keys[p].News(who.Holder))
+		asked, slots = append(asked, d.keys[p].News(who.Holder)), append(slots, d.keys[p].News(who.Holder+"/slots"))
 	}
-	s.asked = s.listen(channels...)
-	if len(s.limits) > 0 {
-		channels = nil
-		for i := range s.limits {
-			channels = append(channels, d.keys[d.limitHome(s.limits[i].name)].News(who.Holder+"/slots"))
-		}
-		s.slots = s.listen(channels...)
-	}
+	s.asked, s.slots = s.listen(asked...), s.listen(slots...)
+	go s.watchLimits(s.listen(d.keys[0].News(limitNews)))
+	s.leave = append(s.leave, sync.OnceFunc(func() { close(s.over) }))
 	return s, nil
 }
 
@@ -122,14 +117,10 @@ func (s *Session) Partitions() int { return s.d.ns.Partitions }
 
 // Turns makes one round trip: see [Turn].
 func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
-	if len(s.limits) == 0 {
-		return s.d.turns(ctx, &s.who, turns)
+	if limits := s.under(); len(limits) > 0 {
+		return s.permitted(ctx, limits, turns)
 	}
-	answers := make([]Turned, len(turns))
-	for i, t := range turns {
-		answers[i] = s.limited(ctx, t)
-	}
-	return answers
+	return s.d.turns(ctx, &s.who, turns)
 }
 
 func (s *Session) listen(channels ...string) <-chan struct{} {
@@ -194,6 +185,7 @@ func (s *Session) Close(ctx context.Context) error {
 	for _, leave := range s.leave {
 		leave()
 	}
+	s.standAside(ctx)
 	err := s.signOff(ctx)
 	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {
 		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {

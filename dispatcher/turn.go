@@ -26,6 +26,8 @@ type Turn struct {
 	Reap      bool
 	Claim     bool // ask for lanes; with Want 0 only pass a wake-up on
 	Want      int  // at most MaxClaim are given
+
+	claimsNext bool // the caller claims with its next call, and needs no wake-up for its kinds
 }
 
 // Turned is the answer to a [Turn].
@@ -34,10 +36,9 @@ type Turned struct {
 	Reaped Reaped  // when the turn reaped
 	Claims []Claim
 	Ready  int           // lanes of the worker's kinds that were left, as far as was looked
-	Later  time.Duration // when a limit gave less than was wanted: how long until it may give more
+	Short  bool          // lanes were left that a limit was in the way of
+	Later  time.Duration // how long until it may give more; 0 when nobody knows
 	Err    error         // of reaping or claiming
-
-	limited bool // lanes were left that a limit was in the way of
 }
 
 // turns sends all turns together and returns an answer for each.
@@ -74,9 +75,13 @@ type plan struct {
 // lease that has just run out, but whose job is done, should not be reaped.
 func (d *Dispatcher) plan(t *Turn, who *Claimant) plan {
 	var own []string
-	if t.Claim {
+	want := t.Want
+	switch {
+	case t.Claim:
 		own = who.Kinds
-	} else {
+	case t.claimsNext:
+		own, want = who.Kinds, -1
+	default:
 		who = &Claimant{}
 	}
 	var p plan
@@ -94,7 +99,7 @@ func (d *Dispatcher) plan(t *Turn, who *Claimant) plan {
 		p.reap = d.reapCall(t.Partition, own)
 	}
 	if t.Claim || with != nil {
-		last := d.turnCall(t.Partition, who, t.Want, t.Ends, with)
+		last := d.turnCall(t.Partition, who, want, t.Ends, with)
 		p.last = &last
 	}
 	return p
@@ -179,7 +184,7 @@ const turnHead = 3
 // so it comes back until its attempts are used up and it is a dead letter.
 func (a *Turned) readClaims(words []string, finished int, who *Claimant, sent time.Time) (err error) {
 	ready, limited := strings.CutSuffix(words[1], "+")
-	a.limited = limited
+	a.Short = limited
 	if a.Ready, err = strconv.Atoi(ready); err != nil {
 		return fmt.Errorf("turn: reply %q: %w", words[1], err)
 	}

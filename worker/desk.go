@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,7 @@ type partition struct {
 	ready  int  // lanes known to be ready; unknown means: ask
 	news   int  // counts hints, so that an answer older than one does not bury it
 	passOn bool // a hint came that this pool has no room for
+	short  bool // lanes are ready that a limit is in the way of
 	reapAt time.Time
 	reaped time.Time // the last answer to a reap
 
@@ -111,6 +113,7 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 		return nil, time.Hour
 	}
 	wait := d.tryPatienceLocked(now)
+	d.freeSlotsLocked()
 	var errands []errand
 	budget := 0
 	if !d.stopping && !d.blamed {
@@ -148,6 +151,19 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 		d.trips++
 	}
 	return errands, max(wait, 0)
+}
+
+// freeSlotsLocked lets all partitions be asked where a limit was in the way, when attempts have
+// ended: the slot of one may be what a lane of another partition waits for.
+func (d *desk) freeSlotsLocked() {
+	if !slices.ContainsFunc(d.partitions, func(p partition) bool { return len(p.ends) > 0 }) {
+		return
+	}
+	for i := range d.partitions {
+		if p := &d.partitions[i]; p.short {
+			p.ready, p.short = unknown, false
+		}
+	}
 }
 
 // back notes that a trip is over, whose errands were all taken.
@@ -221,7 +237,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	case answer.Err != nil || len(e.Ends) > 0 && !e.Claim:
 		p.ready = unknown
 	case e.Claim:
-		p.ready = answer.Ready
+		p.ready, p.short = answer.Ready, answer.Short
 	}
 	now := time.Now()
 	if e.Reap {
@@ -265,7 +281,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 // worker after this reap can't end before that, so none is seen late.
 func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
 	interval := d.reapEvery
-	if d.busyLocked() == 0 {
+	if d.busyLocked() == 0 && !answer.Short { // being told of a slot is a hint too
 		interval = d.idleReap
 	}
 	if next := answer.Reaped.Next; next >= 0 && next < interval {
@@ -347,13 +363,16 @@ func (d *desk) wake(hint dispatcher.Hint) {
 	d.changeLocked()
 }
 
-// wakeAll notes that lanes may be ready anywhere: a limit that was in the way gives more.
-func (d *desk) wakeAll() {
+// wakeShort notes that a limit offers more to partitions where it was in the way. A pool that has
+// no room any more says so, for the next one is waiting.
+func (d *desk) wakeShort() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.partitions {
-		d.partitions[i].ready = unknown
-		d.partitions[i].news++
+		p := &d.partitions[i]
+		p.ready, p.short = unknown, false
+		p.news++
+		p.passOn = d.blamed || d.busyLocked() >= d.concurrency
 	}
 	d.changeLocked()
 }

@@ -341,7 +341,7 @@ func (p *Pool) hear(life context.Context) {
 		case <-p.source.Asked():
 			p.keeper.Look(life)
 		case <-p.source.Slots():
-			p.desk.wakeAll()
+			p.desk.wakeShort()
 		}
 	}
 }

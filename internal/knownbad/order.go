@@ -41,4 +41,33 @@ var fromOrder = []defect{
 		`if working := p.reaped.Add(d.reapEvery); d.busyLocked() > 0 && working.Before(at) {`,
 		`if working := p.reaped.Add(d.reapEvery); d.busyLocked() < 0 && working.Before(at) {`,
 	},
+	{
+		"a slot that comes back wakes no lane of another partition (PrefectHQ/prefect#23183)", "worker/desk.go",
+		"	d.freeSlotsLocked()\n", "",
+	},
+	{
+		"who gave a slot back takes it again before all others", "dispatcher/slot.lua",
+		`    places[#places + 1] = { starts = want - have, offered = 0, till = 0, partition = partition, holder = holder }`,
+		`    table.insert(places, 1, { starts = want - have, offered = 0, till = 0, partition = partition, holder = holder })`,
+	},
+	{
+		"a slot that comes back is offered to nobody", "dispatcher/short.lua",
+		`      news(place.holder .. '/slots', name)`, `      local _ = name`,
+	},
+	{
+		"an offer that is let pass is kept for ever", "dispatcher/short.lua",
+		`gone[holder] or p.offered > 0 and p.till <= now`, `gone[holder] or false`,
+	},
+	{
+		"the slots of the dead are never free again", "dispatcher/slot.lua",
+		`    if deadline > now then`, `    if records[i] then`,
+	},
+	{
+		"a limit that is declared later is not seen by sessions that run", "dispatcher/limit.go",
+		`pipe.Publish(ctx, d.keys[0].News(limitNews), "")`, `pipe.Publish(ctx, d.keys[0].News("nobody"), "")`,
+	},
+	{
+		"a claim takes more lanes than it has slots for", "dispatcher/permit.go",
+		`		if p.got[i].starts[turn] == want {`, `		if p.got[i].starts[turn] <= want {`,
+	},
 }

@@ -1,0 +1,427 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+//go:embed short.lua
+var shortLua string
+
+//go:embed slot.lua
+var slotLua string
+
+//go:embed giveback.lua
+var givebackLua string
+
+//go:embed ready.lua
+var readyLua string
+
+var (
+	readyScript    = verb("ready", readyLua)
+	slotScript     = script.New("slot", slotLua, lease.Lua, laneLua, shortLua)
+	givebackScript = script.New("give back", givebackLua, lease.Lua, laneLua, shortLua)
+)
+
+// permitted makes the turns of a session whose claims are under limits, in steps: what has ended is
+// reported, and the ready lanes of limited kinds are counted; then the slots of what has ended go
+// back, and starts are asked for as many lanes as there are, in turn with all others who are short
+// (I15); then lanes are claimed for them; and what was not used goes back.
+type permitted struct {
+	s      *Session
+	limits []limit
+	turns  []Turn
+	ready  []map[string]int // by turn and limited kind, lanes
+	got    []granted        // by limit
+	failed []error          // by turn: a limit did not answer, so nothing that it limits starts
+}
+
+// shortOf is a place in the order of those who are short of a limit: one for each partition.
+type shortOf struct {
+	limit     string
+	partition int
+}
+
+// granted is what a session got of one limit for one trip.
+type granted struct {
+	*limit
+	mark   string
+	starts []int           // by turn
+	slots  [][]lease.Lease // by turn, not used yet; none where the limit is a rate only
+	short  []bool          // by turn
+	later  time.Duration   // until more may be had; negative when that is not known
+}
+
+func (s *Session) permitted(ctx context.Context, limits []limit, turns []Turn) []Turned {
+	p := &permitted{s: s, limits: limits, turns: turns, failed: make([]error, len(turns))}
+	answers := p.report(ctx)
+	p.ask(ctx)
+	p.claim(ctx, answers)
+	p.giveRest(ctx)
+	return answers
+}
+
+// report reports what has ended, and counts what is ready then.
+func (p *permitted) report(ctx context.Context) []Turned {
+	s := p.s
+	var kinds []any
+	for _, l := range p.limits {
+		for _, kind := range l.kinds {
+			if !slices.Contains(kinds, any(kind)) {
+				kinds = append(kinds, kind)
+			}
+		}
+	}
+	var calls []*script.Call
+	plans, counts := make([]plan, len(p.turns)), make([]*script.Call, len(p.turns))
+	for i, t := range p.turns {
+		plans[i] = s.d.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim}, &s.who)
+		calls = plans[i].appendTo(calls)
+		if t.Want > 0 && t.Claim {
+			counts[i] = s.d.run.Plain(t.Partition, readyScript, nil, kinds...)
+			calls = append(calls, counts[i])
+		}
+	}
+	sent := time.Now()
+	s.d.run.Run(ctx, calls...)
+	answers := make([]Turned, len(p.turns))
+	p.ready = make([]map[string]int, len(p.turns))
+	for i := range p.turns {
+		answers[i] = plans[i].settle(p.turns[i].Ends, &s.who, sent)
+		if counts[i] == nil {
+			continue
+		}
+		p.ready[i] = make(map[string]int)
+		words, err := counts[i].Words()
+		answers[i].Err = cmp.Or(answers[i].Err, err)
+		for k := 1; k < len(words); k++ {
+			p.ready[i][kinds[k-1].(string)], _ = strconv.Atoi(words[k])
+		}
+	}
+	return answers
+}
+
+// slotsOfEnds makes the calls that give back the slots of jobs that have ended.
+func (p *permitted) slotsOfEnds() (calls []*script.Call) {
+	var names []string
+	ended, next := make(map[string][]lease.Lease), " "
+	for _, t := range p.turns {
+		if t.Claim {
+			next += strconv.Itoa(t.Partition) + " "
+		}
+		for _, e := range t.Ends {
+			for _, slot := range e.Claim.Slots {
+				if name := limitName(slot); !e.GoesOn {
+					if ended[name] == nil {
+						names = append(names, name)
+					}
+					ended[name] = append(ended[name], slot)
+				}
+			}
+		}
+	}
+	for _, name := range names {
+		for part := range slices.Chunk(ended[name], MaxClaim) {
+			calls = append(calls, p.s.giveBack(name, next, "-", part))
+		}
+	}
+	return calls
+}
+
+// ask asks for starts: of the limits of kinds first, and of that of the pool, which is last, for
+// what may start by those. So nobody takes of the pool's what a kind's limit would keep from
+// starting.
+func (p *permitted) ask(ctx context.Context) {
+	p.got = make([]granted, len(p.limits))
+	pool := len(p.limits)
+	if pool > 0 && isPoolLimit(p.limits[pool-1].name) {
+		pool--
+	}
+	p.askOf(ctx, 0, pool, p.slotsOfEnds())
+	p.askOf(ctx, pool, len(p.limits), nil)
+}
+
+func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Call) {
+	s := p.s
+	calls, asked := make([]*script.Call, to), make([][]int, to) // by limit, the turns
+	for i := from; i < to; i++ {
+		l := &p.limits[i]
+		p.got[i] = granted{
+			limit: l, later: -1, starts: make([]int, len(p.turns)), slots: make([][]lease.Lease, len(p.turns)), short: make([]bool, len(p.turns)),
+		}
+		args := []any{l.name, s.who.Holder, s.who.TTL.Milliseconds()}
+		for k, t := range p.turns {
+			want := p.wanted(l, k)
+			if want > 0 || t.Claim && s.asks(shortOf{l.name, t.Partition}) {
+				args, asked[i] = append(args, t.Partition, want), append(asked[i], k)
+			}
+		}
+		if len(asked[i]) > 0 {
+			calls[i] = s.d.run.Once(s.d.limitHome(l.name), slotScript, nil, args...)
+		}
+	}
+	sent := time.Now()
+	if all := append(first, slices.DeleteFunc(slices.Clone(calls), func(c *script.Call) bool { return c == nil })...); len(all) > 0 {
+		s.d.run.Run(ctx, all...)
+	}
+	for i := from; i < to; i++ {
+		if calls[i] == nil {
+			continue
+		}
+		err := p.got[i].read(calls[i], asked[i], s.who, sent)
+		if err != nil {
+			p.got[i].starts = make([]int, len(p.turns))
+		}
+		for _, k := range asked[i] {
+			p.failed[k] = cmp.Or(p.failed[k], err)
+			want := p.wanted(&p.limits[i], k)
+			p.got[i].short[k] = p.got[i].starts[k] < want
+			s.nowAsks(shortOf{p.limits[i].name, p.turns[k].Partition}, p.got[i].short[k])
+		}
+	}
+}
+
+// wanted is how many starts of a limit one turn can use: as many as lanes are ready there that
+// the limits asked before let start.
+func (p *permitted) wanted(l *limit, turn int) int {
+	n := 0
+	for _, kind := range l.kinds {
+		n += p.lets(kind, turn, l)
+	}
+	return min(n, p.turns[turn].Want, MaxClaim)
+}
+
+// lets is how many ready lanes of a kind the limits let start in one turn, those before a limit.
+func (p *permitted) lets(kind string, turn int, before *limit) int {
+	n := p.ready[turn][kind]
+	for i := range p.limits {
+		if &p.limits[i] == before {
+			break
+		}
+		if slices.Contains(p.limits[i].kinds, kind) {
+			n = min(n, p.got[i].starts[turn])
+		}
+	}
+	return n
+}
+
+// claim claims lanes for the starts that were got.
+func (p *permitted) claim(ctx context.Context, answers []Turned) {
+	s := p.s
+	var calls []*script.Call
+	plans, whos := make([]*plan, len(p.turns)), make([]Claimant, len(p.turns))
+	for i, t := range p.turns {
+		answers[i].Err = cmp.Or(answers[i].Err, p.failed[i])
+		if !t.Claim {
+			continue
+		}
+		who := s.who
+		want := p.budget(i, &who)
+		p.tellShort(i, &answers[i])
+		if want == 0 && t.Want > 0 {
+			continue // nothing may start, and no hint is to be passed on
+		}
+		made := s.d.plan(&Turn{Partition: t.Partition, Claim: true, Want: want}, &who)
+		plans[i], whos[i] = &made, who
+		calls = made.appendTo(calls)
+	}
+	if len(calls) == 0 {
+		return
+	}
+	sent := time.Now()
+	s.d.run.Run(ctx, calls...)
+	for i := range p.turns {
+		if plans[i] == nil {
+			continue
+		}
+		got := plans[i].settle(nil, &whos[i], sent)
+		whos[i].ranks.served(got.Claims, p.turns[i].Want, s.who.Kinds, sent)
+		for k := range got.Claims {
+			p.hand(i, &got.Claims[k])
+		}
+		answers[i].Claims, answers[i].Ready = got.Claims, got.Ready
+		if got.Short && !answers[i].Short { // it became ready after the count
+			answers[i].Ready++
+		}
+		answers[i].Err = cmp.Or(answers[i].Err, got.Err)
+	}
+}
+
+// budget makes a claimant ask for no more than the limits let start, and returns how many lanes
+// that is at most.
+func (p *permitted) budget(turn int, who *Claimant) (want int) {
+	who.budget = make(map[string]int)
+	want = min(p.turns[turn].Want, MaxClaim)
+	limited := 0
+	for i := range p.limits {
+		l := &p.limits[i]
+		if p.got[i].starts[turn] == want {
+			continue // it is in nobody's way
+		}
+		if len(l.kinds) == len(who.Kinds) { // all of them share it
+			want = min(want, p.got[i].starts[turn])
+		}
+		for _, kind := range l.kinds {
+			if n, ok := who.budget[kind]; !ok || p.got[i].starts[turn] < n {
+				who.budget[kind] = p.got[i].starts[turn]
+			}
+		}
+	}
+	for _, n := range who.budget {
+		limited += n
+	}
+	if len(who.budget) == len(who.Kinds) {
+		want = min(want, limited)
+	}
+	return want
+}
+
+// tellShort notes whether lanes are left that a limit is in the way of, and until when.
+func (p *permitted) tellShort(turn int, a *Turned) {
+	for i := range p.limits {
+		if g := &p.got[i]; g.short[turn] {
+			a.Short = true
+			if g.later >= 0 && (a.Later == 0 || g.later < a.Later) {
+				a.Later = max(g.later, time.Millisecond)
+			}
+		}
+	}
+}
+
+// hand gives a claim what it needs of the limits.
+func (p *permitted) hand(turn int, c *Claim) {
+	for i := range p.got {
+		g := &p.got[i]
+		if g.limit == nil || !slices.Contains(g.kinds, c.Kind) || g.starts[turn] == 0 {
+			continue
+		}
+		g.starts[turn]--
+		if slots := g.slots[turn]; len(slots) > 0 {
+			c.Slots = append(c.Slots, slots[0])
+			g.slots[turn] = slots[1:]
+		}
+	}
+}
+
+// giveRest gives back what no claim has used.
+func (p *permitted) giveRest(ctx context.Context) {
+	var calls []*script.Call
+	for i := range p.got {
+		g, rest := &p.got[i], 0
+		for _, n := range g.starts {
+			rest += n
+		}
+		if rest > 0 && (g.mark != "-" || len(slices.Concat(g.slots...)) > 0) {
+			calls = append(calls, p.s.giveBack(g.name, "", g.mark, slices.Concat(g.slots...)))
+		}
+	}
+	if len(calls) > 0 {
+		p.s.d.run.Run(ctx, calls...) // what does not arrive ends by itself
+	}
+}
+
+// giveBack makes a call that gives slots back; next are the partitions that the session asks for by
+// itself next.
+func (s *Session) giveBack(name, next, mark string, slots []lease.Lease) *script.Call {
+	args := []any{name, s.who.Holder, next, mark}
+	for _, slot := range slots {
+		args = append(args, slotNumber(slot), slot.Token.String())
+	}
+	return s.d.run.Once(s.d.limitHome(name), givebackScript, nil, args...)
+}
+
+// asks reports whether the session has, or had, a place in the order of those who are short.
+func (s *Session) asks(at shortOf) bool {
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	return s.permits.asking[at]
+}
+
+func (s *Session) nowAsks(at shortOf, short bool) {
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	if short {
+		s.permits.asking[at] = true
+	} else {
+		delete(s.permits.asking, at)
+	}
+}
+
+// standAside gives up all places in the order of those who are short: the session ends.
+func (s *Session) standAside(ctx context.Context) {
+	s.permits.mu.Lock()
+	places := slices.Collect(maps.Keys(s.permits.asking))
+	s.permits.mu.Unlock()
+	var calls []*script.Call
+	for _, at := range places {
+		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, at.limit, s.who.Holder, s.who.TTL.Milliseconds(), at.partition, 0))
+	}
+	if len(calls) > 0 {
+		s.d.run.Run(ctx, calls...) // or others let them pass
+	}
+}
+
+// limitName and slotNumber are the parts of a slot's name, "<limit>#<number>".
+func limitName(slot lease.Lease) string {
+	return slot.Subject.ID[:strings.LastIndexByte(slot.Subject.ID, '#')]
+}
+
+func slotNumber(slot lease.Lease) string {
+	return slot.Subject.ID[strings.LastIndexByte(slot.Subject.ID, '#')+1:]
+}
+
+// read reads what the slot script gave for turns of a trip.
+func (g *granted) read(call *script.Call, turns []int, who Claimant, sent time.Time) error {
+	words, err := call.Words()
+	if err != nil {
+		return err
+	}
+	if words[0] == "none" {
+		return fmt.Errorf("%w: limit %s is gone; start a process that declares it", ErrMismatch, g.name)
+	}
+	token, err := lease.ParseToken(words[4])
+	if err != nil {
+		return fmt.Errorf("slot: reply %q: %w", words, err)
+	}
+	if ms, err := strconv.ParseInt(words[2], 10, 64); err == nil {
+		g.later = time.Duration(ms) * time.Millisecond
+	}
+	g.mark = words[3]
+	rest := words[5:]
+	for _, k := range turns {
+		if len(rest) == 0 {
+			return fmt.Errorf("slot: reply %q", words)
+		}
+		n, err := strconv.Atoi(rest[0])
+		rest = rest[1:]
+		if err != nil || words[1] == "1" && n > len(rest) {
+			return fmt.Errorf("slot: reply %q", words)
+		}
+		g.starts[k] = n
+		if words[1] != "1" {
+			continue
+		}
+		for _, text := range rest[:n] {
+			number, err := strconv.Atoi(text)
+			if err != nil {
+				return fmt.Errorf("slot: reply %q", words)
+			}
+			g.slots[k] = append(g.slots[k], lease.Lease{
+				Subject: subject.Slot(g.name, number), Token: token, Holder: who.Holder, Proven: sent, TTL: who.TTL,
+			})
+		}
+		rest = rest[n:]
+	}
+	return nil
+}

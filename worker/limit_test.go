@@ -1,0 +1,235 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// laneIn returns the name of a lane in a partition, the nth of its sort.
+func (s *site) laneIn(partition, nth int) string {
+	for i := 0; ; i++ {
+		name := fmt.Sprint("p", partition, ".", i)
+		if s.Namespace().Partition(subject.Key{Kind: "s", ID: name}) != partition {
+			continue
+		}
+		if nth--; nth < 0 {
+			return name
+		}
+	}
+}
+
+// starts records in which order lanes have their turns.
+type starts struct {
+	mu    sync.Mutex
+	order []string
+	last  map[string]time.Time
+	most  int
+	now   int
+}
+
+// begin notes the start of an attempt, and returns its end.
+func (r *starts) begin(ctx context.Context) (end func()) {
+	c, _ := FromContext(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.order = append(r.order, c.Subject.ID)
+	r.now++
+	r.most = max(r.most, r.now)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.now--
+	}
+}
+
+// wait waits until there were n starts and returns the lanes that had them.
+func (r *starts) wait(t *testing.T, n int) []string {
+	t.Helper()
+	redistest.Until(t, fmt.Sprint(n, " starts"), func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return len(r.order) >= n
+	})
+	return r.order
+}
+
+// patientTTL is so long that no lease ends in a test.
+const patientTTL = 10 * time.Minute
+
+// G18: lanes of all partitions take turns under a limit, however deep some are, whatever the limit
+// is of and however attempts end.
+func TestG18_LimitsTakeTurns(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	finish := func(context.Context) error { return nil }
+	for name, c := range map[string]struct {
+		cfg   dispatcher.Config
+		limit int
+		end   func(ctx context.Context) error
+	}{
+		"kind":      {dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}}, 1, finish},
+		"kind of 3": {dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 3}}}, 3, finish},
+		"pool": {dispatcher.Config{
+			Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}, {Name: "k2", Owner: "o"}}, PoolLimits: map[string]int{"default": 1},
+		}, 1, finish},
+		"kind and pool": {dispatcher.Config{
+			Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}, {Name: "k2", Owner: "o"}}, PoolLimits: map[string]int{"default": 1},
+		}, 1, finish},
+		"rate":        {dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Every: 5 * time.Millisecond}}}, 1, finish},
+		"retry":       {dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}}, 1, func(context.Context) error { return RetryAfter(0, errors.New("boom")) }},
+		"dead letter": {dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}}, 1, func(context.Context) error { return Permanent(errors.New("boom")) }},
+		"cancel":      {dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}}, 1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := declare(t, rdb, c.cfg)
+			var deep []string
+			for i := range c.limit { // as many deep lanes as may run at once, all in one partition
+				deep = append(deep, s.laneIn(2, i))
+				s.put(deep[i], "k", 40)
+			}
+			single := s.laneIn(3, 0)
+			s.put(single, "k", 1)
+			end := c.end
+			if end == nil { // an operator cancels what runs
+				end = func(ctx context.Context) error {
+					job, _ := FromContext(ctx)
+					if _, err := s.Cancel(context.WithoutCancel(ctx), job.ID); err != nil {
+						return err
+					}
+					<-ctx.Done()
+					return ctx.Err()
+				}
+			}
+			var r starts
+			handler := func(ctx context.Context, _ []byte) error {
+				defer r.begin(ctx)()
+				pauseFor(ctx, time.Millisecond)
+				return end(ctx)
+			}
+			handlers := make(map[string]Handler)
+			for _, k := range c.cfg.Kinds {
+				handlers[k.Name] = handler
+			}
+			s.pool(Config{Concurrency: 20, LeaseTTL: patientTTL}, handlers)
+			begin := time.Now()
+			order := r.wait(t, 40)
+			if took := time.Since(begin); took > 10*time.Second { // pools look again every second
+				t.Errorf("40 starts took %s: a slot that comes back is found by looking, not by hints", took)
+			}
+			at := -1
+			for i, lane := range order {
+				if lane == single && at < 0 {
+					at = i
+				}
+			}
+			// The deep ones may have begun before it was seen; from then on it has to wait for one
+			// turn of each other ready lane.
+			if at < 0 || at >= 2*c.limit+3 {
+				t.Errorf("the lane of one job starts as number %d of %v", at, order)
+			}
+			if c.cfg.Kinds[0].Every == 0 && r.most > c.limit {
+				t.Errorf("%d ran at once under a limit of %d", r.most, c.limit)
+			}
+		})
+	}
+}
+
+// G18: a slot that one process gives back is used by another one whose kinds wait for it, in turn.
+func TestG18_LimitsTakeTurnsAcrossProcesses(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := declare(t, rdb, dispatcher.Config{
+			Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}, {Name: "k2", Owner: "o"}}, PoolLimits: map[string]int{"default": 1},
+		})
+		s.put("deep", "k", 30)
+		s.put("other", "k2", 30)
+		var r starts
+		handler := func(ctx context.Context, _ []byte) error {
+			defer r.begin(ctx)()
+			pauseFor(ctx, time.Millisecond)
+			return nil
+		}
+		s.pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k": handler})
+		s.pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k2": handler})
+		order := r.wait(t, 60)
+		run, longest := 0, 0
+		for i, lane := range order[:50] { // as long as both have jobs
+			if run++; i > 0 && lane != order[i-1] {
+				run = 1
+			}
+			if i >= 4 { // both have begun
+				longest = max(longest, run)
+			}
+		}
+		if longest > 3 || r.most > 1 {
+			t.Errorf("one process had %d turns in a row, %d ran at once: %v", longest, r.most, order)
+		}
+	})
+}
+
+// F13 of found.md: a limit that is declared, changed or taken back is seen by sessions that run.
+func TestLimitsThatChangeAreSeen(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		s := declare(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
+		var r starts
+		hold := make(chan struct{})
+		handler := func(ctx context.Context, _ []byte) error {
+			defer r.begin(ctx)()
+			select {
+			case <-hold:
+			case <-ctx.Done():
+			}
+			return nil
+		}
+		s.pool(Config{Concurrency: 10, LeaseTTL: patientTTL}, map[string]Handler{"k": handler})
+		run := func(limit, want int) {
+			t.Helper()
+			_, err := dispatcher.Open(t.Context(), dispatcher.Config{
+				Redis: rdb, Namespace: s.Namespace().Name, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: limit}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.mu.Lock()
+			before := len(r.order)
+			r.most = 0
+			r.mu.Unlock()
+			for i := range 6 {
+				s.put(fmt.Sprint("limit", limit, "-", i), "k", 1)
+			}
+			redistest.Until(t, fmt.Sprint(want, " run"), func() bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return r.now == want
+			})
+			for range 6 {
+				hold <- struct{}{}
+			}
+			r.wait(t, before+6)
+			redistest.Until(t, "all have ended", func() bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return r.now == 0
+			})
+			if r.most != want {
+				t.Errorf("with a limit of %d, %d ran at once, want %d", limit, r.most, want)
+			}
+		}
+		run(2, 2)
+		run(1, 1)
+		run(0, 6)
+		run(3, 3)
+	})
+}

@@ -21,6 +21,7 @@ if #ids > 0 then
   many('ZREM', DEAD, ids)
   many('HDEL', REASONS, ids)
   many('HDEL', JOBS, ids)
+  many('HDEL', extra('names'), ids)
   remember(words(reply))
 end
 return reply

@@ -79,10 +79,6 @@ local function alike(id, entry)
   return string.match(call('HGET', extra('names'), id) or '', '^%d+ (%S+) ') == rules_of(entry)
 end
 
-local function hex(s)
-  return (string.gsub(s, '.', function(c) return string.format('%02x', byte(c)) end))
-end
-
 -- rival returns the id of the job that has a unique key which the ith job wants; or the
 -- number of the one in this call that takes it.
 local function rival(i, subject)
@@ -164,14 +160,6 @@ local function check(i, subject, id, when, encoded)
   return nil
 end
 
--- owner says which job has a unique key: its sequence number, how many were merged into it,
--- and its id.
-local function owner(id, seq)
-  local body = not seq and call('HGET', JOBS, id)
-  local merged = string.match(call('HGET', extra('names'), id) or '', '^%d+') or '0'
-  return whole(seq or body and seq_of(body) or 0) .. ',' .. merged .. ',' .. hex(id)
-end
-
 for i = 1, n do
   local at = JOB + (i - 1) * 4
   local word, count = check(i, subjects[i], ids[i], ARGV[at + 2], ARGV[at + 3])
@@ -244,7 +232,7 @@ for k = 1, #fresh do
   if at then
     local id, field, window = ids[fresh[k]], ARGV[at + 1], tonumber(ARGV[at + 3])
     local before_it = call('HGET', extra('unique'), field)
-    if before_it then
+    if before_it and not call('ZSCORE', DEAD, before_it) then
       call('HDEL', extra('names'), before_it) -- it runs, and has the key no longer
     end
     call('HSET', extra('unique'), field, id)
@@ -258,11 +246,10 @@ for i = 1, n do
   local change = rewritten[i]
   if change then
     local id, here, on = change[1], change[2], change[3]
-    local merged, rest = string.match(call('HGET', extra('names'), id) or '', '^(%d+) (.*)$')
     if on == 'replace' and not here then
       call('HSET', JOBS, id, sub(call('HGET', JOBS, id), 1, 11) .. ARGV[JOB + 3 + (i - 1) * 4])
-    elseif on == 'merge' and merged then
-      call('HSET', extra('names'), id, whole(merged + 1) .. ' ' .. rest)
+    elseif on == 'merge' then
+      merge_into(id)
     end
     said[i] = { on == 'merge' and 'merged' or 'replaced', owner(id, here and seqs[here]) }
   end

@@ -252,17 +252,41 @@ local function worn(id, holder, most, failed)
   return n >= most
 end
 
--- forget gives the unique keys of jobs that have ended free, but for those that stay
+-- field_of returns where a job's unique key stands, or nil when it has none: a dead letter's does
+-- not stand there, but is known.
+local function field_of(id)
+  return string.match(call('HGET', extra('names'), id) or '', '^%d+ %S+ (.*)$')
+end
+
+local function hex(s)
+  return (string.gsub(s, '.', function(c) return string.format('%02x', byte(c)) end))
+end
+
+-- owner says which job has a unique key: its sequence number, how many were merged into it, and its
+-- id.
+local function owner(id, seq)
+  local body = not seq and call('HGET', JOBS, id)
+  local merged = string.match(call('HGET', extra('names'), id) or '', '^%d+') or '0'
+  return whole(seq or body and seq_of(body) or 0) .. ',' .. merged .. ',' .. hex(id)
+end
+
+-- merge_into counts a job that was merged into another one.
+local function merge_into(id)
+  local merged, rest = string.match(call('HGET', extra('names'), id) or '', '^(%d+) (.*)$')
+  if merged then
+    call('HSET', extra('names'), id, whole(merged + 1) .. ' ' .. rest)
+  end
+end
+
+-- let_go gives the unique keys of jobs free that no longer wait or run, but for those that stay
 -- taken for a while longer (docs/features/unique.md).
-local function forget(ids)
-  local names, unique = extra('names'), extra('unique')
-  for i, name in ipairs(many('HMGET', names, ids)) do
-    local field = name and string.match(name, '^%d+ %S+ (.*)$')
-    if field then
-      call('HDEL', names, ids[i])
-      if call('HGET', unique, field) == ids[i] and not call('ZSCORE', extra('expiring'), 'w' .. field) then
-        call('HDEL', unique, field)
-      end
+local function let_go(entries)
+  local unique = extra('unique')
+  for _, entry in ipairs(entries) do
+    local id = flag(entry, 'u') and id_of(entry)
+    local field = id and field_of(id)
+    if field and call('HGET', unique, field) == id and not call('ZSCORE', extra('expiring'), 'w' .. field) then
+      call('HDEL', unique, field)
     end
   end
 end
@@ -270,13 +294,12 @@ end
 -- ended tidies up after jobs that have ended for good: their entries say whether there
 -- is anything to be done.
 local function ended(entries)
-  local named = {}
+  let_go(entries)
   for _, entry in ipairs(entries) do
     if flag(entry, 'u') then
-      named[#named + 1] = id_of(entry)
+      call('HDEL', extra('names'), id_of(entry))
     end
   end
-  forget(named)
 end
 
 -- keep stores the outcome of a job for a while, and tells who waits for it.
@@ -330,7 +353,7 @@ local function bury(letters, now)
   many('HDEL', extra('failed'), ids)
   many('ZADD', DEAD, dead)
   many('HSET', REASONS, reasons)
-  ended(entries)
+  let_go(entries) -- a replay takes it again
   for i, entry in ipairs(entries) do
     if flag(entry, 'k') then
       news(ids[i], 'dead')

@@ -34,7 +34,7 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.names)) {
-		if field := s.names[id]; !there(id) || s.unique[field] == "" {
+		if field := s.names[id]; !there(id) || s.unique[field] == "" && !s.jobs[id].dead() {
 			suspects = append(suspects, leftover{"names", field, id,
 				"unique key", idText(id), "is said to have one, but does not", "dropped that"})
 		}
@@ -66,7 +66,7 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 // of a wrong type is a finding of its own.
 func (d *Dispatcher) leftover(ctx context.Context, p int, what string, l leftover) (bool, error) {
 	k := d.keys[p]
-	words, err := leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed()},
+	words, err := leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed(), k.Dead()},
 		l.index, what, l.field, l.id).StringSlice()
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return false, nil

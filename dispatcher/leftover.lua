@@ -6,6 +6,7 @@
 -- KEYS[4]  expiring  zset  "w<field>", "o<id>" -> ms
 -- KEYS[5]  outcomes  hash  id -> how it ended
 -- KEYS[6]  failed    hash  id -> holders
+-- KEYS[7]  dead      zset  id -> time of death, ms
 -- ARGV[1]  'unique' | 'names' | 'outcomes' | 'failed': the index
 -- ARGV[2]  'look' | 'drop'
 -- ARGV[3]  field of the unique key
@@ -24,7 +25,7 @@ local stands
 if index == 'unique' then
   stands = value ~= id or job and named == field or redis.call('ZSCORE', KEYS[4], 'w' .. field)
 elseif index == 'names' then
-  stands = job and named and redis.call('HEXISTS', KEYS[2], named) == 1
+  stands = job and named and (redis.call('HEXISTS', KEYS[2], named) == 1 or redis.call('ZSCORE', KEYS[7], id))
 elseif index == 'outcomes' then
   stands = redis.call('ZSCORE', KEYS[4], 'o' .. id)
 else

@@ -14,15 +14,28 @@ var replayScript = verb("replay", replayLua)
 
 // Replay puts a dead letter back into its lane with all its attempts before it:
 // at the tail, with a new sequence number; or at the front, as the head, or next
-// after what the lane's holder has claimed. It returns the job's sequence number, or
-// [ErrNotFound] when there is no such dead letter.
+// after what the lane's holder has claimed. Its unique key, if it has one, is taken again. It
+// returns the job's sequence number; [ErrNotFound] when there is no such dead letter; and a
+// [*TakenError] when another job has the key by now.
 func (d *Dispatcher) Replay(ctx context.Context, id string, front bool) (seq int64, err error) {
+	done, err := d.replay(ctx, id, front, "refuse")
+	return done.Seq, err
+}
+
+// ReplayOrMerge is Replay for a dead letter whose unique key may have been taken meanwhile: then it
+// is merged into the job that has the key, as an enqueue would be, and goes. It returns the job
+// that remains: Created tells whether that is the replayed one.
+func (d *Dispatcher) ReplayOrMerge(ctx context.Context, id string, front bool) (Enqueued, error) {
+	return d.replay(ctx, id, front, "merge")
+}
+
+func (d *Dispatcher) replay(ctx context.Context, id string, front bool, onTaken string) (Enqueued, error) {
 	p, job, err := d.deadLetter(ctx, id)
 	if err != nil {
-		return 0, err
+		return Enqueued{}, err
 	}
 	if err := job.Subject.Validate(); err != nil {
-		return 0, fmt.Errorf("replay %s: %w: it can only be looked at and discarded", id, errCorrupt)
+		return Enqueued{}, fmt.Errorf("replay %s: %w: it can only be looked at and discarded", id, errCorrupt)
 	}
 	place := "back"
 	if front {
@@ -30,14 +43,22 @@ func (d *Dispatcher) Replay(ctx context.Context, id string, front bool) (seq int
 	}
 	canonical := job.Subject.Canonical()
 	call := d.run.Once(p, replayScript, []string{d.keys[p].Tail(canonical)},
-		canonical, packID(id), job.Kind, strconv.Itoa(job.MaxAttempts)+job.flags, place)
+		canonical, packID(id), job.Kind, strconv.Itoa(job.MaxAttempts)+job.flags, place, onTaken)
 	d.run.Ride(ctx, call)
 	words, err := call.Words()
 	if err != nil {
-		return 0, err
+		return Enqueued{}, err
 	}
-	if words[0] != "ok" {
-		return 0, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
+	switch words[0] {
+	case "ok":
+		seq, err := strconv.ParseInt(words[1], 10, 64)
+		return Enqueued{ID: id, Seq: seq, Created: true}, err
+	case "taken", "merged":
+		other, seq, merged, err := holderOfKey(words[1])
+		if err == nil && words[0] == "taken" {
+			err = fmt.Errorf("replay %s: %w", id, &TakenError{ID: other})
+		}
+		return Enqueued{ID: other, Seq: seq, Merged: merged}, err
 	}
-	return strconv.ParseInt(words[1], 10, 64)
+	return Enqueued{}, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
 }

@@ -1,4 +1,5 @@
--- replay: put a dead letter back into its lane, with all its attempts before it.
+-- replay: put a dead letter back into its lane, with all its attempts before it. Its unique key is
+-- taken again, unless another job has it (I12).
 --
 -- KEYS[13]  tail:<subject>
 -- ARGV[6]   subject
@@ -6,8 +7,10 @@
 -- ARGV[8]   kind
 -- ARGV[9]   max attempts, and flags
 -- ARGV[10]  'front' | 'back'
+-- ARGV[11]  'merge': into the job that has its unique key, where one has it | 'refuse' that
 --
 -- Returns   {'ok', seq} | {'missing'} | {'stale'}
+--           {'taken', '<seq>,<jobs merged>,<id in hex>' of the job that has the key} | {'merged', the same}
 --
 -- At the front it becomes the head, or the next behind what its holder claimed.
 -- A head that it displaces keeps its attempts and loses the rest of its wait.
@@ -23,6 +26,21 @@ local body = call('HGET', JOBS, id)
 if not body or not call('ZSCORE', DEAD, id) then
   return { 'missing' }
 end
+local field = field_of(id)
+local other = field and call('HGET', extra('unique'), field)
+if other and other ~= id and call('HEXISTS', JOBS, other) == 1 then
+  if ARGV[FIRST + 5] ~= 'merge' then
+    return { 'taken', owner(other) }
+  end
+  call('ZREM', DEAD, id)
+  call('HDEL', REASONS, id)
+  call('HDEL', JOBS, id)
+  call('HDEL', extra('names'), id)
+  merge_into(other)
+  local reply = { 'merged', owner(other) }
+  remember(words(reply))
+  return reply
+end
 if place == 'back' then
   take_due((clock()), true) -- what fell due goes first (I14)
 end
@@ -34,6 +52,9 @@ local behind = along > 0 and call('LINDEX', KEYS[13], along - 1)
 
 call('ZREM', DEAD, id)
 call('HDEL', REASONS, id)
+if field then
+  call('HSET', extra('unique'), field, id)
+end
 local seq = seq_of(body)
 if place == 'back' then
   seq = call('HINCRBY', CLOCK, 'seq', 1)

@@ -66,6 +66,11 @@ type jobFacts struct {
 	places     []place
 }
 
+// dead reports whether the job is a dead letter.
+func (j *jobFacts) dead() bool {
+	return slices.ContainsFunc(j.places, func(p place) bool { return p.where == "dead" })
+}
+
 func (s *survey) lane(subject string) *laneFacts {
 	if s.lanes[subject] == nil {
 		s.lanes[subject] = &laneFacts{ready: make(map[string]int)}

@@ -323,3 +323,77 @@ func TestUniqueRules(t *testing.T) {
 		t.Errorf("a job of a slot: %v", err)
 	}
 }
+
+// C13: a dead letter's key is free; its replay takes it again, and two jobs never have it.
+func TestC13_KeyComesBackWithItsJob(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for _, front := range []bool{false, true} {
+			h := newHouse(t, rdb, dispatcher.Config{})
+			put := func(id string) dispatcher.Enqueued {
+				return h.enqueue(dispatcher.NewJob{
+					Subject: key("a"), Kind: "k", ID: id, Unique: &dispatcher.Unique{Key: "u", Scope: dispatcher.WhileWaitingOrRunning},
+				})
+			}
+			bury := func(id string) { h.ok(h.DeadLetter(bg, h.head("w", id, 1), "bad", "")) }
+			put("first")
+			bury("first")
+			h.clean()
+			_, err := h.Replay(bg, "first", front)
+			h.ok(err)
+			if done := put("second"); done.ID != "first" || done.Created {
+				t.Fatalf("front %t: next to the replayed job: %+v, want merged into it", front, done)
+			}
+			bury("first")
+
+			// Free for another one meanwhile, which then is in the way.
+			if done := put("second"); !done.Created {
+				t.Fatalf("next to a dead letter: %+v, want created", done)
+			}
+			var taken *dispatcher.TakenError
+			if _, err = h.Replay(bg, "first", front); !errors.As(err, &taken) || taken.ID != "second" {
+				t.Fatalf("replay next to the holder of the key: %v, want taken by second", err)
+			}
+			h.clean()
+			bury("second")
+			_, err = h.Replay(bg, "first", front)
+			h.ok(err)
+			done, err := h.ReplayOrMerge(bg, "second", front)
+			if err != nil || done.ID != "first" || done.Created || done.Merged != 2 { // second was merged once before it died
+				t.Fatalf("merging replay: %+v, %v; want 2 merged into first", done, err)
+			}
+			if _, err := h.Job(bg, "second"); !errors.Is(err, dispatcher.ErrNotFound) {
+				t.Errorf("the merged dead letter: %v, want not found", err)
+			}
+			h.clean()
+			bury("first")
+			done, err = h.ReplayOrMerge(bg, "first", front)
+			if err != nil || done.ID != "first" || !done.Created {
+				t.Fatalf("merging replay of a free key: %+v, %v", done, err)
+			}
+			bury("first")
+			h.ok(h.Discard(bg, "first"))
+			h.empty()
+		}
+	})
+}
+
+// C13: a job that a repair set aside comes back with its key too.
+func TestC13_KeyComesBackFromLostAndFound(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		job := dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "first", Unique: &dispatcher.Unique{Key: "u"}}
+		h.enqueue(job)
+		h.ok(rdb.Del(bg, h.Namespace().Keys(h.Namespace().Partition(key("a"))).Heads()).Err())
+		_, err := h.Repair(bg, nil)
+		h.ok(err)
+		_, err = h.Replay(bg, "first", false)
+		h.ok(err)
+		job.ID = "second"
+		if done := h.enqueue(job); done.ID != "first" || done.Created {
+			t.Errorf("next to the job that is back: %+v, want merged into it", done)
+		}
+		h.clean()
+	})
+}

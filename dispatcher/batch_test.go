@@ -90,6 +90,24 @@ func TestI5_LaneBatch(t *testing.T) {
 	})
 }
 
+// A lane batch of the most that there may be takes that many.
+func TestLargestLaneBatch(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		jobs := make([]dispatcher.NewJob, dispatcher.MaxBatch)
+		for i := range jobs {
+			jobs[i] = dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: fmt.Sprint("j", i)}
+		}
+		_, err := h.EnqueueMany(bg, jobs)
+		h.ok(err)
+		h.enqueued("a", "one-more")
+		if c := h.batch("w", dispatcher.MaxLaneBatch); len(c.Along) != dispatcher.MaxLaneBatch-1 {
+			t.Errorf("a batch of %d takes the head and %d others along", dispatcher.MaxLaneBatch, len(c.Along))
+		}
+	})
+}
+
 // Only the head can end, so an end that overtakes the one before it is refused.
 func TestI3_BatchEndsInOrder(t *testing.T) {
 	t.Parallel()

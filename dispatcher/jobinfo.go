@@ -43,16 +43,16 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	if from == 0 && lane.HeadID != "" {
 		ids = append(ids, packID(lane.HeadID))
 	}
+	suspended, tickets := make(map[string]bool), make(map[string]bool)
+	if from == 0 && lane.Kind == SectionKind {
+		ids, tickets[lane.ticket] = append(ids, lane.ticket), true
+	}
 	var entries []string
 	if start := max(from-1, 0); len(ids) < limit { // an end before the start would mean: to the last
 		entries, err = d.rdb.LRange(ctx, d.keys[p].Tail(canonical), int64(start), int64(start+limit-len(ids)-1)).Result()
 		if err != nil {
 			return Lane{}, nil, "", wrap("read lane", err)
 		}
-	}
-	suspended, tickets := make(map[string]bool), make(map[string]bool)
-	if from == 0 && lane.Kind == SectionKind {
-		ids, tickets[lane.ticket] = append(ids, lane.ticket), true
 	}
 	for _, entry := range entries {
 		if e, ok := parseEntry(entry); ok {

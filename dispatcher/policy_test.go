@@ -97,6 +97,42 @@ func TestC4_FailingHead(t *testing.T) {
 	})
 }
 
+// C4: a halted lane that an operator suspends, with a reason or without, stays halted: its head has no
+// attempts left until the lane is resumed, and then all of them.
+func TestC4_HaltedLaneThatIsSuspended(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for _, why := range []string{"", "disk full"} {
+			h := kindsHouse(t, rdb)
+			h.enqueuedKind("halt", "a", "h1")
+			fail := func(attempt int) {
+				t.Helper()
+				c := h.claimedKinds("w", 1, "halt")["a"]
+				if c.ID != "h1" || c.Attempt != attempt {
+					t.Fatalf("claimed %s attempt %d, want h1 attempt %d", c.ID, c.Attempt, attempt)
+				}
+				_, err := h.Retry(bg, c, 0, "boom")
+				h.ok(err)
+			}
+			fail(1)
+			fail(2)
+			_, err := h.Suspend(bg, key("a"), why)
+			h.ok(err)
+			lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+			h.ok(err)
+			if !lane.Halted || why != "" && lane.Why != "halted: "+why {
+				t.Errorf("suspended with %q it is %+v, want halted still", why, lane)
+			}
+			h.clean()
+			h.ok(h.Resume(bg, key("a")))
+			fail(1)
+			fail(2)
+			h.ok(h.Skip(bg, key("a")))
+			h.clean()
+		}
+	})
+}
+
 // C4: a halted lane goes on with its head again when it is resumed, and without it when it is
 // skipped; a crash and a permanent error halt like failures do.
 func TestC4_HaltedLane(t *testing.T) {

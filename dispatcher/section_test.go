@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,12 +146,47 @@ func TestG6_DeadSection(t *testing.T) {
 		h.advance(11 * time.Second)
 		h.reaped()
 		h.clean()
-		if got := h.claimed("w", 2); got["b"].ID != "j3" && got["b"].Attempt != 1 {
+		if got := h.claimed("w", 2); got["b"].ID != "j3" || got["b"].Attempt != 1 {
 			t.Errorf("after a dead section: %+v", got)
 		}
 		if err := h.Leases().Release(bg, l); !errors.Is(err, lease.ErrLost) {
 			t.Errorf("release by the dead: %v", err)
 		}
+	})
+}
+
+// A page of a lane whose head is a section's ticket has no more entries than were asked for.
+func TestPageOfALaneWithATicket(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueued("a", "first")
+		c := h.head("w", "first", 1)
+		ctx, cancel := context.WithCancel(bg)
+		done := h.waiting("a", ctx, func(context.Context) error { return nil })
+		h.enqueued("a", "j1", "j2", "j3")
+		_, err := h.Suspend(bg, key("a"), "so that the ticket is head, and waits")
+		h.ok(err)
+		h.ok(h.Finish(bg, c))
+		var kinds []string
+		for page := (dispatcher.Page{Limit: 2}); ; {
+			_, jobs, next, err := h.Lane(bg, key("a"), page)
+			h.ok(err)
+			if len(jobs) > 2 {
+				t.Errorf("a page of two has %d", len(jobs))
+			}
+			for _, j := range jobs {
+				kinds = append(kinds, j.Kind+j.ID)
+			}
+			if page.Cursor = next; next == "" {
+				break
+			}
+		}
+		if want := []string{dispatcher.SectionKind, "kj1", "kj2", "kj3"}; !slices.Equal(kinds, want) {
+			t.Errorf("the pages hold %v, want %v", kinds, want)
+		}
+		cancel()
+		<-done
 	})
 }
 

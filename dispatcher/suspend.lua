@@ -17,8 +17,11 @@ local subject, why = ARGV[FIRST], ARGV[FIRST + 1]
 local now = clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 despite_full_memory()
-if why ~= '' or call('HEXISTS', extra('suspended'), subject) == 0 then
-  call('HSET', extra('suspended'), subject, whole(now) .. ' operator ' .. why)
+local before_it = call('HGET', extra('suspended'), subject)
+if why ~= '' or not before_it then
+  -- A lane that its head has halted stays that: the head has no attempts left until it is resumed.
+  local by = before_it and find(before_it, '^%d+ halted ') and ' halted ' or ' operator '
+  call('HSET', extra('suspended'), subject, whole(now) .. by .. why)
 end
 if record and use_of(record) ~= 'suspended' then
   call('HSET', LEASES, subject, mark(record, 's'))

@@ -59,7 +59,7 @@ local function lot(subjects, heads, bounds)
     n = n + 1
     owners[n], entries[n], ids[n] = subject, entry, id_of(entry)
     local kind = kind_of(entry)
-    local most = bounds and bounds[i] + 1 or math.min(along[kind] or 1, MOST - n - (#subjects - i))
+    local most = bounds and bounds[i] + 1 or math.min(along[kind] or 1, MOST - n - (#subjects - i) + 1)
     if most > 1 and not attempted(entry) then
       for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
         if kind_of(follower) ~= kind or attempted(follower) or suspended(follower) then

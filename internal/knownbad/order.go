@@ -70,4 +70,28 @@ var fromOrder = []defect{
 		"a claim takes more lanes than it has slots for", "dispatcher/permit.go",
 		`		if p.got[i].starts[turn] == want {`, `		if p.got[i].starts[turn] <= want {`,
 	},
+	{
+		"a replay does not take its unique key again (zoolutions/sidekiq-unique-jobs#890)", "dispatcher/replay.lua",
+		"  call('HSET', extra('unique'), field, id)\n", "",
+	},
+	{
+		"a replay waits beside the job that has its key", "dispatcher/replay.lua",
+		`if other and other ~= id and call('HEXISTS', JOBS, other) == 1 then`, `if false then`,
+	},
+	{
+		"a dead letter's key is forgotten", "dispatcher/lane.lua",
+		`  let_go(entries) -- a replay takes it again`, `  ended(entries)`,
+	},
+	{
+		"a halted lane that is suspended forgets that it is halted", "dispatcher/suspend.lua",
+		`local by = before_it and find(before_it, '^%d+ halted ') and ' halted ' or ' operator '`, `local by = ' operator '`,
+	},
+	{
+		"the largest lane batch takes one less", "dispatcher/turn.lua",
+		`MOST - n - (#subjects - i) + 1)`, `MOST - n - (#subjects - i))`,
+	},
+	{
+		"a page whose head is a ticket has one entry too many", "dispatcher/jobinfo.go",
+		`int64(start+limit-len(ids)-1)`, `int64(start+limit-len(ids)-1+len(tickets))`,
+	},
 }

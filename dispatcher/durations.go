@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // Ending is how one attempt ended, for the record of durations. All ends are recorded: what
@@ -107,7 +109,9 @@ type Durations struct {
 
 // Durations returns what was measured of a kind. A Count of 0 is nothing.
 func (d *Dispatcher) Durations(ctx context.Context, kind string) (Durations, error) {
-	fields, err := d.rdb.HGetAll(ctx, d.ns.Durations(kind)).Result()
+	fields, err := connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {
+		return d.rdb.HGetAll(ctx, d.ns.Durations(kind)).Result()
+	})
 	if err != nil {
 		return Durations{}, wrap("read durations", err)
 	}

@@ -66,11 +66,10 @@ func (d *Dispatcher) Outcome(ctx context.Context, id string) (JobOutcome, error)
 // keptOutcome looks for an outcome in every partition.
 func (d *Dispatcher) keptOutcome(ctx context.Context, id string) (o JobOutcome, ok bool, err error) {
 	found := make([]*redis.StringCmd, d.ns.Partitions)
-	_, err = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	err = d.together(ctx, func(pipe redis.Pipeliner) {
 		for p := range found {
 			found[p] = pipe.HGet(ctx, d.keys[p].Outcomes(), packID(id))
 		}
-		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return JobOutcome{}, false, wrap("read outcome", err)

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
@@ -48,7 +49,9 @@ func (d *Dispatcher) Reap(ctx context.Context) (Reaped, error) {
 	for p := range d.ns.Partitions {
 		for {
 			call := d.reapCall(p, nil)
-			d.run.Run(ctx, call)
+			asking, cancel := connect.Bounded(ctx) // each step: there may be many
+			d.run.Run(asking, call)
+			cancel()
 			r, err := reaped(call)
 			if err != nil {
 				return total, err

@@ -31,8 +31,7 @@ func (d *Dispatcher) Replay(ctx context.Context, id string, front bool) (seq int
 	canonical := job.Subject.Canonical()
 	call := d.run.Once(p, replayScript, []string{d.keys[p].Tail(canonical)},
 		canonical, packID(id), job.Kind, strconv.Itoa(job.MaxAttempts)+job.flags, place)
-	d.run.Ride(ctx, call)
-	words, err := call.Words()
+	words, err := d.ask(ctx, call)
 	if err != nil {
 		return 0, err
 	}

@@ -78,7 +78,8 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	s.say(string(info))
 	s.leases = d.leases.Via(s.renewing)
 	s.who.ranks = newRanks(d, who.Kinds)
-	if s.limits, err = d.limitsOf(ctx, &s.who); err != nil {
+	s.limits, err = connect.Ask(ctx, func(ctx context.Context) ([]limit, error) { return d.limitsOf(ctx, &who) })
+	if err != nil {
 		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
 	}
 	for p := range d.ns.Partitions {
@@ -163,7 +164,8 @@ func (s *Session) Waits() int { return len(s.waits) }
 
 // Wait blocks until there is a hint for the session's kinds in a place; one waiting
 // session is woken for one hint. ok is false when the wait ended without one. When ctx
-// ends, Wait returns at once and the session can't wait any more.
+// ends, Wait returns at once and the session can't wait any more. What Redis does not answer it
+// waits for as long as its client does, half a minute at most.
 func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
 	wakes := s.waits[place]
 	if len(wakes) == 0 {
@@ -175,7 +177,9 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 	defer stop()
 	first := rand.IntN(len(wakes)) // no partition is always looked at first
 	keys := slices.Concat(wakes[first:], wakes[:first])
-	woken, err := s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
+	woken, err := connect.AskFor(ctx, 3*maxBlock, func(ctx context.Context) (*redis.ZWithKey, error) {
+		return s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
+	})
 	switch {
 	case ctx.Err() != nil:
 		return Hint{}, false, ctx.Err()

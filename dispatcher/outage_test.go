@@ -61,11 +61,14 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 	var tally dispatcher.Tally
 	tally.Add("k", dispatcher.EndFinished, time.Second)
 	return map[string]func(ctx context.Context) error{
-		"Open":        func(ctx context.Context) error { _, err := dispatcher.Open(ctx, f.cfg); return err },
-		"Enqueue":     func(ctx context.Context) error { _, err := d.Enqueue(ctx, job); return err },
-		"EnqueueMany": func(ctx context.Context) error { _, err := d.EnqueueMany(ctx, []dispatcher.NewJob{job, job}); return err },
-		"Do":          func(ctx context.Context) error { return d.Do(ctx, key("b"), time.Minute, nothing) },
-		"Do at once":  func(ctx context.Context) error { return d.Do(ctx, key("b"), 0, nothing) },
+		"Open":    func(ctx context.Context) error { _, err := dispatcher.Open(ctx, f.cfg); return err },
+		"Enqueue": func(ctx context.Context) error { _, err := d.Enqueue(ctx, job); return err },
+		"EnqueueMany": func(ctx context.Context) error {
+			_, err := d.EnqueueMany(ctx, []dispatcher.NewJob{job, job})
+			return err
+		},
+		"Do":         func(ctx context.Context) error { return d.Do(ctx, key("b"), time.Minute, nothing) },
+		"Do at once": func(ctx context.Context) error { return d.Do(ctx, key("b"), 0, nothing) },
 		"Do in a handler": func(ctx context.Context) error {
 			return d.Do(dispatcher.WithClaim(ctx, &f.claim), key("b"), time.Minute, nothing)
 		},
@@ -73,7 +76,10 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"WaitFor":     func(ctx context.Context) error { _, err := d.WaitFor(ctx, "j1"); return err },
 		"Outcome":     func(ctx context.Context) error { _, err := d.Outcome(ctx, "j1"); return err },
 		"Stats":       func(ctx context.Context) error { _, err := d.Stats(ctx); return err },
-		"Lanes":       func(ctx context.Context) error { _, _, err := d.Lanes(ctx, dispatcher.LaneFilter{}, dispatcher.Page{}); return err },
+		"Lanes": func(ctx context.Context) error {
+			_, _, err := d.Lanes(ctx, dispatcher.LaneFilter{}, dispatcher.Page{})
+			return err
+		},
 		"Lane":        func(ctx context.Context) error { _, _, _, err := d.Lane(ctx, key("a"), dispatcher.Page{}); return err },
 		"Job":         func(ctx context.Context) error { _, err := d.Job(ctx, "j1"); return err },
 		"DeadLetters": func(ctx context.Context) error { _, _, err := d.DeadLetters(ctx, dispatcher.Page{}); return err },
@@ -123,7 +129,9 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 // end with their contexts, and by themselves when the client gives up.
 func (f *frozen) pools() map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
-		"Session.Turns": func(ctx context.Context) error { return f.s.Turns(ctx, []dispatcher.Turn{{Claim: true, Want: 1}})[0].Err },
+		"Session.Turns": func(ctx context.Context) error {
+			return f.s.Turns(ctx, []dispatcher.Turn{{Claim: true, Want: 1}})[0].Err
+		},
 		"Session.Wait":  func(ctx context.Context) error { _, _, err := f.s.Wait(ctx, 0); return err },
 		"Session.Close": func(ctx context.Context) error { return f.s.Close(ctx) },
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,10 @@ type Session struct {
 	waits    [][]string     // keys to block on, those that one command can take together
 	partOf   map[string]int // partition of each key
 	limits   []limit
+	records  records
+
+	refunding sync.Mutex
+	refunds   []*Claim // owed
 
 	asked, slots <-chan struct{}
 	leave        []func()
@@ -75,6 +80,7 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 		waiting:  connect.Dedicated(d.rdb, 1+d.ns.Partitions, maxBlock+5*time.Second),
 		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
+	s.records.turn = make(chan struct{}, 1)
 	s.say(string(info))
 	s.leases = d.leases.Via(s.renewing)
 	s.who.ranks = newRanks(d, who.Kinds)

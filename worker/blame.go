@@ -72,7 +72,7 @@ func (p *Pool) giveBack(why string, blame []*dispatcher.Claim) {
 		}
 		blame = nil // the session owes what is left
 		if p.life.Err() == nil {
-			p.outage.heard(noPartition, sent, err)
+			p.outage.heard(beats, sent, err)
 		}
 		if !pauseFor(p.life, awayBackoff.Wait(failures)) {
 			p.log.Error("could not give attempts back", "jobs", blameAfter, "err", err)

@@ -59,63 +59,89 @@ func (p *Pool) sayLost(lost []dispatcher.LostAttempt) {
 // outage tells of Redis going away and coming back, in one line each, however many calls of
 // the pool notice it.
 type outage struct {
-	log *slog.Logger
+	log   *slog.Logger
+	apart bool
 
-	mu      sync.Mutex
-	sources []source
-	away    int // sources that are
-	since   time.Time
+	mu    sync.Mutex
+	trips map[int]bool // partitions whose trips are not served; on one server it stands for all
+	other map[asker]bool
+	since time.Time
+	over  time.Time // what was sent before proves nothing any more
 
 	refusal string // last one told
 	toldAt  time.Time
 }
 
-// source is a part of what a pool asks, that may be served while another is not: on a cluster
-// the servers of the partitions and what has no partition, elsewhere there is one.
-type source struct {
-	away   bool
-	served time.Time // when a call was last
+// asker is who else asks Redis, on connections of its own.
+type asker struct {
+	what  string
+	place int
 }
 
-// noPartition stands for what a pool asks of no partition in particular.
-const noPartition = -1
+var beats = asker{what: "beats"}
 
-func newOutage(log *slog.Logger, partitions int, apart bool) *outage {
-	o := &outage{log: log, sources: make([]source, 1)}
-	if apart {
-		o.sources = make([]source, 1+partitions)
-	}
-	return o
+func waits(place int) asker { return asker{"waits", place} }
+
+func newOutage(log *slog.Logger, apart bool) *outage {
+	return &outage{log: log, apart: apart, trips: make(map[int]bool), other: make(map[asker]bool)}
 }
 
-// heard notes how a call has ended that was sent at a moment.
-func (o *outage) heard(partition int, sent time.Time, err error) {
+// trip notes how a partition's part of a trip has ended, that was sent at a moment.
+func (o *outage) trip(partition int, sent time.Time, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := &o.sources[0]
-	if len(o.sources) > 1 {
-		s = &o.sources[1+partition]
+	if !o.apart {
+		partition = 0
 	}
-	now := time.Now()
+	if o.failedLocked(sent, err) {
+		o.trips[partition] = true
+		return
+	}
+	if err != nil || !o.trips[partition] {
+		return
+	}
+	// Trips are what a pool lives by: when all of them are served, the others' news is old.
+	delete(o.trips, partition)
+	if len(o.trips) == 0 {
+		clear(o.other)
+	}
+	o.endedLocked()
+}
+
+// heard notes how another call has ended. It can't end an outage that trips have met.
+func (o *outage) heard(by asker, sent time.Time, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failedLocked(sent, err) {
+		o.other[by] = true
+	} else if err == nil && o.other[by] {
+		delete(o.other, by)
+		o.endedLocked()
+	}
+}
+
+func (o *outage) awayLocked() bool { return len(o.trips)+len(o.other) > 0 }
+
+// failedLocked tells of what is wrong, and reports whether it is that Redis is away.
+func (o *outage) failedLocked(sent time.Time, err error) bool {
 	switch {
-	case err == nil:
-		s.served = now
-		if !s.away {
-			return
-		}
-		s.away = false
-		if o.away--; o.away == 0 {
-			o.log.Info("redis is back", "after", now.Sub(o.since).Round(time.Millisecond))
-		}
+	case err == nil, sent.Before(o.over):
+		return false
 	case !errors.Is(err, dispatcher.ErrUnavailable):
-		o.refusedLocked(now, err)
-	case s.away || sent.Before(s.served): // what was sent before the last answer proves nothing now
-	default:
-		s.away = true
-		if o.away++; o.away == 1 {
-			o.since = sent
-			o.log.Warn("redis is away; asking it ever more slowly", "err", err)
-		}
+		o.refusedLocked(time.Now(), err)
+		return false
+	}
+	if !o.awayLocked() {
+		o.since = sent
+		o.log.Warn("redis is away; asking it ever more slowly", "err", err)
+	}
+	return true
+}
+
+func (o *outage) endedLocked() {
+	if !o.awayLocked() {
+		o.over = time.Now()
+		o.log.Info("redis is back", "after", o.over.Sub(o.since).Round(time.Millisecond))
 	}
 }
 

@@ -65,7 +65,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
 	apart := source.Waits() > 1
 	p.desk = newDesk(p.cfg, source.Partitions(), apart)
-	p.outage = newOutage(p.log, source.Partitions(), apart)
+	p.outage = newOutage(p.log, apart)
 	p.debug = debugging(p.log)
 	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,
 		"concurrency", p.cfg.Concurrency, "lease_ttl", p.cfg.LeaseTTL)
@@ -174,7 +174,7 @@ func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, an
 		}
 		errands[i].away = errors.Is(failed, dispatcher.ErrUnavailable)
 		if life.Err() == nil {
-			p.outage.heard(errands[i].Partition, sent, failed)
+			p.outage.trip(errands[i].Partition, sent, failed)
 		}
 		for _, lost := range answer.Reaped.Lost {
 			if !lost.Along {
@@ -320,7 +320,7 @@ func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 		if ctx.Err() != nil {
 			return
 		}
-		p.outage.heard(place, sent, err)
+		p.outage.heard(waits(place), sent, err)
 		switch {
 		case err != nil:
 			failures++
@@ -376,7 +376,7 @@ func (p *Pool) beat(life context.Context) {
 		for _, say := range []func(context.Context) error{p.source.Beat, p.record} {
 			sent := time.Now()
 			if err := say(ctx); life.Err() == nil {
-				p.outage.heard(noPartition, sent, err)
+				p.outage.heard(beats, sent, err)
 			}
 		}
 		cancel()

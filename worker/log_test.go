@@ -381,3 +381,31 @@ func TestPoolWithoutHandlersDoesNotStart(t *testing.T) {
 		t.Errorf("Run returned %v", err)
 	}
 }
+
+// One server that is away is asked once for all its partitions, by one of the trips that learn it;
+// servers of a cluster, and what one partition refuses, each by itself.
+func TestC14_PartitionsOfOneServerRestTogether(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		apart, away bool
+		resting     int
+	}{
+		"one server is away": {false, true, 4}, "a server of a cluster is away": {true, true, 1}, "a partition refuses": {false, false, 1},
+	} {
+		d := newDesk(Config{}.withDefaults(), 4, c.apart)
+		for range 3 { // trips that were under way together
+			e := errand{Turn: dispatcher.Turn{Partition: 2}, away: c.away}
+			d.take(e, dispatcher.Turned{Err: errBoom, Reaped: dispatcher.Reaped{Next: -1}}, nil)
+		}
+		resting, most := 0, 0
+		for _, p := range d.partitions {
+			if time.Now().Before(p.restTill) {
+				resting++
+			}
+			most = max(most, p.failures)
+		}
+		if resting != c.resting || (most == 1) != (c.away && !c.apart) {
+			t.Errorf("%s: %d partitions rest, want %d; failures in a row: %d", name, resting, c.resting, most)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -165,11 +166,14 @@ const slack = 400 * time.Millisecond
 func every(t *testing.T, calls map[string]func(context.Context) error, ctx context.Context, most time.Duration, judge func(error) string) {
 	t.Helper()
 	var all sync.WaitGroup
+	var longest atomic.Int64
 	for name, call := range calls {
 		all.Go(func() {
 			begin := time.Now()
 			err := call(ctx)
 			took := time.Since(begin)
+			for was := longest.Load(); int64(took) > was && !longest.CompareAndSwap(was, int64(took)); was = longest.Load() {
+			}
 			if took > most {
 				t.Errorf("%s took %s, want %s at most: %v", name, took, most, err)
 			}
@@ -179,6 +183,7 @@ func every(t *testing.T, calls map[string]func(context.Context) error, ctx conte
 		})
 	}
 	all.Wait()
+	t.Logf("%d calls, the longest took %s", len(calls), time.Duration(longest.Load()).Round(time.Millisecond))
 }
 
 func unavailable(err error) string {

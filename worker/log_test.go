@@ -256,6 +256,7 @@ func TestC14_AnOutageIsTwoLines(t *testing.T) {
 	if n := len(d.says(t, "")); n != 4 {
 		t.Errorf("an outage between start and stop is told in %d lines, want 4:\n%s", n, d.all())
 	}
+	t.Logf("asked %d times in a minute", asked)
 	if asked < 40 || asked > 80 {
 		t.Errorf("Redis was asked %d times in a minute, want about once a second", asked)
 	}

@@ -71,6 +71,15 @@ const (
 	beyondEnd = 50 * time.Millisecond
 )
 
+// beyond returns a context for questions whose answers still count a moment after ctx has ended: so
+// that a wait which is over, and in which Redis has answered all along, is not taken for one
+// in which it has not.
+func beyond(ctx context.Context) (context.Context, context.CancelFunc) {
+	asking, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(beyondEnd, cancel) })
+	return asking, func() { stop(); cancel() }
+}
+
 // parting says something to Redis at the end of a call, which goes on when ctx has ended. It
 // returns when that is said, but not later than beyondEnd after ctx and not after most:
 // what is not said by then is left to itself.

@@ -304,3 +304,29 @@ func TestD2_UnavailableIsNoAnswer(t *testing.T) {
 	}
 	h.ok(server.Restart()) // for the test's keys
 }
+
+// A wait that is over is no outage: Redis has answered all along, each time it was asked.
+func TestD2_AWaitThatIsOverIsNoOutage(t *testing.T) {
+	t.Parallel()
+	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
+	h := newHouse(t, rdb, dispatcher.Config{})
+	h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Minute})
+	proxy.Slow(10 * time.Millisecond) // so that some have a question under way when their wait ends
+	var all sync.WaitGroup
+	for wait := time.Second; wait < 1450*time.Millisecond; wait += 15 * time.Millisecond {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(bg, wait)
+			defer cancel()
+			if _, err := h.WaitFor(ctx, "j"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, dispatcher.ErrUnavailable) {
+				t.Errorf("a job that has not ended after %s: %v", wait, err)
+			}
+		})
+		all.Go(func() {
+			err := h.Do(bg, key("a"), wait, func(context.Context) error { return nil })
+			if !errors.Is(err, dispatcher.ErrBusy) || errors.Is(err, dispatcher.ErrUnavailable) {
+				t.Errorf("a subject that others wait for, after %s: %v", wait, err)
+			}
+		})
+	}
+	all.Wait()
+}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // JobOutcome is how a job has ended, of one that has ended, for as long as it is kept ([NewJob.Keep]).
@@ -128,8 +130,13 @@ func (d *Dispatcher) WaitFor(ctx context.Context, id string) (JobOutcome, error)
 		return JobOutcome{}, fmt.Errorf("wait for %s: %w", id, err)
 	}
 	defer endWait()
+	looking, stop := beyond(ctx)
+	defer stop()
 	for {
-		outcome, err := d.Outcome(ctx, id)
+		outcome, err := d.Outcome(looking, id)
+		if ctx.Err() != nil && err != nil && unanswered(err) {
+			err = fmt.Errorf("wait for %s: %w", id, connect.Judge(ctx, connect.Bound, err))
+		}
 		if !errors.Is(err, ErrNotEnded) {
 			return outcome, err
 		}

@@ -66,7 +66,8 @@ func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Durat
 }
 
 // DoOrEnqueue runs fn under the lease of the job's subject when that is free now, as [Dispatcher.Do]
-// does, and enqueues the job otherwise: exactly one of the two. ran tells which.
+// does, and enqueues the job otherwise: exactly one of the two. ran tells which. When Redis does not
+// answer, the error wraps [ErrUnavailable] and fn did not run; whether the job may be there, it says.
 func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx context.Context) error) (ran bool, done Enqueued, err error) {
 	if err := d.Check(job); err != nil {
 		return false, Enqueued{}, err

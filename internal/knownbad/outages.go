@@ -102,4 +102,12 @@ var fromOutages = []defect{
 		"a pool without handlers starts", "worker/run.go",
 		`	if len(p.handlers) == 0 {`, `	if false {`,
 	},
+	{
+		"a wait that is over is taken for an outage", "dispatcher/section.go",
+		`context.WithTimeout(ctx, maxWait+beyondEnd)`, `context.WithTimeout(ctx, maxWait)`,
+	},
+	{
+		"a look that the end of a wait has cut off is taken for an outage", "dispatcher/outcome.go",
+		`looking, stop := beyond(ctx)`, `looking, stop := context.WithCancel(ctx)`,
+	},
 }

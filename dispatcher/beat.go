@@ -62,12 +62,11 @@ func (s *Session) beat(ctx context.Context, info string) error {
 	if s.d.cfg.Now != nil {
 		now = strconv.FormatInt(s.d.cfg.Now().UnixMilli(), 10)
 	}
-	err := beatScript.Run(ctx, s.renewing, []string{s.d.ns.Workers(), s.d.ns.Seen()},
-		now, s.who.Holder, info, forgetAfter.Milliseconds()).Err()
-	if err != nil {
-		return fmt.Errorf("beat: %w", err)
-	}
-	return nil
+	_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
+		return beatScript.Run(ctx, s.renewing, []string{s.d.ns.Workers(), s.d.ns.Seen()},
+			now, s.who.Holder, info, forgetAfter.Milliseconds()).Result()
+	})
+	return wrap("beat", err)
 }
 
 // Workers lists the worker processes that gave a sign of life within the last
@@ -77,7 +76,9 @@ func (d *Dispatcher) Workers(ctx context.Context) ([]Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen, err := d.rdb.ZRevRangeWithScores(ctx, d.ns.Seen(), 0, 999).Result()
+	seen, err := connect.Ask(ctx, func(ctx context.Context) ([]redis.Z, error) {
+		return d.rdb.ZRevRangeWithScores(ctx, d.ns.Seen(), 0, 999).Result()
+	})
 	if err != nil || len(seen) == 0 {
 		return nil, wrap("list workers", err)
 	}
@@ -85,7 +86,7 @@ func (d *Dispatcher) Workers(ctx context.Context) ([]Worker, error) {
 	for i, z := range seen {
 		holders[i] = z.Member.(string)
 	}
-	infos, err := d.rdb.HMGet(ctx, d.ns.Workers(), holders...).Result()
+	infos, err := d.fields(ctx, d.ns.Workers(), holders)
 	if err != nil {
 		return nil, wrap("list workers", err)
 	}
@@ -108,11 +109,13 @@ func (d *Dispatcher) now(ctx context.Context) (time.Time, error) {
 	if d.cfg.Now != nil {
 		return d.cfg.Now(), nil
 	}
-	node, err := connect.Node(ctx, d.rdb, d.ns.Seen())
-	if err != nil {
-		return time.Time{}, wrap("find the server with the clock", err)
-	}
-	now, err := node.Time(ctx).Result()
+	now, err := connect.Ask(ctx, func(ctx context.Context) (time.Time, error) {
+		node, err := connect.Node(ctx, d.rdb, d.ns.Seen())
+		if err != nil {
+			return time.Time{}, err
+		}
+		return node.Time(ctx).Result()
+	})
 	return now, wrap("read the server's clock", err)
 }
 

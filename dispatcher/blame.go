@@ -13,8 +13,13 @@ var refundLua string
 var refundScript = verb("refund", refundLua)
 
 // Blame says of the session's worker that it claims no more and why, to whoever lists workers,
-// and gives back the attempts of jobs that have failed on it.
+// and gives back the attempts of jobs that have failed on it. What an error keeps from being
+// given back is owed: another call, with nil, gives it. Only a job of which it is not known whether it has
+// its attempt back is not tried again, lest it gets two: the error names it.
 func (s *Session) Blame(ctx context.Context, why string, failed []*Claim) error {
+	s.refunding.Lock()
+	defer s.refunding.Unlock()
+	s.refunds = append(s.refunds, failed...)
 	var w Worker
 	if err := json.Unmarshal([]byte(s.said()), &w); err != nil {
 		return fmt.Errorf("blame: %w", err)
@@ -28,8 +33,13 @@ func (s *Session) Blame(ctx context.Context, why string, failed []*Claim) error 
 	if err := s.Beat(ctx); err != nil {
 		return err
 	}
-	for _, c := range failed {
-		if err := s.d.refund(ctx, s.who.Holder, c); err != nil {
+	for len(s.refunds) > 0 {
+		c := s.refunds[0]
+		err := s.d.refund(ctx, s.who.Holder, c)
+		if err == nil || unanswered(err) {
+			s.refunds = s.refunds[1:]
+		}
+		if err != nil {
 			return fmt.Errorf("give an attempt of %s back: %w", c.ID, err)
 		}
 	}

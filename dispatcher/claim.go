@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // Claimant is who claims: a holder that is unique per process start, the kinds
@@ -60,6 +62,8 @@ func (d *Dispatcher) Claim(ctx context.Context, who Claimant, n int) ([]Claim, e
 	if err := who.validate(); err != nil {
 		return nil, err
 	}
+	ctx, cancel := connect.Bounded(ctx)
+	defer cancel()
 	var claims []Claim
 	start := int(time.Now().UnixNano() % int64(d.ns.Partitions))
 	for i := 0; i < d.ns.Partitions && len(claims) < n; i++ {

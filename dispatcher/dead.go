@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // DeadLetters lists dead letters of all lanes, the latest first. Each page costs
@@ -81,10 +83,12 @@ func parseDeadCursor(text string) (grave, error) {
 func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]grave, error) {
 	var found []grave
 	for offset := int64(0); len(found) < n; offset += int64(n) {
-		zs, err := d.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-			Key: d.keys[p].Dead(), Start: strconv.FormatFloat(before.at, 'f', -1, 64), Stop: "-inf",
-			ByScore: true, Rev: true, Offset: offset, Count: int64(n),
-		}).Result()
+		zs, err := connect.Ask(ctx, func(ctx context.Context) ([]redis.Z, error) {
+			return d.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
+				Key: d.keys[p].Dead(), Start: strconv.FormatFloat(before.at, 'f', -1, 64), Stop: "-inf",
+				ByScore: true, Rev: true, Offset: offset, Count: int64(n),
+			}).Result()
+		})
 		if err != nil {
 			return nil, wrap("list dead letters", err)
 		}
@@ -106,13 +110,12 @@ func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]
 func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, error) {
 	bodies := make([]*redis.StringCmd, len(graves))
 	reasons := make([]*redis.StringCmd, len(graves))
-	_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	err := d.together(ctx, func(pipe redis.Pipeliner) {
 		for i, g := range graves {
 			keys := d.keys[g.partition]
 			bodies[i] = pipe.HGet(ctx, keys.Jobs(), g.id)
 			reasons[i] = pipe.HGet(ctx, keys.Reasons(), g.id)
 		}
-		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, wrap("read dead letters", err)
@@ -148,7 +151,9 @@ func (d *Dispatcher) deadLetter(ctx context.Context, id string) (partition int, 
 	if job, err = decode(packID(id), stored); err != nil {
 		job = unreadable(packID(id), stored)
 	}
-	_, err = d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
+	_, err = connect.Ask(ctx, func(ctx context.Context) (float64, error) {
+		return d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
+	})
 	if errors.Is(err, redis.Nil) {
 		return 0, Job{}, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
 	}

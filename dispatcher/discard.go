@@ -19,8 +19,7 @@ func (d *Dispatcher) Discard(ctx context.Context, id string) error {
 		return err
 	}
 	call := d.run.Once(p, discardScript, nil, packID(id))
-	d.run.Ride(ctx, call)
-	words, err := call.Words()
+	words, err := d.ask(ctx, call)
 	if err == nil && words[0] != "ok" {
 		err = fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -167,6 +168,9 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 		return nil, err
 	}
 	d.news.rdb = cfg.Redis
+	if cfg.Durability.Replicas > 0 {
+		d.singles.most = connect.Bound + cfg.Durability.Within
+	}
 	d.singles.send = func(jobs []prepared) []Enqueued { return d.send(context.Background(), "each", jobs) }
 	return d, nil
 }
@@ -178,21 +182,33 @@ const openPatience = 5 * time.Second
 // only then: a worker must be able to start when memory is full.
 func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 	ns := subject.Namespace{Name: cfg.Namespace, Partitions: cmp.Or(cfg.Partitions, DefaultPartitions)}
-	read := func() ([]any, error) { return cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result() }
+	ctx, cancel := connect.Bounded(ctx)
+	defer cancel()
+	read := func() ([]any, error) {
+		return connect.Ask(ctx, func(ctx context.Context) ([]any, error) {
+			return cfg.Redis.HMGet(ctx, ns.Meta(), "partitions", "schema").Result()
+		})
+	}
 	stored, err := read()
 	for begin := time.Now(); err != nil && connect.IsCluster(cfg.Redis) && time.Since(begin) < openPatience && ctx.Err() == nil; {
 		connect.Reload(ctx, cfg.Redis) // the master of that key may be about to get a successor
-		time.Sleep(100 * time.Millisecond)
-		stored, err = read()
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
+			stored, err = read()
+		}
 	}
 	if err == nil && stored[0] == nil {
 		if cfg.Look {
 			return ns, nil
 		}
-		_, err = cfg.Redis.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-			tx.HSetNX(ctx, ns.Meta(), "partitions", ns.Partitions)
-			tx.HSetNX(ctx, ns.Meta(), "schema", schema)
-			return nil
+		partitions := ns.Partitions
+		_, err = connect.Ask(ctx, func(ctx context.Context) ([]redis.Cmder, error) {
+			return cfg.Redis.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+				tx.HSetNX(ctx, ns.Meta(), "partitions", partitions)
+				tx.HSetNX(ctx, ns.Meta(), "schema", schema)
+				return nil
+			})
 		})
 		if err == nil { // another may have been first
 			stored, err = read()
@@ -222,21 +238,35 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 // room (BullMQ #2215, asynq #799). A server that won't tell is trusted: managed
 // ones forbid CONFIG, and the embedded one has no limit.
 func refuseEviction(ctx context.Context, rdb redis.UniversalClient) error {
-	return connect.Masters(ctx, rdb, func(node *redis.Client) error {
+	ask := func(ctx context.Context, node *redis.Client) error {
 		settings, err := node.ConfigGet(ctx, "maxmemory*").Result()
 		if err != nil {
-			_, refused := err.(redis.Error)
+			refused := errors.As(err, new(redis.Error))
 			if refused || connect.IsCluster(rdb) { // of several masters one may be away
 				return nil
 			}
-			return fmt.Errorf("connect to Redis: %w", err)
+			return err
 		}
 		if policy := settings["maxmemory-policy"]; settings["maxmemory"] != "0" && policy != "noeviction" {
 			return fmt.Errorf("%w: maxmemory is %s and maxmemory-policy is %s; set it to noeviction",
 				ErrEviction, settings["maxmemory"], policy)
 		}
 		return nil
+	}
+	most := connect.Bound
+	if connect.IsCluster(rdb) {
+		most = openPatience
+	}
+	_, err := connect.AskFor(ctx, most, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, connect.Masters(ctx, rdb, func(node *redis.Client) error { return ask(ctx, node) })
 	})
+	switch {
+	case err == nil, errors.Is(err, ErrEviction):
+		return err
+	case connect.IsCluster(rdb) && ctx.Err() == nil:
+		return nil
+	}
+	return fmt.Errorf("connect to Redis: %w", err)
 }
 
 // Namespace returns the namespace that d works on.

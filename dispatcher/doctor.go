@@ -212,7 +212,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 	var tail *redis.IntCmd
 	var suspended *redis.BoolCmd
 	listed := make([]*redis.IntSliceCmd, len(kinds))
-	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	err := d.atomically(ctx, func(tx redis.Pipeliner) {
 		head, record = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
 		deadline, delayed = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Delayed(), subject)
 		tail = tx.LLen(ctx, keys.Tail(subject))
@@ -220,7 +220,6 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 		for i, kind := range kinds {
 			listed[i] = tx.LPosCount(ctx, keys.Ready(kind), subject, 2, redis.LPosArgs{})
 		}
-		return nil
 	})
 	if err = unlessAbsent(err); err != nil {
 		return nil, wrap("examine lane", err)
@@ -231,10 +230,17 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 		suspended: suspended.Val(), tickets: make(map[string]bool),
 	}
 	for _, ticket := range tickets { // those that are gone by now are no trouble
-		_, gone := d.rdb.ZScore(ctx, keys.Expiring(), ticketAs(subject, ticket)).Result()
-		place, err := d.rdb.LPos(ctx, keys.Tail(subject), ticket, redis.LPosArgs{}).Result()
-		if here := f.head == ticket || err == nil && place >= 0; here {
-			f.tickets[ticket] = gone == nil
+		var until *redis.FloatCmd
+		var place *redis.IntCmd
+		err := d.together(ctx, func(pipe redis.Pipeliner) {
+			until = pipe.ZScore(ctx, keys.Expiring(), ticketAs(subject, ticket))
+			place = pipe.LPos(ctx, keys.Tail(subject), ticket, redis.LPosArgs{})
+		})
+		if err = unlessAbsent(err); err != nil {
+			return nil, wrap("examine ticket", err)
+		}
+		if here := f.head == ticket || place.Err() == nil && place.Val() >= 0; here {
+			f.tickets[ticket] = until.Err() == nil
 		}
 	}
 	for i, kind := range kinds {
@@ -286,7 +292,7 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 	heads := make(map[string]*redis.StringCmd)
 	tails := make(map[place]*redis.IntSliceCmd)
 	scheduled := make(map[place]*redis.FloatCmd)
-	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	err := d.atomically(ctx, func(tx redis.Pipeliner) {
 		body, dead = tx.HGet(ctx, keys.Jobs(), id), tx.ZScore(ctx, keys.Dead(), id)
 		reason = tx.HExists(ctx, keys.Reasons(), id)
 		for subject, entries := range subjects {
@@ -300,7 +306,6 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 				}
 			}
 		}
-		return nil
 	})
 	if err = unlessAbsent(err); err != nil {
 		return nil, wrap("examine job", err)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // Ending is how one attempt ended, for the record of durations. All ends are recorded: what
@@ -76,25 +78,128 @@ func middleOf(bucket int) time.Duration {
 	return time.Duration(math.Exp2((float64(bucket)-0.5)/perDoubling) * float64(time.Millisecond))
 }
 
-//go:embed record.lua
-var recordLua string
-
-var recordScript = redis.NewScript(recordLua)
-
-// Record adds a tally to what is known of its kinds. When the answer is lost some may be
-// counted twice.
-func (s *Session) Record(ctx context.Context, t *Tally) error {
-	for kind, counts := range t.counts {
-		args := []any{t.max[kind].Milliseconds()}
-		for field, n := range counts {
-			args = append(args, field, n)
-		}
-		if err := recordScript.Run(ctx, s.renewing, []string{s.d.ns.Durations(kind)}, args...).Err(); err != nil {
-			return fmt.Errorf("record durations: %w", err)
-		}
-		delete(t.counts, kind)
+// merge adds what another tally has counted.
+func (t *Tally) merge(o *Tally) {
+	for kind, counts := range o.counts {
+		t.put(kind, counts, o.max[kind])
 	}
-	return nil
+}
+
+func (t *Tally) put(kind string, counts map[string]int64, longest time.Duration) {
+	if t.counts == nil {
+		t.counts, t.max = make(map[string]map[string]int64), make(map[string]time.Duration)
+	}
+	if t.counts[kind] == nil {
+		t.counts[kind] = make(map[string]int64)
+	}
+	for field, n := range counts {
+		t.counts[kind][field] += n
+	}
+	t.max[kind] = max(t.max[kind], longest)
+}
+
+// attempts is how many were counted.
+func (t *Tally) attempts() (all int64) {
+	for _, counts := range t.counts {
+		for _, n := range counts {
+			all += n
+		}
+	}
+	return all
+}
+
+var (
+	//go:embed numbered.lua
+	numberedLua string
+
+	//go:embed record.lua
+	recordLua string
+
+	recordScript = redis.NewScript(numberedLua + recordLua)
+)
+
+// records is what a session has measured and not recorded yet. It takes no more room than there
+// are kinds and buckets, however long Redis is away.
+type records struct {
+	turn    chan struct{} // whoever has put something in may use the rest
+	number  int64         // of the last record
+	sent    *oneRecord    // whose answer is not known
+	waiting Tally
+}
+
+// oneRecord is what is recorded of one kind. The same is sent again under the same number until it
+// is answered, so nothing is counted twice.
+type oneRecord struct {
+	kind    string
+	counts  map[string]int64
+	longest time.Duration
+	number  int64
+}
+
+// Record takes what a tally has counted, empties it, and adds it to what is known of its kinds. What can't
+// be recorded now stays with the session and goes with the next call; so an error is that
+// something waits, and nothing is counted twice when an answer was lost, for an hour.
+func (s *Session) Record(ctx context.Context, t *Tally) error {
+	r := &s.records
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("record durations of %d attempts: %w", t.attempts(), ctx.Err())
+	}
+	r.waiting.merge(t)
+	*t = Tally{}
+	var refused Tally
+	var why error
+	for r.next() {
+		err := s.record(ctx, r.sent)
+		if err != nil && unanswered(err) {
+			why = err
+			break
+		}
+		if err != nil { // another kind may do better
+			refused.put(r.sent.kind, r.sent.counts, r.sent.longest)
+			why = err
+		}
+		r.sent = nil
+	}
+	r.waiting.merge(&refused)
+	if why == nil {
+		return nil
+	}
+	left := r.waiting.attempts()
+	if r.sent != nil {
+		one := Tally{counts: map[string]map[string]int64{r.sent.kind: r.sent.counts}}
+		left += one.attempts()
+	}
+	return fmt.Errorf("record durations of %d attempts: %w", left, why)
+}
+
+// next makes the next record, unless one is under way, and reports whether there is any.
+func (r *records) next() bool {
+	if r.sent != nil {
+		return true
+	}
+	for kind, counts := range r.waiting.counts {
+		r.number++
+		r.sent = &oneRecord{kind, counts, r.waiting.max[kind], r.number}
+		delete(r.waiting.counts, kind)
+		delete(r.waiting.max, kind)
+		return true
+	}
+	return false
+}
+
+func (s *Session) record(ctx context.Context, r *oneRecord) error {
+	args := []any{r.longest.Milliseconds()}
+	for field, n := range r.counts {
+		args = append(args, field, n)
+	}
+	args = append(args, r.number)
+	_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
+		return recordScript.Run(ctx, s.renewing, []string{s.d.ns.Durations(r.kind), s.d.ns.Recorded(s.who.Holder)}, args...).Result()
+	})
+	return err
 }
 
 // Durations is what was measured of a kind's attempts.
@@ -107,7 +212,9 @@ type Durations struct {
 
 // Durations returns what was measured of a kind. A Count of 0 is nothing.
 func (d *Dispatcher) Durations(ctx context.Context, kind string) (Durations, error) {
-	fields, err := d.rdb.HGetAll(ctx, d.ns.Durations(kind)).Result()
+	fields, err := connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {
+		return d.rdb.HGetAll(ctx, d.ns.Durations(kind)).Result()
+	})
 	if err != nil {
 		return Durations{}, wrap("read durations", err)
 	}

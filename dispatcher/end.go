@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -173,6 +174,8 @@ func (c endCall) settle(ends []End, ended []Ended) ([]string, error) {
 
 // end reports one end on its own.
 func (d *Dispatcher) end(ctx context.Context, e End) (Ended, error) {
+	ctx, cancel := connect.Bounded(ctx)
+	defer cancel()
 	p := d.ns.Partition(e.Claim.Subject)
 	answer := d.turns(ctx, &Claimant{}, []Turn{{Partition: p, Ends: []End{e}}})[0]
 	return answer.Ended[0], answer.Ended[0].Err

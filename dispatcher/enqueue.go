@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -29,13 +30,14 @@ type Enqueued struct {
 	Replaced bool
 
 	Acked int   // replicas that had it in time, when [Config].Durability asks for any
-	Err   error // what is wrong with it; only from EnqueueMany
+	Err   error // what is wrong with it; only from EnqueueMany, whose error wraps it
 }
 
 // Enqueue puts a job at the tail of its subject's lane, or on the schedule when
 // it has a run-at. When it returns nil the job is in Redis, on as many replicas as
-// [Config].Durability asks for. When it returns an error that is not one of this
-// package's, the job may be there or not, or may still come, after jobs that are enqueued later; calling again with the same ID is safe
+// [Config].Durability asks for. When the error says "not known whether it was stored", which it
+// does for [ErrUnavailable] unless it says "not sent",
+// the job may be there or not, or may still come, after jobs that are enqueued later; calling again with the same ID is safe
 // while the job exists. Calls from many goroutines share round trips; one on its own
 // waits for no company.
 func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) {
@@ -51,8 +53,12 @@ func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) 
 
 // EnqueueMany enqueues up to [MaxBatch] jobs, with 16 MiB of payload together, in one
 // round trip. Jobs of one partition are taken all or none; the result at index i says
-// what became of jobs[i]. Jobs of one subject keep their order. The error is not nil
-// only when nothing was sent, because a job breaks a rule.
+// what became of jobs[i]. Jobs of one subject keep their order.
+//
+// The error is nil only when all jobs were taken: else it wraps the errors of those that were
+// not, each of which stands with its job too, and says as that of Enqueue does whether the job may
+// be there all the same. ErrNotReplicated is one. There are no results when nothing was sent
+// because a job breaks a rule.
 func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued, error) {
 	if len(jobs) > MaxBatch {
 		return nil, fmt.Errorf("%w: a batch of %d jobs, at most %d are allowed", ErrTooLarge, len(jobs), MaxBatch)
@@ -74,8 +80,38 @@ func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued
 			return nil, err
 		}
 	}
-	return d.send(ctx, "all", all), nil
+	done := d.send(ctx, "all", all)
+	return done, notAll(done)
 }
+
+// notTaken is the error of a batch of which not all jobs were taken.
+type notTaken struct {
+	errs []error
+	of   int
+}
+
+// notAll returns nil when all jobs were taken.
+func notAll(done []Enqueued) error {
+	var errs []error
+	for i := range done {
+		if done[i].Err != nil {
+			errs = append(errs, done[i].Err)
+		}
+	}
+	if errs == nil {
+		return nil
+	}
+	return &notTaken{errs, len(done)}
+}
+
+func (e *notTaken) Error() string {
+	if e.of == 1 {
+		return e.errs[0].Error()
+	}
+	return fmt.Sprintf("%d of %d jobs, the first: %s", len(e.errs), e.of, e.errs[0])
+}
+
+func (e *notTaken) Unwrap() []error { return e.errs }
 
 // Check returns the error that Enqueue would return for a job that breaks a rule,
 // without asking Redis.
@@ -199,6 +235,9 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 	if err == nil && words[0] == "created" {
 		first, err = strconv.ParseInt(words[1], 10, 64)
 	}
+	if err != nil && unanswered(err) {
+		err = fmt.Errorf("%w: %w", errUnknown, err)
+	}
 	for k, i := range members {
 		e := &done[i]
 		e.ID = jobs[i].id
@@ -221,6 +260,12 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 			e.Err = refusal(word, count, &jobs[i])
 		}
 	}
+}
+
+// unanswered reports whether an error leaves open what became of a call.
+func unanswered(err error) bool {
+	return !errors.Is(err, script.ErrNotSent) &&
+		(errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 }
 
 // refusal is the error that a word of the script stands for.

@@ -121,7 +121,9 @@ func TestEnqueueManySaysWhatHappenedToEach(t *testing.T) {
 			{Subject: key("0"), Kind: "k"}, {Subject: inPartition(h, full), Kind: "k"},
 			{Subject: inPartition(h, (full+1)%4), Kind: "k"},
 		})
-		h.ok(err)
+		if !errors.Is(err, dispatcher.ErrLaneFull) || !errors.Is(err, dispatcher.ErrRefused) || !strings.Contains(fmt.Sprint(err), "2 of 3 jobs") {
+			t.Errorf("the error of the batch is %v", err)
+		}
 		if !errors.Is(done[0].Err, dispatcher.ErrLaneFull) || !errors.Is(done[1].Err, dispatcher.ErrRefused) ||
 			done[2].Err != nil || !done[2].Created {
 			t.Errorf("%+v", done)

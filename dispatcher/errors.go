@@ -3,10 +3,20 @@ package dispatcher
 import (
 	"errors"
 	"fmt"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // Errors that callers act on. A token that is no longer current gives lease.ErrLost.
 var (
+	// ErrUnavailable is returned when Redis can't be reached, does not answer in time, or says
+	// that it can't serve now (LOADING, CLUSTERDOWN and the like). What was asked may have been
+	// done, or be done yet, where the text says so. A caller whose context's deadline
+	// passed while Redis was asked gets context.DeadlineExceeded too; one who cancelled gets
+	// context.Canceled alone. Without a deadline no question waits for longer than ten seconds:
+	// see docs/guarantees.md.
+	ErrUnavailable = connect.ErrUnavailable
+
 	// ErrInvalid is wrapped by every error about a value that breaks a rule; the
 	// text names the field, the value and the rule.
 	ErrInvalid = errors.New("dispatcher: invalid")

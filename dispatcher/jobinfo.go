@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -49,7 +50,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	}
 	var entries []string
 	if start := max(from-1, 0); len(ids) < limit { // an end before the start would mean: to the last
-		entries, err = d.rdb.LRange(ctx, d.keys[p].Tail(canonical), int64(start), int64(start+limit-len(ids)-1)).Result()
+		entries, err = d.members(ctx, d.keys[p].Tail(canonical), int64(start), int64(start+limit-len(ids)-1))
 		if err != nil {
 			return Lane{}, nil, "", wrap("read lane", err)
 		}
@@ -112,7 +113,7 @@ func (d *Dispatcher) ahead(ctx context.Context, p int, canonical string, lane *L
 	}
 	kinds := []string{lane.Kind}
 	if from > 1 {
-		entries, err := d.rdb.LRange(ctx, d.keys[p].Tail(canonical), 0, int64(from-2)).Result()
+		entries, err := d.members(ctx, d.keys[p].Tail(canonical), 0, int64(from-2))
 		if err != nil {
 			return nil, wrap("read lane", err)
 		}
@@ -140,7 +141,7 @@ func (d *Dispatcher) bodies(ctx context.Context, partition int, ids []string) ([
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	stored, err := d.rdb.HMGet(ctx, d.keys[partition].Jobs(), ids...).Result()
+	stored, err := d.fields(ctx, d.keys[partition].Jobs(), ids)
 	if err != nil {
 		return nil, wrap("read jobs", err)
 	}
@@ -173,12 +174,11 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 	var died *redis.FloatCmd
 	var runAt *redis.FloatSliceCmd
 	var failure, reason *redis.StringCmd
-	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	err = d.atomically(ctx, func(tx redis.Pipeliner) {
 		died = tx.ZScore(ctx, keys.Dead(), packed)
 		reason = tx.HGet(ctx, keys.Reasons(), packed)
 		runAt = tx.ZMScore(ctx, keys.Scheduled(), scheduledMembers(job)...)
 		failure = tx.HGet(ctx, keys.Errors(), packed)
-		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return JobInfo{}, wrap("read job", err)
@@ -208,7 +208,9 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 	if err == nil && len(lanes) == 1 && lanes[0].HeadID == id {
 		info = lanes[0].head(job)
 	} else if err == nil {
-		_, err = d.rdb.LPos(ctx, keys.Tail(job.Subject.Canonical()), entryOf(&job)+"~", redis.LPosArgs{}).Result()
+		_, err = connect.Ask(ctx, func(ctx context.Context) (int64, error) {
+			return d.rdb.LPos(ctx, keys.Tail(job.Subject.Canonical()), entryOf(&job)+"~", redis.LPosArgs{}).Result()
+		})
 		if err == nil {
 			info.State = Suspended
 		}
@@ -258,11 +260,10 @@ func withSubject(canonical, text string) string {
 // find looks for a stored job in every partition.
 func (d *Dispatcher) find(ctx context.Context, id string) (partition int, stored string, err error) {
 	found := make([]*redis.StringCmd, d.ns.Partitions)
-	_, err = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	err = d.together(ctx, func(pipe redis.Pipeliner) {
 		for p := range found {
 			found[p] = pipe.HGet(ctx, d.keys[p].Jobs(), packID(id))
 		}
-		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return 0, "", wrap("find job", err)

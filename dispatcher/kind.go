@@ -15,6 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -198,19 +199,27 @@ func (d *Dispatcher) Kinds(ctx context.Context) ([]Declared, error) {
 // any kind goes again. Jobs of it stay, and processes that know it go on. It returns
 // [ErrNotFound] for one that is not declared.
 func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
-	n, err := d.rdb.HDel(ctx, d.ns.Registry(), name).Result()
+	n, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) { return d.rdb.HDel(ctx, d.ns.Registry(), name).Result() })
 	if err != nil {
 		return fmt.Errorf("undeclare kind %s: %w", name, err)
 	}
 	if n == 0 {
 		return fmt.Errorf("%w: kind %s is not declared", ErrNotFound, name)
 	}
-	return d.registerLimits(ctx, map[string]string{kindLimit(name): limitRecord(0, 0)})
+	return d.tellLimits(ctx, map[string]string{kindLimit(name): limitRecord(0, 0)})
+}
+
+// tellLimits is registerLimits, which ends with its context.
+func (d *Dispatcher) tellLimits(ctx context.Context, limits map[string]string) error {
+	_, err := connect.Ask(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.registerLimits(ctx, limits) })
+	return err
 }
 
 // readRegistry returns the registered kinds by name. A record is "<version> <owner> <JSON>".
 func readRegistry(ctx context.Context, rdb redis.UniversalClient, ns subject.Namespace) (map[string]Declared, error) {
-	records, err := rdb.HGetAll(ctx, ns.Registry()).Result()
+	records, err := connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {
+		return rdb.HGetAll(ctx, ns.Registry()).Result()
+	})
 	if err != nil {
 		return nil, wrap("read the registry of kinds", err)
 	}
@@ -264,7 +273,9 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		limits[poolLimit(pool)] = limitRecord(most, 0)
 	}
 	if len(args) > 0 {
-		reply, err := registerScript.Run(ctx, d.rdb, []string{d.ns.Registry()}, args...).StringSlice()
+		reply, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+			return registerScript.Run(ctx, d.rdb, []string{d.ns.Registry()}, args...).StringSlice()
+		})
 		if err != nil {
 			return fmt.Errorf("register kinds: %w", err)
 		}
@@ -272,5 +283,5 @@ func (d *Dispatcher) register(ctx context.Context) error {
 			return fmt.Errorf("%w: %s belongs to %s, not to %s", ErrOwner, reply[1], reply[2], reply[3])
 		}
 	}
-	return d.registerLimits(ctx, limits)
+	return d.tellLimits(ctx, limits)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -110,7 +111,7 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		if at.list >= len(kinds) {
 			return nil, done, nil
 		}
-		subjects, err = d.rdb.LRange(ctx, keys.Ready(kinds[at.list]), from, to).Result()
+		subjects, err = d.members(ctx, keys.Ready(kinds[at.list]), from, to)
 		if len(subjects) < n {
 			further = cursor{at.partition, at.list + 1, 0}
 			if f.Kind != "" {
@@ -118,29 +119,31 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 			}
 		}
 	case Leased:
-		subjects, err = d.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
+		subjects, err = d.inRange(ctx, redis.ZRangeArgs{
 			Key: keys.Deadlines(), ByScore: true, Start: "-inf", Stop: "(inf", Offset: from, Count: to - from + 1,
-		}).Result()
+		})
 		if len(subjects) < n {
 			further = done
 		}
 	case Suspended: // those whose lease has no end, the filler among them
-		subjects, err = d.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
+		subjects, err = d.inRange(ctx, redis.ZRangeArgs{
 			Key: keys.Deadlines(), ByScore: true, Start: "+inf", Stop: "+inf", Offset: from, Count: to - from + 1,
-		}).Result()
+		})
 		if len(subjects) < n {
 			further = done
 		}
 		subjects = slices.DeleteFunc(subjects, func(s string) bool { return s == subject.Filler })
 	case Delayed:
-		subjects, err = d.rdb.ZRange(ctx, keys.Delayed(), from, to).Result()
+		subjects, err = d.inRange(ctx, redis.ZRangeArgs{Key: keys.Delayed(), Start: from, Stop: to})
 		if len(subjects) < n {
 			further = done
 		}
 	default:
-		var fields []string
-		var place uint64
-		fields, place, err = d.rdb.HScan(ctx, keys.Heads(), at.place, "", int64(n)).Result()
+		var part scanned
+		part, err = scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
+			return d.rdb.HScan(ctx, keys.Heads(), from, "", int64(n))
+		})
+		fields, place := part.found, part.next
 		for i := 2 * at.list; i+1 < len(fields) && len(subjects) < n; i += 2 {
 			subjects = append(subjects, fields[i])
 		}
@@ -167,7 +170,7 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 	var deadlines, delayed *redis.FloatSliceCmd
 	var suspended *redis.SliceCmd
 	tails := make([]*redis.IntCmd, len(subjects))
-	_, err := d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	err := d.atomically(ctx, func(tx redis.Pipeliner) {
 		heads = tx.HMGet(ctx, keys.Heads(), subjects...)
 		leases = tx.HMGet(ctx, keys.Leases(), subjects...)
 		deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
@@ -176,7 +179,6 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 		for i, s := range subjects {
 			tails[i] = tx.LLen(ctx, keys.Tail(s))
 		}
-		return nil
 	})
 	if err != nil {
 		return nil, wrap("read lanes", err)
@@ -265,7 +267,7 @@ func (d *Dispatcher) addErrors(ctx context.Context, partition int, lanes []Lane,
 	if len(ids) == 0 {
 		return nil
 	}
-	texts, err := d.rdb.HMGet(ctx, d.keys[partition].Errors(), ids...).Result()
+	texts, err := d.fields(ctx, d.keys[partition].Errors(), ids)
 	if err != nil {
 		return wrap("read errors", err)
 	}
@@ -277,6 +279,8 @@ func (d *Dispatcher) addErrors(ctx context.Context, partition int, lanes []Lane,
 
 // kinds returns the kinds that a partition has seen, sorted.
 func (d *Dispatcher) kinds(ctx context.Context, partition int) ([]string, error) {
-	kinds, err := d.rdb.SMembers(ctx, d.keys[partition].Kinds()).Result()
+	kinds, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+		return d.rdb.SMembers(ctx, d.keys[partition].Kinds()).Result()
+	})
 	return sorted(kinds), wrap("list kinds", err)
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 //go:embed leftover.lua
@@ -66,8 +68,10 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 // of a wrong type is a finding of its own.
 func (d *Dispatcher) leftover(ctx context.Context, p int, what string, l leftover) (bool, error) {
 	k := d.keys[p]
-	words, err := leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed(), k.Dead()},
-		l.index, what, l.field, l.id).StringSlice()
+	words, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+		return leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed(), k.Dead()},
+			l.index, what, l.field, l.id).StringSlice()
+	})
 	if redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return false, nil
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -72,13 +73,22 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit
 	if who.Pool != "" {
 		asked = append(asked, limit{poolLimit(who.Pool), who.Kinds})
 	}
-	records := make([]*redis.StringCmd, len(asked))
-	_, _ = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each has its own error
-		for i, l := range asked {
-			records[i] = pipe.HGet(ctx, d.keys[d.limitHome(l.name)].Limits(), l.name)
-		}
-		return nil
+	records, err := connect.Ask(ctx, func(ctx context.Context) ([]*redis.StringCmd, error) {
+		records := make([]*redis.StringCmd, len(asked))
+		_, _ = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each has its own error
+			for i, l := range asked {
+				records[i] = pipe.HGet(ctx, d.keys[d.limitHome(l.name)].Limits(), l.name)
+			}
+			return nil
+		})
+		return records, nil
 	})
+	switch {
+	case err != nil && before == nil:
+		return asked
+	case err != nil:
+		return before
+	}
 	limits := []limit{}
 	for i, l := range asked {
 		record, err := records[i].Result()

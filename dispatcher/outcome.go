@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // JobOutcome is how a job has ended, of one that has ended, for as long as it is kept ([NewJob.Keep]).
@@ -66,11 +68,10 @@ func (d *Dispatcher) Outcome(ctx context.Context, id string) (JobOutcome, error)
 // keptOutcome looks for an outcome in every partition.
 func (d *Dispatcher) keptOutcome(ctx context.Context, id string) (o JobOutcome, ok bool, err error) {
 	found := make([]*redis.StringCmd, d.ns.Partitions)
-	_, err = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	err = d.together(ctx, func(pipe redis.Pipeliner) {
 		for p := range found {
 			found[p] = pipe.HGet(ctx, d.keys[p].Outcomes(), packID(id))
 		}
-		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return JobOutcome{}, false, wrap("read outcome", err)
@@ -129,8 +130,13 @@ func (d *Dispatcher) WaitFor(ctx context.Context, id string) (JobOutcome, error)
 		return JobOutcome{}, fmt.Errorf("wait for %s: %w", id, err)
 	}
 	defer endWait()
+	looking, stop := beyond(ctx)
+	defer stop()
 	for {
-		outcome, err := d.Outcome(ctx, id)
+		outcome, err := d.Outcome(looking, id)
+		if ctx.Err() != nil && err != nil && unanswered(err) {
+			err = fmt.Errorf("wait for %s: %w", id, connect.Judge(ctx, connect.Bound, err))
+		}
 		if !errors.Is(err, ErrNotEnded) {
 			return outcome, err
 		}

@@ -7,7 +7,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 //go:embed reap.lua
@@ -32,11 +35,38 @@ type Reaped struct {
 	Next time.Duration
 }
 
-// LostAttempt is an attempt that ended without a word from its holder, and how long its lease
-// lasted.
+// LostAttempt is an attempt that ended without a word from its holder.
 type LostAttempt struct {
-	Kind string
-	Took time.Duration
+	Job     string
+	Subject subject.Key
+	Kind    string
+	Attempt int
+	Token   lease.Token
+	Holder  string // who was lost
+
+	// Became is [JobDead], [JobHalted] or [JobCancelled], or empty for a job that runs again.
+	Became OutcomeState
+
+	Took  time.Duration // how long its lease lasted
+	Along bool          // it was claimed along with the head of its lane, and may never have begun
+}
+
+// lostWords is how many words of a reply tell of one lost attempt.
+const lostWords = 8
+
+// lostAttempt reads what a reply tells of one. What can't be read stays empty: the lane has gone on.
+func lostAttempt(words []string) LostAttempt {
+	l := LostAttempt{Job: idText(words[4]), Kind: words[0], Holder: words[7], Along: words[2] == "-"}
+	l.Subject, _ = subject.FromCanonical(words[3])
+	l.Attempt, _ = strconv.Atoi(words[5])
+	l.Token, _ = lease.ParseToken(words[1])
+	if deadline, err := strconv.ParseFloat(words[2], 64); err == nil {
+		l.Took = max(0, time.Duration(deadline)*time.Millisecond-time.Duration(l.Token)*time.Microsecond)
+	}
+	if words[6] != "again" {
+		l.Became = OutcomeState(words[6])
+	}
+	return l
 }
 
 // Reap returns to ready what time has set free: lanes of expired leases, the
@@ -48,7 +78,9 @@ func (d *Dispatcher) Reap(ctx context.Context) (Reaped, error) {
 	for p := range d.ns.Partitions {
 		for {
 			call := d.reapCall(p, nil)
-			d.run.Run(ctx, call)
+			asking, cancel := connect.Bounded(ctx) // each step: there may be many
+			d.run.Run(asking, call)
+			cancel()
 			r, err := reaped(call)
 			if err != nil {
 				return total, err
@@ -87,11 +119,8 @@ func reaped(call *script.Call) (Reaped, error) {
 		}
 	}
 	r := Reaped{Expired: n[0], Buried: n[1], Resumed: n[2], Placed: n[3], Next: -1}
-	for rest := words[6:]; len(rest) >= 3; rest = rest[3:] {
-		token, _ := strconv.ParseInt(rest[1], 10, 64)
-		deadline, _ := strconv.ParseFloat(rest[2], 64)
-		took := time.Duration(deadline)*time.Millisecond - time.Duration(token)*time.Microsecond
-		r.Lost = append(r.Lost, LostAttempt{rest[0], max(0, took)})
+	for rest := words[6:]; len(rest) >= lostWords; rest = rest[lostWords:] {
+		r.Lost = append(r.Lost, lostAttempt(rest))
 	}
 	if words[5] != "-" {
 		ms, err := strconv.ParseInt(words[5], 10, 64)

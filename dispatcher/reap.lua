@@ -7,10 +7,12 @@
 -- ARGV[8]  backoff base after lost workers, ms
 -- ARGV[9]  backoff cap, ms
 --
--- Returns  {'ok', expired, buried, resumed, placed, next, (kind, token, deadline) for each attempt
---          that was lost}
+-- Returns  {'ok', expired, buried, resumed, placed, next, (kind, token, deadline, subject, id,
+--          attempt, fate, holder) for each attempt that was lost}
 --          next: ms until something falls due, '0' when more is due already,
 --          '-' when nothing is in sight
+--          deadline: of the lease, ms, or '-' of a job that was claimed along with the head
+--          fate: 'again' | 'dead' | 'halted' | 'cancelled'
 
 local MOST = 250 -- jobs that one call charges
 local limit, base, cap = tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
@@ -79,12 +81,22 @@ for i, subject in ipairs(candidates) do
     first[#first + 1] = { entry, subject } -- no attempt was under way
   elseif entry then
     local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
+    local letters, gone = #fate.letters, #fate.gone
     settle(subject, entry, record, tail)
-    lost[#lost + 1] = { kind_of(entry), string.match(record, '^%d+'), call('ZSCORE', DEADLINES, subject) or '0' }
+    local became = fate.halted[subject] and 'halted' or #fate.letters > letters and 'dead'
+      or #fate.gone > gone and 'cancelled' or 'again'
+    local token = string.match(record, '^%d+')
+    lost[#lost + 1] = {
+      kind_of(entry), token, call('ZSCORE', DEADLINES, subject) or '0', subject, id_of(entry),
+      whole(counts_of(entry) + 1), became, holder,
+    }
     if along > 0 then
       local followers, back = call('LRANGE', tail, 0, along - 1), {}
       for k = #followers, 1, -1 do
-        local changed, _, letter = charge(followers[k], holder, 0)
+        local changed, before, letter = charge(followers[k], holder, 0)
+        lost[#lost + 1] = {
+          kind_of(followers[k]), token, '-', subject, id_of(followers[k]), whole(before + 1), letter and 'dead' or 'again', holder,
+        }
         back[#back + 1] = changed
         fate.letters[#fate.letters + 1] = letter
       end
@@ -151,7 +163,7 @@ local reply = {
   soonest and whole(math.max(0, soonest - now)) or '-',
 }
 for _, attempt in ipairs(lost) do
-  for i = 1, 3 do
+  for i = 1, #attempt do
     reply[#reply + 1] = attempt[i]
   end
 end

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
@@ -82,7 +83,7 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.typed)) {
 		aside := keys.LostAndFound(key, time.Now())
-		if err := d.rdb.RenameNX(ctx, key, aside).Err(); err != nil {
+		if err := d.together(ctx, func(pipe redis.Pipeliner) { pipe.RenameNX(ctx, key, aside) }); err != nil {
 			return all, err
 		}
 		did("key", fmt.Sprintf("%q", key), fmt.Sprintf("was a %s; renamed to %q", s.typed[key], aside))
@@ -91,13 +92,13 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		return all, nil // look again before anything else is touched
 	}
 	for _, member := range s.garbled {
-		if err := d.rdb.ZRem(ctx, keys.Scheduled(), member).Err(); err != nil {
+		if err := d.together(ctx, func(pipe redis.Pipeliner) { pipe.ZRem(ctx, keys.Scheduled(), member) }); err != nil {
 			return all, err
 		}
 		did("schedule", fmt.Sprintf("%q", member), "took it off the schedule")
 	}
 	for _, kind := range s.unsaid {
-		if err := d.rdb.SAdd(ctx, keys.Kinds(), kind).Err(); err != nil {
+		if err := d.together(ctx, func(pipe redis.Pipeliner) { pipe.SAdd(ctx, keys.Kinds(), kind) }); err != nil {
 			return all, err
 		}
 		did("kind", kind, "noted it among the kinds")
@@ -157,7 +158,10 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		return all, nil
 	}
 	for field, least := range s.behind() {
-		if err := raiseScript.Run(ctx, d.rdb, []string{keys.Clock()}, field, least).Err(); err != nil {
+		_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
+			return raiseScript.Run(ctx, d.rdb, []string{keys.Clock()}, field, least).Result()
+		})
+		if err != nil {
 			return all, err
 		}
 		did("clock", field, fmt.Sprintf("set it to %d", least))
@@ -235,8 +239,7 @@ func (f *jobFacts) restoring(id string) []any {
 }
 
 func (d *Dispatcher) mend(ctx context.Context, call *script.Call) ([]string, error) {
-	d.run.Ride(ctx, call)
-	words, err := call.Words()
+	words, err := d.ask(ctx, call)
 	if err != nil {
 		return nil, err
 	}

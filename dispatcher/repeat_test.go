@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -143,6 +146,35 @@ func TestEnqueueGivenUpIsNotSent(t *testing.T) {
 	if strings.Join(sent, " ") != "first first" {
 		t.Errorf("sent %v", sent)
 	}
+}
+
+// D2: nor is one whose trip can't set out because those before it do not come back.
+func TestD2_EnqueueDoesNotWaitForOthersTrips(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		answer := make(chan bool)
+		s := &singles{send: func(jobs []prepared) []Enqueued {
+			<-answer
+			return make([]Enqueued, len(jobs))
+		}}
+		begin := time.Now()
+		var all sync.WaitGroup
+		for i := range maxFlights + 1 {
+			says := []string{"not known whether it was stored", "not sent"}[i/maxFlights]
+			all.Go(func() {
+				_, err := s.enqueue(context.Background(), prepared{})
+				if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), says) {
+					t.Errorf("the error of job %d is %v, want one that says %q", i, err, says)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if took := time.Since(begin); took != connect.Bound {
+			t.Errorf("they waited for %s, want %s", took, connect.Bound)
+		}
+		close(answer)
+	})
 }
 
 // I11: a lane whose next job is of a kind that the caller does not handle is listed,

@@ -44,8 +44,7 @@ func (d *Dispatcher) replay(ctx context.Context, id string, front bool, onTaken 
 	canonical := job.Subject.Canonical()
 	call := d.run.Once(p, replayScript, []string{d.keys[p].Tail(canonical)},
 		canonical, packID(id), job.Kind, strconv.Itoa(job.MaxAttempts)+job.flags, place, onTaken)
-	d.run.Ride(ctx, call)
-	words, err := call.Words()
+	words, err := d.ask(ctx, call)
 	if err != nil {
 		return Enqueued{}, err
 	}

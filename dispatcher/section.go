@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -37,8 +38,11 @@ var (
 //
 // With maxWait 0 it returns [ErrBusy] at once when the subject is held or jobs wait. It returns
 // [ErrBusy] too when maxWait is over, what fn returned, or an error that wraps lease.ErrLost
-// when the lease was lost while fn ran. A wait that ends early leaves nothing behind; one whose
-// process dies is gone after [Config].SectionTTL.
+// when the lease was lost while fn ran. [ErrBusy] is what Redis says: when that does not answer,
+// within maxWait or ten seconds, Do returns [ErrUnavailable], and the subject may stay closed for
+// [Config].SectionTTL. A wait that ends early leaves nothing behind otherwise; one whose
+// process dies is gone after [Config].SectionTTL. When fn has returned, Do waits until Redis has
+// the lease back, for five seconds at most and not after the end of ctx.
 //
 // Within a handler, or within another fn, for a subject that is held there, or whose holder
 // waits for one that is, it returns [ErrWouldDeadlock] at once.
@@ -62,7 +66,8 @@ func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Durat
 }
 
 // DoOrEnqueue runs fn under the lease of the job's subject when that is free now, as [Dispatcher.Do]
-// does, and enqueues the job otherwise: exactly one of the two. ran tells which.
+// does, and enqueues the job otherwise: exactly one of the two. ran tells which. When Redis does not
+// answer, the error wraps [ErrUnavailable] and fn did not run; whether the job may be there, it says.
 func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx context.Context) error) (ran bool, done Enqueued, err error) {
 	if err := d.Check(job); err != nil {
 		return false, Enqueued{}, err
@@ -88,14 +93,12 @@ func (d *Dispatcher) enter(ctx context.Context, key subject.Key, maxWait time.Du
 		}
 		return l, err
 	}
-	waiting, cancel := context.WithTimeoutCause(ctx, maxWait, ErrBusy)
-	defer cancel()
 	t := ticket{d: d, key: key, holder: holder, id: packID(uuid.Must(uuid.NewV7()).String())}
-	l, err := t.wait(waiting)
+	l, err := t.wait(ctx, maxWait)
 	if err != nil {
-		t.leave(ctx)
-		if cause := context.Cause(waiting); cause != nil {
-			err = cause
+		t.leave(ctx, errors.Is(err, ErrUnavailable))
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
+			err = fmt.Errorf("%w: %w", cause, err)
 		}
 	}
 	return l, err
@@ -110,20 +113,25 @@ type ticket struct {
 
 func (t *ticket) entry() string { return entry{id: t.id, kind: ticketKind, max: 1}.String() }
 
-// wait waits for the ticket's turn.
-func (t *ticket) wait(ctx context.Context) (lease.Lease, error) {
+// wait waits for the ticket's turn. Only Redis can say that it has not come: a question that is
+// under way when maxWait is over is given a moment more, and is no answer then.
+func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, error) {
+	over := time.NewTimer(maxWait)
+	defer over.Stop()
+	asking, cancel := context.WithTimeout(ctx, maxWait+beyondEnd)
+	defer cancel()
 	d, canonical := t.d, t.key.Canonical()
 	p, ttl := d.ns.Partition(t.key), d.cfg.SectionTTL
 	heard, leave := d.news.listen(d.keys[p].News(t.id))
 	defer leave()
-	endWait, err := d.waitOn(ctx, t.key)
+	endWait, err := d.waitOn(asking, t.key)
 	if err != nil {
 		return lease.Lease{}, err
 	}
 	defer endWait()
 	for {
 		sent := time.Now()
-		words, err := d.ask(ctx, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
+		words, err := d.ask(asking, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
 			canonical, t.holder, ttl.Milliseconds(), t.entry()))
 		if err != nil {
 			return lease.Lease{}, err
@@ -137,6 +145,9 @@ func (t *ticket) wait(ctx context.Context) (lease.Lease, error) {
 		case <-ctx.Done():
 			timer.Stop()
 			return lease.Lease{}, ctx.Err()
+		case <-over.C:
+			timer.Stop()
+			return lease.Lease{}, ErrBusy
 		case <-heard:
 			timer.Stop()
 		case <-timer.C:
@@ -144,11 +155,16 @@ func (t *ticket) wait(ctx context.Context) (lease.Lease, error) {
 	}
 }
 
-// leave takes the ticket back. If Redis can't be reached it goes by itself.
-func (t *ticket) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_, _ = t.d.ask(ctx, t.d.run.Plain(t.d.ns.Partition(t.key), leaveScript, nil, t.key.Canonical(), t.holder, t.entry()))
+// leave takes the ticket back. If Redis can't be reached it goes by itself, and nobody waits.
+func (t *ticket) leave(ctx context.Context, away bool) {
+	most := time.Second
+	if away {
+		most = 0
+	}
+	_ = parting(ctx, most, func(ctx context.Context) error {
+		_, err := t.d.ask(ctx, t.d.run.Plain(t.d.ns.Partition(t.key), leaveScript, nil, t.key.Canonical(), t.holder, t.entry()))
+		return err
+	})
 }
 
 // within runs fn under a lease, keeps it alive, and gives it back.
@@ -163,9 +179,7 @@ func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.
 		release()
 		end()
 		<-kept
-		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		gone := d.leases.Release(last, l)
+		gone := parting(ctx, lastWords, func(ctx context.Context) error { return d.leases.Release(ctx, l) })
 		switch {
 		case lost:
 			err = errors.Join(err, fmt.Errorf("section on %s: %w", l.Subject, lease.ErrLost))
@@ -245,7 +259,9 @@ func (d *Dispatcher) waitOn(ctx context.Context, key subject.Key) (end func(), e
 		for _, k := range held {
 			args = append(args, k.Canonical())
 		}
-		reply, err := waitScript.Run(ctx, d.rdb, []string{d.ns.Waits()}, args...).StringSlice()
+		reply, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+			return waitScript.Run(ctx, d.rdb, []string{d.ns.Waits()}, args...).StringSlice()
+		})
 		if err != nil {
 			return "", fmt.Errorf("note a wait: %w", err)
 		}
@@ -266,9 +282,7 @@ func (d *Dispatcher) waitOn(ctx context.Context, key subject.Key) (end func(), e
 		for {
 			select {
 			case <-ended:
-				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-				defer cancel()
-				_, _ = say(last, "leave")
+				_ = parting(ctx, lastWords, func(ctx context.Context) error { _, err := say(ctx, "leave"); return err })
 				return
 			case <-again.C:
 				_, _ = say(ctx, "wait")

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -18,18 +19,20 @@ const oldest = "6.2"
 // checkServers says what about the servers loses data. A server that does not tell
 // its settings, as managed and embedded ones do, gets one warning.
 func (d *Dispatcher) checkServers(ctx context.Context) ([]Finding, error) {
-	var findings []Finding
-	err := connect.Masters(ctx, d.rdb, func(node *redis.Client) error {
-		found, err := checkServer(ctx, node)
-		for _, f := range found {
-			if connect.IsCluster(d.rdb) {
-				f.What = "server " + node.Options().Addr
+	return connect.Ask(ctx, func(ctx context.Context) ([]Finding, error) {
+		var findings []Finding
+		err := connect.Masters(ctx, d.rdb, func(node *redis.Client) error {
+			found, err := checkServer(ctx, node)
+			for _, f := range found {
+				if connect.IsCluster(d.rdb) {
+					f.What = "server " + node.Options().Addr
+				}
+				findings = append(findings, f)
 			}
-			findings = append(findings, f)
-		}
-		return err
+			return err
+		})
+		return findings, err
 	})
-	return findings, err
 }
 
 func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
@@ -74,7 +77,7 @@ func judgeSettings(settings map[string]string) []Finding {
 
 // networkOnly drops errors that the server answered with.
 func networkOnly(err error) error {
-	if _, answered := err.(redis.Error); answered {
+	if errors.As(err, new(redis.Error)) {
 		return nil
 	}
 	return fmt.Errorf("ask the server for its settings: %w", err)

@@ -33,6 +33,10 @@ type Session struct {
 	waits    [][]string     // keys to block on, those that one command can take together
 	partOf   map[string]int // partition of each key
 	permits  permits
+	records  records
+
+	refunding sync.Mutex
+	refunds   []*Claim // owed
 
 	asked, slots <-chan struct{}
 	leave        []func()
@@ -77,6 +81,7 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 		waiting:  connect.Dedicated(d.rdb, 1+d.ns.Partitions, maxBlock+5*time.Second),
 		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
+	s.records.turn = make(chan struct{}, 1)
 	s.say(string(info))
 	s.leases = d.leases.Via(s.renewing)
 	s.who.ranks = newRanks(d, who.Kinds)
@@ -154,7 +159,8 @@ func (s *Session) Waits() int { return len(s.waits) }
 
 // Wait blocks until there is a hint for the session's kinds in a place; one waiting
 // session is woken for one hint. ok is false when the wait ended without one. When ctx
-// ends, Wait returns at once and the session can't wait any more.
+// ends, Wait returns at once and the session can't wait any more. What Redis does not answer it
+// waits for as long as its client does, half a minute at most.
 func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
 	wakes := s.waits[place]
 	if len(wakes) == 0 {
@@ -166,7 +172,9 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 	defer stop()
 	first := rand.IntN(len(wakes)) // no partition is always looked at first
 	keys := slices.Concat(wakes[first:], wakes[:first])
-	woken, err := s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
+	woken, err := connect.AskFor(ctx, 3*maxBlock, func(ctx context.Context) (*redis.ZWithKey, error) {
+		return s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
+	})
 	switch {
 	case ctx.Err() != nil:
 		return Hint{}, false, ctx.Err()

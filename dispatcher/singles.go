@@ -1,11 +1,16 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"sync"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // singles lets concurrent single enqueues share scripts and round trips. A job that
@@ -13,6 +18,7 @@ import (
 // come meanwhile; so trips grow with load, and a lone job leaves at once.
 type singles struct {
 	send func(jobs []prepared) []Enqueued
+	most time.Duration // how long a job waits at most, for its trip to set out and to be back; 0 is connect.Bound
 
 	mu      sync.Mutex
 	waiting []single
@@ -28,6 +34,9 @@ type single struct {
 	done chan Enqueued
 }
 
+// errUnknown is what is wrong with a job whose trip has not come back.
+var errUnknown = errors.New("not known whether it was stored")
+
 // enqueue returns what became of a job. When ctx ends before its trip sets out, it
 // stays here; when ctx ends later, the job may be there or not, or come there yet.
 func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
@@ -39,15 +48,22 @@ func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
 		go s.fly()
 	}
 	s.mu.Unlock()
+	most := cmp.Or(s.most, connect.Bound)
+	bound := time.NewTimer(most)
+	defer bound.Stop()
+	var why error
 	select {
 	case e := <-mine.done:
 		return e, e.Err
 	case <-ctx.Done():
+		why = connect.Judge(ctx, most, ctx.Err())
+	case <-bound.C:
+		why = connect.Judge(ctx, most, context.DeadlineExceeded)
 	}
 	if s.leave(mine) {
-		return Enqueued{}, fmt.Errorf("enqueue %s: not sent: %w", job.subject, ctx.Err())
+		return Enqueued{}, fmt.Errorf("enqueue %s: not sent: %w", job.subject, why)
 	}
-	return Enqueued{}, fmt.Errorf("enqueue %s: not known whether it was stored: %w", job.subject, ctx.Err())
+	return Enqueued{}, fmt.Errorf("enqueue %s: %w: %w", job.subject, errUnknown, why)
 }
 
 // leave takes a job back whose trip has not set out.

@@ -63,7 +63,7 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 	keys := d.keys[p]
 	ready := make([]*redis.IntCmd, len(kinds))
 	counts := make([]*redis.IntCmd, 7)
-	_, err = d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	err = d.atomically(ctx, func(tx redis.Pipeliner) {
 		for i, kind := range kinds {
 			ready[i] = tx.LLen(ctx, keys.Ready(kind))
 		}
@@ -71,7 +71,6 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 		counts[2], counts[3] = tx.ZCard(ctx, keys.Dead()), tx.HLen(ctx, keys.Heads())
 		counts[4], counts[5] = tx.ZCount(ctx, keys.Deadlines(), "-inf", "(inf"), tx.ZCard(ctx, keys.Delayed())
 		counts[6] = tx.ZCount(ctx, keys.Deadlines(), "+inf", "+inf") // and the filler
-		return nil
 	})
 	if err != nil {
 		return wrap("count", err)

@@ -125,13 +125,17 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		if s.typed[key] != "" {
 			return nil
 		}
-		return scanPairs(ctx, d.rdb.HScan(ctx, key, 0, "", scanCount).Iterator(), each)
+		return scanPairs(ctx, func(ctx context.Context, from uint64) *redis.ScanCmd {
+			return d.rdb.HScan(ctx, key, from, "", scanCount)
+		}, each)
 	}
 	zset := func(key string, each func(member, score string)) error {
 		if s.typed[key] != "" {
 			return nil
 		}
-		return scanPairs(ctx, d.rdb.ZScan(ctx, key, 0, "", scanCount).Iterator(), each)
+		return scanPairs(ctx, func(ctx context.Context, from uint64) *redis.ScanCmd {
+			return d.rdb.ZScan(ctx, key, from, "", scanCount)
+		}, each)
 	}
 	steps := []func() error{
 		func() error {
@@ -209,7 +213,9 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		},
 		func() (err error) {
 			if s.typed[keys.Clock()] == "" {
-				s.clock, err = d.rdb.HGetAll(ctx, keys.Clock()).Result()
+				s.clock, err = connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {
+					return d.rdb.HGetAll(ctx, keys.Clock()).Result()
+				})
 			}
 			return err
 		},
@@ -248,19 +254,23 @@ func (s *survey) behind() map[string]int64 {
 // surveyKeys looks at the types of all keys, and returns those of lists: what is
 // listed as ready and what waits behind heads, also of kinds that nobody remembers.
 func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *survey) (lists []string, err error) {
-	node, err := connect.Node(ctx, d.rdb, keys.Jobs()) // a scan goes through one server
+	node, err := connect.Ask(ctx, func(ctx context.Context) (*redis.Client, error) {
+		return connect.Node(ctx, d.rdb, keys.Jobs()) // a scan goes through one server
+	})
 	if err != nil {
 		return nil, err
 	}
 	want := types(keys)
 	check := func(batch []string) error {
 		found := make([]*redis.StatusCmd, len(batch))
-		_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		err := d.together(ctx, func(pipe redis.Pipeliner) {
 			for i, key := range batch {
 				found[i] = pipe.Type(ctx, key)
 			}
-			return nil
 		})
+		if err != nil {
+			return err
+		}
 		for i, key := range batch {
 			_, isTail := keys.TrimTail(key)
 			isList := isTail || strings.HasPrefix(key, keys.Ready(""))
@@ -281,23 +291,28 @@ func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *surve
 				lists = append(lists, key)
 			}
 		}
-		return err
+		return nil
 	}
 	var batch []string
 	seen := make(map[string]bool)
-	iter := node.Scan(ctx, 0, keys.Pattern(), scanCount).Iterator()
-	for iter.Next(ctx) {
-		if key := iter.Val(); !seen[key] {
-			seen[key], batch = true, append(batch, key)
-		}
-		if len(batch) == scanCount {
-			if err := check(batch); err != nil {
-				return nil, err
-			}
-			batch = batch[:0]
-		}
+	step := func(ctx context.Context, from uint64) *redis.ScanCmd {
+		return node.Scan(ctx, from, keys.Pattern(), scanCount)
 	}
-	if err := iter.Err(); err != nil {
+	err = scanAll(ctx, step, func(found []string) error {
+		for _, key := range found {
+			if !seen[key] {
+				seen[key], batch = true, append(batch, key)
+			}
+		}
+		for len(batch) >= scanCount {
+			if err := check(batch[:scanCount]); err != nil {
+				return err
+			}
+			batch = batch[scanCount:]
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return lists, check(batch)
@@ -307,7 +322,8 @@ func (d *Dispatcher) surveyLists(ctx context.Context, keys subject.Keys, lists [
 	var known []string
 	if s.typed[keys.Kinds()] == "" {
 		var err error
-		if known, err = d.rdb.SMembers(ctx, keys.Kinds()).Result(); err != nil {
+		known, err = connect.Ask(ctx, func(ctx context.Context) ([]string, error) { return d.rdb.SMembers(ctx, keys.Kinds()).Result() })
+		if err != nil {
 			return err
 		}
 	}
@@ -334,28 +350,39 @@ func (d *Dispatcher) surveyLists(ctx context.Context, keys subject.Keys, lists [
 }
 
 // scanPairs reads a scan of pairs, which may bring one of them twice.
-func scanPairs(ctx context.Context, iter *redis.ScanIterator, each func(first, second string)) error {
+func scanPairs(ctx context.Context, step func(ctx context.Context, from uint64) *redis.ScanCmd, each func(first, second string)) error {
 	seen := make(map[string]bool)
-	for iter.Next(ctx) {
-		first := iter.Val()
-		if !iter.Next(ctx) {
-			break
+	return scanAll(ctx, step, func(found []string) error {
+		for i := 0; i+1 < len(found); i += 2 {
+			if !seen[found[i]] {
+				seen[found[i]] = true
+				each(found[i], found[i+1])
+			}
 		}
-		if !seen[first] {
-			seen[first] = true
-			each(first, iter.Val())
+		return nil
+	})
+}
+
+// scanAll makes all steps of a scan.
+func scanAll(ctx context.Context, step func(ctx context.Context, from uint64) *redis.ScanCmd, each func(found []string) error) error {
+	for from := uint64(0); ; {
+		part, err := scan(ctx, from, step)
+		if err == nil {
+			err = each(part.found)
+		}
+		if from = part.next; err != nil || from == 0 {
+			return err
 		}
 	}
-	return iter.Err()
 }
 
 // scanList reads a list from its end to its head: what stands in it moves towards the
 // head while others are taken off there, so it may come twice, but is not missed.
 func (d *Dispatcher) scanList(ctx context.Context, key string, each func(member string)) error {
-	n, err := d.rdb.LLen(ctx, key).Result()
+	n, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) { return d.rdb.LLen(ctx, key).Result() })
 	for to := n; to > 0 && err == nil; to -= scanCount {
 		var part []string
-		part, err = d.rdb.LRange(ctx, key, max(0, to-scanCount), to-1).Result()
+		part, err = d.members(ctx, key, max(0, to-scanCount), to-1)
 		for _, member := range part {
 			each(member)
 		}

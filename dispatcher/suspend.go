@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -102,12 +101,6 @@ func (d *Dispatcher) stored(ctx context.Context, id string) (partition int, job 
 		job, err = decode(packID(id), body)
 	}
 	return partition, job, err
-}
-
-// ask runs a call of an operator and returns its reply.
-func (d *Dispatcher) ask(ctx context.Context, call *script.Call) ([]string, error) {
-	d.run.Ride(ctx, call)
-	return call.Words()
 }
 
 // refusedFor is the error that a word of a script about one job stands for.

@@ -42,6 +42,12 @@
 // renewal fails, and at the end of the window cancels the work's context with
 // cause [ErrLost]. Local clocks only ever stop work earlier.
 //
+// # What is not answered
+//
+// Acquire, Renew and Release end with their contexts, and after ten seconds at the latest. What Redis
+// has not answered then may have been done: the error wraps the dispatcher's ErrUnavailable, and
+// a lease that was acquired so runs out.
+//
 // # What is not promised
 //
 // No lease, on any store, can keep two programs from touching a third thing at

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
@@ -41,6 +42,8 @@ func (s *Store) Renew(ctx context.Context, ttl time.Duration, leases ...Lease) [
 			all = all[n:]
 		}
 	}
+	ctx, cancel := connect.Bounded(ctx)
+	defer cancel()
 	s.run.Run(ctx, calls...)
 	errs := make([]error, len(leases))
 	for c, call := range calls {

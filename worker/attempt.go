@@ -29,6 +29,22 @@ type lane struct {
 	later []*attempt
 }
 
+// together is how many more jobs of the lane a batch handler gets.
+func (a *attempt) together() int {
+	if a.pool.batches[a.claim.Kind] == nil {
+		return 0
+	}
+	return len(a.claim.Along)
+}
+
+// failed is why the ith job of the attempt did.
+func (a *attempt) failed(i int) error {
+	if a.err == nil && i < len(a.errs) {
+		return a.errs[i]
+	}
+	return a.err
+}
+
 // took is how long the handler ran.
 func (a *attempt) took() time.Duration { return a.ended.Sub(a.started) }
 
@@ -49,6 +65,7 @@ type attempt struct {
 	claim *dispatcher.Claim
 
 	errs   []error // of a batch, one for each job, or nil
+	err    error   // why it failed: what the handler returned, or an error of the whole batch
 	result []byte  // what the handler left, by SetResult
 
 	reported atomic.Bool // exactly one of return and giving up reports
@@ -108,7 +125,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	// claim, and work under a lease that is over is work on somebody else's subject.
 	if !p.trusted(a) {
 		p.counts.lost.Add(1)
-		p.log.Warn("lease over before the handler started", "job", a.claim.ID)
+		p.log.Warn("lease over before the handler started", about(a.claim)...)
 		a.reported.Store(true)
 		return a.drop(), false
 	}
@@ -121,13 +138,16 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	defer stop()
 
 	p.counts.started.Add(1)
+	if p.debug {
+		p.log.Debug("attempt begins", about(a.claim, "jobs", 1+a.together())...)
+	}
 	err, returned := error(nil), false
 	defer func() {
 		cause := recover()
 		exits := cause == nil && !returned
 		switch {
-		case cause != nil:
-			err = fmt.Errorf("panic: %v\n\n%s", cause, debug.Stack())
+		case cause != nil: // of middleware, or of a batch
+			err = &PanicError{cause, debug.Stack()}
 		case exits:
 			err = errors.New("the handler called runtime.Goexit")
 		}
@@ -158,9 +178,10 @@ func (p *Pool) trusted(a *attempt) bool {
 // report says how the attempt ended, unless it was given up meanwhile.
 func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bool) {
 	if !a.reported.CompareAndSwap(false, true) {
-		a.pool.log.Warn("a handler that was given up has returned", "job", a.claim.ID, "err", err)
+		a.pool.log.Warn("a handler that was given up has returned", about(a.claim, "err", err)...)
 		return nil, true
 	}
+	a.err = err
 	if a.pool.batches[a.claim.Kind] != nil {
 		return a.send(a.judgeBatch(ctx, err)), false
 	}
@@ -176,7 +197,8 @@ func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bo
 		end.Result = a.result
 	}
 	if end.Outcome == dispatcher.Retry && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		end.Error = fmt.Sprintf("timed out after %s: %s", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), end.Error)
+		a.err = fmt.Errorf("timed out after %s: %w", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), err)
+		end.Error = kept(a.err)
 	}
 	return a.send(end), false
 }
@@ -186,6 +208,9 @@ func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bo
 func (a *attempt) send(end dispatcher.End) (next *attempt) {
 	p := a.pool
 	a.end, a.ended = end, time.Now()
+	if p.debug {
+		p.log.Debug("attempt ended", about(a.claim, "outcome", end.Outcome.String(), "took", a.took())...)
+	}
 	// The next job of the lane is begun only while nothing speaks against it.
 	if follower, ok := a.claim.Next(); ok && end.Outcome == dispatcher.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
 		a.end.GoesOn = true
@@ -223,14 +248,15 @@ func (a *attempt) giveUp() {
 	}
 	p, stack := a.pool, a.stack()
 	p.counts.abandoned.Add(1)
-	p.log.Error("handler does not return; given up", "job", a.claim.ID, "kind", a.claim.Kind, "stack", stack)
+	p.log.Error("handler does not return; given up", about(a.claim, "stack", stack)...)
 	if p.cutting.Load() {
 		p.left.Add(1)
 		p.work(a.drop())
 		return
 	}
 	// Its place goes on with something else, in this goroutine.
-	err := fmt.Errorf("the handler did not return within %s after it was cancelled\n\n%s", p.cfg.CancelGrace, stack)
+	err := &deafError{p.cfg.CancelGrace, stack}
+	a.err = err
 	if p.batches[a.claim.Kind] != nil {
 		p.work(a.send(a.judgeBatch(context.Background(), err)))
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 )
@@ -55,12 +56,27 @@ func (p *Pool) judgeSelf(failed []*dispatcher.Claim, good bool) {
 	}
 	p.desk.claimNoMore()
 	why := fmt.Sprintf("%d different jobs failed here in a row, the last of them %s", blameAfter, blame[len(blame)-1].ID)
-	p.log.Error("this worker is to blame and claims no more; restart it when it is well", "why", why)
-	go func() { // not in a traveller: others wait for those
+	p.log.Error("this worker is to blame and claims no more; restart it when it is well", "reason", why)
+	go p.giveBack(why, blame) // not in a traveller: others wait for those
+}
+
+// giveBack gives the attempts of jobs back that have failed here, as soon as Redis takes them.
+func (p *Pool) giveBack(why string, blame []*dispatcher.Claim) {
+	for failures := 1; ; failures++ {
 		ctx, cancel := context.WithTimeout(p.life, leaveTimeout)
-		defer cancel()
-		if err := p.source.Blame(ctx, why, blame); err != nil {
-			p.log.Error("could not give attempts back", "err", err)
+		sent := time.Now()
+		err := p.source.Blame(ctx, why, blame)
+		cancel()
+		if err == nil {
+			return
 		}
-	}()
+		blame = nil // the session owes what is left
+		if p.life.Err() == nil {
+			p.outage.heard(beats, sent, err)
+		}
+		if !pauseFor(p.life, awayBackoff.Wait(failures)) {
+			p.log.Error("could not give attempts back", "jobs", blameAfter, "err", err)
+			return
+		}
+	}
 }

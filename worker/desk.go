@@ -75,6 +75,7 @@ type errand struct {
 	dispatcher.Turn
 	attempts []*attempt // whose ends the turn reports
 	heard    int        // partition.news when it was planned
+	away     bool       // Redis was, when it came there
 }
 
 // newDesk makes a desk. apart says that the partitions live on several servers, of
@@ -227,8 +228,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 		p.ends = append(p.ends, a.comeBack()...)
 	}
 	if answer.Err != nil || len(again) > 0 {
-		p.failures++
-		p.restTill = time.Now().Add(awayBackoff.Wait(p.failures))
+		d.restLocked(p, e.away)
 	} else {
 		p.failures, p.restTill = 0, time.Time{}
 	}
@@ -274,6 +274,26 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	d.resting -= len(start) - fresh
 	d.changeLocked()
 	return start, fresh
+}
+
+// restLocked notes that a partition was not served. A server that is away is so for all of its
+// partitions, and trips that learn it while they rest already tell nothing new: so a pool
+// asks one server once for each pause, however many partitions it has.
+func (d *desk) restLocked(p *partition, away bool) {
+	now := time.Now()
+	if d.apart || !away {
+		p.failures++
+		p.restTill = now.Add(awayBackoff.Wait(p.failures))
+		return
+	}
+	if now.Before(p.restTill) {
+		return
+	}
+	failures := p.failures + 1
+	till := now.Add(awayBackoff.Wait(failures))
+	for i := range d.partitions {
+		d.partitions[i].failures, d.partitions[i].restTill = failures, till
+	}
 }
 
 // nextReap is when a partition is reaped next: when something falls due there,
@@ -457,17 +477,18 @@ func (d *desk) room(ctx context.Context, place int) bool {
 	}) && ctx.Err() == nil
 }
 
-// idleWithin waits until no handler runs, but not longer than limit.
+// idleWithin waits until no handler runs, but not longer than limit. It is for a desk that was
+// stopped: what a trip under way claims begins no handler then, and is none.
 func (d *desk) idleWithin(limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	return d.until(ctx, func() bool { return d.busyLocked() == 0 })
+	return d.until(ctx, func() bool { return d.running == 0 })
 }
 
-// flushed waits until all ends are answered or ctx is done, and returns how many
-// are not.
+// flushed waits until all ends are answered, those of what trips under way bring among them, or
+// ctx is done, and returns how many are not.
 func (d *desk) flushed(ctx context.Context) int {
-	d.until(ctx, func() bool { return d.unsaid == 0 })
+	d.until(ctx, func() bool { return d.unsaid == 0 && d.asked == 0 })
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.unsaid

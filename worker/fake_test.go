@@ -23,6 +23,7 @@ type fake struct {
 	queue  []dispatcher.Claim
 	ends   map[string]dispatcher.End
 	most   int // largest Want of a turn
+	turns  int // trips
 	asked  int // turns that claimed
 	down   error
 	renew  error
@@ -96,6 +97,7 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 	f.travel(turns, false)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.turns++
 	answers := make([]dispatcher.Turned, len(turns))
 	for i, t := range turns {
 		a := dispatcher.Turned{Err: f.down, Reaped: dispatcher.Reaped{Next: -1}}
@@ -180,7 +182,9 @@ const testTTL = 30 * time.Second
 func pooled(t *testing.T, cfg Config, f *fake, setUp func(*Pool), story func(p *Pool)) (took time.Duration, err error) {
 	synctest.Test(t, func(t *testing.T) {
 		f.hints = make(chan dispatcher.Hint, 100) // of this bubble, or time would stand still
-		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		if cfg.Logger == nil {
+			cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		}
 		p, perr := newPool(cfg, func(_ context.Context, who dispatcher.Claimant, _ int) (Source, error) {
 			f.kinds = who.Kinds
 			return f, nil

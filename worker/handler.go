@@ -21,14 +21,16 @@ import (
 //	RetryAfter(d, err)   the same, but the lane waits for d
 //	Permanent(err)       the job becomes a dead letter at once
 //
-// A panic and runtime.Goexit count as errors. The context ends when the attempt's
+// A panic counts as an error, a [*PanicError], and so does runtime.Goexit. The context ends when the attempt's
 // time is over, when the lease was lost (cause lease.ErrLost), when an
 // operator cancelled the job (cause lease.ErrCancelled), or when the pool stops (cause [ErrStopped]); a handler must return soon after that, because at
 // the end of its lease the next worker starts. [FromContext] gives the rest of
 // what is known about the attempt, the fencing token among it.
 type Handler func(ctx context.Context, payload []byte) error
 
-// Middleware wraps a handler.
+// Middleware wraps a handler. A handler's panic has become its error by then, a [*PanicError];
+// a panic of middleware itself is caught too, but only those around it are passed by.
+// After runtime.Goexit no middleware goes on, for the goroutine ends; only what it has deferred runs.
 type Middleware func(Handler) Handler
 
 // JSON makes a handler of payloads that are JSON values of type T. A payload that
@@ -119,13 +121,22 @@ func FromContext(ctx context.Context) (claim dispatcher.Claim, ok bool) {
 	return *c, true
 }
 
+// kept is what is kept with the job of an error.
+func kept(err error) string {
+	var stacked interface{ stackText() string }
+	if errors.As(err, &stacked) {
+		return err.Error() + "\n\n" + stacked.stackText()
+	}
+	return err.Error()
+}
+
 // judge decides how an attempt ended from what its handler returned.
 func (p *Pool) judge(c *dispatcher.Claim, err error) dispatcher.End {
 	end := dispatcher.End{Claim: c, Outcome: dispatcher.Finished}
 	if err == nil {
 		return end
 	}
-	end.Outcome, end.Error = dispatcher.Retry, err.Error()
+	end.Outcome, end.Error = dispatcher.Retry, kept(err)
 	if p.cfg.Blame {
 		end.Workers = mostWorkers
 	}

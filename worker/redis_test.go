@@ -55,7 +55,9 @@ func (s *site) work(d time.Duration) Handler {
 
 // pool runs a pool until the test ends.
 func (s *site) pool(cfg Config, handlers map[string]Handler) *Pool {
-	cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
 	p, err := New(s.Dispatcher, cfg)
 	if err != nil {
 		s.t.Fatal(err)

@@ -38,6 +38,9 @@ func (p *Pool) Run(ctx context.Context) error {
 		return errors.New("worker: a pool runs only once")
 	}
 
+	if len(p.handlers) == 0 {
+		return errors.New("worker: the pool has no handler: nothing could run; add one with Handle")
+	}
 	for kind := range p.cfg.LaneBatch {
 		if p.handlers[kind] == nil {
 			return fmt.Errorf("worker: Config.LaneBatch names the kind %q, which has no handler", kind)
@@ -62,6 +65,10 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
 	apart := source.Waits() > 1
 	p.desk = newDesk(p.cfg, source.Partitions(), apart)
+	p.outage = newOutage(p.log, apart)
+	p.debug = debugging(p.log)
+	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,
+		"concurrency", p.cfg.Concurrency, "lease_ttl", p.cfg.LeaseTTL)
 
 	// Start what runs beside the handlers. None of it ends with ctx: handlers that
 	// finish after it still need their leases renewed and their ends reported.
@@ -87,7 +94,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	// Work until told to stop.
 	<-ctx.Done()
 
-	// Stop: no more claims; handlers finish, or are cancelled; ends are reported.
+	// Stop: no more claims; handlers finish, or are cancelled; ends are reported, and what
+	// trips under way have claimed goes back.
 	p.desk.stop()
 	if !p.desk.idleWithin(p.cfg.StopTimeout) {
 		p.log.Warn("handlers still run after the stop timeout; cancelling them", "after", p.cfg.StopTimeout)
@@ -101,7 +109,9 @@ func (p *Pool) Run(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	unreported := p.desk.flushed(last)
-	p.record(last)
+	if err := p.record(last); err != nil {
+		p.log.Warn("what was measured is not recorded", "err", err)
+	}
 	endLife()
 	gone := make(chan struct{})
 	go func() { beside.Wait(); close(gone) }()
@@ -115,6 +125,10 @@ func (p *Pool) Run(ctx context.Context) error {
 	stop := &StopError{
 		HandedBack: int(p.cut.Load()), Abandoned: int(p.left.Load()), Unreported: unreported,
 	}
+	did := p.Counts()
+	p.log.Info("pool stopped", "namespace", p.namespace(), "pool", p.cfg.Name, "started", did.Started, "finished", did.Finished,
+		"retried", did.Retried, "dead", did.Dead, "buried", did.Buried, "lost", did.Lost,
+		"handed_back", did.HandedBack, "abandoned", did.Abandoned, "unreported", unreported)
 	if *stop != (StopError{}) {
 		return stop
 	}
@@ -137,35 +151,37 @@ func (p *Pool) travel(life context.Context) {
 		for i, e := range errands {
 			turns[i] = e.Turn
 		}
-		err := p.settle(errands, p.source.Turns(life, turns))
+		sent := time.Now()
+		p.settle(life, errands, sent, p.source.Turns(life, turns))
 		if life.Err() != nil {
 			return
-		}
-		if err != nil {
-			p.log.Warn("redis does not serve; trying again", "err", err)
 		}
 	}
 }
 
 // settle deals with the answers of a trip: it closes what has ended, and starts
-// what was claimed. It returns an error when a part was not answered.
-func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
-	var failed error
+// what was claimed.
+func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, answers []dispatcher.Turned) {
 	for i, answer := range answers {
 		var again []*attempt
+		failed := answer.Err
 		for n, ended := range answer.Ended {
 			a := errands[i].attempts[n]
 			if err := p.close(a, ended); err != nil {
-				failed = err
+				failed = cmp.Or(failed, err)
 				again = append(again, a)
 			}
 		}
-		if answer.Err != nil {
-			failed = answer.Err
+		errands[i].away = errors.Is(failed, dispatcher.ErrUnavailable)
+		if life.Err() == nil {
+			p.outage.trip(errands[i].Partition, sent, failed)
 		}
 		for _, lost := range answer.Reaped.Lost {
-			p.note(lost.Kind, dispatcher.EndLost, lost.Took)
+			if !lost.Along {
+				p.note(lost.Kind, dispatcher.EndLost, lost.Took)
+			}
 		}
+		p.sayLost(answer.Reaped.Lost)
 		start, fresh := p.desk.take(errands[i], answer, again)
 		for k, q := range start {
 			if k < fresh {
@@ -176,7 +192,6 @@ func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
 		}
 	}
 	p.desk.back()
-	return failed
 }
 
 // close closes an attempt whose end Redis has answered. It returns an error when the
@@ -185,17 +200,17 @@ func (p *Pool) settle(errands []errand, answers []dispatcher.Turned) error {
 func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 	switch {
 	case ended.Err == nil:
-		p.count(a.end, ended, a.cut)
+		p.count(a, a.end, ended, 0)
 		p.measure(a, ended)
 	case errors.Is(ended.Err, lease.ErrLost):
 		if !a.resent { // else an earlier try may have ended it, its answer lost
 			p.counts.lost.Add(1)
-			p.log.Warn("lease lost; what its handler did is not recorded", "err", ended.Err)
+			p.log.Warn("lease lost; what its handler did is not recorded", about(a.claim, "err", ended.Err)...)
 			p.keeper.Lose(a.claim.Lease) // its holder may be at work on the next job of the lane
 		}
 	case time.Since(a.ended) > p.cfg.LeaseTTL:
 		p.counts.lost.Add(1)
-		p.log.Error("gave up reporting the end of an attempt; its job will run again", "err", ended.Err)
+		p.log.Error("gave up reporting the end of an attempt; its job will run again", about(a.claim, "err", ended.Err)...)
 	default:
 		a.resent = true
 		return ended.Err
@@ -206,10 +221,12 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 	return nil
 }
 
-func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
+// count counts an end, the ith of its attempt, and says what has failed.
+func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i int) {
 	for i := range ended.Each {
-		p.count(end.Each[i], ended.Each[i], cut)
+		p.count(a, end.Each[i], ended.Each[i], i)
 	}
+	told := func(more ...any) []any { return about(end.Claim, append(more, failure(a.failed(i), end.Error)...)...) }
 	switch {
 	case end.Outcome == dispatcher.Several:
 	case ended.Cancelled:
@@ -218,20 +235,28 @@ func (p *Pool) count(end dispatcher.End, ended dispatcher.Ended, cut bool) {
 		p.counts.finished.Add(1)
 	case ended.Halted:
 		p.counts.dead.Add(1)
-		p.log.Error("lane halted: its head failed for good", "job", end.Claim.ID, "subject", end.Claim.Subject.String(),
-			"kind", end.Claim.Kind, "attempt", end.Claim.Attempt, "err", end.Error)
+		p.log.Error("lane halted: its head failed for good", told("reason", deathOf(end))...)
 	case end.Outcome == dispatcher.DeadLettered || ended.Dead:
 		p.counts.dead.Add(1)
-		p.log.Error("dead letter", "job", end.Claim.ID, "subject", end.Claim.Subject.String(),
-			"kind", end.Claim.Kind, "attempt", end.Claim.Attempt, "reason", cmp.Or(end.Reason, "attempts exhausted"), "err", end.Error)
+		p.log.Error("dead letter", told("reason", deathOf(end))...)
 	case end.Outcome == dispatcher.Retry:
 		p.counts.retried.Add(1)
+		p.log.Warn("attempt failed; its job is tried again", told("wait", end.Wait)...)
 	case end.Outcome == dispatcher.HandedBack:
 		p.counts.handedBack.Add(1)
-		if cut {
+		if a.cut {
 			p.cut.Add(1)
 		}
 	}
+}
+
+// deathOf is why a job is a dead letter. That of a retry is not in Redis's answer, but a job that
+// had attempts left has failed on too many workers.
+func deathOf(end dispatcher.End) string {
+	if end.Outcome == dispatcher.Retry && end.Claim.Attempt < end.Claim.MaxAttempts {
+		return "failed on different workers"
+	}
+	return cmp.Or(end.Reason, "attempts exhausted")
 }
 
 // measure notes how long the attempt at a job took, or those of a batch together.
@@ -275,18 +300,14 @@ func (p *Pool) note(kind string, how dispatcher.Ending, took time.Duration) {
 	p.tally.Add(kind, how, took)
 }
 
-// record tells Redis what was measured since it was last told.
-func (p *Pool) record(ctx context.Context) {
+// record tells Redis what was measured since it was last told. What it does not take, the session
+// keeps, and tells with the next.
+func (p *Pool) record(ctx context.Context) error {
 	p.tallying.Lock()
 	tally := p.tally
 	p.tally = dispatcher.Tally{}
 	p.tallying.Unlock()
-	if tally.Empty() {
-		return
-	}
-	if err := p.source.Record(ctx, &tally); err != nil && ctx.Err() == nil {
-		p.log.Warn("could not record durations", "err", err)
-	}
+	return p.source.Record(ctx, &tally)
 }
 
 // awaitWakeups blocks for wake-ups in one place while the pool has room, until ctx is
@@ -294,13 +315,15 @@ func (p *Pool) record(ctx context.Context) {
 // desk passes on what it gets then.
 func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 	for failures := 0; p.desk.room(ctx, place); {
+		sent := time.Now()
 		hint, ok, err := p.source.Wait(ctx, place)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
+		}
+		p.outage.heard(waits(place), sent, err)
+		switch {
 		case err != nil:
 			failures++
-			p.log.Warn("could not wait for wake-ups; trying again", "err", err)
 			// Thousands lose their connections at the same moment; anywhere within the wait
 			// they come back.
 			pauseFor(ctx, rand.N(dispatcher.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}.Wait(failures)))
@@ -350,10 +373,12 @@ func (p *Pool) hear(life context.Context) {
 func (p *Pool) beat(life context.Context) {
 	for pauseFor(life, dispatcher.BeatEvery-rand.N(dispatcher.BeatEvery/10)) {
 		ctx, cancel := context.WithTimeout(life, dispatcher.BeatEvery)
-		if err := p.source.Beat(ctx); err != nil && life.Err() == nil {
-			p.log.Warn("could not give a sign of life", "err", err)
+		for _, say := range []func(context.Context) error{p.source.Beat, p.record} {
+			sent := time.Now()
+			if err := say(ctx); life.Err() == nil {
+				p.outage.heard(beats, sent, err)
+			}
 		}
-		p.record(ctx)
 		cancel()
 	}
 }

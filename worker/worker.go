@@ -130,6 +130,7 @@ type Source interface {
 // middleware before Run; a pool runs once.
 type Pool struct {
 	cfg        Config
+	namespace  func() string
 	check      func(kind, pool string) error // whether the pool may handle a kind
 	declared   func(kind string) (dispatcher.Kind, bool)
 	join       func(ctx context.Context, who dispatcher.Claimant, concurrency int) (Source, error)
@@ -141,6 +142,8 @@ type Pool struct {
 
 	// Set by Run.
 	log    *slog.Logger
+	debug  bool // whether it says anything of single attempts
+	outage *outage
 	source Source
 	keeper *lease.Keeper
 	desk   *desk
@@ -166,6 +169,7 @@ func New(d *dispatcher.Dispatcher, cfg Config) (*Pool, error) {
 	})
 	if err == nil {
 		p.check, p.declared = d.CheckHandled, d.Declared
+		p.namespace = func() string { return d.Namespace().Name }
 	}
 	return p, err
 }
@@ -177,8 +181,9 @@ func newPool(cfg Config, join func(context.Context, dispatcher.Claimant, int) (S
 	}
 	return &Pool{
 		cfg: cfg, join: join, handlers: make(map[string]Handler), rules: make(map[string]dispatcher.Kind), batches: make(map[string]BatchHandler),
-		check:    func(string, string) error { return nil },
-		declared: func(string) (dispatcher.Kind, bool) { return dispatcher.Kind{}, false },
+		check:     func(string, string) error { return nil },
+		namespace: func() string { return "" },
+		declared:  func(string) (dispatcher.Kind, bool) { return dispatcher.Kind{}, false },
 	}, nil
 }
 
@@ -216,13 +221,15 @@ func (p *Pool) HandleBatch(kind string, most int, h BatchHandler) {
 	p.cfg.LaneBatch[kind] = most
 }
 
-// Use wraps all handlers in middleware, the first one outermost.
+// Use wraps all handlers in middleware, the first one outermost. Those of [Pool.HandleBatch] get
+// none: what middleware would do for one job, a batch handler does for its jobs itself.
 func (p *Pool) Use(m ...Middleware) { p.middleware = append(p.middleware, m...) }
 
 // wrap puts the middleware around the handlers and returns their kinds.
 func (p *Pool) wrap() []string {
 	var kinds []string
 	for kind, h := range p.handlers {
+		h = guard(h)
 		for _, m := range slices.Backward(p.middleware) {
 			h = m(h)
 		}
@@ -239,6 +246,7 @@ type Counts struct {
 	Finished   int64 `json:"finished"`
 	Retried    int64 `json:"retried"`
 	Dead       int64 `json:"dead"`
+	Buried     int64 `json:"buried"`      // of lost workers: jobs whose last attempt that was, dead letters now; not in Dead
 	Cancelled  int64 `json:"cancelled"`   // by an operator
 	HandedBack int64 `json:"handed_back"` // at a stop, or claimed ahead for handlers that were slow
 	Lost       int64 `json:"lost"`        // leases lost, or ends refused for a superseded token
@@ -251,6 +259,7 @@ func (c *Counts) Add(o Counts) {
 	c.Finished += o.Finished
 	c.Retried += o.Retried
 	c.Dead += o.Dead
+	c.Buried += o.Buried
 	c.Cancelled += o.Cancelled
 	c.HandedBack += o.HandedBack
 	c.Lost += o.Lost
@@ -258,7 +267,7 @@ func (c *Counts) Add(o Counts) {
 }
 
 type counters struct {
-	started, finished, retried, dead, cancelled, handedBack, lost, abandoned atomic.Int64
+	started, finished, retried, dead, buried, cancelled, handedBack, lost, abandoned atomic.Int64
 }
 
 // Counts returns what the pool has done so far.
@@ -266,7 +275,7 @@ func (p *Pool) Counts() Counts {
 	c := &p.counts
 	return Counts{
 		Started: c.started.Load(), Finished: c.finished.Load(), Retried: c.retried.Load(),
-		Dead: c.dead.Load(), Cancelled: c.cancelled.Load(), HandedBack: c.handedBack.Load(), Lost: c.lost.Load(),
+		Dead: c.dead.Load(), Buried: c.buried.Load(), Cancelled: c.cancelled.Load(), HandedBack: c.handedBack.Load(), Lost: c.lost.Load(),
 		Abandoned: c.abandoned.Load(),
 	}
 }

@@ -284,6 +284,24 @@ func TestIdlePoolDoesNotPoll(t *testing.T) {
 	})
 }
 
+// What a trip brings that was under way when the pool was told to stop begins no handler, and
+// goes back before the pool leaves.
+func TestD2_StopHandsBackWhatTripsBring(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.slow = 2 * time.Second
+	_, err := pooled(t, Config{}, f, func(p *Pool) {
+		p.Handle("k", func(context.Context, []byte) error { return nil })
+	}, func(*Pool) {
+		time.Sleep(time.Minute)
+		f.add(jobs(1)...)
+		time.Sleep(time.Second)
+	})
+	if end, ok := f.end("j0"); !ok || end.Outcome != dispatcher.HandedBack || err != nil {
+		t.Errorf("the job that came late was not handed back: %+v, %t, %v", end, ok, err)
+	}
+}
+
 func TestConfigIsChecked(t *testing.T) {
 	t.Parallel()
 	for says, cfg := range map[string]Config{

@@ -221,7 +221,7 @@ func (f *feed) send(ctx context.Context) error {
 		batch, lines := f.batch, f.lines
 		f.batch, f.lines, f.bytes = nil, nil, 0
 		done, err := f.d.EnqueueMany(ctx, batch)
-		if err != nil {
+		if done == nil && err != nil { // else each has its own
 			return fmt.Errorf("lines %d to %d: %w", lines[0], lines[len(lines)-1], err)
 		}
 		for i, r := range done {

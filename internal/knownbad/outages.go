@@ -1,4 +1,113 @@
 package main
 
 // fromOutages are defects in what happens when Redis is slow or away, and what is told of it.
-var fromOutages = []defect{}
+var fromOutages = []defect{
+	{
+		"a question waits for Redis after its time is over", "internal/connect/ask.go",
+		`	case <-asking.Done():`, `	case <-context.Background().Done():`,
+	},
+	{
+		"a script waits for Redis after its time is over", "internal/script/send.go",
+		`	case <-riding.Done():`, `	case <-context.Background().Done():`,
+	},
+	{
+		"a request's number is free while the request is under way", "internal/script/send.go",
+		`		r.ride(riding, t.patience, send, sent)
+		r.rest(sent)`, `		r.rest(sent)
+		r.ride(riding, t.patience, send, sent)`,
+	},
+	{
+		"a server that can't serve now has answered", "internal/connect/ask.go",
+		`case errors.As(err, &answered) && !Passing(err) && !redis.HasErrorPrefix(err, "max number of clients"):`, `case errors.As(err, &answered):`,
+	},
+	{
+		"a subject is busy when Redis does not answer", "dispatcher/section.go",
+		`		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {`, `		if cause := ErrBusy; !errors.Is(err, cause) && ctx.Err() == nil {`,
+	},
+	{
+		"goodbyes to a frozen Redis are waited for", "dispatcher/ask.go",
+		`	case <-waiting.Done():`, `	case <-context.WithoutCancel(waiting).Done():`,
+	},
+	{
+		"an enqueue waits for the trips before it without end", "dispatcher/singles.go",
+		`	bound := time.NewTimer(most)`, `	bound := time.NewTimer(time.Hour)`,
+	},
+	{
+		"a batch of which nothing was taken is no error", "dispatcher/enqueue.go",
+		`	return done, notAll(done)`, `	return done, nil`,
+	},
+	{
+		"a batch does not say that its jobs may be there", "dispatcher/enqueue.go",
+		`	if err != nil && unanswered(err) {`, `	if false && unanswered(err) {`,
+	},
+	{
+		"a durable enqueue that wrote nothing asks the replicas about nothing (redis/redis#12439)", "internal/script/send.go",
+		`	pipe.Set(ctx, r.partitions[calls[0].part].keys.Request("replicated"), "", time.Minute)
+`, ``,
+	},
+	{
+		"a record of durations is counted twice when its answer is lost", "dispatcher/numbered.lua",
+		`if tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(number) then`, `if false then`,
+	},
+	{
+		"a record of durations that failed is dropped", "dispatcher/durations.go",
+		`			why = err
+			break`, `			why, r.sent = err, nil
+			break`,
+	},
+	{
+		"reaping does not tell of jobs that were claimed along", "dispatcher/reap.lua",
+		`        local changed, before, letter = charge(followers[k], holder, 0)
+        lost[#lost + 1] = {`, `        local changed, before, letter = charge(followers[k], holder, 0)
+        lost.along = {`,
+	},
+	{
+		"each call that fails says that Redis is away", "worker/log.go",
+		`	if !o.awayLocked() {
+		o.since = sent`, `	if true {
+		o.since = sent`,
+	},
+	{
+		"a sign of life ends an outage", "worker/log.go",
+		`	} else if err == nil && o.other[by] {`, `	} else if clear(o.trips); err == nil {`,
+	},
+	{
+		"partitions of a server that is away are asked one by one", "worker/desk.go",
+		`	if d.apart || !away {`, `	if true {`,
+	},
+	{
+		"a stop waits for handlers that trips might bring", "worker/desk.go",
+		`	return d.until(ctx, func() bool { return d.running == 0 })`, `	return d.until(ctx, func() bool { return d.busyLocked() == 0 })`,
+	},
+	{
+		"a stop leaves what trips under way have claimed", "worker/desk.go",
+		`d.unsaid == 0 && d.asked == 0 })`, `d.unsaid == 0 })`,
+	},
+	{
+		"a failed attempt is not told", "worker/run.go",
+		`		p.log.Warn("attempt failed; its job is tried again", told("wait", end.Wait)...)
+`, ``,
+	},
+	{
+		"a burial is not told", "worker/run.go",
+		`		p.sayLost(answer.Reaped.Lost)
+`, ``,
+	},
+	{
+		"middleware is passed by a panic", "worker/worker.go",
+		`		h = guard(h)
+`, ``,
+	},
+	{
+		"a pool without handlers starts", "worker/run.go",
+		`	if len(p.handlers) == 0 {`, `	if false {`,
+	},
+	{
+		"a wait that is over is taken for an outage", "dispatcher/section.go",
+		`context.WithTimeout(ctx, maxWait+beyondEnd)`, `context.WithTimeout(ctx, maxWait)`,
+	},
+	{
+		"a look that the end of a wait has cut off is taken for an outage", "dispatcher/outcome.go",
+		`looking, stop := beyond(ctx)`, `looking, stop := context.WithCancel(ctx)`,
+	},
+}

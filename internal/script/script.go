@@ -96,6 +96,7 @@ type Call struct {
 	args   []any
 	caller *caller
 	reply  *redis.Cmd
+	err    error // of the trip
 
 	// Acked is how many replicas had what the call wrote, when that was asked for.
 	Acked int
@@ -146,9 +147,12 @@ func (r *Runner) nowArg() string {
 }
 
 // Words returns the call's reply, a flat list of strings and numbers that starts with
-// a status word. It returns [ErrStale], or an error that wraps what Redis or the
-// network said.
+// a status word. It returns [ErrStale], or an error that wraps what Redis said, or
+// connect.ErrUnavailable, or that the caller's context has ended.
 func (c *Call) Words() ([]string, error) {
+	if c.err != nil {
+		return nil, fmt.Errorf("%s: %w", c.script.Name, c.err)
+	}
 	reply, err := c.reply.Slice()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.script.Name, err)

@@ -3,6 +3,7 @@ package script
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -12,40 +13,94 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
-// Run sends calls in one round trip, in order, and returns when all are
-// answered; each call then has its own reply or error.
-func (r *Runner) Run(ctx context.Context, calls ...*Call) { r.run(ctx, 0, r.send, calls) }
+// ErrNotSent is wrapped by the errors of calls whose context had ended before they set out:
+// they had no effect, and never will.
+var ErrNotSent = errors.New("not sent")
 
-// patience is how long Ride goes on asking servers that can't serve now: longer than
-// a replica takes to be promoted, shorter than replies are remembered.
-const patience = 10 * time.Second
+// Run sends calls in one round trip, in order, and returns when all are answered, or
+// when ctx ends; each call then has its own reply or error. It is for callers who come
+// again by themselves, and has no bound but ctx and the client's own timeouts: what was
+// claimed by a call that is given up is lost to an attempt.
+func (r *Runner) Run(ctx context.Context, calls ...*Call) { r.run(ctx, trip{}, r.send, calls) }
 
 // Ride is Run for callers who do not come again by themselves: what the servers can't
 // serve now, while one of them starts, fails over or gives a slot away, is sent
 // again for some seconds. Where a server may have a successor, in a cluster or under
-// Sentinels, that includes what it did not answer.
-func (r *Runner) Ride(ctx context.Context, calls ...*Call) { r.run(ctx, patience, r.send, calls) }
+// Sentinels, that includes what it did not answer. It returns after [connect.Bound] at
+// the latest.
+func (r *Runner) Ride(ctx context.Context, calls ...*Call) {
+	r.run(ctx, trip{patience: connect.Bound, most: connect.Bound}, r.send, calls)
+}
 
 // RideReplicated is Ride, and then waits until so many replicas have what the calls
 // wrote, or for so long; see [Call.Acked].
 func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.Duration, calls ...*Call) {
-	r.run(ctx, patience, func(ctx context.Context, calls []*Call, eval evalFunc) {
+	r.run(ctx, trip{patience: connect.Bound, most: connect.Bound + within}, func(ctx context.Context, calls []*Call, eval evalFunc) {
 		r.sendReplicated(ctx, replicas, within, calls, eval)
 	}, calls)
 }
 
+// trip says how long calls are sent again, and how long they are waited for; 0 is for as long as
+// the client does.
+type trip struct{ patience, most time.Duration }
+
 type sendFunc func(ctx context.Context, calls []*Call, eval evalFunc)
 
-func (r *Runner) run(ctx context.Context, patience time.Duration, send sendFunc, calls []*Call) {
-	if r.cluster {
-		var all sync.WaitGroup
-		for _, group := range byPartition(calls) {
-			all.Go(func() { r.ride(ctx, patience, send, group) })
-		}
-		all.Wait()
-	} else {
-		r.ride(ctx, patience, send, calls)
+func (r *Runner) run(ctx context.Context, t trip, send sendFunc, calls []*Call) {
+	if !r.cluster {
+		r.watch(ctx, t, send, calls)
+		return
 	}
+	var all sync.WaitGroup
+	for _, group := range byPartition(calls) {
+		all.Go(func() { r.watch(ctx, t, send, group) })
+	}
+	all.Wait()
+}
+
+// watch rides calls and waits until that is done, or until ctx or the trip's time is over:
+// then the ride goes on by itself, on copies, and what becomes of the calls is not known.
+// Only its end frees their callers, who may have one request in flight (I9).
+func (r *Runner) watch(ctx context.Context, t trip, send sendFunc, calls []*Call) {
+	if err := ctx.Err(); err != nil {
+		r.rest(calls)
+		for _, c := range calls {
+			c.err = fmt.Errorf("%w: %w", ErrNotSent, err)
+		}
+		return
+	}
+	riding := ctx
+	if t.most > 0 {
+		limited, cancel := context.WithTimeout(ctx, t.most)
+		defer cancel()
+		riding = limited
+	}
+	copies, sent := make([]Call, len(calls)), make([]*Call, len(calls))
+	for i, c := range calls {
+		copies[i] = *c
+		sent[i] = &copies[i]
+	}
+	back := make(chan struct{})
+	go func() {
+		r.ride(riding, t.patience, send, sent)
+		r.rest(sent)
+		close(back)
+	}()
+	select {
+	case <-back:
+		for i, c := range calls {
+			c.reply, c.Acked = sent[i].reply, sent[i].Acked
+			c.err = connect.Judge(ctx, t.most, c.reply.Err())
+		}
+	case <-riding.Done():
+		for _, c := range calls {
+			c.err = connect.Judge(ctx, t.most, riding.Err())
+		}
+	}
+}
+
+// rest gives the callers of calls that are over back.
+func (r *Runner) rest(calls []*Call) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range calls {
@@ -117,22 +172,24 @@ func (r *Runner) again(err error) bool {
 type evalFunc func(*redis.Script, context.Context, redis.Scripter, []string, ...any) *redis.Cmd
 
 func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
-	_ = exec(ctx, r.rdb.Pipeline(), calls, eval) // each call carries its own error
+	pipe := r.rdb.Pipeline()
+	queue(ctx, pipe, calls, eval)
+	_, _ = pipe.Exec(ctx) // each call carries its own error
 }
 
-// exec sends calls in a pipeline and returns the first error of any.
-func exec(ctx context.Context, pipe redis.Pipeliner, calls []*Call, eval evalFunc) error {
+// queue lays calls into a pipeline.
+func queue(ctx context.Context, pipe redis.Pipeliner, calls []*Call, eval evalFunc) {
 	for _, c := range calls {
 		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
 	}
-	_, err := pipe.Exec(ctx)
-	return err
 }
 
 // sendReplicated sends calls and asks, on the same connection, how many replicas have
-// caught up with it: on another one the answer proves nothing (redis/redis#12439). WAIT
-// covers all that the server had written when the connection's last command ended, so
-// it holds for a repeated call too, which writes nothing.
+// caught up with it: on another one the answer proves nothing (redis/redis#12439). What
+// WAIT waits for is the connection's last write; up to 7.0 that is all that the server had
+// written when the connection's last command ended, but newer servers answer at once where
+// the connection itself has written nothing, as a repeated call does. So a write comes last,
+// of a key that stands for nothing and goes by itself.
 func (r *Runner) sendReplicated(ctx context.Context, replicas int, within time.Duration, calls []*Call, eval evalFunc) {
 	node, err := connect.Node(ctx, r.rdb, calls[0].keys[0])
 	if err != nil {
@@ -143,7 +200,10 @@ func (r *Runner) sendReplicated(ctx context.Context, replicas int, within time.D
 	}
 	conn := node.Conn()
 	defer conn.Close()
-	if exec(ctx, conn.Pipeline(), calls, eval) == nil {
+	pipe := conn.Pipeline()
+	queue(ctx, pipe, calls, eval)
+	pipe.Set(ctx, r.partitions[calls[0].part].keys.Request("replicated"), "", time.Minute)
+	if _, err := pipe.Exec(ctx); err == nil {
 		acked := conn.Wait(ctx, replicas, within).Val() // not known is none
 		for _, c := range calls {
 			c.Acked = int(acked)

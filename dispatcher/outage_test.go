@@ -1,0 +1,333 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// frozen is a dispatcher, and a session of it, whose server has been stopped: it takes
+// connections and requests, and answers nothing. The client is one as users make it, whose
+// reads do not end with their contexts.
+type frozen struct {
+	d      *dispatcher.Dispatcher
+	s      *dispatcher.Session
+	cfg    dispatcher.Config
+	server *redistest.Server
+	claim  dispatcher.Claim
+}
+
+func freeze(t *testing.T) *frozen {
+	t.Helper()
+	f := &frozen{server: redistest.Own(t)}
+	rdb := redis.NewClient(&redis.Options{Addr: f.server.Addr, PoolSize: 100})
+	t.Cleanup(func() { _ = rdb.Close() })
+	f.cfg = dispatcher.Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb), Partitions: 2}
+	h := newHouseIn(t, rdb, f.cfg)
+	f.d = h.Dispatcher
+	h.enqueued("a", "j1", "j2")
+	who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+	claims, err := f.d.Claim(bg, who, 1)
+	h.ok(err)
+	f.claim = claims[0]
+	f.s, err = f.d.Join(bg, who, 1)
+	h.ok(err)
+	h.ok(f.server.Signal(syscall.SIGSTOP))
+	t.Cleanup(func() { // the keys of the test are removed after this
+		h.ok(f.server.Signal(syscall.SIGCONT))
+		_ = f.s.Close(bg)
+	})
+	return f
+}
+
+// calls are all that ask Redis, by the names of their methods.
+func (f *frozen) calls() map[string]func(ctx context.Context) error {
+	d, s := f.d, f.s
+	nothing := func(context.Context) error { return nil }
+	job := dispatcher.NewJob{Subject: key("b"), Kind: "k"}
+	var tally dispatcher.Tally
+	tally.Add("k", dispatcher.EndFinished, time.Second)
+	return map[string]func(ctx context.Context) error{
+		"Open":    func(ctx context.Context) error { _, err := dispatcher.Open(ctx, f.cfg); return err },
+		"Enqueue": func(ctx context.Context) error { _, err := d.Enqueue(ctx, job); return err },
+		"EnqueueMany": func(ctx context.Context) error {
+			_, err := d.EnqueueMany(ctx, []dispatcher.NewJob{job, job})
+			return err
+		},
+		"Do":         func(ctx context.Context) error { return d.Do(ctx, key("b"), time.Minute, nothing) },
+		"Do at once": func(ctx context.Context) error { return d.Do(ctx, key("b"), 0, nothing) },
+		"Do in a handler": func(ctx context.Context) error {
+			return d.Do(dispatcher.WithClaim(ctx, &f.claim), key("b"), time.Minute, nothing)
+		},
+		"DoOrEnqueue": func(ctx context.Context) error { _, _, err := d.DoOrEnqueue(ctx, job, nothing); return err },
+		"WaitFor":     func(ctx context.Context) error { _, err := d.WaitFor(ctx, "j1"); return err },
+		"Outcome":     func(ctx context.Context) error { _, err := d.Outcome(ctx, "j1"); return err },
+		"Stats":       func(ctx context.Context) error { _, err := d.Stats(ctx); return err },
+		"Lanes": func(ctx context.Context) error {
+			_, _, err := d.Lanes(ctx, dispatcher.LaneFilter{}, dispatcher.Page{})
+			return err
+		},
+		"Lane":          func(ctx context.Context) error { _, _, _, err := d.Lane(ctx, key("a"), dispatcher.Page{}); return err },
+		"Job":           func(ctx context.Context) error { _, err := d.Job(ctx, "j1"); return err },
+		"DeadLetters":   func(ctx context.Context) error { _, _, err := d.DeadLetters(ctx, dispatcher.Page{}); return err },
+		"Replay":        func(ctx context.Context) error { _, err := d.Replay(ctx, "j1", false); return err },
+		"ReplayOrMerge": func(ctx context.Context) error { _, err := d.ReplayOrMerge(ctx, "j1", false); return err },
+		"Discard":       func(ctx context.Context) error { return d.Discard(ctx, "j1") },
+		"Cancel":        func(ctx context.Context) error { _, err := d.Cancel(ctx, "j1"); return err },
+		"Suspend":       func(ctx context.Context) error { _, err := d.Suspend(ctx, key("a"), "why"); return err },
+		"Resume":        func(ctx context.Context) error { return d.Resume(ctx, key("a")) },
+		"Skip":          func(ctx context.Context) error { return d.Skip(ctx, key("a")) },
+		"SuspendJob":    func(ctx context.Context) error { return d.SuspendJob(ctx, "j2") },
+		"ResumeJob":     func(ctx context.Context) error { return d.ResumeJob(ctx, "j2") },
+		"Doctor":        func(ctx context.Context) error { _, err := d.Doctor(ctx, nil); return err },
+		"Repair":        func(ctx context.Context) error { _, err := d.Repair(ctx, nil); return err },
+		"Durations":     func(ctx context.Context) error { _, err := d.Durations(ctx, "k"); return err },
+		"Kinds":         func(ctx context.Context) error { _, err := d.Kinds(ctx); return err },
+		"Undeclare":     func(ctx context.Context) error { return d.Undeclare(ctx, "k") },
+		"Workers":       func(ctx context.Context) error { _, err := d.Workers(ctx); return err },
+		"Join": func(ctx context.Context) error {
+			_, err := d.Join(ctx, dispatcher.Claimant{Holder: "w2", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+			return err
+		},
+		"Claim": func(ctx context.Context) error {
+			_, err := d.Claim(ctx, dispatcher.Claimant{Holder: "w2", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+			return err
+		},
+		"Reap":       func(ctx context.Context) error { _, err := d.Reap(ctx); return err },
+		"Finish":     func(ctx context.Context) error { return d.Finish(ctx, f.claim) },
+		"Retry":      func(ctx context.Context) error { _, err := d.Retry(ctx, f.claim, 0, "boom"); return err },
+		"DeadLetter": func(ctx context.Context) error { return d.DeadLetter(ctx, f.claim, "why", "boom") },
+		"HandBack":   func(ctx context.Context) error { return d.HandBack(ctx, f.claim) },
+
+		"Session.Renew":  func(ctx context.Context) error { return s.Renew(ctx, time.Minute, f.claim.Lease)[0] },
+		"Session.Beat":   func(ctx context.Context) error { return s.Beat(ctx) },
+		"Session.Record": func(ctx context.Context) error { return s.Record(ctx, &tally) },
+		"Session.Blame":  func(ctx context.Context) error { return s.Blame(ctx, "why", []*dispatcher.Claim{&f.claim}) },
+
+		"Leases.Acquire": func(ctx context.Context) error {
+			_, err := d.Leases().Acquire(ctx, key("b"), "me", time.Minute)
+			return err
+		},
+		"Leases.Release": func(ctx context.Context) error { return d.Leases().Release(ctx, f.claim.Lease) },
+		"Leases.Renew":   func(ctx context.Context) error { return d.Leases().Renew(ctx, time.Minute, f.claim.Lease)[0] },
+	}
+}
+
+// pools are the calls of a session that only its pool makes, for as long as that lives: they
+// end with their contexts, and by themselves when the client gives up.
+func (f *frozen) pools() map[string]func(ctx context.Context) error {
+	return map[string]func(ctx context.Context) error{
+		"Session.Turns": func(ctx context.Context) error {
+			return f.s.Turns(ctx, []dispatcher.Turn{{Claim: true, Want: 1}})[0].Err
+		},
+		"Session.Wait":  func(ctx context.Context) error { _, _, err := f.s.Wait(ctx, 0); return err },
+		"Session.Close": func(ctx context.Context) error { return f.s.Close(ctx) },
+	}
+}
+
+// Whatever has a context is in the lists above.
+func TestD2_AllCallsAreLookedAt(t *testing.T) {
+	t.Parallel()
+	f := &frozen{}
+	listed := f.calls()
+	for name, call := range f.pools() {
+		listed[name] = call
+	}
+	for prefix, v := range map[string]any{"": &dispatcher.Dispatcher{}, "Session.": &dispatcher.Session{}, "Leases.": &lease.Store{}} {
+		all := reflect.TypeOf(v)
+		for i := range all.NumMethod() {
+			m := all.Method(i)
+			asks := m.Type.NumIn() > 1 && m.Type.In(1) == reflect.TypeFor[context.Context]()
+			if asks && listed[prefix+m.Name] == nil {
+				t.Errorf("%s%s takes a context and is not among the calls that must not hang", prefix, m.Name)
+			}
+		}
+	}
+}
+
+// slack is how much later than its context's end a call may return. It is a hundred
+// milliseconds for users; a busy machine that runs tests gets more.
+const slack = 400 * time.Millisecond
+
+// every makes all calls at once, and judges how long each took and what it returned.
+func every(t *testing.T, calls map[string]func(context.Context) error, ctx context.Context, most time.Duration, judge func(error) string) {
+	t.Helper()
+	var all sync.WaitGroup
+	var longest atomic.Int64
+	for name, call := range calls {
+		all.Go(func() {
+			begin := time.Now()
+			err := call(ctx)
+			took := time.Since(begin)
+			for was := longest.Load(); int64(took) > was && !longest.CompareAndSwap(was, int64(took)); was = longest.Load() {
+			}
+			if took > most {
+				t.Errorf("%s took %s, want %s at most: %v", name, took, most, err)
+			}
+			if wrong := judge(err); wrong != "" {
+				t.Errorf("%s: %s: %v", name, wrong, err)
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%d calls, the longest took %s", len(calls), time.Duration(longest.Load()).Round(time.Millisecond))
+}
+
+func unavailable(err error) string {
+	switch {
+	case !errors.Is(err, dispatcher.ErrUnavailable):
+		return "is not ErrUnavailable"
+	case errors.Is(err, dispatcher.ErrBusy):
+		return "is ErrBusy, which nobody has said"
+	}
+	return ""
+}
+
+// D2: no call hangs with a server that does. A deadline that has passed is told besides.
+func TestD2_CallsEndWithTheirDeadline(t *testing.T) {
+	t.Parallel()
+	f := freeze(t)
+	ctx, cancel := context.WithTimeout(bg, 300*time.Millisecond)
+	defer cancel()
+	calls := f.calls()
+	calls["Session.Turns"], calls["Session.Wait"] = f.pools()["Session.Turns"], func(ctx context.Context) error {
+		_ = f.pools()["Session.Wait"](ctx)
+		return ctx.Err()
+	}
+	every(t, calls, ctx, 300*time.Millisecond+slack, func(err error) string {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			return "is not DeadlineExceeded"
+		}
+		if wrong := unavailable(err); wrong != "" && err != ctx.Err() {
+			return wrong
+		}
+		return ""
+	})
+}
+
+// Who cancels gets his own error, and not that Redis is unavailable: he did not wait for it.
+func TestD2_CallsEndWithACancellation(t *testing.T) {
+	t.Parallel()
+	f := freeze(t)
+	ctx, cancel := context.WithCancel(bg)
+	time.AfterFunc(300*time.Millisecond, cancel)
+	calls := f.calls()
+	calls["Session.Turns"], calls["Session.Close"] = f.pools()["Session.Turns"], f.pools()["Session.Close"]
+	delete(calls, "Session.Beat") // the session is closed meanwhile
+	delete(calls, "Session.Renew")
+	delete(calls, "Session.Record")
+	delete(calls, "Session.Blame")
+	every(t, calls, ctx, 300*time.Millisecond+slack, func(err error) string {
+		if !errors.Is(err, context.Canceled) || errors.Is(err, dispatcher.ErrUnavailable) {
+			return "want the cancellation alone"
+		}
+		return ""
+	})
+}
+
+// Without a deadline the documented bound holds.
+func TestD2_CallsHaveABound(t *testing.T) {
+	t.Parallel()
+	f := freeze(t)
+	calls := f.calls()
+	calls["Do for a while"] = func(ctx context.Context) error {
+		begin := time.Now()
+		err := f.d.Do(ctx, key("c"), 200*time.Millisecond, func(context.Context) error { return nil })
+		if took := time.Since(begin); took > 200*time.Millisecond+slack {
+			return fmt.Errorf("it took %s", took)
+		}
+		return err
+	}
+	delete(calls, "Do") // for a minute: it waits so long
+	delete(calls, "Do in a handler")
+	every(t, calls, bg, connect.Bound+slack, unavailable)
+}
+
+// A job whose enqueue was not answered may be there; the error says so, one by one or many.
+func TestD2_EnqueueSaysWhatIsNotKnown(t *testing.T) {
+	t.Parallel()
+	f := freeze(t)
+	ctx, cancel := context.WithTimeout(bg, 200*time.Millisecond)
+	defer cancel()
+	jobs := []dispatcher.NewJob{{Subject: key("a"), Kind: "k", ID: "n1"}, {Subject: key("c"), Kind: "k", ID: "n2"}}
+	_, one := f.d.Enqueue(ctx, dispatcher.NewJob{Subject: key("a"), Kind: "k"})
+	ctx, cancel = context.WithTimeout(bg, 200*time.Millisecond)
+	defer cancel()
+	many, err := f.d.EnqueueMany(ctx, jobs)
+	for what, err := range map[string]error{"one": one, "many": err, "first": many[0].Err, "second": many[1].Err} {
+		if !errors.Is(err, dispatcher.ErrUnavailable) || !strings.Contains(fmt.Sprint(err), "not known whether it was stored") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// What never set out is not in doubt.
+	many, err = f.d.EnqueueMany(ctx, jobs)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(fmt.Sprint(many[0].Err), "not sent") {
+		t.Errorf("after the deadline: %v, %v", many[0].Err, err)
+	}
+}
+
+// A server that can't be reached, or says that it can't serve, is told apart from an answer.
+func TestD2_UnavailableIsNoAnswer(t *testing.T) {
+	t.Parallel()
+	server := redistest.Own(t)
+	h := newHouse(t, redistest.ClientOf(t, server), dispatcher.Config{})
+	if _, err := h.Job(bg, "never"); !errors.Is(err, dispatcher.ErrNotFound) || errors.Is(err, dispatcher.ErrUnavailable) {
+		t.Errorf("no such job: %v", err)
+	}
+	h.ok(h.rdb.ConfigSet(bg, "maxmemory", "1").Err())
+	if _, err := h.Enqueue(bg, dispatcher.NewJob{Subject: key("a"), Kind: "k"}); err == nil || errors.Is(err, dispatcher.ErrUnavailable) ||
+		strings.Contains(err.Error(), "not known") {
+		t.Errorf("full memory: %v", err)
+	}
+	server.Kill()
+	for name, err := range map[string]error{
+		"stats": func() error { _, err := h.Stats(bg); return err }(),
+		"do":    h.Do(bg, key("a"), 50*time.Millisecond, func(context.Context) error { return nil }),
+		"open":  func() error { _, err := dispatcher.Open(bg, h.cfg); return err }(),
+	} {
+		if wrong := unavailable(err); wrong != "" {
+			t.Errorf("%s with the server gone: %s: %v", name, wrong, err)
+		}
+	}
+	h.ok(server.Restart()) // for the test's keys
+}
+
+// A wait that is over is no outage: Redis has answered all along, each time it was asked.
+func TestD2_AWaitThatIsOverIsNoOutage(t *testing.T) {
+	t.Parallel()
+	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
+	h := newHouse(t, rdb, dispatcher.Config{})
+	h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Minute})
+	proxy.Slow(10 * time.Millisecond) // so that some have a question under way when their wait ends
+	var all sync.WaitGroup
+	for wait := time.Second; wait < 1450*time.Millisecond; wait += 15 * time.Millisecond {
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(bg, wait)
+			defer cancel()
+			if _, err := h.WaitFor(ctx, "j"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, dispatcher.ErrUnavailable) {
+				t.Errorf("a job that has not ended after %s: %v", wait, err)
+			}
+		})
+		all.Go(func() {
+			err := h.Do(bg, key("a"), wait, func(context.Context) error { return nil })
+			if !errors.Is(err, dispatcher.ErrBusy) || errors.Is(err, dispatcher.ErrUnavailable) {
+				t.Errorf("a subject that others wait for, after %s: %v", wait, err)
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,157 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+)
+
+// What a pool says, each thing in one line, is listed in docs/operations.md, with its level and
+// fields. Fields have the same names everywhere; payloads are never among them.
+
+// about are the fields of a line about an attempt, and more.
+func about(c *dispatcher.Claim, more ...any) []any {
+	return append([]any{
+		"job", c.ID, "subject", c.Subject.String(), "kind", c.Kind, "attempt", c.Attempt, "token", c.Lease.Token.String(),
+	}, more...)
+}
+
+// failure are the fields of what went wrong: the error, and the stack where there is one.
+func failure(err error, text string) []any {
+	var stacked interface{ stackText() string }
+	switch {
+	case errors.As(err, &stacked):
+		return []any{"err", err.Error(), "stack", stacked.stackText()}
+	case err != nil:
+		return []any{"err", err.Error()}
+	}
+	return []any{"err", text}
+}
+
+// sayLost tells of attempts whose holders went silent, which this pool has found: their jobs run
+// again, or are dead letters now.
+func (p *Pool) sayLost(lost []dispatcher.LostAttempt) {
+	for i := range lost {
+		l := &lost[i]
+		fields := []any{
+			"job", l.Job, "subject", l.Subject.String(), "kind", l.Kind, "attempt", l.Attempt, "token", l.Token.String(),
+			"reason", "worker lost", "lost_holder", l.Holder,
+		}
+		switch l.Became {
+		case dispatcher.JobDead:
+			p.counts.buried.Add(1)
+			p.log.Error("dead letter", fields...)
+		case dispatcher.JobHalted:
+			p.counts.buried.Add(1)
+			p.log.Error("lane halted: its head failed for good", fields...)
+		case dispatcher.JobCancelled:
+			p.log.Warn("attempt lost with its worker; its job was cancelled", fields...)
+		default:
+			p.log.Warn("attempt lost with its worker; its job is taken over", fields...)
+		}
+	}
+}
+
+// outage tells of Redis going away and coming back, in one line each, however many calls of
+// the pool notice it.
+type outage struct {
+	log   *slog.Logger
+	apart bool
+
+	mu    sync.Mutex
+	trips map[int]bool // partitions whose trips are not served; on one server it stands for all
+	other map[asker]bool
+	since time.Time
+	over  time.Time // what was sent before proves nothing any more
+
+	refusal string // last one told
+	toldAt  time.Time
+}
+
+// asker is who else asks Redis, on connections of its own.
+type asker struct {
+	what  string
+	place int
+}
+
+var beats = asker{what: "beats"}
+
+func waits(place int) asker { return asker{"waits", place} }
+
+func newOutage(log *slog.Logger, apart bool) *outage {
+	return &outage{log: log, apart: apart, trips: make(map[int]bool), other: make(map[asker]bool)}
+}
+
+// trip notes how a partition's part of a trip has ended, that was sent at a moment.
+func (o *outage) trip(partition int, sent time.Time, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.apart {
+		partition = 0
+	}
+	if o.failedLocked(sent, err) {
+		o.trips[partition] = true
+		return
+	}
+	if err != nil || !o.trips[partition] {
+		return
+	}
+	// Trips are what a pool lives by: when all of them are served, the others' news is old.
+	delete(o.trips, partition)
+	if len(o.trips) == 0 {
+		clear(o.other)
+	}
+	o.endedLocked()
+}
+
+// heard notes how another call has ended. It can't end an outage that trips have met.
+func (o *outage) heard(by asker, sent time.Time, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failedLocked(sent, err) {
+		o.other[by] = true
+	} else if err == nil && o.other[by] {
+		delete(o.other, by)
+		o.endedLocked()
+	}
+}
+
+func (o *outage) awayLocked() bool { return len(o.trips)+len(o.other) > 0 }
+
+// failedLocked tells of what is wrong, and reports whether it is that Redis is away.
+func (o *outage) failedLocked(sent time.Time, err error) bool {
+	switch {
+	case err == nil, sent.Before(o.over):
+		return false
+	case !errors.Is(err, dispatcher.ErrUnavailable):
+		o.refusedLocked(time.Now(), err)
+		return false
+	}
+	if !o.awayLocked() {
+		o.since = sent
+		o.log.Warn("redis is away; asking it ever more slowly", "err", err)
+	}
+	return true
+}
+
+func (o *outage) endedLocked() {
+	if !o.awayLocked() {
+		o.over = time.Now()
+		o.log.Info("redis is back", "after", o.over.Sub(o.since).Round(time.Millisecond))
+	}
+}
+
+// refusedLocked tells of an answer that is an error; of the same one once a minute.
+func (o *outage) refusedLocked(now time.Time, err error) {
+	if text := err.Error(); text != o.refusal || now.Sub(o.toldAt) >= time.Minute {
+		o.refusal, o.toldAt = text, now
+		o.log.Warn("redis does not serve; trying again", "err", err)
+	}
+}
+
+// debugging reports whether single attempts are to be told of.
+func debugging(log *slog.Logger) bool { return log.Enabled(context.Background(), slog.LevelDebug) }

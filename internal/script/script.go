@@ -48,6 +48,7 @@ type Runner struct {
 	successor  bool // a server that is away may have one
 	now        func() time.Time
 	partitions []layout
+	spare      chan func() // rides, to goroutines that rest
 
 	name  string // unique per Runner, start of its callers' names
 	mu    sync.Mutex
@@ -83,7 +84,7 @@ func NewRunner(rdb redis.UniversalClient, ns subject.Namespace, now func() time.
 // not wait behind r's.
 func (r *Runner) Via(rdb redis.UniversalClient) *Runner {
 	return &Runner{
-		rdb: rdb, cluster: connect.IsCluster(rdb), successor: connect.IsCluster(rdb) || connect.FollowsSentinels(rdb), now: r.now, partitions: r.partitions,
+		spare: make(chan func()), rdb: rdb, cluster: connect.IsCluster(rdb), successor: connect.IsCluster(rdb) || connect.FollowsSentinels(rdb), now: r.now, partitions: r.partitions,
 		name: strings.ReplaceAll(uuid.NewString(), "-", "")[:16],
 	}
 }

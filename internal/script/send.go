@@ -81,11 +81,11 @@ func (r *Runner) watch(ctx context.Context, t trip, send sendFunc, calls []*Call
 		sent[i] = &copies[i]
 	}
 	back := make(chan struct{})
-	go func() {
+	r.start(func() {
 		r.ride(riding, t.patience, send, sent)
 		r.rest(sent)
 		close(back)
-	}()
+	})
 	select {
 	case <-back:
 		for i, c := range calls {
@@ -95,6 +95,33 @@ func (r *Runner) watch(ctx context.Context, t trip, send sendFunc, calls []*Call
 	case <-riding.Done():
 		for _, c := range calls {
 			c.err = connect.Judge(ctx, t.most, riding.Err())
+		}
+	}
+}
+
+// spareFor is how long a goroutine that has made a trip waits for another one.
+const spareFor = 100 * time.Millisecond
+
+// start begins a ride beside its caller, in a goroutine that has just made one, if any rests: a new one
+// would grow its stack first, which took a quarter of a lone trip's time.
+func (r *Runner) start(ride func()) {
+	select {
+	case r.spare <- ride:
+	default:
+		go r.rideOn(ride)
+	}
+}
+
+func (r *Runner) rideOn(ride func()) {
+	idle := time.NewTimer(spareFor)
+	defer idle.Stop()
+	for {
+		ride()
+		idle.Reset(spareFor)
+		select {
+		case ride = <-r.spare:
+		case <-idle.C:
+			return
 		}
 	}
 }

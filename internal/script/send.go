@@ -123,7 +123,7 @@ func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
 // exec sends calls in a pipeline and returns the first error of any.
 func exec(ctx context.Context, pipe redis.Pipeliner, calls []*Call, eval evalFunc) error {
 	for _, c := range calls {
-		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
+		c.reply = eval(c.script.lua(), ctx, pipe, c.keys, c.args...)
 	}
 	_, err := pipe.Exec(ctx)
 	return err

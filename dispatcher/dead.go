@@ -130,7 +130,11 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 // unreadable stands for a job that can't be read, with all that is stored of it as
 // its payload.
 func unreadable(packed, stored string) Job {
-	return Job{ID: idText(packed), Payload: []byte(stored)}
+	id, err := unpackID(packed)
+	if err != nil {
+		id = fmt.Sprintf("%q", packed)
+	}
+	return Job{ID: id, Payload: []byte(stored)}
 }
 
 // deadLetter finds a dead letter by its id. Its job is there when it can be read.

@@ -152,3 +152,19 @@ func (d *Dispatcher) deadLetter(ctx context.Context, id string) (partition int, 
 	}
 	return partition, job, wrap("find dead letter", err)
 }
+
+// IsDead reports whether a job is a dead letter. It asks for no more rights than enqueueing does.
+func (d *Dispatcher) IsDead(ctx context.Context, id string) (bool, error) {
+	partition, _, err := d.find(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, wrap("look for a dead letter", err)
+}

@@ -214,9 +214,9 @@ func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, do
 	case !done.Created:
 		o.app.say("%s", existing(ctx, d, done))
 	case done.Seq == 0:
-		o.app.say("%s scheduled for %s", idWord(done.ID), job.Subject)
+		o.app.say("%s scheduled for %s", idWord(done.ID), job.Subject.Word())
 	default:
-		o.app.say("%s enqueued in %s, seq %d", idWord(done.ID), job.Subject, done.Seq)
+		o.app.say("%s enqueued in %s, seq %d", idWord(done.ID), job.Subject.Word(), done.Seq)
 	}
 	return nil
 }

@@ -56,8 +56,10 @@ func (in *input) feed(open func() (io.ReadCloser, error)) {
 		return
 	}
 	defer from.Close()
-	for {
-		block := make([]byte, 1<<16)
+	// One block is read into while the other is used up, which it is when the next is asked for.
+	var blocks [2][1 << 16]byte
+	for i := 0; ; i = 1 - i {
+		block := blocks[i][:]
 		n, err := from.Read(block)
 		if !hand(chunk{block[:n], err}) || err != nil {
 			return
@@ -100,7 +102,7 @@ type lines struct {
 	most int // bytes of a line; the rest of a longer one is read and dropped
 
 	held  []byte // of input, not cut yet
-	part  []byte // of a line, as far as it was read
+	part  []byte // of a line, as far as it was read; its room is used for every line
 	long  bool   // that line is too long
 	begun bool
 	err   error
@@ -109,7 +111,7 @@ type lines struct {
 // errPause is returned when the pause is over before the next line is there.
 var errPause = errors.New("pause")
 
-// next returns the next line without its end: errTooLong for one that is too long, errPause when
+// next returns the next line without its end, until it is called again: errTooLong for one that is too long, errPause when
 // the pause ends first, and io.EOF behind the last.
 func (l *lines) next(pause <-chan time.Time) ([]byte, error) {
 	for {
@@ -139,18 +141,20 @@ func (l *lines) next(pause <-chan time.Time) ([]byte, error) {
 
 // take moves n bytes to the line that is being read.
 func (l *lines) take(n int) {
-	if l.long = l.long || len(l.part)+n > l.most; l.long {
-		l.part = nil
-	} else {
+	l.long = l.long || len(l.part)+n > l.most
+	if !l.long {
+		if need := len(l.part) + n; need > cap(l.part) && need > 1<<16 {
+			l.part = append(make([]byte, 0, l.most), l.part...) // once, and not by and by: half of that would be waste
+		}
 		l.part = append(l.part, l.held[:n]...)
 	}
 	l.held = l.held[n:]
 }
 
 func (l *lines) cut() (line []byte, err error) {
-	line, l.part = l.part, nil
+	line, l.part = l.part, l.part[:0]
 	if l.long {
-		err = fmt.Errorf("%w: more than %d bytes", errTooLong, l.most)
+		line, err = nil, fmt.Errorf("%w: more than %d bytes", errTooLong, l.most)
 	}
 	l.long = false
 	if !l.begun { // some editors put the mark of UTF-8 before the first line

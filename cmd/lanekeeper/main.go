@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -115,11 +117,38 @@ func (a *app) hint(err error) string {
 		return "'lanekeeper kind ls' shows the declared kinds; a worker that declares this one has to start first."
 	case says("cluster support disabled"):
 		return "That server is no cluster: name it with redis://."
+	case says(noSentinel) && (says("NOAUTH") || says("WRONGPASS") || says("NOPERM")):
+		return "The Sentinels want a user and a password of their own: add ?sentinel_username=…&sentinel_password=… to the address."
 	case says(noSentinel):
 		return "No Sentinel answers there, or none of them knows a master of that name."
-	case errors.As(err, &network) && network.Op == "dial":
-		return "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
-			"or try 'lanekeeper dev', which needs none."
+	case errors.As(err, &network) && network.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED):
+		return notThere
+	case redisAway(err):
+		if text := a.plainHint(); text != "" {
+			return text
+		}
+	}
+	if errors.As(err, &network) && network.Op == "dial" {
+		return notThere
+	}
+	return ""
+}
+
+const notThere = "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
+	"or try 'lanekeeper dev', which needs none."
+
+// plainHint asks a server with which a connection failed what it says to somebody without TLS.
+func (a *app) plainHint() string {
+	address := cmp.Or(a.redisURL, defaultRedis)
+	line, answered := connect.Plain(address)
+	tls := strings.HasPrefix(address, "rediss:")
+	switch {
+	case answered && tls:
+		return "That port does not speak TLS: name it with redis://."
+	case answered && strings.Contains(line, "max number of clients"):
+		return "The server has no room for another client: it says '" + printable(line) + "'."
+	case !answered && !tls && strings.HasPrefix(address, "redis:"):
+		return "That port ends the connection without a word. If it speaks TLS, name it with rediss://."
 	}
 	return ""
 }
@@ -178,12 +207,15 @@ func exitCode(ctx context.Context, err error) int {
 // be listened on, nor that of a process without a file descriptor left.
 func redisAway(err error) bool {
 	var network *net.OpError
+	var call *os.SyscallError
 	var server redis.Error
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return false
 	case errors.As(err, &network):
 		return network.Op != "listen"
+	case errors.As(err, &call): // of a connection's check: files have errors of another type
+		return call.Syscall == "read" || call.Syscall == "write"
 	case errors.As(err, &server):
 		return !errors.Is(err, redis.Nil)
 	}
@@ -192,12 +224,25 @@ func redisAway(err error) bool {
 		errors.Is(err, redis.ErrPoolTimeout) || strings.Contains(err.Error(), noSentinel)
 }
 
-// message is an error's text without the names of packages, which mean nothing to
-// an operator.
+// message is an error's text without the names of packages, which mean nothing to an operator.
+// They are taken off the errors that they belong to, and not out of the text: what a user
+// wrote may have such words in it.
 func message(err error) string {
 	text := err.Error()
+	var inner []error
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		inner = []error{e.Unwrap()}
+	case interface{ Unwrap() []error }:
+		inner = e.Unwrap()
+	}
+	for _, cause := range inner {
+		if cause != nil {
+			text = strings.Replace(text, cause.Error(), message(cause), 1)
+		}
+	}
 	for _, prefix := range []string{"dispatcher: ", "subject: ", "worker: ", "lease: ", "script: "} {
-		text = strings.ReplaceAll(text, prefix, "")
+		text = strings.TrimPrefix(text, prefix)
 	}
 	return text
 }

@@ -46,11 +46,10 @@ func listen(end context.CancelCauseFunc) *signals {
 	return s
 }
 
-// notify asks for signals, but for those that the process was started with ignored, as
-// nohup and shells do.
+// notify asks for signals, but not for a hang-up that nohup has the process ignore.
 func (s *signals) notify(all ...os.Signal) {
 	for _, one := range all {
-		if !signal.Ignored(one) {
+		if one != syscall.SIGHUP || !signal.Ignored(one) {
 			signal.Notify(s.heard, one)
 		}
 	}

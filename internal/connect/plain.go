@@ -1,0 +1,30 @@
+package connect
+
+import (
+	"bufio"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Plain returns what the server behind an address says to a PING without TLS and without a
+// password, or nothing: for a remark on a connection that failed. It is asked for a second at
+// most, and only one that the address names as a single server.
+func Plain(address string) (line string, answered bool) {
+	opts, err := redis.ParseURL(address)
+	if err != nil || opts.Network != "tcp" {
+		return "", false
+	}
+	conn, err := net.DialTimeout("tcp", opts.Addr, time.Second)
+	if err != nil {
+		return "", false
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write([]byte("PING\r\n")) // one that is full says so before, and closes
+	line, err = bufio.NewReaderSize(conn, 256).ReadString('\n')
+	line = strings.TrimSpace(line)
+	return line, err == nil && (strings.HasPrefix(line, "+") || strings.HasPrefix(line, "-"))
+}

@@ -57,7 +57,7 @@ It needs no server: without --redis it runs on an embedded one.`,
 	f.StringVar(&d.trace, "trace", "", "CSV file of events, 'unix_ts,subject' with a header line")
 	f.IntVar(&d.jobs, "jobs", 0, "replay only so many events, or the trace over again for more")
 	f.IntVar(&d.concurrency, "concurrency", 50, "handlers that run at once")
-	_ = cmd.MarkFlagFilename("trace", "csv")
+	_ = cmd.RegisterFlagCompletionFunc("trace", fileNames)
 	return cmd
 }
 

@@ -96,7 +96,7 @@ for a job of the subject that is held there is refused: it would never end.`,
 	f.BoolVar(&o.wait, "wait", false, "wait until the job has ended: 0 when it finished, else 7")
 	f.DurationVar(&o.waitFor, "wait-for", time.Hour, "with --wait, how long at most")
 	f.StringVar(&o.onError, "on-error", "stop", "with --from, at a bad line: stop or skip")
-	_ = cmd.MarkFlagFilename("from")
+	_ = cmd.RegisterFlagCompletionFunc("from", fileNames)
 	_ = cmd.RegisterFlagCompletionFunc("on-error", cobra.FixedCompletions([]string{"stop", "skip"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }

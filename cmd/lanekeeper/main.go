@@ -282,6 +282,11 @@ Start with 'lanekeeper demo', which needs nothing else.`,
 	return root
 }
 
+// fileNames completes the value of a flag that names a file. All others are none.
+func fileNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
 // noteUsage makes wrong arguments usage errors in every command of a tree.
 func noteUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {

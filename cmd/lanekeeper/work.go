@@ -87,7 +87,7 @@ work.yaml:
 	a.addLogFlags(cmd)
 	cmd.Flags().StringVar(&o.config, "config", "", "YAML file with the same settings; flags go before it")
 	cmd.Flags().BoolVar(&o.untilEmpty, "until-empty", false, "end with 0 when no lane has anything left; jobs on the schedule do not count")
-	_ = cmd.MarkFlagFilename("config")
+	_ = cmd.RegisterFlagCompletionFunc("config", fileNames)
 	return cmd
 }
 

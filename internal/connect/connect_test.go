@@ -1,6 +1,8 @@
 package connect
 
 import (
+	"context"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -142,5 +144,38 @@ func TestD9_Addresses(t *testing.T) {
 			}
 		}
 		_ = rdb.Close()
+	}
+}
+
+// Sentinels get the password that is theirs, and not that of the master.
+func TestD9_SentinelsGetTheirPassword(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	heard := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		text := make([]byte, 1024)
+		n, _ := conn.Read(text)
+		heard <- string(text[:n])
+	}()
+	rdb, err := Parse("redis+sentinel://mu:mp@" + l.Addr().String() + "/lanes?sentinel_username=su&sentinel_password=s%2Fp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	ctx, enough := context.WithCancel(t.Context())
+	defer enough()
+	go rdb.Ping(ctx)
+	got := <-heard
+	if !strings.Contains(got, "su\r\n") || !strings.Contains(got, "s/p\r\n") || strings.Contains(got, "mp") {
+		t.Errorf("a Sentinel is told %q", got)
 	}
 }

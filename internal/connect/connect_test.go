@@ -164,6 +164,7 @@ func TestD9_SentinelsGetTheirPassword(t *testing.T) {
 		defer conn.Close()
 		text := make([]byte, 1024)
 		n, _ := conn.Read(text)
+		_ = l.Close() // else it would be asked again, and again
 		heard <- string(text[:n])
 	}()
 	rdb, err := Parse("redis+sentinel://mu:mp@" + l.Addr().String() + "/lanes?sentinel_username=su&sentinel_password=s%2Fp")

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -254,9 +256,13 @@ func TestG19_ZeroIsNoDefault(t *testing.T) {
 	w.must("enqueue", "s:a", "k", `{"block":true}`, "--id", "blocks")
 	p := w.start("--stop-timeout", "0", "--lease-ttl", "5s")
 	w.until("it runs", func() bool { return w.logged("start") == 1 })
-	p.signal(15)
+	begin := time.Now()
+	p.signal(syscall.SIGTERM)
 	if code := p.exit(); code != 1 || !strings.Contains(p.out.String(), "1 jobs handed back") {
 		t.Errorf("exit %d\n%s", code, p.out.String())
+	}
+	if took := time.Since(begin); took > 15*time.Second {
+		t.Errorf("--stop-timeout 0 waits %s", took)
 	}
 	if _, set, err := parseConfig([]byte("stop_timeout: 0s")); err != nil || !set["stop_timeout"] {
 		t.Errorf("a stop timeout of 0s in a file: %v, %v", set, err)

@@ -389,7 +389,7 @@ func TestD9_ExecAndCtrlC(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
 	own, program := terminal(t)
-	cmd := w.command("exec", "s:a", "--", "sh", "-c", "trap 'echo got $((n+=1))' INT; trap 'exit 9' USR1; echo ready; while :; do sleep 0.02; done")
+	cmd := w.command("exec", "s:a", "--", "sh", "-c", "trap 'echo got $((n+=1))' INT; trap 'echo total $n; exit 9' USR1; echo ready; while :; do sleep 0.02; done")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	p := w.process(cmd)
@@ -414,6 +414,7 @@ func TestD9_ExecAndCtrlC(t *testing.T) {
 		t.Error("the lease is gone")
 	}
 	p.signal(syscall.SIGUSR1)
+	says("total 2")
 	if code := p.exit(); code != 9 {
 		t.Errorf("exit %d, %v", code, p.cmd.ProcessState)
 	}

@@ -82,9 +82,9 @@ func TestD9_WaitingForOneself(t *testing.T) {
 	lanekeeper := built + "/lanekeeper --redis " + w.url + " --namespace " + w.namespace
 	w.must("enqueue", "s:a", "k")
 	w.must("work", "--until-empty", "--handle", `k=sh -c '`+
-		lanekeeper+` exec "$LANEKEEPER_SUBJECT" -- true >`+w.dir+`/a 2>&1; echo $? >>`+w.dir+`/a; `+
-		lanekeeper+` enqueue "$LANEKEEPER_SUBJECT" k --wait >`+w.dir+`/b 2>&1; echo $? >>`+w.dir+`/b; `+
-		lanekeeper+` exec s:b -- `+lanekeeper+` exec s:a -- true >`+w.dir+`/c 2>&1; echo $? >>`+w.dir+`/c; `+
+		lanekeeper+` exec "$LANEKEEPER_SUBJECT" --wait 3s -- true >`+w.dir+`/a 2>&1; echo $? >>`+w.dir+`/a; `+
+		lanekeeper+` enqueue "$LANEKEEPER_SUBJECT" k --wait --wait-for 3s >`+w.dir+`/b 2>&1; echo $? >>`+w.dir+`/b; `+
+		lanekeeper+` exec s:b -- `+lanekeeper+` exec s:a --wait 3s -- true >`+w.dir+`/c 2>&1; echo $? >>`+w.dir+`/c; `+
 		lanekeeper+` exec s:b -- true >`+w.dir+`/d 2>&1; echo $? >>`+w.dir+`/d; `+
 		lanekeeper+`x exec s:a -- true >`+w.dir+`/e 2>&1; echo $? >>`+w.dir+`/e'`)
 	for name, want := range map[string]string{"a": "would deadlock", "b": "would deadlock", "c": "would deadlock", "d": "", "e": ""} {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 
@@ -101,6 +102,14 @@ func (k *Kind) validate() error {
 	}
 	if k.Pool != "" && subject.CheckName(k.Pool) != nil {
 		return bad("pool", k.Pool, "may hold 1 to 64 letters, digits and _ . -")
+	}
+	// The registry is JSON, which would replace what is not UTF-8 without a word.
+	for field, texts := range map[string][]string{"subject": {k.Subject}, "description": {k.Description}, "loggable": k.Loggable} {
+		for _, text := range texts {
+			if !utf8.ValidString(text) {
+				return bad(field, text, "must be UTF-8")
+			}
+		}
 	}
 	switch {
 	case k.MaxAttempts < 0 || k.MaxAttempts > math.MaxInt32:

@@ -47,6 +47,8 @@ func TestG19_WhatCannotBeStored(t *testing.T) {
 	}
 	for says, kind := range map[string]dispatcher.Kind{
 		`timeout "1µs" must be at least 1ms`:       {Timeout: time.Microsecond},
+		`subject "caf\xe9" must be UTF-8`:          {Subject: "caf\xe9"},
+		`loggable "\xff" must be UTF-8`:            {Loggable: []string{"a", "\xff"}},
 		`keep "1µs" must be at least 1ms`:          {Keep: time.Microsecond},
 		`max_attempts "3000000000" must be 1 to`:   {MaxAttempts: 3_000_000_000},
 		`unique window "1µs" must be at least 1ms`: {Unique: &dispatcher.Unique{Scope: dispatcher.ForWindow, Window: time.Microsecond}},

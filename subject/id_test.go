@@ -87,3 +87,22 @@ func TestG19_Words(t *testing.T) {
 		t.Errorf("words %q", words)
 	}
 }
+
+func FuzzIDText(f *testing.F) {
+	for _, id := range odd {
+		f.Add(id)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		if subject.CheckID(id) != nil {
+			return
+		}
+		text := subject.IDText(id)
+		if back, err := subject.ParseID(text); back != id || err != nil {
+			t.Fatalf("%q as text is %s, which reads as %q, %v", id, text, back, err)
+		}
+		word := strings.TrimSuffix(strings.TrimPrefix(subject.IDWord(id), "'"), "'") // as a shell takes it
+		if back, err := subject.ParseID(word); back != id || err != nil {
+			t.Fatalf("%q as a word is %s, which reads as %q, %v", id, word, back, err)
+		}
+	})
+}

@@ -24,7 +24,6 @@ var children struct {
 
 // start starts a command as one of the children.
 func start(cmd *exec.Cmd) error {
-	children.reaping.Do(reapOrphans)
 	children.Lock()
 	defer children.Unlock()
 	if err := cmd.Start(); err != nil {
@@ -56,6 +55,7 @@ func reapOrphans() {
 	}
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD)
+	ended <- syscall.SIGCHLD // there may be some already
 	go func() {
 		for range ended {
 			for reapOne() {

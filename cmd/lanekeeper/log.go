@@ -23,7 +23,8 @@ func (a *app) addLogFlags(cmd *cobra.Command) {
 }
 
 // runLong prepares for running long: the log goes where the flags say, go-redis's lines with
-// it, and its end, a broken pipe, is not the end of the command.
+// it, and its end, a broken pipe, is not the end of the command; orphans that come to the first
+// process of a container are waited for.
 func (a *app) runLong() error {
 	level := slog.LevelInfo
 	if a.quiet {
@@ -47,6 +48,7 @@ func (a *app) runLong() error {
 	}
 	redisLog.to.Store(a.log)
 	a.signals.outlivePipes()
+	children.reaping.Do(reapOrphans)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 			err = syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
 		}
 		panic(err)
+	}
+	if signal.Ignored(syscall.SIGHUP) { // under nohup; what is started here is to hear it
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	}
 	var err error
 	if built, err = os.MkdirTemp("", "lanekeeper-bin-"); err != nil {

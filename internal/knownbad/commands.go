@@ -151,6 +151,10 @@ var fromCommands = []defect{
 		`case k.Timeout > 0 && k.Timeout < time.Millisecond:`, `case false:`,
 	},
 	{
+		"a declared subject that is not UTF-8 is stored as another", "dispatcher/kind.go",
+		`if !utf8.ValidString(text) {`, `if false && utf8.ValidString(text) {`,
+	},
+	{
 		"a window under a millisecond is none", "dispatcher/unique.go",
 		`case u.Window > 0 && u.Window < time.Millisecond:`, `case false:`,
 	},

@@ -107,6 +107,7 @@ const noSentinel = "all sentinels specified"
 // hint says what to try next, where an error has an answer.
 func (a *app) hint(err error) string {
 	var network *net.OpError
+	var answer redis.Error
 	says := func(text string) bool { return strings.Contains(err.Error(), text) }
 	switch {
 	case says("WRONGTYPE"):
@@ -123,7 +124,7 @@ func (a *app) hint(err error) string {
 		return "No Sentinel answers there, or none of them knows a master of that name."
 	case errors.As(err, &network) && network.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED):
 		return notThere
-	case redisAway(err):
+	case redisAway(err) && !errors.As(err, &answer):
 		if text := a.plainHint(); text != "" {
 			return text
 		}
@@ -140,14 +141,14 @@ const notThere = "Is it running there? Name another server with --redis redis://
 // plainHint asks a server with which a connection failed what it says to somebody without TLS.
 func (a *app) plainHint() string {
 	address := cmp.Or(a.redisURL, defaultRedis)
-	line, answered := connect.Plain(address)
+	line, closed := connect.Plain(address)
 	tls := strings.HasPrefix(address, "rediss:")
 	switch {
-	case answered && tls:
+	case line != "" && tls:
 		return "That port does not speak TLS: name it with redis://."
-	case answered && strings.Contains(line, "max number of clients"):
+	case strings.Contains(line, "max number of clients"):
 		return "The server has no room for another client: it says '" + printable(line) + "'."
-	case !answered && !tls && strings.HasPrefix(address, "redis:"):
+	case closed && !tls:
 		return "That port ends the connection without a word. If it speaks TLS, name it with rediss://."
 	}
 	return ""

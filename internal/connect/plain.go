@@ -2,7 +2,9 @@ package connect
 
 import (
 	"bufio"
+	"errors"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -10,9 +12,10 @@ import (
 )
 
 // Plain returns what the server behind an address says to a PING without TLS and without a
-// password, or nothing: for a remark on a connection that failed. It is asked for a second at
-// most, and only one that the address names as a single server.
-func Plain(address string) (line string, answered bool) {
+// password, or that it closed the connection without a word: for a remark on a connection
+// that failed. It is asked for a second at most, and only one that the address names as a
+// single server.
+func Plain(address string) (line string, closed bool) {
 	opts, err := redis.ParseURL(address)
 	if err != nil || opts.Network != "tcp" {
 		return "", false
@@ -25,6 +28,8 @@ func Plain(address string) (line string, answered bool) {
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
 	_, _ = conn.Write([]byte("PING\r\n")) // one that is full says so before, and closes
 	line, err = bufio.NewReaderSize(conn, 256).ReadString('\n')
-	line = strings.TrimSpace(line)
-	return line, err == nil && (strings.HasPrefix(line, "+") || strings.HasPrefix(line, "-"))
+	if line = strings.TrimSpace(line); strings.HasPrefix(line, "+") || strings.HasPrefix(line, "-") {
+		return line, false
+	}
+	return "", err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -180,7 +180,7 @@ var fromCommands = []defect{
 	},
 	{
 		"TLS to a plain port is not said to be that", "cmd/lanekeeper/main.go",
-		`case answered && tls:`, `case false && tls:`,
+		`case line != "" && tls:`, `case false && tls:`,
 	},
 	{
 		"what is over is shown as still to come", "cmd/lanekeeper/output.go",

@@ -163,6 +163,16 @@ func TestD9_HintsAboutAddresses(t *testing.T) {
 			t.Errorf("a server that says %q: exit %d, %q, want %q", word, code, out.String(), says)
 		}
 	}
+	// One that only hangs may well be the right one.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	hangs := &app{redisURL: "redis://" + l.Addr().String()}
+	if got := hangs.hint(&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}); got != "" {
+		t.Errorf("a server that hangs: %q", got)
+	}
 	for text, says := range map[string]string{
 		noSentinel + " …: NOAUTH Authentication required.": "sentinel_password", noSentinel + " …: redis: nil": "No Sentinel answers",
 	} {

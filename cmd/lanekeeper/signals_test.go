@@ -15,7 +15,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // command is a command line of this town as a process that was not started yet.
@@ -168,8 +170,8 @@ func TestD9_StandardInput(t *testing.T) {
 		signal syscall.Signal
 		code   int
 	}{{syscall.SIGINT, 130}, {syscall.SIGTERM, 143}, {syscall.SIGHUP, 129}} {
-		subject := fmt.Sprintf("s:%d", c.code)
-		for _, args := range [][]string{{"enqueue", "--from", "-"}, {"enqueue", subject, "k", "-"}} {
+		lane := fmt.Sprintf("s:%d", c.code)
+		for _, args := range [][]string{{"enqueue", "--from", "-"}, {"enqueue", lane, "k", "-"}} {
 			cmd := w.command(args...)
 			in, err := cmd.StdinPipe()
 			if err != nil {
@@ -177,7 +179,7 @@ func TestD9_StandardInput(t *testing.T) {
 			}
 			p := w.process(cmd)
 			if args[1] == "--from" {
-				fmt.Fprintf(in, `{"subject":"%s","kind":"k","id":"%d"}`+"\n"+`{"subject":"half`, subject, c.code)
+				fmt.Fprintf(in, `{"subject":"%s","kind":"k","id":"%d"}`+"\n"+`{"subject":"half`, lane, c.code)
 				w.until("the line is sent", func() bool { code, _, _ := w.run("job", "show", fmt.Sprint(c.code)); return code == 0 })
 			} else {
 				fmt.Fprint(in, strings.Repeat("x", 1<<17)) // more than a pipe holds: when it is through, it is read
@@ -457,5 +459,25 @@ func TestD9_OrphansAreReaped(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	if code := p.exit(); code != 0 || !strings.Contains(p.out.String(), fmt.Sprintf("%d finished", jobs)) {
 		t.Errorf("exit %d\n%s", code, p.out.String())
+	}
+}
+
+// A lost lease, and nothing else, makes exec end its command: for good, where it does not go.
+func TestD9_ExecEndsWithItsLease(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	p := w.startWith("exec", "s:a", "--lease-ttl", "2s", "--", "sh", "-c", "trap 'echo >"+w.dir+"/term' TERM; echo >"+w.dir+"/holds; while :; do sleep 0.02; done")
+	w.until("it holds", func() bool { _, err := os.Stat(w.dir + "/holds"); return err == nil })
+	ns := subject.Namespace{Name: w.namespace, Partitions: dispatcher.DefaultPartitions}
+	key := subject.Key{Kind: "s", ID: "a"}
+	keys := ns.Keys(ns.Partition(key))
+	if n, err := redistest.Client(t).HDel(t.Context(), keys.Leases(), key.Canonical()).Result(); n != 1 || err != nil {
+		t.Fatalf("the lease was not there: %d, %v", n, err)
+	}
+	if code := p.exit(); code != exitFailed || !strings.Contains(p.out.String(), "lost") {
+		t.Errorf("exit %d, %v\n%s", code, p.cmd.ProcessState, p.out.String())
+	}
+	if _, err := os.Stat(w.dir + "/term"); err != nil {
+		t.Error("the command was killed without SIGTERM before")
 	}
 }

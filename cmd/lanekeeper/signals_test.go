@@ -397,6 +397,7 @@ func TestD9_ExecAndCtrlC(t *testing.T) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	p := w.process(cmd)
+	_ = program.Close() // with the last who has it open the terminal ends, and so does the wait for its words
 	in := bufio.NewScanner(own)
 	says := func(want string) {
 		t.Helper()

@@ -409,12 +409,17 @@ func TestD9_ExecAndCtrlC(t *testing.T) {
 		t.Fatalf("the terminal does not say %q", want)
 	}
 	says("ready")
-	for i := 1; i <= 2; i++ {
+	press := func(answer string) {
+		t.Helper()
 		if _, err := own.WriteString("\x03"); err != nil {
 			t.Fatal(err)
 		}
-		says(fmt.Sprintf("got %d", i))
+		says(answer)
 	}
+	press("got 1")
+	p.freeze() // so that what lanekeeper does with it comes when the command is through with its own
+	press("got 2")
+	p.signal(syscall.SIGCONT)
 	if !w.leased() {
 		t.Error("the lease is gone")
 	}

@@ -83,7 +83,7 @@ func TestD9_WaitingForOneself(t *testing.T) {
 	w.must("enqueue", "s:a", "k")
 	w.must("work", "--until-empty", "--handle", `k=sh -c '`+
 		lanekeeper+` exec "$LANEKEEPER_SUBJECT" --wait 3s -- true >`+w.dir+`/a 2>&1; echo $? >>`+w.dir+`/a; `+
-		lanekeeper+` enqueue "$LANEKEEPER_SUBJECT" k --wait --wait-for 3s >`+w.dir+`/b 2>&1; echo $? >>`+w.dir+`/b; `+
+		lanekeeper+` enqueue "$LANEKEEPER_SUBJECT" k --id again --wait --wait-for 3s >`+w.dir+`/b 2>&1; echo $? >>`+w.dir+`/b; `+
 		lanekeeper+` exec s:b -- `+lanekeeper+` exec s:a --wait 3s -- true >`+w.dir+`/c 2>&1; echo $? >>`+w.dir+`/c; `+
 		lanekeeper+` exec s:b -- true >`+w.dir+`/d 2>&1; echo $? >>`+w.dir+`/d; `+
 		lanekeeper+`x exec s:a -- true >`+w.dir+`/e 2>&1; echo $? >>`+w.dir+`/e'`)

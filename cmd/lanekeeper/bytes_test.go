@@ -229,7 +229,7 @@ func TestG19_ZeroIsNoDefault(t *testing.T) {
 	for says, flags := range map[string][]string{
 		"--concurrency 0 must be 1 to 10000": {"--concurrency", "0"}, "--lease-ttl 0s must be": {"--lease-ttl", "0"}, "--timeout 0s must be": {"--timeout", "0"},
 	} {
-		fails(says, append([]string{"work", "--handle", "k=true"}, flags...)...)
+		fails(says, append([]string{"work", "--handle", "k=true", "--until-empty"}, flags...)...)
 	}
 	for yaml, says := range map[string]string{
 		"concurrency: 0":                       "concurrency: 0 must be more than 0",
@@ -245,7 +245,7 @@ func TestG19_ZeroIsNoDefault(t *testing.T) {
 		"concurrency: 1\n---\nconcurrency: 2":  "several documents",
 		"handlers: [k]":                        "line 1:",
 	} {
-		fails(says, "work", "--handle", "k=true", "--config", w.config(yaml))
+		fails(says, "work", "--handle", "k=true", "--until-empty", "--config", w.config(yaml))
 	}
 	// The whole line is shown, and where in it.
 	_, _, errOut := w.run("work", "--config", w.config("kinds:\n  expire: {owner: storage, subject: artifact, limit: x, priority: 1.5}\n"))

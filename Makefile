@@ -20,6 +20,7 @@ quick: redis ## the same tests, shorter and without the race detector
 
 fuzz: ## fuzz subjects, stored jobs and command lines, each for half a minute
 	$(GO) test ./subject -run '^$$' -fuzz FuzzParse -fuzztime 30s
+	$(GO) test ./subject -run '^$$' -fuzz FuzzIDText -fuzztime 30s
 	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzStoredJob -fuzztime 30s
 	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzGarbage -fuzztime 30s
 	$(GO) test ./cmd/lanekeeper -run '^$$' -fuzz FuzzInput -fuzztime 30s

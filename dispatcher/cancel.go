@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 //go:embed cancel.lua
@@ -24,7 +26,7 @@ func (d *Dispatcher) Cancel(ctx context.Context, id string) (holder string, err 
 	}
 	words, err := d.ask(ctx, d.run.Once(p, cancelScript, nil, job.Subject.Canonical(), entryOf(&job), job.Keep.Milliseconds()))
 	if err != nil {
-		return "", fmt.Errorf("cancel %s: %w", id, err)
+		return "", fmt.Errorf("cancel %s: %w", subject.IDText(id), err)
 	}
 	if words[0] == "asked" {
 		return words[1], nil

@@ -72,7 +72,7 @@ func decode(packedID, stored string) (Job, error) {
 		return Job{}, err
 	}
 	if len(stored) < stampBytes {
-		return Job{}, fmt.Errorf("%w: %s has %d bytes", errCorrupt, id, len(stored))
+		return Job{}, fmt.Errorf("%w: %s has %d bytes", errCorrupt, subject.IDText(id), len(stored))
 	}
 	r := reader{rest: stored[stampBytes:]}
 	job := Job{
@@ -96,12 +96,12 @@ func decode(packedID, stored string) (Job, error) {
 		job.flags = r.string()
 	}
 	if r.bad {
-		return Job{}, fmt.Errorf("%w: %s ends early", errCorrupt, id)
+		return Job{}, fmt.Errorf("%w: %s ends early", errCorrupt, subject.IDText(id))
 	}
 	job.Payload = []byte(r.rest)
 	job.Subject, err = subject.FromCanonical(canonical)
 	if err != nil {
-		return Job{}, fmt.Errorf("%w: %s: %w", errCorrupt, id, err)
+		return Job{}, fmt.Errorf("%w: %s: %w", errCorrupt, subject.IDText(id), err)
 	}
 	return job, nil
 }

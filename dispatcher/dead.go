@@ -139,7 +139,11 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 // unreadable stands for a job that can't be read, with all that is stored of it as
 // its payload.
 func unreadable(packed, stored string) Job {
-	return Job{ID: idText(packed), Payload: []byte(stored)}
+	id, err := unpackID(packed)
+	if err != nil {
+		id = fmt.Sprintf("%q", packed)
+	}
+	return Job{ID: id, Payload: []byte(stored)}
 }
 
 // deadLetter finds a dead letter by its id. Its job is there when it can be read.
@@ -158,4 +162,20 @@ func (d *Dispatcher) deadLetter(ctx context.Context, id string) (partition int, 
 		return 0, Job{}, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
 	}
 	return partition, job, wrap("find dead letter", err)
+}
+
+// IsDead reports whether a job is a dead letter. It asks for no more rights than enqueueing does.
+func (d *Dispatcher) IsDead(ctx context.Context, id string) (bool, error) {
+	partition, _, err := d.find(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, wrap("look for a dead letter", err)
 }

@@ -31,7 +31,7 @@ type Config struct {
 	// Defaults to what the namespace has, or to [DefaultPartitions] for a new one.
 	Partitions int
 
-	// MaxPayload is the most bytes a payload may have. Defaults to 1 MiB.
+	// MaxPayload is the most bytes a payload may have. Defaults to [DefaultMaxPayload].
 	MaxPayload int
 
 	// MaxLane is the most jobs a lane may hold. Defaults to 1,000,000.
@@ -77,13 +77,16 @@ type Durability struct {
 // measurement behind it.
 const DefaultPartitions = 4
 
+// DefaultMaxPayload is the most bytes that a payload may have unless told otherwise: 1 MiB.
+const DefaultMaxPayload = 1 << 20
+
 // MaxBatch is the most jobs that one call may carry. It bounds how long a script
 // keeps Redis from other work.
 const MaxBatch = 250
 
 func (c Config) withDefaults() Config {
 	c.Namespace = cmp.Or(c.Namespace, "lanekeeper")
-	c.MaxPayload = cmp.Or(c.MaxPayload, 1<<20)
+	c.MaxPayload = cmp.Or(c.MaxPayload, DefaultMaxPayload)
 	c.MaxLane = cmp.Or(c.MaxLane, 1_000_000)
 	c.MaxBacklog = cmp.Or(c.MaxBacklog, 100_000_000)
 	c.SectionTTL = cmp.Or(c.SectionTTL, 30*time.Second)

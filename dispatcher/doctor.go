@@ -357,5 +357,5 @@ func idText(packed string) string {
 	if err != nil {
 		return fmt.Sprintf("%q", packed)
 	}
-	return id
+	return subject.IDText(id)
 }

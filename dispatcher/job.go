@@ -40,7 +40,7 @@ type NewJob struct {
 	// begun. Defaults to 25.
 	MaxAttempts int
 
-	// Timeout bounds one attempt. Defaults to the pool's.
+	// Timeout bounds one attempt, at least 1 ms. Defaults to the pool's.
 	Timeout time.Duration
 
 	// Unique makes at most one job of the subject and kind exist at a time for a key: see
@@ -72,12 +72,15 @@ func (j *NewJob) flags() string {
 
 const (
 	defaultMaxAttempts = 25 // part of the stored form too: see encode
-	maxID              = 128
+	maxID              = subject.MaxIDBytes
 	maxKind            = 64
 	maxHeaders         = 4096
 	maxWait            = 100 * 365 * 24 * time.Hour
 	maxKeep            = 30 * 24 * time.Hour
 )
+
+// attemptsRule is what a MaxAttempts must be. In this package 0 is the default.
+var attemptsRule = fmt.Sprintf("must be 1 to %d", math.MaxInt32)
 
 func (j NewJob) withDefaults() NewJob {
 	j.MaxAttempts = cmp.Or(j.MaxAttempts, defaultMaxAttempts)
@@ -106,9 +109,11 @@ func (j NewJob) validate(maxPayload int) error {
 	case len(j.ID) > maxID:
 		return invalid("id", j.ID, fmt.Sprintf("must have at most %d bytes", maxID))
 	case j.MaxAttempts < 1 || j.MaxAttempts > math.MaxInt32:
-		return invalid("max_attempts", j.MaxAttempts, "must be at least 1")
+		return invalid("max_attempts", j.MaxAttempts, attemptsRule)
 	case j.Timeout < 0 || j.Timeout > maxWait:
 		return invalid("timeout", j.Timeout, "must be 0s to 100 years")
+	case j.Timeout > 0 && j.Timeout < time.Millisecond:
+		return invalid("timeout", j.Timeout, "must be at least 1ms")
 	case j.Delay < 0 || j.Delay > maxWait:
 		return invalid("delay", j.Delay, "must be 0s to 100 years")
 	case j.Delay > 0 && !j.RunAt.IsZero():

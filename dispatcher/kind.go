@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 
@@ -102,17 +104,29 @@ func (k *Kind) validate() error {
 	if k.Pool != "" && subject.CheckName(k.Pool) != nil {
 		return bad("pool", k.Pool, "may hold 1 to 64 letters, digits and _ . -")
 	}
+	// The registry is JSON, which would replace what is not UTF-8 without a word.
+	for field, texts := range map[string][]string{"subject": {k.Subject}, "description": {k.Description}, "loggable": k.Loggable} {
+		for _, text := range texts {
+			if !utf8.ValidString(text) {
+				return bad(field, text, "must be UTF-8")
+			}
+		}
+	}
 	switch {
-	case k.MaxAttempts < 0:
-		return bad("max_attempts", k.MaxAttempts, "must be at least 1")
+	case k.MaxAttempts < 0 || k.MaxAttempts > math.MaxInt32:
+		return bad("max_attempts", k.MaxAttempts, attemptsRule)
 	case k.Timeout < 0 || k.Timeout > maxWait:
 		return bad("timeout", k.Timeout, "must be 0s to 100 years")
+	case k.Timeout > 0 && k.Timeout < time.Millisecond:
+		return bad("timeout", k.Timeout, "must be at least 1ms")
 	case k.Backoff.Base < 0 || k.Backoff.Cap < k.Backoff.Base || k.Backoff.Cap > maxWait:
 		return bad("backoff", k.Backoff, "must have 0s <= base <= cap <= 100 years")
 	case k.OnFailure != "" && k.OnFailure != Block && k.OnFailure != Skip && k.OnFailure != Halt:
 		return bad("on_failure", k.OnFailure, "must be block, skip or halt")
 	case k.Keep < 0 || k.Keep > maxKeep:
 		return bad("keep", k.Keep, "must be 0s to 30 days")
+	case k.Keep > 0 && k.Keep < time.Millisecond:
+		return bad("keep", k.Keep, "must be at least 1ms")
 	case k.Limit < 0 || k.Limit > maxLimit:
 		return bad("limit", k.Limit, fmt.Sprintf("must be 1 to %d", maxLimit))
 	case k.Every < 0 || k.Every > 0 && k.Every < time.Millisecond || k.Every > maxWait:

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // JobOutcome is how a job has ended, of one that has ended, for as long as it is kept ([NewJob.Keep]).
@@ -62,7 +63,7 @@ func (d *Dispatcher) Outcome(ctx context.Context, id string) (JobOutcome, error)
 	case info.Halted:
 		return JobOutcome{ID: id, State: JobHalted, Attempts: info.Attempt, Reason: info.Why, Error: info.Error}, nil
 	}
-	return JobOutcome{}, fmt.Errorf("%w: %s is %s", ErrNotEnded, id, info.State)
+	return JobOutcome{}, fmt.Errorf("%w: %s is %s", ErrNotEnded, subject.IDText(id), info.State)
 }
 
 // keptOutcome looks for an outcome in every partition.
@@ -90,7 +91,7 @@ func parseOutcome(id, record string) (JobOutcome, error) {
 	head, text, _ := strings.Cut(record, "\n")
 	parts := strings.Split(head, " ")
 	if len(parts) != 3 {
-		return JobOutcome{}, fmt.Errorf("%w: the outcome of %s is %q", errCorrupt, id, head)
+		return JobOutcome{}, fmt.Errorf("%w: the outcome of %s is %q", errCorrupt, subject.IDText(id), head)
 	}
 	o := JobOutcome{ID: id, State: OutcomeState(parts[0])}
 	o.Attempts, _ = strconv.Atoi(parts[1])
@@ -127,7 +128,7 @@ func (d *Dispatcher) WaitFor(ctx context.Context, id string) (JobOutcome, error)
 	defer leave()
 	endWait, err := d.waitOn(ctx, job.Subject)
 	if err != nil {
-		return JobOutcome{}, fmt.Errorf("wait for %s: %w", id, err)
+		return JobOutcome{}, fmt.Errorf("wait for %s: %w", subject.IDText(id), err)
 	}
 	defer endWait()
 	looking, stop := beyond(ctx)
@@ -144,7 +145,7 @@ func (d *Dispatcher) WaitFor(ctx context.Context, id string) (JobOutcome, error)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return JobOutcome{}, fmt.Errorf("wait for %s: %w", id, ctx.Err())
+			return JobOutcome{}, fmt.Errorf("wait for %s: %w", subject.IDText(id), ctx.Err())
 		case <-heard:
 			timer.Stop()
 		case <-timer.C:

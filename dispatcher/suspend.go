@@ -89,7 +89,7 @@ func (d *Dispatcher) suspendJob(ctx context.Context, id, how string) error {
 	canonical := job.Subject.Canonical()
 	words, err := d.ask(ctx, d.run.Once(p, suspendJobScript, []string{d.keys[p].Tail(canonical)}, canonical, entryOf(&job), how))
 	if err != nil {
-		return fmt.Errorf("%s job %s: %w", how, id, err)
+		return fmt.Errorf("%s job %s: %w", how, subject.IDText(id), err)
 	}
 	return refusedFor(words[0], how, id)
 }
@@ -107,11 +107,11 @@ func (d *Dispatcher) stored(ctx context.Context, id string) (partition int, job 
 func refusedFor(word, how, id string) error {
 	switch word {
 	case "no":
-		return fmt.Errorf("%s job %s: %w", how, id, ErrNotSuspended)
+		return fmt.Errorf("%s job %s: %w", how, subject.IDText(id), ErrNotSuspended)
 	case "running":
-		return fmt.Errorf("%s job %s: %w; 'job cancel' asks its worker to end it", how, id, ErrRunning)
+		return fmt.Errorf("%s job %s: %w; 'job cancel' asks its worker to end it", how, subject.IDText(id), ErrRunning)
 	case "claimed":
-		return fmt.Errorf("%s job %s: %w with the head of its lane; ask again in a moment", how, id, ErrRunning)
+		return fmt.Errorf("%s job %s: %w with the head of its lane; ask again in a moment", how, subject.IDText(id), ErrRunning)
 	case "dead":
 		return fmt.Errorf("%w: job %q is a dead letter already", ErrNotFound, id)
 	case "missing":

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Unique makes at most one job of a subject and kind exist for a key. The key goes with its
@@ -20,7 +22,7 @@ type Unique struct {
 	// [WhileWaiting].
 	Scope Scope `json:"scope,omitempty" yaml:"scope"`
 
-	// Window is for [ForWindow]: how long the key is taken from the enqueue on, even
+	// Window is for [ForWindow], at least 1 ms: how long the key is taken from the enqueue on, even
 	// after the job has ended. When it is over the key is free even while the job waits.
 	Window time.Duration `json:"window,omitempty" yaml:"window"`
 
@@ -61,7 +63,7 @@ type TakenError struct {
 }
 
 func (e *TakenError) Error() string {
-	return fmt.Sprintf("dispatcher: unique key is taken by job %s", e.ID)
+	return fmt.Sprintf("dispatcher: unique key is taken by job %s", subject.IDText(e.ID))
 }
 
 // Is makes errors.Is(err, ErrTaken) true.
@@ -103,6 +105,8 @@ func (u *Unique) validate() error {
 		return invalid("on_conflict", u.OnConflict, "must be merge, reject or replace")
 	case (u.Scope == ForWindow) != (u.Window > 0):
 		return invalid("unique window", u.Window, "must be over 0s with the scope window, and only then")
+	case u.Window > 0 && u.Window < time.Millisecond:
+		return invalid("unique window", u.Window, "must be at least 1ms")
 	case u.Window > maxWait:
 		return invalid("unique window", u.Window, "must be at most 100 years")
 	}

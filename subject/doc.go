@@ -13,5 +13,8 @@
 // either would let two releases put one subject into two lanes. A golden file
 // (testdata/partitions.golden) pins both.
 //
-// Reading order: key.go, namespace.go, keys.go.
+// A job's id is bytes too, and has a text form by the same rules. What is printed one a line has a
+// third form, a word of a shell, which xargs takes for the text.
+//
+// Reading order: key.go, id.go, namespace.go, keys.go.
 package subject

@@ -76,17 +76,17 @@ func FromCanonical(s string) (Key, error) {
 
 // String returns the text form kind:id. A part that is not plain (see [plain])
 // is quoted like a Go string, so the text is always printable, holds no line
-// break, and [Parse] gives back the same key.
-func (k Key) String() string {
-	kind := k.Kind
-	if !plain(kind) || strings.Contains(kind, ":") {
-		kind = strconv.Quote(kind)
-	}
+// break, and [Parse] gives back the same key. So is a kind that starts with a dash:
+// commands would take it for a flag.
+func (k Key) String() string { return textForm(k, "") }
+
+// textForm quotes the parts that hold any of stops too.
+func textForm(k Key, stops string) string {
 	id := k.ID
-	if !plain(id) {
+	if !plain(id) || strings.ContainsAny(id, stops) {
 		id = strconv.Quote(id)
 	}
-	return kind + ":" + id
+	return part(k.Kind, ":"+stops) + ":" + id
 }
 
 // plain reports whether s can stand in the text form without quotes.

@@ -32,7 +32,6 @@ func (s *site) laneIn(partition, nth int) string {
 type starts struct {
 	mu    sync.Mutex
 	order []string
-	last  map[string]time.Time
 	most  int
 	now   int
 }

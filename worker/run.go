@@ -57,6 +57,9 @@ func (p *Pool) Run(ctx context.Context) error {
 		Holder: dispatcher.NewHolder(), Kinds: kinds, TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch, Pool: p.cfg.Name,
 	}
 	source, err := p.join(ctx, who, p.cfg.Concurrency)
+	if err != nil && ctx.Err() != nil {
+		return nil // told to stop before the start was done: nothing was begun
+	}
 	if err != nil {
 		return fmt.Errorf("start pool: %w", err)
 	}

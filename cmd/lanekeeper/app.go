@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
@@ -22,8 +24,13 @@ const (
 
 // app is what all commands share: streams, global flags, and the connection.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
+	in      io.Reader
+	out     *outlet
+	err     io.Writer
+	signals *signals
+
+	logFormat, logLevel string
+	log                 *slog.Logger // of commands that run long, once they have begun
 
 	redisURL  string
 	namespace string
@@ -83,14 +90,40 @@ func (a *app) openAs(ctx context.Context, cfg dispatcher.Config) (*dispatcher.Di
 	return dispatcher.Open(ctx, cfg)
 }
 
+// now is the time by Redis's clock, which all times of lanes and jobs are by.
+func (a *app) now(ctx context.Context) time.Time {
+	if now, err := a.rdb.Time(ctx).Result(); err == nil {
+		return now
+	}
+	return time.Now()
+}
+
 func (a *app) close() {
 	if a.rdb != nil {
 		_ = a.rdb.Close()
 	}
 }
 
+// outlet is where a command prints. It keeps the first error of a write, for most of those who
+// print do not look; a command that could not say what it was asked has failed.
+type outlet struct {
+	io.Writer
+	failed error
+}
+
+func (o *outlet) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if o.failed == nil {
+		o.failed = err
+	}
+	return n, err
+}
+
 // isTerminal reports whether a stream is a person's.
 func isTerminal(stream any) bool {
+	if o, ok := stream.(*outlet); ok {
+		stream = o.Writer
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -218,7 +218,7 @@ func TestChaos_SoakLeavesNothing(t *testing.T) {
 	if keysAfter > keys+64 || memoryAfter > memory+(1<<20) {
 		t.Errorf("%d keys and %d bytes before, %d keys and %d bytes after", keys, memory, keysAfter, memoryAfter)
 	}
-	redistest.Figure(t, fmt.Sprintf("what %d jobs leave behind", jobs), "%+d keys, %+d bytes of %d (before: %d keys, those of remembered requests among them)",
+	redistest.Figure(t, fmt.Sprintf("what %d jobs leave behind", jobs), "%+d keys and %+d bytes against before (%d bytes and %d keys then, remembered requests among them, which expire)",
 		keysAfter-keys, memoryAfter-memory, memory, keys)
 }
 

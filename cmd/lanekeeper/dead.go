@@ -20,7 +20,7 @@ var deadColumns = []column[jobView]{
 	{"DIED (UTC)", false, func(j jobView) string { return clock(j.DiedAt) }},
 	{"ATTEMPTS", false, func(j jobView) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }},
 	{"REASON", false, func(j jobView) string { return j.Reason }},
-	{"ERROR", false, func(j jobView) string { return j.Error }},
+	{"ERROR", false, jobError},
 	{"PAYLOAD", true, payloadText},
 }
 
@@ -43,7 +43,7 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := list(a, a.viewJobs(d, letters), jobID, deadColumns); err != nil {
+			if err := list(a, a.viewJobs(d, letters), jobWord, deadColumns); err != nil {
 				return err
 			}
 			if len(letters) == 0 {
@@ -64,9 +64,13 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			job, err := d.Job(cmd.Context(), args[0])
+			ids, err := idsOf(args)
+			if err != nil {
+				return err
+			}
+			job, err := d.Job(cmd.Context(), ids[0])
 			if err == nil && job.State != dispatcher.Dead {
-				err = fmt.Errorf("%w: job %q is not a dead letter but %s", dispatcher.ErrNotFound, args[0], job.State)
+				err = fmt.Errorf("%w: job %q is not a dead letter but %s", dispatcher.ErrNotFound, ids[0], job.State)
 			}
 			if err != nil {
 				return err
@@ -76,7 +80,7 @@ func (a *app) deadCommand() *cobra.Command {
 				return a.show(v, nil)
 			}
 			v.Error = ""
-			if err := a.show(v, jobFields(v)); err != nil {
+			if err := a.show(v, jobFields(v, a.now(cmd.Context()))); err != nil {
 				return err
 			}
 			a.say("\n%s", printableLines(job.Error))
@@ -96,10 +100,14 @@ of one subject in the order in which they were enqueued, however they are given.
 			if err != nil {
 				return err
 			}
-			if err := inOrder(cmd.Context(), d, args, front); err != nil {
+			ids, err := idsOf(args)
+			if err != nil {
 				return err
 			}
-			return a.each(args, "replayed", func(id string) error {
+			if err := inOrder(cmd.Context(), d, ids, front); err != nil {
+				return err
+			}
+			return a.each(ids, "replayed", func(id string) error {
 				_, err := d.Replay(cmd.Context(), id, front)
 				return err
 			})
@@ -116,7 +124,11 @@ of one subject in the order in which they were enqueued, however they are given.
 			if err != nil {
 				return err
 			}
-			return a.each(args, "discarded", func(id string) error { return d.Discard(cmd.Context(), id) })
+			ids, err := idsOf(args)
+			if err != nil {
+				return err
+			}
+			return a.each(ids, "discarded", func(id string) error { return d.Discard(cmd.Context(), id) })
 		},
 	}
 	cmd.AddCommand(ls, show, replay, discard)
@@ -152,14 +164,14 @@ func (a *app) each(ids []string, what string, do func(id string) error) error {
 		err := do(id)
 		switch {
 		case err == nil:
-			done = append(done, id)
-			a.say("%s %s", id, what)
+			done = append(done, idText(id))
+			a.say("%s %s", idWord(id), what)
 			continue
 		case !errors.Is(err, dispatcher.ErrNotFound): // it would not go better with the others
 			if len(ids) == 1 {
 				return err
 			}
-			return fmt.Errorf("%s after %d of %d: %w", id, len(done), len(ids), err)
+			return fmt.Errorf("%s after %d of %d: %w", idText(id), len(done), len(ids), err)
 		}
 		if len(ids) > 1 {
 			fmt.Fprintln(a.err, message(err))

@@ -57,11 +57,15 @@ It needs no server: without --redis it runs on an embedded one.`,
 	f.StringVar(&d.trace, "trace", "", "CSV file of events, 'unix_ts,subject' with a header line")
 	f.IntVar(&d.jobs, "jobs", 0, "replay only so many events, or the trace over again for more")
 	f.IntVar(&d.concurrency, "concurrency", 50, "handlers that run at once")
+	_ = cmd.RegisterFlagCompletionFunc("trace", fileNames)
 	return cmd
 }
 
 func (d *demo) run(ctx context.Context) error {
-	events, err := d.events()
+	if d.concurrency < 1 {
+		return usage("--concurrency %d must be 1 to 10000", d.concurrency)
+	}
+	events, err := d.events(ctx)
 	if err != nil {
 		return err
 	}

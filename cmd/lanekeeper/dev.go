@@ -20,6 +20,12 @@ func (a *app) devCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			programs, err := o.programs()
+			if err == nil {
+				err = o.checkFlags(cmd)
+			}
+			if err == nil {
+				err = a.runLong()
+			}
 			if err != nil {
 				return err
 			}
@@ -30,6 +36,9 @@ func (a *app) devCommand() *cobra.Command {
 			defer server.Close()
 			a.redisURL = server.URL()
 			d, err := a.open(cmd.Context())
+			if cmd.Context().Err() != nil {
+				return nil // told to stop before the start was done
+			}
 			if err != nil {
 				return err
 			}
@@ -56,6 +65,7 @@ func (a *app) devCommand() *cobra.Command {
 		},
 	}
 	o.addFlags(cmd)
+	a.addLogFlags(cmd)
 	cmd.Flags().IntVar(&port, "port", 0, "loopback port of the server (default: a free one)")
 	return cmd
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -50,7 +50,14 @@ With --from, every line of a file is one job as a JSON object:
    "unique": {"key": "e-42", "scope": "waiting+running", "on_conflict": "merge"}}
 
 Only subject and kind are required. A payload that is not a JSON string is handed on
-as the JSON text it is; "payload_base64" takes any bytes.`,
+as the JSON text it is; "payload_base64" takes any bytes. What JSON can't carry, bytes that
+are not UTF-8 and halves of surrogate pairs, is refused with its line and field. A line is
+sent within 100 ms. When it is interrupted, the command still sends what it has read, and
+says up to which line.
+
+SUBJECT and ID may be written as they are shown: quoted like a Go string where they hold
+spaces, line breaks, or bytes that are not UTF-8. Within a job or a section ('work', 'exec'), --wait
+for a job of the subject that is held there is refused: it would never end.`,
 		Example: `  lanekeeper enqueue artifact:42 expire '{"why":"old"}'
   lanekeeper enqueue build:17 publish --id publish-17 --delay 5m
   generate | lanekeeper enqueue --from -`,
@@ -64,6 +71,9 @@ as the JSON text it is; "payload_base64" takes any bytes.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
 			if o.from != "" {
 				return o.many(cmd.Context())
 			}
@@ -86,7 +96,31 @@ as the JSON text it is; "payload_base64" takes any bytes.`,
 	f.BoolVar(&o.wait, "wait", false, "wait until the job has ended: 0 when it finished, else 7")
 	f.DurationVar(&o.waitFor, "wait-for", time.Hour, "with --wait, how long at most")
 	f.StringVar(&o.onError, "on-error", "stop", "with --from, at a bad line: stop or skip")
+	_ = cmd.RegisterFlagCompletionFunc("from", fileNames)
+	_ = cmd.RegisterFlagCompletionFunc("on-error", cobra.FixedCompletions([]string{"stop", "skip"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// check refuses what was typed and would count as not typed: a zero is no default.
+func (o *enqueueOptions) check(cmd *cobra.Command) error {
+	f := cmd.Flags()
+	switch {
+	case f.Changed("max-attempts") && (o.maxAttempts < 1 || o.maxAttempts > math.MaxInt32):
+		return usage("--max-attempts %d must be 1 to %d", o.maxAttempts, math.MaxInt32)
+	case f.Changed("timeout") && o.timeout < time.Millisecond:
+		return usage("--timeout %s must be at least 1ms; leave it out for the worker's", o.timeout)
+	case f.Changed("keep") && o.keep < time.Millisecond:
+		return usage("--keep %s must be at least 1ms; leave it out for what the kind declares", o.keep)
+	case f.Changed("replicas-within") && (o.durability.Within < time.Millisecond || o.durability.Within > time.Minute):
+		return usage("--replicas-within %s must be 1ms to 1m", o.durability.Within)
+	case o.durability.Replicas < 0:
+		return usage("--replicas %d must not be negative", o.durability.Replicas)
+	case o.waitFor <= 0:
+		return usage("--wait-for %s must be over 0s", o.waitFor)
+	case f.Changed("unique") && o.unique == "":
+		return usage("--unique must not be empty; --coalesce goes by the payload")
+	}
+	return nil
 }
 
 // enqueued is what enqueue prints for a job.
@@ -103,19 +137,19 @@ type enqueued struct {
 
 // open opens the namespace with the durability that the flags ask for.
 func (o *enqueueOptions) open(ctx context.Context) (*dispatcher.Dispatcher, error) {
-	switch within := o.durability.Within; {
-	case o.durability.Replicas < 0:
-		return nil, usage("--replicas %d must not be negative", o.durability.Replicas)
-	case within != 0 && (within < time.Millisecond || within > time.Minute):
-		return nil, usage("--replicas-within %s must be 1ms to 1m", within)
-	}
 	return o.app.openAs(ctx, dispatcher.Config{Durability: o.durability})
 }
 
 func (o *enqueueOptions) one(ctx context.Context, args []string) error {
-	job, err := o.job(args)
+	job, err := o.job(ctx, args)
 	if err != nil {
 		return err
+	}
+	if o.wait {
+		if err := o.app.refuseOwn("wait for a job of", job.Subject); err != nil {
+			return err
+		}
+		o.app.signals.outlivePipes()
 	}
 	d, err := o.open(ctx)
 	if err != nil {
@@ -128,19 +162,24 @@ func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 	}
 	done, err := d.Enqueue(ctx, job)
 	if errors.Is(err, dispatcher.ErrNotReplicated) {
-		err = fmt.Errorf("%w; it runs all the same, so repeat this only with --id %s", err, done.ID)
+		err = fmt.Errorf("%w; it runs all the same, so repeat this only with --id %s", err, idWord(done.ID))
 	} else if err != nil {
 		return err
 	}
 	if err != nil || !o.wait {
-		return errors.Join(o.print(done, job), err)
+		return errors.Join(o.print(ctx, d, done, job), err)
 	}
-	return o.waitUntilEnded(ctx, d, done.ID, job.Kind)
+	return o.waitUntilEnded(ctx, d, done, job.Kind)
 }
 
 // waitUntilEnded waits for the outcome of a job and ends as it did.
-func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, id, kind string) error {
-	o.app.note("%s enqueued; waiting until it has ended …", id)
+func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued, kind string) error {
+	id := done.ID
+	if done.Created {
+		o.app.note("%s enqueued; waiting until it has ended …", idWord(id))
+	} else {
+		o.app.note("%s; waiting until it has ended …", existing(ctx, d, done))
+	}
 	if stats, err := d.Stats(ctx); err == nil && stats.Kinds[kind].Workers == 0 {
 		o.app.note("No worker alive handles the kind %s: start one with 'lanekeeper work'.", kind)
 	}
@@ -148,7 +187,7 @@ func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispa
 	defer cancel()
 	outcome, err := d.WaitFor(waiting, id)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return exitError{exitNotFinished, fmt.Errorf("%s has not ended within %s; 'lanekeeper job show %s' says where it is", id, o.waitFor, id)}
+		return exitError{exitNotFinished, fmt.Errorf("%s has not ended within %s; 'lanekeeper job show %s' says where it is", idText(id), o.waitFor, idWord(id))}
 	}
 	if err != nil {
 		return err
@@ -163,36 +202,47 @@ func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispa
 }
 
 // print says what became of a job.
-func (o *enqueueOptions) print(done dispatcher.Enqueued, job dispatcher.NewJob) error {
+func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued, job dispatcher.NewJob) error {
 	if o.app.quiet && o.app.output == "table" {
-		fmt.Fprintln(o.app.out, done.ID)
+		fmt.Fprintln(o.app.out, idWord(done.ID))
 		return nil
 	}
 	if o.app.machine() {
-		return o.app.show(enqueued{done.ID, job.Subject.String(), job.Kind, done.Seq, done.Created, done.Merged, done.Replaced}, nil)
+		return o.app.show(enqueued{idText(done.ID), job.Subject.String(), job.Kind, done.Seq, done.Created, done.Merged, done.Replaced}, nil)
 	}
 	switch {
-	case done.Replaced:
-		o.app.say("%s has the payload now; it waited with the same unique key", done.ID)
-	case done.Merged > 0:
-		o.app.say("%s waits already with the same unique key; %d merged into it so far", done.ID, done.Merged)
 	case !done.Created:
-		o.app.say("%s exists already; nothing changed", done.ID)
+		o.app.say("%s", existing(ctx, d, done))
 	case done.Seq == 0:
-		o.app.say("%s scheduled for %s", done.ID, job.Subject)
+		o.app.say("%s scheduled for %s", idWord(done.ID), job.Subject.Word())
 	default:
-		o.app.say("%s enqueued in %s, seq %d", done.ID, job.Subject, done.Seq)
+		o.app.say("%s enqueued in %s, seq %d", idWord(done.ID), job.Subject.Word(), done.Seq)
 	}
 	return nil
 }
 
-func (o *enqueueOptions) job(args []string) (dispatcher.NewJob, error) {
+// existing says what there was in place of a job that was not created.
+func existing(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued) string {
+	id := idWord(done.ID)
+	switch {
+	case done.Replaced:
+		return id + " has the payload now; it waited with the same unique key"
+	case done.Merged > 0:
+		return fmt.Sprintf("%s waits already with the same unique key; %d merged into it so far", id, done.Merged)
+	}
+	if dead, err := d.IsDead(ctx, done.ID); err == nil && dead {
+		return fmt.Sprintf("%s exists already, as a dead letter; nothing changed: 'dead replay %s' lets it run again", id, id)
+	}
+	return id + " exists already; nothing changed"
+}
+
+func (o *enqueueOptions) job(ctx context.Context, args []string) (dispatcher.NewJob, error) {
 	key, err := subject.Parse(args[0])
 	if err != nil {
 		return dispatcher.NewJob{}, err
 	}
 	job := dispatcher.NewJob{
-		Subject: key, Kind: args[1], ID: o.id, Delay: o.delay,
+		Subject: key, Kind: args[1], Delay: o.delay,
 		MaxAttempts: o.maxAttempts, Timeout: o.timeout, Keep: o.keep,
 	}
 	switch {
@@ -203,13 +253,13 @@ func (o *enqueueOptions) job(args []string) (dispatcher.NewJob, error) {
 	case o.unique != "":
 		job.Unique = &dispatcher.Unique{Key: o.unique}
 	}
-	if o.maxAttempts < 0 {
-		return job, usage("--max-attempts %d must be at least 1", o.maxAttempts)
-	}
-	if o.at != "" {
-		if job.RunAt, err = time.Parse(time.RFC3339, o.at); err != nil {
-			return job, usage("--at %q must be a time like 2026-12-01T00:00:00Z", o.at)
+	if o.id != "" {
+		if job.ID, err = subject.ParseID(o.id); err != nil {
+			return job, err
 		}
+	}
+	if job.RunAt, err = runAt("--at", o.at); err != nil {
+		return job, usageError{err}
 	}
 	for _, h := range o.headers {
 		k, v, found := strings.Cut(h, "=")
@@ -224,7 +274,11 @@ func (o *enqueueOptions) job(args []string) (dispatcher.NewJob, error) {
 	if len(args) == 3 {
 		job.Payload = []byte(args[2])
 		if args[2] == "-" {
-			if job.Payload, err = io.ReadAll(o.app.in); err != nil {
+			job.Payload, err = readAll(inputOf(ctx, o.app.in), dispatcher.DefaultMaxPayload)
+			if errors.Is(err, errTooLong) {
+				err = fmt.Errorf("%w: payload has more than %d bytes", dispatcher.ErrTooLarge, dispatcher.DefaultMaxPayload)
+			}
+			if err != nil {
 				return job, fmt.Errorf("read the payload: %w", err)
 			}
 		}

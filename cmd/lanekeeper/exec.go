@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"sync"
@@ -11,14 +12,21 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// exitBusy is EX_TEMPFAIL of sysexits.h: nothing was run, try again.
-const exitBusy = 75
+// The codes of exec itself: exitBusy is EX_TEMPFAIL of sysexits.h, nothing was run, try again;
+// the others are those of env and nohup.
+const (
+	exitBusy     = 75
+	exitCannot   = 126
+	exitNoSuch   = 127
+	exitBySignal = 128
+)
 
 // execOptions are the flags of exec.
 type execOptions struct {
@@ -38,12 +46,18 @@ holds the subject's lease: no job of the subject runs meanwhile. The command get
 
   LANEKEEPER_SUBJECT  LANEKEEPER_TOKEN
 
-and standard input, output and error of its own. When the lease is lost it gets SIGTERM, and
-SIGKILL before the subject can pass to somebody else. When lanekeeper itself is killed, so is
-the command (on Linux).
+and the standard input, output and error of lanekeeper. INT, TERM, HUP, QUIT, USR1 and USR2 are
+passed on to it as they come; it may take as long as it needs to end, and has the subject until
+then. What a terminal's keys send goes to the command alone. Only when the lease is lost is it
+made to end: by SIGTERM, and by SIGKILL after 3/20 of --lease-ttl (4.5s), before the subject can
+pass to somebody else. When lanekeeper itself is killed, so is the command (on Linux).
 
 Ends with the command's own exit code (128 and the signal's number, when one killed it); with 75
-when the subject could not be had in time and nothing was run; with 1 when the lease was lost.`,
+when the subject could not be had in time and nothing was run; with 126 when the command could
+not be run, and with 127 when there is none of that name; with 1 when the lease was lost. A signal
+that comes while it still waits for the subject ends it with 128 and the signal's number.
+
+Within a job or a section of the same subject it is refused: it would wait for itself.`,
 		Example: `  lanekeeper exec artifact:42 -- ./move.sh --to s3
   lanekeeper exec cron:nightly --no-wait -- ./nightly.sh   # skip when the last one still runs`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -53,7 +67,14 @@ when the subject could not be had in time and nothing was run; with 1 when the l
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0], args[1:]) },
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveDefault // the command and its arguments
+		},
 	}
+	a.addLogFlags(cmd)
 	f := cmd.Flags()
 	f.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait for the subject at most")
 	f.BoolVar(&o.noWait, "no-wait", false, "end with 75 at once when the subject is held or jobs wait")
@@ -70,10 +91,18 @@ func (o *execOptions) run(cmd *cobra.Command, text string, argv []string) error 
 		return usage("--wait and --no-wait can't both be given")
 	case o.wait <= 0 && !o.noWait:
 		return usage("--wait %s must be over 0s; --no-wait does not wait at all", o.wait)
+	case cmd.Flags().Changed("lease-ttl") && o.ttl <= 0:
+		return usage("--lease-ttl %s must be 100ms to 24h", o.ttl)
 	}
 	program, err := exec.LookPath(argv[0])
 	if err != nil {
-		return usage("%w", err)
+		return notRun(err)
+	}
+	if err := o.app.refuseOwn("exec on", key); err != nil {
+		return err
+	}
+	if err := o.app.runLong(); err != nil {
+		return err
 	}
 	if o.noWait {
 		o.wait = 0
@@ -94,6 +123,9 @@ func (o *execOptions) run(cmd *cobra.Command, text string, argv []string) error 
 	told()
 	switch {
 	case errors.Is(err, dispatcher.ErrBusy):
+		if o.wait > 0 {
+			err = fmt.Errorf("%w%s", err, who(d, key))
+		}
 		return exitError{exitBusy, fmt.Errorf("%s could not be had within %s: %w", key, o.wait, err)}
 	case err != nil:
 		return err
@@ -121,20 +153,56 @@ func (o *execOptions) tellOfWait(key subject.Key) (enough func()) {
 	return func() { once.Do(func() { close(stop) }); <-said }
 }
 
-// command runs the command and returns its exit code. It is ended when ctx is.
+// who says who holds a subject, or why nobody may, as far as that can be seen in a moment.
+func who(d *dispatcher.Dispatcher, key subject.Key) string {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	lane, _, _, err := d.Lane(ctx, key, dispatcher.Page{Limit: 1})
+	switch {
+	case err != nil:
+		return ""
+	case lane.State == dispatcher.Suspended:
+		return ": it is suspended; 'lane show' says why"
+	case lane.Holder != "":
+		return ": held by " + lane.Holder
+	}
+	return fmt.Sprintf(": %d jobs and sections wait in its lane", lane.Depth)
+}
+
+// notRun is the end of exec whose command can't be started.
+func notRun(err error) error {
+	code := exitCannot
+	switch {
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		code = exitNoSuch
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		code = exitFailed // no fault of the command's
+	}
+	return exitError{code, err}
+}
+
+// command runs the command and returns its exit code. Signals are passed on to it; lanekeeper
+// ends it only when the lease is lost.
 func (o *execOptions) command(ctx context.Context, key subject.Key, program string, argv []string) (code int, err error) {
 	l, _ := dispatcher.LeaseFrom(ctx)
-	grace := o.ttl / 5 * 3 / 4 // within the time that the lease still lasts then
+	grace := o.ttl / 5 * 3 / 4 // within the time that the lease still lasts when it is lost
 	cmd := exec.Command(program, argv[1:]...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.app.in, o.app.out, o.app.err
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.app.in, o.app.out.Writer, o.app.err
 	// A group of its own, so that all of it can be ended; but a terminal's keys go to one group only.
 	own := !isTerminal(o.app.in)
 	cmd.WaitDelay = grace
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: own, Pdeathsig: syscall.SIGKILL}
-	cmd.Env = append(os.Environ(), "LANEKEEPER_SUBJECT="+key.String(), "LANEKEEPER_TOKEN="+l.Token.String())
-	if err := cmd.Start(); err != nil {
-		return 0, err
+	cmd.Env = append(o.app.holding(key), "LANEKEEPER_TOKEN="+l.Token.String())
+	passed := &passOn{own: own}
+	back := o.app.signals.take(passed.hear, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	defer back()
+	if ctx.Err() != nil { // a signal came first
+		return 0, context.Cause(ctx)
 	}
+	if err := start(cmd); err != nil {
+		return 0, notRun(err)
+	}
+	passed.to(cmd.Process)
 	if own {
 		endGroup(ctx, cmd.Process.Pid, grace)
 	} else {
@@ -144,16 +212,73 @@ func (o *execOptions) command(ctx context.Context, key subject.Key, program stri
 		})
 		defer stop()
 	}
-	err = cmd.Wait()
+	if own {
+		passed.to(nil) // its group is gone, and its number may be another's soon
+	}
+	err = wait(cmd)
+	passed.to(nil)
 	if cause := context.Cause(ctx); errors.Is(cause, lease.ErrLost) {
 		return 0, cause
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			return 128 + int(status.Signal()), nil
+			return exitBySignal + int(status.Signal()), nil
 		}
 		return exit.ExitCode(), nil
 	}
 	return 0, err
+}
+
+// passOn passes signals on to a command, with its group where that is its own. Those that come
+// before it has started wait for it.
+type passOn struct {
+	own bool
+
+	mu      sync.Mutex
+	command *os.Process
+	early   []syscall.Signal
+}
+
+func (p *passOn) hear(signal syscall.Signal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.command == nil {
+		p.early = append(p.early, signal)
+		return
+	}
+	p.send(signal)
+}
+
+func (p *passOn) to(command *os.Process) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.command = command; command != nil {
+		for _, signal := range p.early {
+			p.send(signal)
+		}
+	}
+	p.early = nil
+}
+
+func (p *passOn) send(signal syscall.Signal) {
+	switch {
+	case p.own:
+		_ = syscall.Kill(-p.command.Pid, signal)
+	case (signal == syscall.SIGINT || signal == syscall.SIGQUIT) && inForeground():
+		// The terminal's keys: the command is in the same group, and has got it.
+	default:
+		_ = p.command.Signal(signal)
+	}
+}
+
+// inForeground reports whether a terminal's keys reach this process.
+func inForeground() bool {
+	tty, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	defer tty.Close()
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
 }

@@ -153,7 +153,7 @@ func TestG6_Exec(t *testing.T) {
 		{143, "", []string{"exec", "s:a", "--", "sh", "-c", "kill $$"}},
 		{2, "then --", []string{"exec", "s:a", "true"}},
 		{2, "both", []string{"exec", "s:a", "--no-wait", "--wait", "1s", "--", "true"}},
-		{2, "no-such-program", []string{"exec", "s:a", "--", "no-such-program"}},
+		{127, "no-such-program", []string{"exec", "s:a", "--", "no-such-program"}},
 		{2, "colon", []string{"exec", "sa", "--", "true"}},
 	} {
 		if code, out, errOut := w.run(c.args...); code != c.code || !strings.Contains(errOut, c.says) {

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,93 +10,22 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
-	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// jobLine is one line of a --from file.
-type jobLine struct {
-	Subject       subject.Key       `json:"subject"`
-	Kind          string            `json:"kind"`
-	Payload       json.RawMessage   `json:"payload"`
-	PayloadBase64 []byte            `json:"payload_base64"`
-	ID            string            `json:"id"`
-	Delay         string            `json:"delay"`
-	RunAt         time.Time         `json:"run_at"`
-	MaxAttempts   int               `json:"max_attempts"`
-	Timeout       string            `json:"timeout"`
-	Headers       map[string]string `json:"headers"`
-	Keep          string            `json:"keep"`
-	Unique        *uniqueLine       `json:"unique"`
-}
-
-type uniqueLine struct {
-	Key        string              `json:"key"` // none is the payload's digest
-	Scope      dispatcher.Scope    `json:"scope"`
-	Window     string              `json:"window"`
-	OnConflict dispatcher.Conflict `json:"on_conflict"`
-}
-
-// parseLine reads one line strictly: a field that is not known is an error, not
-// an option that silently does nothing.
-func parseLine(text []byte) (dispatcher.NewJob, error) {
-	var l jobLine
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&l); err != nil {
-		return dispatcher.NewJob{}, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return dispatcher.NewJob{}, errors.New("more than one JSON value")
-	}
-	job := dispatcher.NewJob{
-		Subject: l.Subject, Kind: l.Kind, ID: l.ID, RunAt: l.RunAt,
-		MaxAttempts: l.MaxAttempts, Headers: l.Headers, Payload: l.PayloadBase64,
-	}
-	if l.Payload != nil {
-		if l.PayloadBase64 != nil {
-			return job, errors.New("payload and payload_base64 can't both be set")
-		}
-		job.Payload = l.Payload
-		var s string
-		if json.Unmarshal(l.Payload, &s) == nil {
-			job.Payload = []byte(s)
-		}
-	}
-	var err error
-	if job.Delay, err = duration("delay", l.Delay); err != nil {
-		return job, err
-	}
-	if job.Timeout, err = duration("timeout", l.Timeout); err != nil {
-		return job, err
-	}
-	if job.Keep, err = duration("keep", l.Keep); err != nil {
-		return job, err
-	}
-	if u := l.Unique; u != nil {
-		job.Unique = &dispatcher.Unique{Key: u.Key, Scope: u.Scope, OnConflict: u.OnConflict}
-		if job.Unique.Window, err = duration("window", u.Window); err != nil {
-			return job, err
-		}
-	}
-	return job, nil
-}
-
-func duration(field, text string) (time.Duration, error) {
-	if text == "" {
-		return 0, nil
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("%s %q must be a duration like 90s or 5m", field, text)
-	}
-	return d, nil
-}
-
-// batchJobs and batchBytes bound what one round trip of --from carries.
+// batchJobs and batchBytes bound what one round trip of --from carries, and soon how long a
+// line waits for company: where they come slowly, as from 'tail -F', each is sent at once.
 const (
 	batchJobs  = 200
 	batchBytes = 4 << 20
+	soon       = 50 * time.Millisecond
 )
+
+// maxLine is the most bytes of a line: a payload of the largest size, of which JSON may write
+// each byte with six, and as much besides as all the other fields can need.
+const maxLine = 6*dispatcher.DefaultMaxPayload + 1<<16
+
+// lastWords is how long a command that was interrupted may go on telling Redis what it has read.
+const lastWords = 2 * time.Second
 
 // feed is the state of a --from run.
 type feed struct {
@@ -109,6 +35,8 @@ type feed struct {
 	batch    []dispatcher.NewJob
 	lines    []int // of the batch's jobs
 	bytes    int
+	due      *time.Timer // when the batch is to be sent, if it has any
+	read     int         // lines, as far as they were looked at
 	bad      int
 	enqueued int
 	existed  int
@@ -123,21 +51,25 @@ func (o *enqueueOptions) many(ctx context.Context) error {
 		o.unique != "" || o.coalesce || o.keep != 0 || o.wait {
 		return usage("--from takes all a job's options from its line; the other flags don't go with it")
 	}
-	in := o.app.in
+	o.app.signals.outlivePipes() // who reads what is said may go; what is read is still to be sent
+	reading, done := context.WithCancelCause(ctx)
+	defer done(nil)
+	in := inputOf(reading, o.app.in)
 	if o.from != "-" {
-		f, err := os.Open(o.from)
-		if err != nil {
+		if info, err := os.Stat(o.from); err != nil {
 			return usage("--from: %w", err)
+		} else if info.IsDir() {
+			return usage("--from %s is a directory", o.from)
 		}
-		defer f.Close()
-		in = f
+		in = inputFrom(reading, o.from)
 	}
 	d, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
-	f := &feed{o: o, d: d, bar: o.app.progress("jobs enqueued:", 0)}
-	err = f.read(ctx, in)
+	f := &feed{o: o, d: d, bar: o.app.progress("jobs enqueued:", 0), due: time.NewTimer(soon)}
+	f.due.Stop()
+	err = f.run(ctx, in)
 	f.bar.done()
 	if o.app.machine() {
 		if e := o.app.show(map[string]int{"enqueued": f.enqueued, "existed": f.existed, "bad_lines": f.bad}, nil); e != nil {
@@ -146,42 +78,75 @@ func (o *enqueueOptions) many(ctx context.Context) error {
 	} else {
 		o.app.say("%d jobs enqueued, %d existed already, %d bad lines", f.enqueued, f.existed, f.bad)
 	}
-	if err == nil && f.bad > 0 {
+	switch {
+	case err == nil && f.bad > 0:
 		err = fmt.Errorf("%d lines were not enqueued", f.bad)
-	}
-	if err == nil && f.unsafe > 0 {
+	case err == nil && f.unsafe > 0:
 		err = fmt.Errorf("%d of the jobs are %w: they run all the same, so do not enqueue them again under other ids",
 			f.unsafe, dispatcher.ErrNotReplicated)
 	}
 	return err
 }
 
-func (f *feed) read(ctx context.Context, in io.Reader) error {
-	r := bufio.NewReaderSize(in, 1<<16)
-	for n := 1; ; n++ {
-		text, err := r.ReadBytes('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("line %d: %w", n, err)
-		}
-		last := err != nil
-		if text = bytes.TrimSpace(text); len(text) > 0 {
-			job, err := parseLine(text)
-			if err == nil {
-				err = f.d.Check(job)
-			}
-			if err == nil {
-				err = f.add(ctx, job, n)
-			} else {
-				err = f.refuse(ctx, n, err)
-			}
-			if err != nil {
+// run sends what the lines say. When ctx ends, what was looked at until then is still sent.
+func (f *feed) run(ctx context.Context, in *input) error {
+	sending, enough := context.WithCancel(context.WithoutCancel(ctx))
+	defer enough()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lastWords, enough) })
+	defer stop()
+	for l := (&lines{in: in, most: maxLine}); ; {
+		text, err := l.next(f.due.C)
+		switch {
+		case errors.Is(err, errPause):
+			if err := f.send(sending); err != nil {
 				return err
 			}
+			continue
+		case errors.Is(err, io.EOF):
+			return f.send(sending)
+		case err != nil && !errors.Is(err, errTooLong):
+			return f.breakOff(sending, err)
 		}
-		if last {
-			return f.send(ctx)
+		f.read++
+		if err := f.line(sending, text, err); err != nil {
+			return err
 		}
 	}
+}
+
+// breakOff ends where the input ended: what was read before it is sent, and said.
+func (f *feed) breakOff(ctx context.Context, why error) error {
+	if err := f.send(ctx); err != nil {
+		return errors.Join(why, err)
+	}
+	return fmt.Errorf("after line %d: %w; that line and those before it were dealt with, none behind it", f.read, why)
+}
+
+// line deals with one line: its text, or what was wrong with reading it.
+func (f *feed) line(ctx context.Context, text []byte, err error) error {
+	var job dispatcher.NewJob
+	if err == nil && blank(text) {
+		return nil
+	}
+	if err == nil {
+		job, err = parseLine(text)
+	}
+	if err == nil {
+		err = f.d.Check(job)
+	}
+	if err != nil {
+		return f.refuse(ctx, f.read, err)
+	}
+	return f.add(ctx, job, f.read)
+}
+
+func blank(text []byte) bool {
+	for _, b := range text {
+		if b != ' ' && b != '\t' && b != '\r' {
+			return false
+		}
+	}
+	return true
 }
 
 // refuse reports a line that can't be enqueued. What came before it is enqueued
@@ -205,6 +170,9 @@ func (f *feed) add(ctx context.Context, job dispatcher.NewJob, line int) error {
 			return err
 		}
 	}
+	if len(f.batch) == 0 {
+		f.due.Reset(soon)
+	}
 	f.batch, f.lines, f.bytes = append(f.batch, job), append(f.lines, line), f.bytes+len(job.Payload)
 	return nil
 }
@@ -217,6 +185,7 @@ func (f *feed) send(ctx context.Context) error {
 		err  error
 	}
 	var refused []bad
+	f.due.Stop()
 	for len(f.batch) > 0 {
 		batch, lines := f.batch, f.lines
 		f.batch, f.lines, f.bytes = nil, nil, 0
@@ -240,7 +209,7 @@ func (f *feed) send(ctx context.Context) error {
 				errors.Is(r.Err, dispatcher.ErrBacklogFull):
 				refused = append(refused, bad{lines[i], r.Err})
 			default: // not the line's fault: Redis is away or refuses
-				return fmt.Errorf("line %d: %w", lines[i], r.Err)
+				return fmt.Errorf("line %d: %w; of lines %d to %d it is not known whether they were enqueued", lines[i], r.Err, lines[0], lines[len(lines)-1])
 			}
 		}
 		f.bar.at(f.enqueued + f.existed)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,38 +19,40 @@ import (
 
 // jobView is a job as the CLI shows it.
 type jobView struct {
-	ID           string            `json:"id"`
-	Subject      string            `json:"subject"`
-	Kind         string            `json:"kind"`
-	Seq          int64             `json:"seq"`
-	Attempt      int               `json:"attempt"`
-	MaxAttempts  int               `json:"max_attempts"`
-	State        string            `json:"state"`
-	EnqueuedAt   *time.Time        `json:"enqueued_at,omitempty"`
-	RunAt        *time.Time        `json:"run_at,omitempty"`
-	Token        string            `json:"token,omitempty"`
-	Holder       string            `json:"holder,omitempty"`
-	ExpiresAt    *time.Time        `json:"expires_at,omitempty"`
-	DiedAt       *time.Time        `json:"died_at,omitempty"`
-	Reason       string            `json:"reason,omitempty"`
-	Error        string            `json:"error,omitempty"`
-	Timeout      string            `json:"timeout,omitempty"`
-	Headers      map[string]string `json:"headers,omitempty"`
-	Why          string            `json:"why,omitempty"`
-	Cancelling   bool              `json:"cancelling,omitempty"`
-	Position     int               `json:"position,omitempty"`
-	StartsAt     *time.Time        `json:"starts_at,omitempty"` // estimates
-	EndsAt       *time.Time        `json:"ends_at,omitempty"`
-	PayloadBytes int               `json:"payload_bytes"`
-	PayloadHash  string            `json:"payload_sha256"`
-	Payload      map[string]string `json:"payload,omitempty"` // the fields that its kind lets be shown
+	ID           string                     `json:"id"`
+	Subject      string                     `json:"subject"`
+	Kind         string                     `json:"kind"`
+	Seq          int64                      `json:"seq"`
+	Attempt      int                        `json:"attempt"`
+	MaxAttempts  int                        `json:"max_attempts"`
+	State        string                     `json:"state"`
+	EnqueuedAt   *time.Time                 `json:"enqueued_at,omitempty"`
+	RunAt        *time.Time                 `json:"run_at,omitempty"`
+	Token        string                     `json:"token,omitempty"`
+	Holder       string                     `json:"holder,omitempty"`
+	ExpiresAt    *time.Time                 `json:"expires_at,omitempty"`
+	DiedAt       *time.Time                 `json:"died_at,omitempty"`
+	Reason       string                     `json:"reason,omitempty"`
+	Error        string                     `json:"error,omitempty"`
+	Timeout      string                     `json:"timeout,omitempty"`
+	Headers      map[string]string          `json:"headers,omitempty"`
+	Why          string                     `json:"why,omitempty"`
+	Cancelling   bool                       `json:"cancelling,omitempty"`
+	Position     int                        `json:"position,omitempty"`
+	StartsAt     *time.Time                 `json:"starts_at,omitempty"` // estimates
+	EndsAt       *time.Time                 `json:"ends_at,omitempty"`
+	PayloadBytes int                        `json:"payload_bytes"`
+	PayloadHash  string                     `json:"payload_sha256"`
+	Payload      map[string]json.RawMessage `json:"payload,omitempty"` // the fields that its kind lets be shown
+
+	id string // as it is, and not its text form
 }
 
 // viewJob shows a job. Of its payload it has what its kind declares loggable, and of all else
 // only size and digest.
 func (a *app) viewJob(d *dispatcher.Dispatcher, j dispatcher.JobInfo) jobView {
 	v := jobView{
-		ID: j.ID, Subject: j.Subject.String(), Kind: j.Kind, Seq: j.Seq, Attempt: j.Attempt,
+		ID: idText(j.ID), id: j.ID, Subject: j.Subject.String(), Kind: j.Kind, Seq: j.Seq, Attempt: j.Attempt,
 		MaxAttempts: j.MaxAttempts, State: string(j.State), EnqueuedAt: optional(j.EnqueuedAt),
 		RunAt: optional(j.RunAt), Holder: j.Holder, ExpiresAt: optional(j.ExpiresAt),
 		DiedAt: optional(j.DiedAt), Reason: j.Reason, Error: j.Error, Headers: j.Headers,
@@ -64,9 +67,18 @@ func (a *app) viewJob(d *dispatcher.Dispatcher, j dispatcher.JobInfo) jobView {
 		v.Timeout = j.Timeout.String()
 	}
 	if kind, ok := d.Declared(j.Kind); ok {
-		v.Payload = kind.Shown(j.Payload)
+		v.Payload = shown(kind, j.Payload)
 	}
 	return v
+}
+
+// shown are the fields of a payload that may be shown: JSON, and in it no JSON once more.
+func shown(kind dispatcher.Kind, payload []byte) map[string]json.RawMessage {
+	fields := make(map[string]json.RawMessage)
+	for name, value := range kind.Shown(payload) {
+		fields[name] = json.RawMessage(strings.ToValidUTF8(value, "\ufffd"))
+	}
+	return fields
 }
 
 // digest tells payloads apart without showing them.
@@ -85,6 +97,10 @@ func (a *app) viewJobs(d *dispatcher.Dispatcher, jobs []dispatcher.JobInfo) []jo
 
 func jobID(j jobView) string { return j.ID }
 
+func jobWord(j jobView) string { return idWord(j.id) }
+
+func jobError(j jobView) string { return firstLine(j.Error) }
+
 // jobColumns are the columns of lists of jobs.
 var jobColumns = []column[jobView]{
 	{"ID", false, jobID},
@@ -93,7 +109,7 @@ var jobColumns = []column[jobView]{
 	{"STATE", false, func(j jobView) string { return j.State }},
 	{"ATTEMPT", false, func(j jobView) string { return fmt.Sprintf("%d/%d", j.Attempt, j.MaxAttempts) }},
 	{"ENQUEUED (UTC)", false, func(j jobView) string { return clock(j.EnqueuedAt) }},
-	{"ERROR", false, func(j jobView) string { return j.Error }},
+	{"ERROR", false, jobError},
 	{"PAYLOAD", true, payloadText},
 	{"HOLDER", true, func(j jobView) string { return j.Holder }},
 	{"TOKEN", true, func(j jobView) string { return j.Token }},
@@ -103,7 +119,7 @@ var jobColumns = []column[jobView]{
 func payloadText(j jobView) string {
 	text := fmt.Sprintf("%d bytes, sha256 %s", j.PayloadBytes, j.PayloadHash)
 	for _, name := range slices.Sorted(maps.Keys(j.Payload)) {
-		text += ", " + name + "=" + j.Payload[name]
+		text += ", " + name + "=" + string(j.Payload[name])
 	}
 	return text
 }
@@ -121,28 +137,35 @@ of everything else size and digest. A job that has ended is shown as long as its
 			if err != nil {
 				return err
 			}
-			job, err := d.Job(cmd.Context(), args[0])
+			ids, err := idsOf(args)
+			if err != nil {
+				return err
+			}
+			job, err := d.Job(cmd.Context(), ids[0])
 			if errors.Is(err, dispatcher.ErrNotFound) {
-				if o, e := d.Outcome(cmd.Context(), args[0]); e == nil {
+				if o, e := d.Outcome(cmd.Context(), ids[0]); e == nil {
 					return a.showOutcome(o)
 				}
 			}
 			if err != nil {
 				return err
 			}
-			v := a.viewJob(d, job)
-			return a.show(v, jobFields(v))
+			return a.showJob(cmd.Context(), a.viewJob(d, job))
 		},
 	}
 	verb := func(use, short, long, done string, do func(ctx context.Context, d *dispatcher.Dispatcher, id string) (remark string, err error)) *cobra.Command {
 		return &cobra.Command{
 			Use: use, Short: short, Long: long, Args: cobra.MinimumNArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
+				ids, err := idsOf(args)
+				if err != nil {
+					return err
+				}
 				d, err := a.look(cmd.Context())
 				if err != nil {
 					return err
 				}
-				return a.each(args, done, func(id string) error {
+				return a.each(ids, done, func(id string) error {
 					remark, err := do(cmd.Context(), d, id)
 					if err == nil && remark != "" {
 						a.note("%s", remark)
@@ -178,22 +201,26 @@ is cancelled, a program gets SIGTERM, and its lane stays held until it has retur
 did until then is done; a program that ends with 0 all the same has finished.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, err := idsOf(args)
+			if err != nil {
+				return err
+			}
 			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}
 			cancelled, asked := []string{}, []string{}
-			for _, id := range args {
+			for _, id := range ids {
 				holder, err := d.Cancel(cmd.Context(), id)
 				switch {
 				case err != nil:
 					return fmt.Errorf("%w (%d of %d were cancelled, %d asked)", err, len(cancelled), len(args), len(asked))
 				case holder != "":
-					asked = append(asked, id)
-					a.say("%s runs: its worker %s was asked to end it; its lane goes on when it has returned", id, holder)
+					asked = append(asked, idText(id))
+					a.say("%s runs: its worker %s was asked to end it; its lane goes on when it has returned", idWord(id), holder)
 				default:
-					cancelled = append(cancelled, id)
-					a.say("%s cancelled", id)
+					cancelled = append(cancelled, idText(id))
+					a.say("%s cancelled", idWord(id))
 				}
 			}
 			if a.machine() {
@@ -207,7 +234,7 @@ did until then is done; a program that ends with 0 all the same has finished.`,
 // showOutcome shows how a job ended that is gone. Its result is the handler's, and may hold
 // what the payload held, so of that only the size is shown.
 func (a *app) showOutcome(o dispatcher.JobOutcome) error {
-	v := outcomeView{o.ID, string(o.State), o.Attempts, optional(o.At), o.Reason, o.Error, len(o.Result)}
+	v := outcomeView{idText(o.ID), string(o.State), o.Attempts, optional(o.At), o.Reason, o.Error, len(o.Result)}
 	return a.show(v, [][]string{
 		{"id", v.ID}, {"state", v.State}, {"attempts", itoa(v.Attempts)}, {"ended", clock(v.EndedAt)},
 		{"reason", v.Reason}, {"error", v.Error}, {"result bytes", itoa(v.ResultBytes)},
@@ -225,7 +252,30 @@ type outcomeView struct {
 	ResultBytes int        `json:"result_bytes"`
 }
 
-func jobFields(v jobView) [][]string {
+// showJob shows a job, and all of an error that has several lines below.
+func (a *app) showJob(ctx context.Context, v jobView) error {
+	if a.machine() {
+		return a.show(v, nil)
+	}
+	if err := a.show(v, jobFields(v, a.now(ctx))); err != nil {
+		return err
+	}
+	if strings.Contains(strings.TrimSpace(v.Error), "\n") {
+		a.say("\n%s", printableLines(v.Error))
+	}
+	return nil
+}
+
+// firstLine is what a line of a table has of an error: a panic has its stack behind it.
+func firstLine(text string) string {
+	first, rest, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	if first = strings.TrimSpace(first); strings.TrimSpace(rest) != "" {
+		first += " …"
+	}
+	return first
+}
+
+func jobFields(v jobView, now time.Time) [][]string {
 	var headers []string
 	for _, k := range slices.Sorted(maps.Keys(v.Headers)) {
 		headers = append(headers, k+"="+v.Headers[k])
@@ -233,9 +283,9 @@ func jobFields(v jobView) [][]string {
 	fields := [][]string{
 		{"id", v.ID}, {"subject", v.Subject}, {"kind", v.Kind}, {"state", v.State},
 		{"seq", fmt.Sprint(v.Seq)}, {"attempt", fmt.Sprintf("%d of %d", v.Attempt, v.MaxAttempts)},
-		{"enqueued", clock(v.EnqueuedAt)}, {"run at", clock(v.RunAt)},
-		{"holder", v.Holder}, {"token", v.Token}, {"lease ends", clock(v.ExpiresAt)},
-		{"died", clock(v.DiedAt)}, {"reason", v.Reason}, {"error", v.Error},
+		{"enqueued", clock(v.EnqueuedAt)}, {"run at", runsAt(v.RunAt, now)},
+		{"holder", v.Holder}, {"token", v.Token}, {"lease", until("ends", "ended", v.ExpiresAt, now)},
+		{"died", clock(v.DiedAt)}, {"reason", v.Reason}, {"error", firstLine(v.Error)},
 		{"timeout", v.Timeout}, {"headers", strings.Join(headers, " ")},
 		{"why", v.Why}, {"payload", payloadText(v)},
 	}

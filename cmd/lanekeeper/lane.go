@@ -33,11 +33,14 @@ type laneView struct {
 	Cancelling  bool       `json:"cancelling,omitempty"`
 	Section     bool       `json:"section,omitempty"` // the lease is for a section, and the head waits
 	Halted      bool       `json:"halted,omitempty"`
+
+	key subject.Key
+	now time.Time
 }
 
-func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats) laneView {
+func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats, now time.Time) laneView {
 	v := laneView{
-		Subject: l.Subject.String(), State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: l.HeadID,
+		Subject: l.Subject.String(), key: l.Subject, now: now, State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: idText(l.HeadID),
 		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
 		ExpiresAt: optional(l.ExpiresAt), RunAt: optional(l.RunAt), Error: l.Error,
 		Along: l.Along, Why: l.Why, SuspendedAt: optional(l.SuspendedAt), Cancelling: l.Cancelling,
@@ -74,7 +77,7 @@ func laneNote(l laneView) string {
 	case l.State == string(dispatcher.Suspended):
 		return l.Why
 	case l.ExpiresAt != nil:
-		note := "held until " + clock(l.ExpiresAt)
+		note := until("held until", "lease ended", l.ExpiresAt, l.now)
 		if l.Section {
 			note = "a section runs, " + note
 		}
@@ -86,7 +89,7 @@ func laneNote(l laneView) string {
 		}
 		return note
 	case l.RunAt != nil:
-		return "waits until " + clock(l.RunAt) + ": " + l.Error
+		return until("waits until", "its wait ended", l.RunAt, l.now) + ": " + firstLine(l.Error)
 	}
 	return ""
 }
@@ -191,7 +194,7 @@ func (a *app) done(key subject.Key, what string) error {
 	if a.machine() {
 		return a.show(map[string]string{"subject": key.String(), "lane": what}, nil)
 	}
-	a.say("%s %s", key, what)
+	a.say("%s %s", key.Word(), what)
 	return nil
 }
 
@@ -213,7 +216,7 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 		return err
 	}
 	var views []laneView
-	limit := page.Limit
+	now, limit, first := a.now(ctx), page.Limit, page.Cursor == ""
 	// A page by kind may be short; look on for a moment before giving up on it.
 	for deadline := time.Now().Add(50 * time.Millisecond); ; {
 		lanes, next, err := d.Lanes(ctx, filter, page)
@@ -221,7 +224,7 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 			return err
 		}
 		for _, l := range lanes {
-			views = append(views, viewLane(l, stats.Kinds))
+			views = append(views, viewLane(l, stats.Kinds, now))
 		}
 		page.Cursor = next
 		page.Limit = limit - len(views)
@@ -229,7 +232,7 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 			break
 		}
 	}
-	if err := list(a, views, func(l laneView) string { return l.Subject }, laneColumns); err != nil {
+	if err := list(a, views, func(l laneView) string { return l.key.Word() }, laneColumns); err != nil {
 		return err
 	}
 	if len(views) == 0 && page.Cursor == "" {
@@ -240,8 +243,21 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 	if filter == (dispatcher.LaneFilter{}) && stats.Suspended > 0 {
 		a.note("%d lanes are suspended; 'lane ls --state suspended' lists those without jobs too.", stats.Suspended)
 	}
+	if n := stats.Leased - held(views); filter == (dispatcher.LaneFilter{}) && first && page.Cursor == "" && n > 0 {
+		a.note("%d more subjects are held that no jobs wait for, by sections ('exec') or as slots of limits: 'lane ls --state leased' lists them.", n)
+	}
 	a.more(page.Cursor)
 	return nil
+}
+
+// held counts the lanes that somebody has the lease of.
+func held(views []laneView) (n int) {
+	for _, v := range views {
+		if v.ExpiresAt != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // more tells where a list goes on, also with -q: a list that only looks complete does
@@ -280,7 +296,7 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) e
 	if err != nil {
 		return err
 	}
-	v, js := viewLane(lane, stats.Kinds), a.viewJobs(d, jobs)
+	v, js := viewLane(lane, stats.Kinds, a.now(ctx)), a.viewJobs(d, jobs)
 	if a.machine() {
 		err = a.show(struct {
 			laneView
@@ -292,7 +308,7 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) e
 	if !a.quiet {
 		if err := a.table([][]string{
 			{"subject", v.Subject}, {"state", v.State}, {"jobs", itoa(v.Depth)}, {"note", laneNote(v)},
-			{"holder", v.Holder}, {"token", v.Token}, {"claimed with it", alongText(v.Along)}, {"last error", v.Error},
+			{"holder", v.Holder}, {"token", v.Token}, {"claimed with it", alongText(v.Along)}, {"last error", firstLine(v.Error)},
 		}); err != nil {
 			return err
 		}
@@ -305,7 +321,7 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) e
 			{"STARTS (UTC)", false, func(j jobView) string { return estimate(j.StartsAt) }},
 			{"ENDS (UTC)", false, func(j jobView) string { return estimate(j.EndsAt) }},
 		})
-	if err := list(a, js, jobID, columns); err != nil {
+	if err := list(a, js, jobWord, columns); err != nil {
 		return err
 	}
 	a.more(next)

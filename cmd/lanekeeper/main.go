@@ -2,13 +2,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -27,7 +29,6 @@ const (
 	exitFalse       = 4
 	exitNoRedis     = 6
 	exitNotFinished = 7
-	exitInterrupted = 130
 )
 
 const exitCodesHelp = `Every command ends with one of these codes:
@@ -40,57 +41,73 @@ const exitCodesHelp = `Every command ends with one of these codes:
   6    Redis can't be reached, or refuses to serve
   7    the job that 'enqueue --wait' waited for did not finish
   75   'exec' could not have the subject in time; nothing was run
-  130  interrupted
+  126  'exec' could not run its command
+  127  'exec' did not find its command
+  129  ended by SIGHUP
+  130  ended by SIGINT (Ctrl-C)
+  143  ended by SIGTERM
 
-'exec' ends with the exit code of its command, once that was started.
+5 is not used. A local error, such as a full disk, is a 1 and never a 6: repeating the
+command when Redis is back does not mend it.
 
-'work' ends with 0 when it was told to stop and all handlers finished in time,
-and with 1 when some had to be cancelled or given up.`
+'exec' ends with the exit code of its command, once that was started: with 128 and the
+signal's number when a signal ended it.
+
+'work' and 'dev' end with 0 when a signal told them to stop and all handlers finished in time,
+also when it came before they had begun, and with 1 when some had to be cancelled or given up. A
+second signal ends any command at once. SIGQUIT makes one print its stacks and end with 2,
+as programs in Go do; 'exec' passes it on.`
 
 func main() {
-	redis.SetLogger(silent{})
+	redis.SetLogger(&redisLog)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// silent drops what go-redis would print about its pool; errors come back anyway.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
-
 // run runs one command line and returns the exit code.
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	a := &app{in: in, out: out, err: errOut}
+	ctx, end := context.WithCancelCause(context.Background())
+	defer end(nil)
+	a := &app{in: in, out: &outlet{Writer: out}, err: errOut, signals: listen(end)}
+	defer a.signals.stop()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(a.out)
 	root.SetErr(errOut)
-	// A second signal ends the process at once.
-	context.AfterFunc(ctx, stop)
 
 	err := root.ExecuteContext(ctx)
 	a.close()
+	if err == nil && a.out.failed != nil { // whoever printed it did not look
+		err = fmt.Errorf("write the output: %w", a.out.failed)
+	}
 	if err == nil {
 		return 0
 	}
-	code := exitCode(ctx, err)
-	if text := message(err); text != "" {
-		fmt.Fprintln(errOut, "lanekeeper: "+text)
+	a.fail(message(err), a.hint(err))
+	return exitCode(ctx, err)
+}
+
+// fail says why a command ends as it does.
+func (a *app) fail(text, hint string) {
+	switch {
+	case text == "":
+	case a.log != nil && a.logFormat == "json":
+		a.log.Error(text, "hint", hint)
+	default:
+		fmt.Fprintln(a.err, "lanekeeper: "+text)
+		if hint != "" {
+			fmt.Fprintln(a.err, hint)
+		}
 	}
-	if text := hint(err); text != "" {
-		fmt.Fprintln(errOut, text)
-	}
-	return code
 }
 
 // noSentinel is what go-redis says when no Sentinel names the master.
 const noSentinel = "all sentinels specified"
 
 // hint says what to try next, where an error has an answer.
-func hint(err error) string {
+func (a *app) hint(err error) string {
 	var network *net.OpError
+	var answer redis.Error
 	says := func(text string) bool { return strings.Contains(err.Error(), text) }
 	switch {
 	case says("WRONGTYPE"):
@@ -101,11 +118,38 @@ func hint(err error) string {
 		return "'lanekeeper kind ls' shows the declared kinds; a worker that declares this one has to start first."
 	case says("cluster support disabled"):
 		return "That server is no cluster: name it with redis://."
+	case says(noSentinel) && (says("NOAUTH") || says("WRONGPASS") || says("NOPERM")):
+		return "The Sentinels want a user and a password of their own: add ?sentinel_username=…&sentinel_password=… to the address."
 	case says(noSentinel):
 		return "No Sentinel answers there, or none of them knows a master of that name."
-	case errors.As(err, &network) && network.Op == "dial":
-		return "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
-			"or try 'lanekeeper dev', which needs none."
+	case errors.As(err, &network) && network.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED):
+		return notThere
+	case redisAway(err) && !errors.As(err, &answer):
+		if text := a.plainHint(); text != "" {
+			return text
+		}
+	}
+	if errors.As(err, &network) && network.Op == "dial" {
+		return notThere
+	}
+	return ""
+}
+
+const notThere = "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
+	"or try 'lanekeeper dev', which needs none."
+
+// plainHint asks a server with which a connection failed what it says to somebody without TLS.
+func (a *app) plainHint() string {
+	address := cmp.Or(a.redisURL, defaultRedis)
+	line, closed := connect.Plain(address)
+	tls := strings.HasPrefix(address, "rediss:")
+	switch {
+	case line != "" && tls:
+		return "That port does not speak TLS: name it with redis://."
+	case strings.Contains(line, "max number of clients"):
+		return "The server has no room for another client: it says '" + printable(line) + "'."
+	case closed && !tls:
+		return "That port ends the connection without a word. If it speaks TLS, name it with rediss://."
 	}
 	return ""
 }
@@ -138,33 +182,68 @@ func (e usageError) Unwrap() error { return e.error }
 func usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func exitCode(ctx context.Context, err error) int {
-	var network net.Error
-	var server redis.Error
 	var own exitError
+	var signal interrupted
 	switch {
 	case errors.As(err, &own):
 		return own.code
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return exitInterrupted
+	case errors.As(context.Cause(ctx), &signal) && errors.Is(err, context.Canceled):
+		return signal.code()
 	case errors.As(err, new(falseError)):
 		return exitFalse
 	case errors.As(err, new(usageError)), errors.Is(err, dispatcher.ErrInvalid), errors.Is(err, subject.ErrInvalid),
-		errors.Is(err, dispatcher.ErrUndeclared):
+		errors.Is(err, dispatcher.ErrUndeclared), errors.Is(err, dispatcher.ErrTooLarge):
 		return exitUsage
 	case errors.Is(err, dispatcher.ErrNotFound):
 		return exitNotFound
-	case errors.As(err, &network), errors.Is(err, io.EOF), strings.Contains(err.Error(), noSentinel), errors.As(err, &server) && !errors.Is(err, redis.Nil):
+	case redisAway(err):
 		return exitNoRedis
 	}
 	return exitFailed
 }
 
-// message is an error's text without the names of packages, which mean nothing to
-// an operator.
+// redisAway reports whether an error says that Redis can't be reached or does not serve. What
+// the kernel says of a file, a disk or a program has the methods of a net.Error too, so
+// only errors of the network's own types count: and of those not that of a port that can't
+// be listened on, nor that of a process without a file descriptor left.
+func redisAway(err error) bool {
+	var network *net.OpError
+	var call *os.SyscallError
+	var server redis.Error
+	switch {
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return false
+	case errors.As(err, &network):
+		return network.Op != "listen"
+	case errors.As(err, &call): // of a connection's check: files have errors of another type
+		return call.Syscall == "read" || call.Syscall == "write"
+	case errors.As(err, &server):
+		return !errors.Is(err, redis.Nil)
+	}
+	return errors.As(err, new(*net.DNSError)) || errors.As(err, new(*tls.CertificateVerificationError)) ||
+		errors.As(err, new(tls.RecordHeaderError)) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.Is(err, redis.ErrPoolTimeout) || strings.Contains(err.Error(), noSentinel)
+}
+
+// message is an error's text without the names of packages, which mean nothing to an operator.
+// They are taken off the errors that they belong to, and not out of the text: what a user
+// wrote may have such words in it.
 func message(err error) string {
 	text := err.Error()
+	var inner []error
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		inner = []error{e.Unwrap()}
+	case interface{ Unwrap() []error }:
+		inner = e.Unwrap()
+	}
+	for _, cause := range inner {
+		if cause != nil {
+			text = strings.Replace(text, cause.Error(), message(cause), 1)
+		}
+	}
 	for _, prefix := range []string{"dispatcher: ", "subject: ", "worker: ", "lease: ", "script: "} {
-		text = strings.ReplaceAll(text, prefix, "")
+		text = strings.TrimPrefix(text, prefix)
 	}
 	return text
 }
@@ -198,8 +277,15 @@ Start with 'lanekeeper demo', which needs nothing else.`,
 		root.AddCommand(c)
 	}
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp})
+	// Names of files are no subjects, kinds or ids: no command but exec takes a file's name.
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	noteUsage(root)
 	return root
+}
+
+// fileNames completes the value of a flag that names a file. All others are none.
+func fileNames(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
 }
 
 // noteUsage makes wrong arguments usage errors in every command of a tree.

@@ -7,11 +7,14 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
@@ -20,7 +23,21 @@ import (
 // handler of testdata/handler, which 'work' starts for each job.
 var built string
 
+// asFirstProcess makes the test binary run the command of its arguments as one to which orphans
+// come, as they do to the first process of a container.
+const asFirstProcess = "LANEKEEPER_TEST_AS_FIRST_PROCESS"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asFirstProcess) != "" {
+		err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+		if err == nil {
+			err = syscall.Exec(os.Args[1], os.Args[1:], os.Environ())
+		}
+		panic(err)
+	}
+	if signal.Ignored(syscall.SIGHUP) { // under nohup; what is started here is to hear it
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	var err error
 	if built, err = os.MkdirTemp("", "lanekeeper-bin-"); err != nil {
 		panic(err)

@@ -17,7 +17,7 @@ type column[T any] struct {
 }
 
 // list prints rows in the form that -o asks for: a table, one JSON array, or one
-// JSON object a line. With -q it prints only id, one a line.
+// JSON object a line. With -q it prints only id, one a line: a word of a shell.
 func list[T any](a *app, rows []T, id func(T) string, columns []column[T]) error {
 	switch {
 	case a.output == "json":
@@ -36,7 +36,9 @@ func list[T any](a *app, rows []T, id func(T) string, columns []column[T]) error
 		return nil
 	case a.quiet:
 		for _, r := range rows {
-			fmt.Fprintln(a.out, id(r))
+			if word := id(r); word != "" {
+				fmt.Fprintln(a.out, word)
+			}
 		}
 		return nil
 	}
@@ -120,7 +122,11 @@ func (a *app) say(format string, args ...any) {
 
 // note prints a remark that is not part of the output.
 func (a *app) note(format string, args ...any) {
-	if !a.quiet {
+	switch {
+	case a.quiet:
+	case a.log != nil && a.logFormat == "json":
+		a.log.Info(fmt.Sprintf(format, args...))
+	default:
 		fmt.Fprintf(a.err, format+"\n", args...)
 	}
 }
@@ -138,6 +144,26 @@ func clock(t *time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+// until says when something ends, or how long ago it did: what is over must not look as if it
+// were still to come.
+func until(ends, ended string, t *time.Time, now time.Time) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.After(now):
+		return ends + " " + clock(t)
+	}
+	return ended + " " + now.Sub(*t).Round(time.Second).String() + " ago"
+}
+
+// runsAt says when a job falls due, or that it has.
+func runsAt(t *time.Time, now time.Time) string {
+	if t == nil || t.After(now) {
+		return clock(t)
+	}
+	return fmt.Sprintf("%s (fell due %s ago)", clock(t), now.Sub(*t).Round(time.Second))
 }
 
 // optional returns nil for a time that is not set, which JSON then leaves out.

@@ -3,19 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mattn/go-shellwords"
 	"golang.org/x/sys/unix"
 
+	"github.com/lanekeeper/lanekeeper/subject"
 	"github.com/lanekeeper/lanekeeper/worker"
 )
 
@@ -50,7 +52,7 @@ func parseProgram(line string) ([]string, error) {
 // the kernel kills the program (prctl PR_SET_PDEATHSIG): it must not go on under
 // a lease that nobody renews. The kernel ties that to the thread that started it;
 // Go ends no thread here, since no goroutine of ours exits while locked to one.
-func programHandler(argv []string, grace time.Duration) worker.Handler {
+func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler {
 	return func(ctx context.Context, payload []byte) error {
 		claim, _ := worker.FromContext(ctx)
 		var output tail
@@ -59,19 +61,19 @@ func programHandler(argv []string, grace time.Duration) worker.Handler {
 		cmd.Stdout, cmd.Stderr = &output, &output
 		cmd.WaitDelay = grace // for what leaves the group and keeps the pipes open
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-		cmd.Env = append(os.Environ(),
+		cmd.Env = append(a.holding(claim.Subject),
 			"LANEKEEPER_JOB="+inEnvironment(claim.ID),
-			"LANEKEEPER_SUBJECT="+claim.Subject.String(),
 			"LANEKEEPER_KIND="+claim.Kind,
 			"LANEKEEPER_ATTEMPT="+strconv.Itoa(claim.Attempt),
 			"LANEKEEPER_TOKEN="+claim.Lease.Token.String(),
 			"LANEKEEPER_SEQ="+strconv.FormatInt(claim.Seq, 10),
+			"LANEKEEPER_HEADERS="+headersJSON(claim.Headers),
 		)
-		if err := cmd.Start(); err != nil {
+		if err := start(cmd); err != nil {
 			return err
 		}
 		endGroup(ctx, cmd.Process.Pid, grace)
-		err := cmd.Wait()
+		err := wait(cmd)
 		if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 			err = nil // something that left the group holds the output open; the program is done
 		}
@@ -121,12 +123,25 @@ func outcome(ctx context.Context, err error, output string) error {
 	return err
 }
 
-// inEnvironment quotes an id with a NUL, which no environment can hold.
+// inEnvironment is an id as it is, or, with a NUL, which no environment can hold, its text form.
 func inEnvironment(id string) string {
 	if strings.ContainsRune(id, 0) {
-		return strconv.Quote(id)
+		return subject.IDText(id)
 	}
 	return id
+}
+
+// headersJSON are a job's headers as a JSON object. One that is not UTF-8, which JSON can't
+// carry, is left out rather than changed.
+func headersJSON(headers map[string]string) string {
+	shown := make(map[string]string)
+	for k, v := range headers {
+		if utf8.ValidString(k) && utf8.ValidString(v) {
+			shown[k] = v
+		}
+	}
+	text, _ := json.Marshal(shown) // strings can't fail
+	return string(text)
 }
 
 // tail keeps the last bytes written to it.

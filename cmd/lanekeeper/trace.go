@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"encoding/csv"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/lanekeeper/lanekeeper/testdata"
@@ -17,21 +17,19 @@ type event struct {
 
 // events reads the trace that --trace names, or the one that is shipped, as many events
 // as --jobs asks for.
-func (d *demo) events() ([]event, error) {
+func (d *demo) events(ctx context.Context) ([]event, error) {
 	var source io.Reader = strings.NewReader(string(testdata.Trace))
 	name := testdata.TraceName
 	if d.trace != "" {
-		f, err := os.Open(d.trace)
-		if err != nil {
-			return nil, usage("--trace: %w", err)
-		}
-		defer f.Close()
-		source, name = f, d.trace
+		source, name = inputFrom(ctx, d.trace), "--trace "+d.trace
 	}
 	if d.jobs < 0 {
 		return nil, usage("--jobs %d must not be negative", d.jobs)
 	}
 	rows, err := csv.NewReader(source).ReadAll()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	if err != nil {
 		return nil, usage("%s: %w", name, err)
 	}

@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
@@ -26,6 +23,7 @@ type workOptions struct {
 	handle     []string
 	config     string
 	untilEmpty bool
+	stopAtOnce bool // a stop timeout of 0s was asked for
 
 	Concurrency int               `yaml:"concurrency"`
 	LeaseTTL    time.Duration     `yaml:"lease_ttl"`
@@ -50,6 +48,7 @@ that kind, with the payload on standard input and in its environment
 
   LANEKEEPER_JOB  LANEKEEPER_SUBJECT  LANEKEEPER_KIND
   LANEKEEPER_ATTEMPT  LANEKEEPER_TOKEN  LANEKEEPER_SEQ
+  LANEKEEPER_HEADERS  the job's headers as a JSON object
 
 Exit code 0 finishes the job, 65 makes it a dead letter, any other retries it after
 a backoff; the end of the program's output is kept as the error, or as the result
@@ -60,8 +59,9 @@ with its worker, even one killed with -9 (on Linux; its own children do not).
 PROGRAM is split into words like a shell would, but no shell is started. Jobs of
 kinds without a program are left to other workers.
 
-On SIGTERM or SIGINT the pool claims no more, lets programs finish for --stop-timeout,
-then stops them and hands their jobs back with the attempt refunded.`,
+On SIGTERM, SIGINT or SIGHUP the pool claims no more, lets programs finish for --stop-timeout,
+then stops them and hands their jobs back with the attempt refunded. As the first process
+of a container it also waits for what programs leave behind.`,
 		Example: `  lanekeeper work --handle expire=./expire.sh --handle 'move=./move --to s3'
   lanekeeper work --config work.yaml
 
@@ -84,8 +84,10 @@ work.yaml:
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.addFlags(cmd)
+	a.addLogFlags(cmd)
 	cmd.Flags().StringVar(&o.config, "config", "", "YAML file with the same settings; flags go before it")
 	cmd.Flags().BoolVar(&o.untilEmpty, "until-empty", false, "end with 0 when no lane has anything left; jobs on the schedule do not count")
+	_ = cmd.RegisterFlagCompletionFunc("config", fileNames)
 	return cmd
 }
 
@@ -102,8 +104,18 @@ func (o *workOptions) addFlags(cmd *cobra.Command) {
 }
 
 func (o *workOptions) run(cmd *cobra.Command) error {
-	if err := o.readConfig(cmd); err != nil {
+	err := o.checkFlags(cmd)
+	if err == nil {
+		err = o.app.runLong()
+	}
+	if err == nil {
+		err = o.readConfig(cmd)
+	}
+	if err != nil && cmd.Context().Err() == nil {
 		return err
+	}
+	if cmd.Context().Err() != nil {
+		return nil // told to stop before the start was done
 	}
 	programs, err := o.programs()
 	if err != nil {
@@ -117,6 +129,9 @@ func (o *workOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	d, err := o.app.openAs(cmd.Context(), dispatcher.Config{Kinds: kinds, PoolLimits: o.PoolLimits})
+	if cmd.Context().Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -168,42 +183,6 @@ func runAll(ctx context.Context, pools []*worker.Pool) error {
 	}
 	all.Wait()
 	return errors.Join(errs...)
-}
-
-// readConfig fills in what no flag has set.
-func (o *workOptions) readConfig(cmd *cobra.Command) error {
-	if o.config == "" {
-		return nil
-	}
-	text, err := os.ReadFile(o.config)
-	if err != nil {
-		return usage("--config: %w", err)
-	}
-	var file workOptions
-	if err := yaml.UnmarshalWithOptions(text, &file, yaml.DisallowUnknownField()); err != nil {
-		return usage("--config %s: %w", o.config, err)
-	}
-	flags := cmd.Flags()
-	if !flags.Changed("concurrency") {
-		o.Concurrency = file.Concurrency
-	}
-	if !flags.Changed("lease-ttl") {
-		o.LeaseTTL = file.LeaseTTL
-	}
-	if !flags.Changed("timeout") {
-		o.Timeout = file.Timeout
-	}
-	if !flags.Changed("stop-timeout") {
-		o.StopTimeout = file.StopTimeout
-	}
-	if !flags.Changed("lane-batch") {
-		o.LaneBatch = file.LaneBatch
-	}
-	o.Handlers, o.Kinds, o.Pools, o.PoolLimits = file.Handlers, file.Kinds, file.Pools, file.PoolLimits
-	if !flags.Changed("blame") {
-		o.Blame = file.Blame
-	}
-	return nil
 }
 
 // programs returns the program of each kind; --handle goes before the file.
@@ -291,20 +270,19 @@ func (o *workOptions) pools(d *dispatcher.Dispatcher, programs map[string][]stri
 }
 
 func (o *workOptions) pool(d *dispatcher.Dispatcher, name string, programs map[string][]string) (*worker.Pool, error) {
-	level := slog.LevelInfo
-	if o.app.quiet {
-		level = slog.LevelError
-	}
 	batches := make(map[string]int)
 	for kind, n := range o.LaneBatch {
 		if programs[kind] != nil {
 			batches[kind] = n
 		}
 	}
+	stopTimeout := o.StopTimeout
+	if o.stopAtOnce {
+		stopTimeout = 1 // of worker.Config a zero is the default
+	}
 	cfg := worker.Config{
 		Name: name, Concurrency: cmp.Or(o.Pools[name], o.Concurrency), LeaseTTL: o.LeaseTTL, Timeout: o.Timeout,
-		StopTimeout: o.StopTimeout, LaneBatch: batches, Blame: o.Blame,
-		Logger: slog.New(slog.NewTextHandler(o.app.err, &slog.HandlerOptions{Level: level})),
+		StopTimeout: stopTimeout, LaneBatch: batches, Blame: o.Blame, Logger: o.app.log,
 	}
 	pool, err := worker.New(d, cfg)
 	if err != nil {
@@ -314,7 +292,7 @@ func (o *workOptions) pool(d *dispatcher.Dispatcher, name string, programs map[s
 	// lease can pass on.
 	grace := pool.CancelGrace() * 3 / 4
 	for kind, argv := range programs {
-		pool.Handle(kind, programHandler(argv, grace))
+		pool.Handle(kind, o.app.programHandler(argv, grace))
 	}
 	return pool, nil
 }

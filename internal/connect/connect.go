@@ -7,6 +7,8 @@ package connect
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -18,13 +20,26 @@ import (
 const Forms = "redis://[user:password@]host:port[/db], rediss://… (TLS), unix://path, " +
 	"redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/master"
 
-var errForm = errors.New("the Redis address is not of the form " + Forms)
+const encode = "percent-encode what is special in a user's name or password: / is %2F, # is %23, ? is %3F, % is %25, @ is %40"
+
+var (
+	errForm   = errors.New("the Redis address is not of the form " + Forms + "; " + encode)
+	errSpaces = errors.New("the Redis address has a quote, a space or a line break in it; where that is part of a password, percent-encode it")
+)
 
 // Parse returns a client for an address. With '+cluster' after the scheme, or several
 // hosts, it is that of a Redis Cluster, of which any node may be named; with '+sentinel'
-// that of the master which the Sentinels at the hosts watch under the name in the path.
+// that of the master which the Sentinels at the hosts watch under the name in the path; the
+// parameters sentinel_username and sentinel_password are for the Sentinels themselves. A
+// parameter that is not known is an error, for every form of address.
 // The error never shows the address: it may hold a password.
 func Parse(address string) (redis.UniversalClient, error) {
+	switch {
+	case strings.ContainsAny(address, "\"' \t\r\n"):
+		return nil, errSpaces
+	case strings.Contains(address, "#"): // what stands behind it would be dropped
+		return nil, errForm
+	}
 	scheme, rest, ok := strings.Cut(address, "://")
 	scheme, kind, _ := strings.Cut(scheme, "+")
 	if !ok || kind != "" && scheme == "unix" {
@@ -38,13 +53,26 @@ func Parse(address string) (redis.UniversalClient, error) {
 	if at := strings.LastIndex(authority, "@"); at >= 0 {
 		user, list = authority[:at+1], authority[at+1:]
 	}
+	if strings.Contains(path, "@") { // a / or ? within a password has ended the hosts
+		return nil, errForm
+	}
+	path, query, sentinel, err := parameters(scheme, path, kind == "sentinel")
+	if err != nil {
+		return nil, err
+	}
 	hosts := strings.Split(list, ",")
+	if scheme == "unix" {
+		user, hosts = "", []string{authority}
+		if hosts[0], query, sentinel, err = parameters(scheme, authority, false); err != nil {
+			return nil, err
+		}
+	}
 	master := ""
 	if kind == "sentinel" {
 		master, path, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
 		path = "/" + path
 	}
-	opts, err := redis.ParseURL(scheme + "://" + user + hosts[0] + path)
+	opts, err := redis.ParseURL(scheme + "://" + user + hosts[0] + path + query)
 	if err != nil {
 		return nil, errForm
 	}
@@ -63,7 +91,7 @@ func Parse(address string) (redis.UniversalClient, error) {
 	case kind == "" && len(hosts) == 1:
 		return New(opts), nil
 	case kind == "sentinel" && master != "":
-		return newSentinel(opts, addrs, master), nil
+		return newSentinel(opts, addrs, master, sentinel), nil
 	case kind == "cluster" || kind == "":
 		if opts.DB != 0 {
 			return nil, errors.New("the Redis address names a database; a cluster has only one")
@@ -71,6 +99,30 @@ func Parse(address string) (redis.UniversalClient, error) {
 		return newCluster(opts, addrs), nil
 	}
 	return nil, errForm
+}
+
+// parameters splits the query off an address, without what is for Sentinels only.
+func parameters(scheme, address string, sentinels bool) (path, query string, sentinel url.Userinfo, err error) {
+	path, query, _ = strings.Cut(address, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return "", "", sentinel, errForm
+	}
+	if sentinels {
+		sentinel = *url.UserPassword(values.Get("sentinel_username"), values.Get("sentinel_password"))
+		values.Del("sentinel_username")
+		values.Del("sentinel_password")
+	}
+	if query = ""; len(values) > 0 {
+		query = "?" + values.Encode()
+	}
+	// What is wrong with a parameter does not depend on the rest of the address, which no
+	// error may show.
+	if _, err := redis.ParseURL(scheme + "://localhost/0" + query); err != nil {
+		text := strings.TrimPrefix(err.Error(), "redis: ")
+		return "", "", sentinel, fmt.Errorf("the parameters of the Redis address are not understood: %s", text)
+	}
+	return path, query, sentinel, nil
 }
 
 // unnotified asks for no maintenance notifications.
@@ -87,20 +139,27 @@ func New(opts *redis.Options) *redis.Client {
 // newCluster returns a client of the cluster that the nodes at addrs belong to.
 func newCluster(opts *redis.Options, addrs []string) *redis.ClusterClient {
 	return redis.NewClusterClient(&redis.ClusterOptions{
-		Addrs: addrs, Username: opts.Username, Password: opts.Password, TLSConfig: opts.TLSConfig,
-		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout,
-		PoolSize: opts.PoolSize, Protocol: opts.Protocol,
+		Addrs: addrs, Username: opts.Username, Password: opts.Password, TLSConfig: opts.TLSConfig, ClientName: opts.ClientName,
+		MinRetryBackoff: opts.MinRetryBackoff, MaxRetryBackoff: opts.MaxRetryBackoff, MaxRetries: opts.MaxRetries,
+		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, Protocol: opts.Protocol,
+		PoolFIFO: opts.PoolFIFO, PoolSize: opts.PoolSize, PoolTimeout: opts.PoolTimeout, MinIdleConns: opts.MinIdleConns,
+		MaxIdleConns: opts.MaxIdleConns, MaxActiveConns: opts.MaxActiveConns, ConnMaxIdleTime: opts.ConnMaxIdleTime,
+		ConnMaxLifetime:       opts.ConnMaxLifetime,
 		DialerRetries:         1, // a node that refuses may have a successor: ask the others soon
 		ContextTimeoutEnabled: true, DisableIdentity: true, MaintNotificationsConfig: unnotified(),
 	})
 }
 
-func newSentinel(opts *redis.Options, addrs []string, master string) *redis.Client {
+func newSentinel(opts *redis.Options, addrs []string, master string, sentinel url.Userinfo) *redis.Client {
+	password, _ := sentinel.Password()
 	return redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: master, SentinelAddrs: addrs,
-		Username: opts.Username, Password: opts.Password, DB: opts.DB, TLSConfig: opts.TLSConfig,
-		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout,
-		PoolSize: opts.PoolSize, Protocol: opts.Protocol,
+		MasterName: master, SentinelAddrs: addrs, SentinelUsername: sentinel.Username(), SentinelPassword: password,
+		Username: opts.Username, Password: opts.Password, DB: opts.DB, TLSConfig: opts.TLSConfig, ClientName: opts.ClientName,
+		MinRetryBackoff: opts.MinRetryBackoff, MaxRetryBackoff: opts.MaxRetryBackoff, MaxRetries: opts.MaxRetries,
+		DialTimeout: opts.DialTimeout, ReadTimeout: opts.ReadTimeout, WriteTimeout: opts.WriteTimeout, Protocol: opts.Protocol,
+		PoolFIFO: opts.PoolFIFO, PoolSize: opts.PoolSize, PoolTimeout: opts.PoolTimeout, MinIdleConns: opts.MinIdleConns,
+		MaxIdleConns: opts.MaxIdleConns, MaxActiveConns: opts.MaxActiveConns, ConnMaxIdleTime: opts.ConnMaxIdleTime,
+		ConnMaxLifetime:       opts.ConnMaxLifetime,
 		ContextTimeoutEnabled: true, DisableIdentity: true,
 	})
 }

@@ -1,9 +1,12 @@
 package connect
 
 import (
+	"context"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -86,3 +89,94 @@ type errorReply string
 
 func (e errorReply) Error() string { return string(e) }
 func (errorReply) RedisError()     {}
+
+// Every form of address says which parameter it does not know, gives the Sentinels a password
+// of their own, and names no secret when it can't be read.
+func TestD9_Addresses(t *testing.T) {
+	t.Parallel()
+	for address, says := range map[string]string{
+		"redis://u:secret@h?nope=1":                      "nope",
+		"unix:///tmp/redis.sock?nope=1":                  "nope",
+		"redis+cluster://u:secret@h:1,h2:2?nope=1":       "nope",
+		"redis+sentinel://u:secret@h:1/lanes?nope=1":     "nope",
+		"redis://h?sentinel_password=secret":             "sentinel_password",
+		"redis://h?skip_verify=true":                     "skip_verify",
+		"redis://h?dial_timeout=secret":                  "dial_timeout",
+		"redis://u:sec/secret@h:1":                       "percent-encode",
+		"redis://u:6379/secret@h:1":                      "percent-encode",
+		"redis://u:6379?secret@h:1":                      "percent-encode",
+		"redis://u:6379#secret@h:1":                      "percent-encode",
+		"redis://u:secret%zz@h:1":                        "percent-encode",
+		"redis://u:secret@h:1\n":                         "percent-encode",
+		`"redis://u:secret@h:1"`:                         "percent-encode",
+		"redis+sentinel://u:6379?secret@h:1,h2:2/lanes/": "percent-encode",
+	} {
+		rdb, err := Parse(address)
+		if err == nil {
+			t.Errorf("%q is taken", address)
+			_ = rdb.Close()
+			continue
+		}
+		if !strings.Contains(err.Error(), says) || says != "dial_timeout" && strings.Contains(err.Error(), "secret") && says != "sentinel_password" {
+			t.Errorf("%q: %v; want %q and no secret", address, err, says)
+		}
+	}
+	for _, address := range []string{
+		"redis://u:p@h?max_retries=5&client_name=me&pool_timeout=2s&db=1", "unix://u:p@/tmp/a@b.sock?max_retries=5&client_name=me&pool_timeout=2s&db=1",
+		"redis+sentinel://u:p@h:1,h2:2/lanes/1?sentinel_username=su&sentinel_password=s%2Fp&max_retries=5&client_name=me&pool_timeout=2s",
+		"redis+cluster://u:p@h:1,h2:2?max_retries=5&client_name=me&pool_timeout=2s",
+	} {
+		rdb, err := Parse(address)
+		if err != nil {
+			t.Errorf("%s: %v", address, err)
+			continue
+		}
+		switch c := rdb.(type) {
+		case *redis.Client:
+			o := c.Options()
+			if o.MaxRetries != 5 || o.ClientName != "me" || o.PoolTimeout != 2*time.Second || o.DB != 1 || o.Password != "p" {
+				t.Errorf("%s: options are dropped: %+v", address, o)
+			}
+		case *redis.ClusterClient:
+			o := c.Options()
+			if o.MaxRetries != 5 || o.ClientName != "me" || o.PoolTimeout != 2*time.Second || o.Password != "p" {
+				t.Errorf("%s: options are dropped: %+v", address, o)
+			}
+		}
+		_ = rdb.Close()
+	}
+}
+
+// Sentinels get the password that is theirs, and not that of the master.
+func TestD9_SentinelsGetTheirPassword(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	heard := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		text := make([]byte, 1024)
+		n, _ := conn.Read(text)
+		_ = l.Close() // else it would be asked again, and again
+		heard <- string(text[:n])
+	}()
+	rdb, err := Parse("redis+sentinel://mu:mp@" + l.Addr().String() + "/lanes?sentinel_username=su&sentinel_password=s%2Fp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rdb.Close()
+	ctx, enough := context.WithCancel(t.Context())
+	defer enough()
+	go rdb.Ping(ctx)
+	got := <-heard
+	if !strings.Contains(got, "su\r\n") || !strings.Contains(got, "s/p\r\n") || strings.Contains(got, "mp") {
+		t.Errorf("a Sentinel is told %q", got)
+	}
+}

@@ -1,4 +1,219 @@
 package main
 
 // fromCommands are defects in what the binary does with bytes, signals, pipes and ends.
-var fromCommands = []defect{}
+var fromCommands = []defect{
+	{
+		"all scripts are put together before main", "internal/script/script.go",
+		`lua: sync.OnceValue(func() *redis.Script {
+		return redis.NewScript(link(source, shared...))
+	})}`, `lua: func() func() *redis.Script {
+		made := redis.NewScript(link(source, shared...))
+		return func() *redis.Script { return made }
+	}()}`,
+	},
+	{
+		"JSON: bytes that are not UTF-8 become U+FFFD (golang/go#51094)", "cmd/lanekeeper/line.go",
+		`	if !utf8.Valid(text) {
+		return errors.New("has bytes`, `	if false {
+		return errors.New("has bytes`,
+	},
+	{
+		"JSON: halves of surrogate pairs become U+FFFD", "cmd/lanekeeper/line.go",
+		`if !ok || !utf16.IsSurrogate(r) {`, `if !ok || utf16.IsSurrogate(r) || true {`,
+	},
+	{
+		"JSON: of a field that is there twice the last one counts", "cmd/lanekeeper/line.go",
+		`if seen[same(f.name)] {`, `if false {`,
+	},
+	{
+		"the mark of UTF-8 at the start of a file is part of it", "cmd/lanekeeper/input.go",
+		`bytes.TrimPrefix(line, []byte("\ufeff"))`, `bytes.TrimPrefix(line, nil)`,
+	},
+	{
+		"ids are printed as they are (felixmosh/bull-board#375)", "subject/id.go",
+		`func IDText(id string) string { return part(id, "") }`, `func IDText(id string) string { return id }`,
+	},
+	{
+		"ids look like flags", "subject/id.go",
+		` && !strings.HasPrefix(s, "-") {`, ` {`,
+	},
+	{
+		"-q prints what a shell takes apart", "cmd/lanekeeper/ids.go",
+		`return subject.IDWord(id)`, `return subject.IDText(id)`,
+	},
+	{
+		"ids stand in the log as they are", "cmd/lanekeeper/log.go",
+		`attr.Key == "job"`, `attr.Key == "id"`,
+	},
+	{
+		"headers that JSON can't carry are changed", "cmd/lanekeeper/program.go",
+		`if utf8.ValidString(k) && utf8.ValidString(v) {`, `if utf8.ValidString(k) {`,
+	},
+	{
+		"an error's text loses what looks like a package", "cmd/lanekeeper/main.go",
+		`text = strings.TrimPrefix(text, prefix)`, `text = strings.ReplaceAll(text, prefix, "")`,
+	},
+	{
+		"a broken log pipe ends the worker (prometheus/node_exporter#587)", "cmd/lanekeeper/signals.go",
+		`func (s *signals) outlivePipes() { signal.Notify(s.pipes, syscall.SIGPIPE) }`, `func (s *signals) outlivePipes() {}`,
+	},
+	{
+		"what a worker starts does not die of a broken pipe", "cmd/lanekeeper/signals.go",
+		`signal.Notify(s.pipes, syscall.SIGPIPE)`, `signal.Ignore(syscall.SIGPIPE)`,
+	},
+	{
+		"a pool that is told to stop while it joins has failed (python-arq/arq#501)", "worker/run.go",
+		`return nil // told to stop before the start was done: nothing was begun`, `return fmt.Errorf("start pool: %w", err)`,
+	},
+	{
+		"a worker that is told to stop while it connects has failed", "cmd/lanekeeper/work.go",
+		`	if cmd.Context().Err() != nil {
+		return nil
+	}
+`, ``,
+	},
+	{
+		"a hang-up is a crash (delayed_job#1178)", "cmd/lanekeeper/signals.go",
+		`syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}`, `syscall.SIGINT, syscall.SIGTERM}`,
+	},
+	{
+		"every signal ends with the same code", "cmd/lanekeeper/signals.go",
+		`return 128 + int(i.signal)`, `return 130`,
+	},
+	{
+		"standard input is read until its end, whatever signals come (exoscale/egoscale#236)", "cmd/lanekeeper/input.go",
+		`		case <-in.ctx.Done():
+			in.err`, `		case <-(chan struct{})(nil):
+			in.err`,
+	},
+	{
+		"lines wait until a batch is full (datalust/seqcli#33)", "cmd/lanekeeper/feed.go",
+		`f.due.Reset(soon)`, `f.due.Reset(time.Hour)`,
+	},
+	{
+		"half a line counts as one when the command is interrupted", "cmd/lanekeeper/input.go",
+		`case errors.Is(l.err, io.EOF) && (`, `case l.err != nil && (`,
+	},
+	{
+		"standard input is kept whole, however large", "cmd/lanekeeper/input.go",
+		`io.LimitReader(in, int64(most)+1)`, `io.LimitReader(in, 1<<40)`,
+	},
+	{
+		"output that can't be written is no failure (uutils/coreutils#9782)", "cmd/lanekeeper/main.go",
+		`if err == nil && a.out.failed != nil {`, `if false {`,
+	},
+	{
+		"every errno says that Redis is away (civitai/cli#241)", "cmd/lanekeeper/main.go",
+		`errors.As(err, new(*net.DNSError))`, `errors.As(err, new(net.Error))`,
+	},
+	{
+		"what is too large is no mistake in the command", "cmd/lanekeeper/main.go",
+		`, errors.Is(err, dispatcher.ErrTooLarge):`, `:`,
+	},
+	{
+		"exec: a command that is not there is a usage error", "cmd/lanekeeper/exec.go",
+		`code = exitNoSuch`, `code = exitUsage`,
+	},
+	{
+		"exec: signals end the section instead of going to the command", "cmd/lanekeeper/exec.go",
+		`.take(passed.hear, `, `.take(nil, `,
+	},
+	{
+		"exec: the command gets Ctrl-C twice (sashahart/vex#29)", "cmd/lanekeeper/exec.go",
+		`&& inForeground():`, `&& !inForeground():`,
+	},
+	{
+		"exec: a wait that is over does not say for whom it was", "cmd/lanekeeper/exec.go",
+		`return ": held by " + lane.Holder`, `return ""`,
+	},
+	{
+		"zombies pile up under PID 1 (openabdev/openab#436)", "cmd/lanekeeper/children.go",
+		`if os.Getpid() != 1 && subreaper == 0 {`, `if true {`,
+	},
+	{
+		"PID 1 takes the ends of its own programs away", "cmd/lanekeeper/children.go",
+		`if pid > 0 && !own {`, `if pid > 0 {`,
+	},
+	{
+		"0 attempts are the default (azkaban/azkaban#2263)", "cmd/lanekeeper/enqueue.go",
+		`case f.Changed("max-attempts") && (`, `case false && (`,
+	},
+	{
+		"a stop timeout of 0 is the default", "cmd/lanekeeper/work.go",
+		`stopTimeout = 1 //`, `stopTimeout = 0 //`,
+	},
+	{
+		"a timeout under a millisecond is none", "dispatcher/job.go",
+		`case j.Timeout > 0 && j.Timeout < time.Millisecond:`, `case false:`,
+	},
+	{
+		"a declared timeout under a millisecond is none", "dispatcher/kind.go",
+		`case k.Timeout > 0 && k.Timeout < time.Millisecond:`, `case false:`,
+	},
+	{
+		"a declared subject that is not UTF-8 is stored as another", "dispatcher/kind.go",
+		`if !utf8.ValidString(text) {`, `if false && utf8.ValidString(text) {`,
+	},
+	{
+		"a window under a millisecond is none", "dispatcher/unique.go",
+		`case u.Window > 0 && u.Window < time.Millisecond:`, `case false:`,
+	},
+	{
+		"1.5 in a work.yaml is 1", "cmd/lanekeeper/config.go",
+		`if !isNumber {`, `if false {`,
+	},
+	{
+		"Sentinels get no password (rq/django-rq#354)", "internal/connect/connect.go",
+		`SentinelPassword: password,`, `SentinelPassword: password[:0],`,
+	},
+	{
+		"what is wrong with an address' parameters is not said", "internal/connect/connect.go",
+		`"://localhost/0" + query); err != nil {`, `"://localhost/0" + query); err != nil && false {`,
+	},
+	{
+		"an error shows what stands behind a ? in a password", "internal/connect/connect.go",
+		`if strings.Contains(path, "@") {`, `if false {`,
+	},
+	{
+		"a # in a password makes another host of it", "internal/connect/connect.go",
+		`case strings.Contains(address, "#"):`, `case false:`,
+	},
+	{
+		"TLS to a plain port is not said to be that", "cmd/lanekeeper/main.go",
+		`case line != "" && tls:`, `case false && tls:`,
+	},
+	{
+		"what is over is shown as still to come", "cmd/lanekeeper/output.go",
+		`	case t.After(now):
+		return ends`, `	case t != nil:
+		return ends`,
+	},
+	{
+		"the id of a dead letter swallows new jobs (OptimalBits/bull#1828)", "cmd/lanekeeper/enqueue.go",
+		`err == nil && dead {`, `err == nil && dead && false {`,
+	},
+	{
+		"a program waits for the subject that its own job holds", "cmd/lanekeeper/held.go",
+		`if line == a.held(key) {`, `if line == "" && line == a.held(key) {`,
+	},
+	{
+		"shown fields are JSON in JSON", "cmd/lanekeeper/job.go",
+		`fields[name] = json.RawMessage(strings.ToValidUTF8(value, "\ufffd"))`, `fields[name], _ = json.Marshal(value)`,
+	},
+	{
+		"a panic's stack is a line of a table", "cmd/lanekeeper/job.go",
+		`return firstLine(j.Error)`, `return j.Error`,
+	},
+	{
+		"a log in JSON has lines that are not", "cmd/lanekeeper/log.go",
+		`slog.New(slog.NewJSONHandler(a.err, options))`, `slog.New(slog.NewTextHandler(a.err, options))`,
+	},
+	{
+		"go-redis's lines are nowhere", "cmd/lanekeeper/log.go",
+		`redisLog.to.Store(a.log)`, `redisLog.to.Store(nil)`,
+	},
+	{
+		"subjects are completed with names of files", "cmd/lanekeeper/main.go",
+		`SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)`, `SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)`,
+	},
+}

@@ -1,32 +1,66 @@
 package script
 
-import (
-	"regexp"
-	"strings"
-)
-
-var (
-	// function matches a function at the top of a Lua file: its name, and all of it.
-	function = regexp.MustCompile(`(?ms)^local function (\w+).*?^end\n`)
-	comment  = regexp.MustCompile(`--.*`)
-)
+import "strings"
 
 // link puts shared Lua sources before a script, without the functions that it does
 // not use: a call makes all functions of its script anew, and the thirty shared ones
 // cost as much as five commands.
 func link(source string, shared ...string) string {
 	prelude := strings.Join(shared, "\n")
-	functions := function.FindAllStringSubmatchIndex(prelude, -1)
-	linked, end := source, len(prelude)
+	pieces := split(prelude)
+	used := make(map[string]bool)
+	note(used, source)
+	kept := []string{source}
 	// Functions stand before those that use them, so one pass from the end is enough.
-	for i := len(functions) - 1; i >= 0; i-- {
-		at := functions[i]
-		linked = prelude[at[1]:end] + linked
-		end = at[0]
-		name := regexp.MustCompile(`\b` + prelude[at[2]:at[3]] + `\b`)
-		if name.MatchString(comment.ReplaceAllString(linked, "")) {
-			linked = prelude[at[0]:at[1]] + linked
+	for i := len(pieces) - 1; i >= 0; i-- {
+		if p := pieces[i]; p.function == "" || used[p.function] {
+			note(used, p.text)
+			kept = append(kept, p.text)
 		}
 	}
-	return prelude[:end] + linked
+	var linked strings.Builder
+	for i := len(kept) - 1; i >= 0; i-- {
+		linked.WriteString(kept[i])
+	}
+	return linked.String()
+}
+
+// piece is a function at the top of a Lua file, or what stands between two.
+type piece struct{ function, text string }
+
+const opening, closing = "local function ", "\nend\n"
+
+func split(source string) (pieces []piece) {
+	for source != "" {
+		at := 0
+		if !strings.HasPrefix(source, opening) {
+			if at = strings.Index(source, "\n"+opening) + 1; at == 0 {
+				return append(pieces, piece{text: source})
+			}
+			pieces = append(pieces, piece{text: source[:at]})
+		}
+		end := strings.Index(source[at:], closing)
+		if end < 0 {
+			return append(pieces, piece{text: source[at:]})
+		}
+		end += at + len(closing)
+		name := source[at+len(opening):]
+		name = name[:strings.IndexFunc(name, func(r rune) bool { return !inName(r) })]
+		pieces, source = append(pieces, piece{name, source[at:end]}), source[end:]
+	}
+	return pieces
+}
+
+// note adds the names that stand in a source outside of comments.
+func note(names map[string]bool, source string) {
+	for line := range strings.Lines(source) {
+		code, _, _ := strings.Cut(line, "--")
+		for name := range strings.FieldsFuncSeq(code, func(r rune) bool { return !inName(r) }) {
+			names[name] = true
+		}
+	}
+}
+
+func inName(r rune) bool {
+	return r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
 }

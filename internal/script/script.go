@@ -31,13 +31,16 @@ var ErrStale = errors.New("script: request overtaken by a later one of the same 
 // Script is one verb's Lua source with the shared sources it builds on.
 type Script struct {
 	Name string
-	lua  *redis.Script
+	lua  func() *redis.Script
 }
 
 // New makes a script of its own source and, before it, those functions of the shared
-// sources that it uses.
+// sources that it uses. They are put together when the script is first called: a process
+// calls few of all, and one that only prints its version calls none.
 func New(name, source string, shared ...string) *Script {
-	return &Script{Name: name, lua: redis.NewScript(link(source, shared...))}
+	return &Script{Name: name, lua: sync.OnceValue(func() *redis.Script {
+		return redis.NewScript(link(source, shared...))
+	})}
 }
 
 // Runner makes and runs calls on the partitions of one namespace. It is safe

@@ -207,7 +207,7 @@ func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
 // queue lays calls into a pipeline.
 func queue(ctx context.Context, pipe redis.Pipeliner, calls []*Call, eval evalFunc) {
 	for _, c := range calls {
-		c.reply = eval(c.script.lua, ctx, pipe, c.keys, c.args...)
+		c.reply = eval(c.script.lua(), ctx, pipe, c.keys, c.args...)
 	}
 }
 

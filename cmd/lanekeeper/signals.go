@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// interrupted is the cause of a context that a signal has ended.
+type interrupted struct{ signal syscall.Signal }
+
+func (i interrupted) Error() string { return "interrupted by " + unix.SignalName(i.signal) }
+
+// Is makes errors.Is(err, context.Canceled) true, as for any other end of a context.
+func (i interrupted) Is(target error) bool { return target == context.Canceled }
+
+// code is the exit code of a process that the signal has ended, as shells have it.
+func (i interrupted) code() int { return 128 + int(i.signal) }
+
+// ending are the signals that tell a process to end. A hang-up is one: the end of an ssh
+// session must not cost a worker its attempts.
+var ending = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
+
+// signals are those that the process gets. The first that tells it to end ends the context,
+// the second ends the process at once; 'exec' takes them all over for its command.
+type signals struct {
+	heard, pipes chan os.Signal
+	quit, gone   chan struct{}
+	end          context.CancelCauseFunc
+
+	mu   sync.Mutex
+	hear func(syscall.Signal)
+}
+
+// listen returns signals that end a context by end.
+func listen(end context.CancelCauseFunc) *signals {
+	s := &signals{
+		heard: make(chan os.Signal, 16), pipes: make(chan os.Signal, 1), quit: make(chan struct{}), gone: make(chan struct{}), end: end,
+	}
+	s.notify(ending...)
+	go s.pass()
+	return s
+}
+
+// notify asks for signals, but not for a hang-up that nohup has the process ignore.
+func (s *signals) notify(all ...os.Signal) {
+	for _, one := range all {
+		if one != syscall.SIGHUP || !signal.Ignored(one) {
+			signal.Notify(s.heard, one)
+		}
+	}
+}
+
+func (s *signals) pass() {
+	defer close(s.gone)
+	for {
+		select {
+		case <-s.quit:
+			return
+		case got := <-s.heard:
+			s.mu.Lock()
+			hear, number := s.hear, got.(syscall.Signal)
+			if hear != nil {
+				hear(number)
+			} else {
+				s.end(interrupted{number})
+				signal.Stop(s.heard)
+			}
+			s.mu.Unlock()
+		}
+	}
+}
+
+// take hands all that come from now on to hear, and those besides that are named, until back
+// is called.
+func (s *signals) take(hear func(syscall.Signal), besides ...os.Signal) (back func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hear = hear
+	s.notify(besides...)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hear = nil
+	}
+}
+
+// outlivePipes lets the process go on when whoever reads its output or its log is gone: the
+// write fails then, and no signal comes. Whoever is asked for is not ignored, so
+// programs that it starts die of a broken pipe as ever.
+func (s *signals) outlivePipes() { signal.Notify(s.pipes, syscall.SIGPIPE) }
+
+func (s *signals) stop() {
+	signal.Stop(s.heard)
+	signal.Stop(s.pipes)
+	close(s.quit)
+	<-s.gone
+}

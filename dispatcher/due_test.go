@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -145,6 +146,20 @@ func TestG17_WhatElseLinesUp(t *testing.T) {
 		}
 		h.ok(h.Finish(bg, c))
 		h.ok(<-ran)
+		h.empty()
+
+		// Nor does one that does not wait.
+		h.later("a", "k", "due", time.Second)
+		h.advance(2 * time.Second)
+		never := func(context.Context) error { t.Error("a section ran before what was due"); return nil }
+		if err := h.Do(bg, key("a"), 0, never); !errors.Is(err, dispatcher.ErrBusy) {
+			t.Errorf("a section that does not wait: %v, want busy", err)
+		}
+		did, _, err := h.DoOrEnqueue(bg, dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "instead"}, never)
+		if err != nil || did {
+			t.Errorf("ran %t, %v; want enqueued", did, err)
+		}
+		h.wantOrder("due instead", "k")
 		h.empty()
 	})
 }

@@ -86,6 +86,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"DeadLetters":   func(ctx context.Context) error { _, _, err := d.DeadLetters(ctx, dispatcher.Page{}); return err },
 		"Replay":        func(ctx context.Context) error { _, err := d.Replay(ctx, "j1", false); return err },
 		"ReplayOrMerge": func(ctx context.Context) error { _, err := d.ReplayOrMerge(ctx, "j1", false); return err },
+		"IsDead":        func(ctx context.Context) error { _, err := d.IsDead(ctx, "j1"); return err },
 		"Discard":       func(ctx context.Context) error { return d.Discard(ctx, "j1") },
 		"Cancel":        func(ctx context.Context) error { _, err := d.Cancel(ctx, "j1"); return err },
 		"Suspend":       func(ctx context.Context) error { _, err := d.Suspend(ctx, key("a"), "why"); return err },

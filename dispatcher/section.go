@@ -72,7 +72,8 @@ func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx co
 	if err := d.Check(job); err != nil {
 		return false, Enqueued{}, err
 	}
-	l, err := d.leases.Acquire(ctx, job.Subject, NewHolder(), d.cfg.SectionTTL)
+	t := ticket{d: d, key: job.Subject, holder: NewHolder()}
+	l, err := t.atOnce(ctx)
 	if errors.Is(err, lease.ErrHeld) {
 		done, err = d.Enqueue(ctx, job)
 		return false, done, err
@@ -85,15 +86,15 @@ func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx co
 
 // enter gets the lease of a subject within maxWait.
 func (d *Dispatcher) enter(ctx context.Context, key subject.Key, maxWait time.Duration) (lease.Lease, error) {
-	holder := NewHolder()
+	t := ticket{d: d, key: key, holder: NewHolder()}
 	if maxWait == 0 {
-		l, err := d.leases.Acquire(ctx, key, holder, d.cfg.SectionTTL)
+		l, err := t.atOnce(ctx)
 		if errors.Is(err, lease.ErrHeld) {
 			err = fmt.Errorf("%w: %w", ErrBusy, err)
 		}
 		return l, err
 	}
-	t := ticket{d: d, key: key, holder: holder, id: packID(uuid.Must(uuid.NewV7()).String())}
+	t.id = packID(uuid.Must(uuid.NewV7()).String())
 	l, err := t.wait(ctx, maxWait)
 	if err != nil {
 		t.leave(ctx, errors.Is(err, ErrUnavailable))
@@ -104,14 +105,52 @@ func (d *Dispatcher) enter(ctx context.Context, key subject.Key, maxWait time.Du
 	return l, err
 }
 
-// ticket is a place in a lane for somebody who is no job.
+// ticket is a place in a lane for somebody who is no job. Who does not wait has none, and no id.
 type ticket struct {
 	d          *Dispatcher
 	key        subject.Key
 	holder, id string
 }
 
-func (t *ticket) entry() string { return entry{id: t.id, kind: ticketKind, max: 1}.String() }
+func (t *ticket) entry() string {
+	if t.id == "" {
+		return ""
+	}
+	return entry{id: t.id, kind: ticketKind, max: 1}.String()
+}
+
+// ask asks once for the lease. ok is false when it is not to be had yet.
+func (t *ticket) ask(ctx context.Context) (l lease.Lease, ok bool, err error) {
+	d, canonical := t.d, t.key.Canonical()
+	p, ttl := d.ns.Partition(t.key), d.cfg.SectionTTL
+	sent := time.Now()
+	words, err := d.ask(ctx, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
+		canonical, t.holder, ttl.Milliseconds(), t.entry()))
+	switch {
+	case err != nil:
+		return lease.Lease{}, false, err
+	case words[0] == "held":
+		held := &lease.HeldError{Subject: t.key, Holder: words[1], Suspended: words[1] != "" && words[2] == "0"}
+		if ms, _ := strconv.ParseInt(words[2], 10, 64); ms > 0 {
+			held.Until = time.UnixMilli(ms)
+		}
+		return lease.Lease{}, false, held
+	case words[0] != "ok":
+		return lease.Lease{}, false, nil
+	}
+	token, err := lease.ParseToken(words[1])
+	return lease.Lease{Subject: t.key, Token: token, Holder: t.holder, Proven: sent, TTL: ttl}, err == nil, err
+}
+
+// atOnce gets the lease when nobody has it and nobody waits. A lease whose answer did not come is
+// given back: it would close the subject until its end.
+func (t *ticket) atOnce(ctx context.Context) (lease.Lease, error) {
+	l, ok, err := t.ask(ctx)
+	if !ok && !errors.Is(err, lease.ErrHeld) {
+		t.leave(ctx, errors.Is(err, ErrUnavailable))
+	}
+	return l, err
+}
 
 // wait waits for the ticket's turn. Only Redis can say that it has not come: a question that is
 // under way when maxWait is over is given a moment more, and is no answer then.
@@ -120,9 +159,8 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 	defer over.Stop()
 	asking, cancel := context.WithTimeout(ctx, maxWait+beyondEnd)
 	defer cancel()
-	d, canonical := t.d, t.key.Canonical()
-	p, ttl := d.ns.Partition(t.key), d.cfg.SectionTTL
-	heard, leave := d.news.listen(d.keys[p].News(t.id))
+	d, ttl := t.d, t.d.cfg.SectionTTL
+	heard, leave := d.news.listen(d.keys[d.ns.Partition(t.key)].News(t.id))
 	defer leave()
 	endWait, err := d.waitOn(asking, t.key)
 	if err != nil {
@@ -130,15 +168,8 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 	}
 	defer endWait()
 	for {
-		sent := time.Now()
-		words, err := d.ask(asking, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
-			canonical, t.holder, ttl.Milliseconds(), t.entry()))
-		if err != nil {
-			return lease.Lease{}, err
-		}
-		if words[0] == "ok" {
-			token, err := lease.ParseToken(words[1])
-			return lease.Lease{Subject: t.key, Token: token, Holder: t.holder, Proven: sent, TTL: ttl}, err
+		if l, ok, err := t.ask(asking); ok || err != nil {
+			return l, err
 		}
 		timer := time.NewTimer(min(ttl/3, lookAgain))
 		select {

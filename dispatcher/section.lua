@@ -6,9 +6,11 @@
 -- ARGV[6]   subject
 -- ARGV[7]   holder
 -- ARGV[8]   ttl of the lease, and of the ticket until it is asked for again, ms
--- ARGV[9]   ticket: an entry of the kind '~'
+-- ARGV[9]   ticket: an entry of the kind '~'; or '' for somebody who does not wait
 --
 -- Returns   {'ok', token} | {'waits'} | {'stale'}
+--           {'held', holder, end of the lease in ms}, to who does not wait: '' and '0' when nobody has
+--           it and jobs wait, '0' alone when an operator has suspended the lane
 --
 -- The ticket leaves the lane when its lease begins; so what ends the lease, in whatever way,
 -- finds the next job or ticket as head.
@@ -23,7 +25,7 @@ local EXPIRING, ticket = extra('expiring'), ticket_as(subject, entry)
 local now, now_us = clock()
 local _, behind = take_due(now, true) -- what fell due goes first (I14)
 publish('RPUSH', '')
-if behind and not call('ZSCORE', EXPIRING, ticket) then
+if behind and entry ~= '' and not call('ZSCORE', EXPIRING, ticket) then
   return { 'waits' } -- and lines up when it asks again
 end
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
@@ -47,26 +49,33 @@ end
 
 if record and holder_of(record) == holder then
   return { 'ok', string.match(record, '^%d+') }
-elseif not record and (not head or head == entry) then
-  call('ZREM', EXPIRING, ticket)
+elseif not record and (not head or head == entry) and not (behind and entry == '') then
   if head then
+    call('ZREM', EXPIRING, ticket)
     pop(subject, KEYS[13])
   end
   reply = { 'ok', grant({ subject }, 'section', holder, now + ttl, now_us) }
 else
-  if call('ZSCORE', EXPIRING, ticket) then
+  if entry == '' then
+    local deadline = record and use_of(record) ~= 'suspended' and moment(call('ZSCORE', DEADLINES, subject)) or 0
+    reply = { 'held', record and holder_of(record) or '', whole(deadline) }
+  elseif call('ZSCORE', EXPIRING, ticket) then
     despite_full_memory() -- but no new ticket is taken then
   elseif head then
     call('RPUSH', KEYS[13], entry)
   else
     call('HSET', HEADS, subject, entry)
   end
-  call('ZADD', EXPIRING, now + ttl, ticket)
-  reply = { 'waits' }
+  if not reply then
+    call('ZADD', EXPIRING, now + ttl, ticket)
+    reply = { 'waits' }
+  end
   if freed and head and not record then
     list(head, subject)
     publish('RPUSH', '')
   end
 end
-remember(words(reply))
+if reply[1] ~= 'held' then -- which has a holder's name in it, and may be asked again
+  remember(words(reply))
+end
 return reply

@@ -88,12 +88,13 @@ func (a *app) deadCommand() *cobra.Command {
 		},
 	}
 
-	var front bool
+	var front, merge bool
 	replay := &cobra.Command{
 		Use:   "replay ID …",
 		Short: "Put dead letters back into their lanes, with all their attempts before them",
 		Long: `Puts dead letters back into their lanes, with all their attempts before them: those
-of one subject in the order in which they were enqueued, however they are given.`,
+of one subject in the order in which they were enqueued, however they are given. One whose unique
+key another job has by now stays where it is; with --merge it is merged into that job, and goes.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := a.look(cmd.Context())
@@ -107,13 +108,21 @@ of one subject in the order in which they were enqueued, however they are given.
 			if err := inOrder(cmd.Context(), d, ids, front); err != nil {
 				return err
 			}
-			return a.each(ids, "replayed", func(id string) error {
-				_, err := d.Replay(cmd.Context(), id, front)
-				return err
+			return a.each(ids, "replayed", func(id string) (string, error) {
+				if !merge {
+					_, err := d.Replay(cmd.Context(), id, front)
+					return "", err
+				}
+				done, err := d.ReplayOrMerge(cmd.Context(), id, front)
+				if err == nil && !done.Created {
+					return "merged into " + idWord(done.ID), nil
+				}
+				return "", err
 			})
 		},
 	}
 	replay.Flags().BoolVar(&front, "front", false, "to the front of the lane instead of its tail")
+	replay.Flags().BoolVar(&merge, "merge", false, "merge one whose unique key is taken into the job that has it")
 
 	discard := &cobra.Command{
 		Use:   "discard ID …",
@@ -128,7 +137,7 @@ of one subject in the order in which they were enqueued, however they are given.
 			if err != nil {
 				return err
 			}
-			return a.each(ids, "discarded", func(id string) error { return d.Discard(cmd.Context(), id) })
+			return a.each(ids, "discarded", func(id string) (string, error) { return "", d.Discard(cmd.Context(), id) })
 		},
 	}
 	cmd.AddCommand(ls, show, replay, discard)
@@ -157,17 +166,17 @@ func inOrder(ctx context.Context, d *dispatcher.Dispatcher, ids []string, front 
 
 // each does something to every id, in the order given. One that fails does not keep the
 // others from it; the first failure decides the exit code.
-func (a *app) each(ids []string, what string, do func(id string) error) error {
+func (a *app) each(ids []string, what string, do func(id string) (instead string, err error)) error {
 	done := []string{}
 	var failed error
 	for _, id := range ids {
-		err := do(id)
+		instead, err := do(id)
 		switch {
 		case err == nil:
 			done = append(done, idText(id))
-			a.say("%s %s", idWord(id), what)
+			a.say("%s %s", idWord(id), cmp.Or(instead, what))
 			continue
-		case !errors.Is(err, dispatcher.ErrNotFound): // it would not go better with the others
+		case !errors.Is(err, dispatcher.ErrNotFound) && !errors.Is(err, dispatcher.ErrTaken): // it would not go better with the others
 			if len(ids) == 1 {
 				return err
 			}
@@ -186,7 +195,11 @@ func (a *app) each(ids []string, what string, do func(id string) error) error {
 		}
 	}
 	if failed != nil && len(ids) > 1 {
-		failed = fmt.Errorf("%d of %d %s: %w", len(done), len(ids), what, dispatcher.ErrNotFound)
+		class := dispatcher.ErrNotFound
+		if errors.Is(failed, dispatcher.ErrTaken) {
+			class = dispatcher.ErrTaken
+		}
+		failed = fmt.Errorf("%d of %d %s: %w", len(done), len(ids), what, class)
 	}
 	return failed
 }

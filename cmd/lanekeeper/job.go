@@ -165,12 +165,12 @@ of everything else size and digest. A job that has ended is shown as long as its
 				if err != nil {
 					return err
 				}
-				return a.each(ids, done, func(id string) error {
+				return a.each(ids, done, func(id string) (string, error) {
 					remark, err := do(cmd.Context(), d, id)
 					if err == nil && remark != "" {
 						a.note("%s", remark)
 					}
-					return err
+					return "", err
 				})
 			},
 		}

@@ -213,6 +213,8 @@ func redisAway(err error) bool {
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return false
+	case errors.Is(err, dispatcher.ErrUnavailable):
+		return true
 	case errors.As(err, &network):
 		return network.Op != "listen"
 	case errors.As(err, &call): // of a connection's check: files have errors of another type

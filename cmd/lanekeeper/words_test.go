@@ -181,3 +181,31 @@ func TestD9_HintsAboutAddresses(t *testing.T) {
 		}
 	}
 }
+
+// C13: a dead letter whose unique key another job has by now is not replayed beside it, and merged
+// into it when that is asked for.
+func TestC13_ReplayWhereTheKeyIsTaken(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	bury := func(id string) {
+		t.Helper()
+		w.must("enqueue", "s:a", "k", "--id", id, "--unique", "u", "--max-attempts", "1")
+		w.must("work", "--handle", "k=false", "--until-empty", "-q")
+	}
+	bury("first")
+	w.must("enqueue", "s:a", "k", "--id", "second", "--unique", "u")
+	if code, _, errOut := w.run("dead", "replay", "first"); code != 1 || !strings.Contains(errOut, "taken by job second") {
+		t.Errorf("replay beside the holder of the key: %d, %s", code, errOut)
+	}
+	if out := w.must("dead", "replay", "first", "--merge"); !strings.Contains(out, "first merged into second") {
+		t.Errorf("merging replay says %q", out)
+	}
+	if out := w.must("dead", "ls", "-q"); out != "" {
+		t.Errorf("dead letters are left: %s", out)
+	}
+	w.must("job", "cancel", "second")
+	bury("third")
+	if out := w.must("dead", "replay", "third", "--merge"); !strings.Contains(out, "third replayed") {
+		t.Errorf("merging replay of a free key says %q", out)
+	}
+}

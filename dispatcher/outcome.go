@@ -134,9 +134,14 @@ func (d *Dispatcher) WaitFor(ctx context.Context, id string) (JobOutcome, error)
 	looking, stop := beyond(ctx)
 	defer stop()
 	for {
+		asked := time.Now()
 		outcome, err := d.Outcome(looking, id)
 		if ctx.Err() != nil && err != nil && unanswered(err) {
-			err = fmt.Errorf("wait for %s: %w", id, connect.Judge(ctx, connect.Bound, err))
+			err = connect.Judge(ctx, connect.Bound, err)
+			if time.Since(asked) < lookAgain { // it has answered all questions before this one
+				err = ctx.Err()
+			}
+			return JobOutcome{}, fmt.Errorf("wait for %s: %w", subject.IDText(id), err)
 		}
 		if !errors.Is(err, ErrNotEnded) {
 			return outcome, err

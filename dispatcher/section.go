@@ -153,7 +153,8 @@ func (t *ticket) atOnce(ctx context.Context) (lease.Lease, error) {
 }
 
 // wait waits for the ticket's turn. Only Redis can say that it has not come: a question that is
-// under way when maxWait is over is given a moment more, and is no answer then.
+// under way when maxWait is over is given a moment more. When that brings no answer, the one
+// before counts, unless Redis has been silent for as long as between two looks.
 func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, error) {
 	over := time.NewTimer(maxWait)
 	defer over.Stop()
@@ -167,8 +168,13 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 		return lease.Lease{}, err
 	}
 	defer endWait()
-	for {
-		if l, ok, err := t.ask(asking); ok || err != nil {
+	for answered := false; ; answered = true {
+		asked := time.Now()
+		l, ok, err := t.ask(asking)
+		if asking.Err() != nil && ctx.Err() == nil && answered && err != nil && unanswered(err) && time.Since(asked) < lookAgain {
+			return lease.Lease{}, ErrBusy // as Redis said less than a moment ago
+		}
+		if ok || err != nil {
 			return l, err
 		}
 		timer := time.NewTimer(min(ttl/3, lookAgain))

@@ -106,8 +106,8 @@ var byVerb = []defect{
       local followers`,
 	},
 	{
-		"a job that falls due keeps no place in the order", "dispatcher/reap.lua",
-		`local seq = call('HINCRBY', CLOCK, 'seq', 1)`, `local seq = 1`,
+		"a job that falls due keeps no place in the order", "dispatcher/lane.lua",
+		`big_endian((seq + i) % UNPLACED, 5) .. sub(body, 6)`, `big_endian(1, 5) .. sub(body, 6)`,
 	},
 	{
 		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/enqueue.lua",
@@ -246,19 +246,19 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a unique key outlives its job (hibiken/asynq#918)", "dispatcher/lane.lua",
-		"\n  forget(named)\n", "\n",
+		"\n  let_go(entries)\n", "\n",
 	},
 	{
 		"a window never ends", "dispatcher/enqueue.lua",
 		`return till > now and id or nil`, `return id`,
 	},
 	{
-		"merges are not counted", "dispatcher/enqueue.lua",
+		"merges are not counted", "dispatcher/lane.lua",
 		`whole(merged + 1) .. ' ' .. rest`, `merged .. ' ' .. rest`,
 	},
 	{
 		"a section overtakes jobs", "dispatcher/section.lua",
-		`elseif not record and (not head or head == entry) then`, `elseif not record then`,
+		`elseif not record and (not head or head == entry) and not (behind and entry == '') then`, `elseif not record then`,
 	},
 	{
 		"a ticket stays when its wait has ended", "dispatcher/leave.lua",
@@ -274,7 +274,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"slots are given twice", "dispatcher/slot.lua",
-		`if records[i] then -- reaping`, `if false then -- reaping`,
+		`if deadline > now then`, `if false then`,
 	},
 	{
 		"a limit that is gone limits nothing", "dispatcher/slot.lua",

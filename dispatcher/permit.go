@@ -88,7 +88,7 @@ func (p *permitted) report(ctx context.Context) []Turned {
 	for i, t := range p.turns {
 		plans[i] = s.d.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim}, &s.who)
 		calls = plans[i].appendTo(calls)
-		if t.Want > 0 && t.Claim {
+		if len(kinds) > 0 && t.Want > 0 && t.Claim {
 			counts[i] = s.d.run.Plain(t.Partition, readyScript, nil, kinds...)
 			calls = append(calls, counts[i])
 		}
@@ -110,6 +110,11 @@ func (p *permitted) report(ctx context.Context) []Turned {
 		}
 	}
 	return answers
+}
+
+// returnsSlots reports whether a job ends in a turn that ran under a limit.
+func (t Turn) returnsSlots() bool {
+	return slices.ContainsFunc(t.Ends, func(e End) bool { return len(e.Claim.Slots) > 0 && !e.GoesOn })
 }
 
 // slotsOfEnds makes the calls that give back the slots of jobs that have ended.

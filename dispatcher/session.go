@@ -122,7 +122,8 @@ func (s *Session) Partitions() int { return s.d.ns.Partitions }
 
 // Turns makes one round trip: see [Turn].
 func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
-	if limits := s.under(); len(limits) > 0 {
+	limits := s.under()
+	if len(limits) > 0 || slices.ContainsFunc(turns, Turn.returnsSlots) { // of a limit that is no more
 		return s.permitted(ctx, limits, turns)
 	}
 	return s.d.turns(ctx, &s.who, turns)

@@ -56,7 +56,7 @@ type partition struct {
 	passOn bool // a hint came that this pool has no room for
 	short  bool // lanes are ready that a limit is in the way of
 	reapAt time.Time
-	reaped time.Time // the last answer to a reap
+	reaped time.Time // when the last trip set out that reaped
 
 	// While Redis is away or refuses, it is asked ever more slowly, and not by all
 	// workers at once. On a cluster that can be so for one partition and not for another.
@@ -194,7 +194,7 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	}
 	if !d.stopping && !now.Before(d.reapAtLocked(p)) {
 		e.Reap = true
-		p.reapAt = now.Add(d.reapEvery)
+		p.reapAt, p.reaped = now.Add(d.reapEvery), now
 	}
 	switch {
 	case p.ready == unknown || e.Reap:
@@ -240,11 +240,8 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 		p.ready, p.short = answer.Ready, answer.Short
 	}
 	now := time.Now()
-	if e.Reap {
-		p.reaped = now
-		if p.news == e.heard {
-			p.reapAt = d.nextReap(answer)
-		}
+	if e.Reap && p.news == e.heard {
+		p.reapAt = d.nextReap(answer)
 	}
 	if answer.Later > 0 { // a limit was in the way
 		if again := now.Add(answer.Later); again.Before(p.reapAt) {
@@ -316,7 +313,7 @@ func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
 // listens for no hints.
 func (d *desk) reapAtLocked(p *partition) time.Time {
 	at := p.reapAt
-	if working := p.reaped.Add(d.reapEvery); d.busyLocked() > 0 && working.Before(at) {
+	if working := p.reaped.Add(d.reapEvery); d.running+len(d.queue) > 0 && working.Before(at) {
 		at = working
 	}
 	return at

@@ -34,6 +34,7 @@ func TestD9_StopBeforeTheStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		pool.Handle("k", func(context.Context, []byte) error { return nil })
 		if err := pool.Run(ctx); !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 			t.Errorf("join says %v and stop is %t: Run returns %v, want %v", c.join, c.stop, err, c.want)
 		}

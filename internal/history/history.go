@@ -95,8 +95,12 @@ func (e *Event) String() string {
 	case e.Refused:
 		answer += " refused"
 	}
-	return fmt.Sprintf("%s %-9s %-7s %-8s %-10s token %d attempt %d %s %s",
+	text := fmt.Sprintf("%s %-9s %-7s %-8s %-10s token %d attempt %d %s %s",
 		e.Begin.Format("15:04:05.000"), answer, e.Op, e.Subject, e.Job, e.Token, e.Attempt, e.Outcome, e.Worker)
+	if e.Delay > 0 {
+		text += fmt.Sprint("due after ", e.Delay)
+	}
+	return text
 }
 
 // History is a record of events. It is safe for concurrent use.

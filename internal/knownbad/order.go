@@ -38,8 +38,8 @@ var fromOrder = []defect{
 	},
 	{
 		"a pool that has filled up reaps as seldom as an idle one", "worker/desk.go",
-		`if working := p.reaped.Add(d.reapEvery); d.busyLocked() > 0 && working.Before(at) {`,
-		`if working := p.reaped.Add(d.reapEvery); d.busyLocked() < 0 && working.Before(at) {`,
+		`if working := p.reaped.Add(d.reapEvery); d.running+len(d.queue) > 0 && working.Before(at) {`,
+		`if working := p.reaped.Add(d.reapEvery); false && working.Before(at) {`,
 	},
 	{
 		"a slot that comes back wakes no lane of another partition (PrefectHQ/prefect#23183)", "worker/desk.go",

@@ -168,8 +168,8 @@ func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Cal
 		args := []any{l.name, s.who.Holder, s.who.TTL.Milliseconds()}
 		for k, t := range p.turns {
 			want := p.wanted(l, k)
-			if want > 0 || t.Claim && s.asks(shortOf{l.name, t.Partition}) {
-				args, asked[i] = append(args, t.Partition, want), append(asked[i], k)
+			if want > 0 || (p.ready[k] != nil || t.Refuse) && s.asks(shortOf{l.name, t.Partition}) {
+				args, asked[i] = append(args, t.Partition, want, p.couldUse(l, k)), append(asked[i], k)
 			}
 		}
 		if len(asked[i]) > 0 {
@@ -192,19 +192,23 @@ func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Cal
 			p.failed[k] = cmp.Or(p.failed[k], err)
 			want := p.wanted(&p.limits[i], k)
 			p.got[i].short[k] = p.got[i].starts[k] < want
-			s.nowAsks(shortOf{p.limits[i].name, p.turns[k].Partition}, p.got[i].short[k])
+			s.nowAsks(shortOf{p.limits[i].name, p.turns[k].Partition}, p.got[i].starts[k] < p.couldUse(&p.limits[i], k))
 		}
 	}
 }
 
-// wanted is how many starts of a limit one turn can use: as many as lanes are ready there that
-// the limits asked before let start.
+// wanted is how many starts of a limit one turn can use now.
 func (p *permitted) wanted(l *limit, turn int) int {
-	n := 0
+	return min(p.couldUse(l, turn), p.turns[turn].Want, MaxClaim)
+}
+
+// couldUse is how many starts of a limit a partition could use: as many as lanes are ready there
+// that the limits asked before let start.
+func (p *permitted) couldUse(l *limit, turn int) (n int) {
 	for _, kind := range l.kinds {
 		n += p.lets(kind, turn, l)
 	}
-	return min(n, p.turns[turn].Want, MaxClaim)
+	return n
 }
 
 // lets is how many ready lanes of a kind the limits let start in one turn, those before a limit.
@@ -370,7 +374,7 @@ func (s *Session) standAside(ctx context.Context) {
 	s.permits.mu.Unlock()
 	var calls []*script.Call
 	for _, at := range places {
-		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, at.limit, s.who.Holder, s.who.TTL.Milliseconds(), at.partition, 0))
+		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, at.limit, s.who.Holder, s.who.TTL.Milliseconds(), at.partition, 0, 0))
 	}
 	if len(calls) > 0 {
 		s.d.run.Run(ctx, calls...) // or others let them pass

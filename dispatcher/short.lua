@@ -30,6 +30,14 @@ end
 
 local function keep_places(name, places)
   local lines = {}
+  local before_it
+  for _, p in ipairs(places) do
+    if p.starts > 0 and before_it and before_it.holder == p.holder and before_it.partition == p.partition then
+      p.starts, before_it.starts = p.starts + before_it.starts, 0 -- nobody stands between them any more
+      p.offered, p.till = p.offered + before_it.offered, math.max(p.till, before_it.till)
+    end
+    before_it = p.starts > 0 and p or before_it
+  end
   for _, p in ipairs(places) do
     if p.starts > 0 then
       lines[#lines + 1] = table.concat({ whole(p.starts), whole(p.offered), whole(p.till), p.partition, p.holder }, ' ') .. '\n'

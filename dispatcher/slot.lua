@@ -4,9 +4,10 @@
 -- ARGV[6]   name of the limit
 -- ARGV[7]   holder
 -- ARGV[8]   ttl      ms
--- ARGV[9+]  pairs: partition, starts wanted there; 0 gives the place there up
+-- ARGV[9+]  three a partition: it, starts wanted there now, and lanes that are ready there; with
+--          none the place there is given up
 --
--- Returns  {'ok', slots, later, mark, token, (starts, number of each slot...) for each pair}
+-- Returns  {'ok', slots, later, mark, token, (starts, number of each slot...) for each partition}
 --          slots: '1' when starts come with slots, else '0'
 --          later: ms until there may be more for who got less than was wanted, '-' when nobody
 --          knows; mark is for giving a start back that the rate counts
@@ -22,7 +23,7 @@ if before then
   return before
 end
 
-local name, holder, ttl, PAIRS = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), FIRST + 3
+local name, holder, ttl, ASKED = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), FIRST + 3
 local LIMITS = extra('limits')
 local size, every = string.match(call('HGET', LIMITS, name) or '', '^(%d+) (%d+)$')
 if not size then
@@ -30,6 +31,10 @@ if not size then
 end
 size, every = tonumber(size), tonumber(every)
 local now, now_us = clock()
+
+-- Who comes again and again has so many places at the most, of so many starts together, and waits
+-- longer in the last one.
+local MOST_PLACES, MOST_STARTS = 8, 250
 
 -- What is free: of the rate one start or none, of the slots those that nobody holds alive.
 local free_starts, rested, soonest, slots = math.huge, 0, nil, {}
@@ -56,10 +61,11 @@ if size > 0 then
   free_starts = math.min(free_starts, #slots)
 end
 
--- Places in the order: as many starts as are wanted now, the first ones where they were.
+-- Places in the order: as many starts as lanes are ready now, the first ones where they were. So a
+-- partition's turn is as long as it has lanes, though its holder has room for fewer at a time.
 local places, wanted, got = places_of(name, now), {}, {}
-for at = PAIRS, #ARGV, 2 do
-  local partition, want = ARGV[at], tonumber(ARGV[at + 1])
+for at = ASKED, #ARGV, 3 do
+  local partition, want = ARGV[at], math.min(tonumber(ARGV[at + 2]), MOST_STARTS)
   local have, last, lines = 0, nil, 0
   for _, p in ipairs(places) do
     if p.holder == holder and p.partition == partition then
@@ -67,18 +73,20 @@ for at = PAIRS, #ARGV, 2 do
       have, last, lines = have + p.starts, p, lines + 1
     end
   end
-  if lines > 1 then -- two places are enough for one who comes again and again
+  local hindmost = places[#places]
+  if want > have and last and (last == hindmost or lines >= MOST_PLACES) then
     last.starts = last.starts + want - have
   elseif want > have then
     places[#places + 1] = { starts = want - have, offered = 0, till = 0, partition = partition, holder = holder }
   end
-  wanted[partition], got[partition] = want, 0
+  wanted[partition], got[partition] = tonumber(ARGV[at + 1]), 0
 end
 local left, next_offer = free_starts, nil
 for _, p in ipairs(places) do
-  local n = math.min(p.starts, left)
+  local own = p.holder == holder and wanted[p.partition]
+  local n = math.min(p.starts, left, own and own - got[p.partition] or left)
   left = left - n
-  if p.holder == holder and wanted[p.partition] then
+  if own then
     got[p.partition] = got[p.partition] + n
     p.starts, p.offered = p.starts - n, 0
   else
@@ -93,7 +101,7 @@ despite_full_memory()
 keep_places(name, places)
 local reply = { 'ok', size > 0 and '1' or '0', '-', every > 0 and whole(now + every) or '-', '0' }
 local taken, subjects, short = 0, {}, false
-for at = PAIRS, #ARGV, 2 do
+for at = ASKED, #ARGV, 3 do
   local n = got[ARGV[at]]
   reply[#reply + 1] = whole(n)
   for i = taken + 1, taken + (size > 0 and n or 0) do

@@ -26,6 +26,7 @@ type Turn struct {
 	Reap      bool
 	Claim     bool // ask for lanes; with Want 0 only pass a wake-up on
 	Want      int  // at most MaxClaim are given
+	Refuse    bool // give up what limits may have offered: there is no room for it
 
 	claimsNext bool // the caller claims with its next call, and needs no wake-up for its kinds
 }

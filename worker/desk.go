@@ -55,6 +55,7 @@ type partition struct {
 	news   int  // counts hints, so that an answer older than one does not bury it
 	passOn bool // a hint came that this pool has no room for
 	short  bool // lanes are ready that a limit is in the way of
+	refuse bool // a limit offers what this pool has no room for
 	reapAt time.Time
 	reaped time.Time // when the last trip set out that reaped
 
@@ -204,8 +205,9 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	default:
 		e.Want = min(*budget, len(e.Ends))
 	}
-	e.Claim = e.Want > 0 || p.passOn
-	p.passOn = false
+	e.Refuse = p.refuse && e.Want == 0
+	e.Claim = e.Want > 0 || p.passOn || e.Refuse
+	p.passOn, p.refuse = false, false
 	e.Want = min(e.Want, dispatcher.MaxClaim)
 	*budget -= e.Want
 	d.asked += e.Want
@@ -389,7 +391,7 @@ func (d *desk) wakeShort() {
 		p := &d.partitions[i]
 		p.ready, p.short = unknown, false
 		p.news++
-		p.passOn = d.blamed || d.busyLocked() >= d.concurrency
+		p.refuse = d.blamed || d.running+len(d.queue) >= d.concurrency // what trips ask for may be more than comes
 	}
 	d.changeLocked()
 }

@@ -26,6 +26,7 @@ type fake struct {
 	turns  int // trips
 	asked  int // turns that claimed
 	down   error
+	frozen chan struct{} // turns that begin while it is there wait until it is closed
 	renew  error
 	hints  chan dispatcher.Hint
 	closed bool
@@ -94,6 +95,12 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 	sent := time.Now()
 	f.travel(turns, true)
 	time.Sleep(f.slow)
+	f.mu.Lock()
+	frozen := f.frozen
+	f.mu.Unlock()
+	if frozen != nil {
+		<-frozen
+	}
 	f.travel(turns, false)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -172,7 +179,12 @@ func (f *fake) Renew(_ context.Context, _ time.Duration, leases ...lease.Lease) 
 	return errs
 }
 
-func (f *fake) Beat(context.Context) error  { return nil }
+func (f *fake) Beat(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.down
+}
+
 func (f *fake) Close(context.Context) error { f.set(func() { f.closed = true }); return nil }
 
 const testTTL = 30 * time.Second

@@ -262,6 +262,31 @@ func TestC14_AnOutageIsTwoLines(t *testing.T) {
 	}
 }
 
+// C14: a Redis that is frozen is not said to be back by a call that had nothing to ask it.
+func TestC14_FrozenIsNotBack(t *testing.T) {
+	t.Parallel()
+	f, d := newFake(), &diary{}
+	_, err := pooled(t, Config{Logger: d.logger(slog.LevelInfo)}, f, func(p *Pool) {
+		p.Handle("k", func(context.Context, []byte) error { return nil })
+	}, func(*Pool) {
+		time.Sleep(time.Minute)
+		thaw := make(chan struct{})
+		f.set(func() { f.down, f.frozen = fmt.Errorf("beat: %w", dispatcher.ErrUnavailable), thaw })
+		time.Sleep(40 * time.Second)
+		if n := len(d.says(t, "redis is back")); n != 0 {
+			t.Errorf("said %d times to be back while it is frozen", n)
+		}
+		f.set(func() { f.down, f.frozen = nil, nil })
+		close(thaw)
+		time.Sleep(time.Minute)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.once(t, "redis is away", nil)
+	d.once(t, "redis is back", nil)
+}
+
 // An answer that is an error is no outage, and is not told each time it comes.
 func TestC14_ARefusalIsToldNowAndThen(t *testing.T) {
 	t.Parallel()

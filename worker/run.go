@@ -376,9 +376,14 @@ func (p *Pool) hear(life context.Context) {
 func (p *Pool) beat(life context.Context) {
 	for pauseFor(life, dispatcher.BeatEvery-rand.N(dispatcher.BeatEvery/10)) {
 		ctx, cancel := context.WithTimeout(life, dispatcher.BeatEvery)
-		for _, say := range []func(context.Context) error{p.source.Beat, p.record} {
-			sent := time.Now()
-			if err := say(ctx); life.Err() == nil {
+		sent := time.Now()
+		err := p.source.Beat(ctx)
+		if life.Err() == nil {
+			p.outage.heard(beats, sent, err)
+		}
+		if err == nil { // else there is nobody to tell; and to have nothing to tell is no sign of Redis
+			sent = time.Now()
+			if err := p.record(ctx); err != nil && life.Err() == nil {
 				p.outage.heard(beats, sent, err)
 			}
 		}

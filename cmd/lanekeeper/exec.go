@@ -114,14 +114,19 @@ func (o *execOptions) run(cmd *cobra.Command, text string, argv []string) error 
 	}
 	told := o.tellOfWait(key)
 	defer told()
-	code := 0
+	code, ended := 0, false
 	err = d.Do(ctx, key, o.wait, func(ctx context.Context) error {
 		told()
 		code, err = o.command(ctx, key, program, argv)
+		ended = err == nil
 		return err
 	})
 	told()
 	switch {
+	case ended && err != nil && !errors.Is(err, lease.ErrLost):
+		// What the command did counts, and who repeats it because of Redis would do it twice.
+		return exitError{code, fmt.Errorf("the command ran and ended with %d; %s could not be given back, and may stay closed for %s: %w",
+			code, key, o.ttl, err)}
 	case errors.Is(err, dispatcher.ErrBusy):
 		if o.wait > 0 {
 			err = fmt.Errorf("%w%s", err, who(d, key))

@@ -94,4 +94,20 @@ var fromOrder = []defect{
 		"a page whose head is a ticket has one entry too many", "dispatcher/jobinfo.go",
 		`int64(start+limit-len(ids)-1)`, `int64(start+limit-len(ids)-1+len(tickets))`,
 	},
+	{
+		"a partition of many lanes has more than its turn under a limit", "dispatcher/slot.lua",
+		`(last == hindmost or lines >= MOST_PLACES)`, `last`,
+	},
+	{
+		"a place in line is for as many starts as there is room, not for as many as there are lanes", "dispatcher/slot.lua",
+		`local partition, want = ARGV[at], math.min(tonumber(ARGV[at + 2]), MOST_STARTS)`, `local partition, want = ARGV[at], tonumber(ARGV[at + 1])`,
+	},
+	{
+		"a pool that is about to claim gives up its place in line", "worker/desk.go",
+		`p.refuse = d.blamed || d.running+len(d.queue) >= d.concurrency`, `p.refuse = d.blamed || d.busyLocked() >= d.concurrency`,
+	},
+	{
+		"slots of a limit that is no more do not go back", "dispatcher/session.go",
+		`len(limits) > 0 || slices.ContainsFunc(turns, Turn.returnsSlots)`, `len(limits) > 0`,
+	},
 }

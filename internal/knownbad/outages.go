@@ -110,4 +110,12 @@ var fromOutages = []defect{
 		"a look that the end of a wait has cut off is taken for an outage", "dispatcher/outcome.go",
 		`looking, stop := beyond(ctx)`, `looking, stop := context.WithCancel(ctx)`,
 	},
+	{
+		"a record of nothing says that Redis is back", "worker/run.go",
+		`if err == nil { // else there is nobody to tell; and to have nothing to tell is no sign of Redis
+			sent = time.Now()
+			if err := p.record(ctx); err != nil && life.Err() == nil {`, `{
+			sent = time.Now()
+			if err := p.record(ctx); life.Err() == nil {`,
+	},
 }

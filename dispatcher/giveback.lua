@@ -4,7 +4,8 @@
 -- ARGV[7]   holder
 -- ARGV[8]   partitions that it asks for by itself next, each between spaces
 -- ARGV[9]   mark of a start that was not used, which the rate does not count then; or '-'
--- ARGV[10+] pairs: number of the slot, token
+-- ARGV[10]  partitions of the namespace
+-- ARGV[11+] pairs: number of the slot, token
 --
 -- Returns  {'ok'} | {'stale'}
 --
@@ -17,7 +18,7 @@ if before then
 end
 
 local name, holder, mark, LIMITS, subjects = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 3], extra('limits'), {}
-for i = FIRST + 4, #ARGV, 2 do
+for i = FIRST + 5, #ARGV, 2 do
   local subject = '\1~' .. name .. '#' .. ARGV[i]
   if fenced(call('HGET', LEASES, subject), ARGV[i + 1]) then
     subjects[#subjects + 1] = subject
@@ -29,18 +30,15 @@ if mark ~= '-' and call('HGET', LIMITS, name .. ' next') == mark then
   call('HDEL', LIMITS, name .. ' next')
   n = math.max(n, 1)
 end
-local now = clock()
-local places = n > 0 and places_of(name, now) or {}
-for _, p in ipairs(places) do
-  local more = math.min(n, p.starts - p.offered)
-  if more > 0 then
+if n > 0 then
+  local now = clock()
+  along_line(name, now, tonumber(ARGV[FIRST + 4]), {}, function(p)
+    local more = math.min(n, p.starts - p.offered)
     n = n - more
     local asks = p.holder == holder and find(ARGV[FIRST + 2], ' ' .. p.partition .. ' ', 1, true)
-    offer(p, p.offered + more, now, name, asks)
-  end
-end
-if #places > 0 then
-  keep_places(name, places)
+    offer(name, p, p.offered + more, now, asks)
+    return n > 0
+  end)
 end
 remember('ok')
 return { 'ok' }

@@ -77,8 +77,11 @@ func TestG12_KindLimit(t *testing.T) {
 		if slow != 3 || len(first) != 5 || len(second) != 0 {
 			t.Fatalf("%d slow jobs run, %d and %d claimed; want 3 slow ones and both others", slow, len(first), len(second))
 		}
-		if later <= 0 || later > 10*time.Second {
-			t.Errorf("b is to come again after %s", later)
+		if later != 0 {
+			t.Errorf("b, who is not first in line, is to come again after %s", later)
+		}
+		if _, later := a.turn(10); later <= 0 || later > 10*time.Second {
+			t.Errorf("a, who is first in line, is to come again after %s", later)
 		}
 		h.clean()
 		// One ends: its slot is offered to a, who was short first, and to b when a lets it pass.
@@ -92,11 +95,10 @@ func TestG12_KindLimit(t *testing.T) {
 			t.Fatalf("a limited claim has %d slots", len(ended.Slots))
 		}
 		a.turn(0, done(ended))
-		second, later = b.turn(10)
-		if len(second) != 0 || later > 100*time.Millisecond {
-			t.Errorf("b got %d that were offered to a, and is to come again after %s", len(second), later)
+		if second, _ = b.turn(10); len(second) != 0 {
+			t.Errorf("b got %d that were offered to a", len(second))
 		}
-		h.advance(later)
+		h.advance(100 * time.Millisecond)
 		if second, _ = b.turn(10); len(second) != 1 {
 			t.Fatalf("b got %d that a has let pass, want 1", len(second))
 		}
@@ -147,6 +149,11 @@ func TestC6_PoolLimit(t *testing.T) {
 		git.turn(0, ends...)
 		for range 8 {
 			next, _ := git.turn(1)
+			for range 3 { // what one partition passes on is offered to another one, which was asked before
+				if len(next) == 0 {
+					next, _ = git.turn(1)
+				}
+			}
 			if len(next) != 1 {
 				t.Fatalf("stuck with slots free: %d", len(next))
 			}
@@ -177,8 +184,10 @@ func TestG12_Rate(t *testing.T) {
 		if started != 3 {
 			t.Errorf("%d started within 2.25 s, want 3", started)
 		}
-		if _, later := b.turn(1); later <= 0 || later > time.Second {
-			t.Errorf("to come again after %s", later)
+		_, first := a.turn(1)
+		_, second := b.turn(1)
+		if later := max(first, second); later <= 0 || later > time.Second {
+			t.Errorf("the first in line is to come again after %s", later)
 		}
 		h.clean()
 	})

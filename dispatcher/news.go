@@ -19,9 +19,10 @@ type newsroom struct {
 
 	mu        sync.Mutex
 	reading   bool
-	listeners map[string]map[chan struct{}]bool // by channel
-	changed   map[string]bool                   // channels that the reader has to look at
-	kick      chan struct{}                     // ends a pause of the reader
+	listeners map[string]map[chan struct{}]bool   // by channel
+	changed   map[string]bool                     // channels that the reader has to look at
+	said      map[<-chan struct{}]map[string]bool // of those who want to know: what was said since they asked last
+	kick      chan struct{}                       // ends a pause of the reader
 }
 
 // newcomers is how long a new listener waits for its subscription at most.
@@ -31,9 +32,45 @@ const newcomers = 100 * time.Millisecond
 // Redis that are named, and when the subscription to one of them has begun: what happened
 // before that was not heard, so whoever waits must look then.
 func (n *newsroom) listen(channels ...string) (heard <-chan struct{}, leave func()) {
-	signal := make(chan struct{}, 1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.listenLocked(channels)
+}
+
+// listenToEach is listen for several sets of channels, whose subscriptions begin together.
+func (n *newsroom) listenToEach(sets ...[]string) (heard []<-chan struct{}, leave []func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, channels := range sets {
+		signal, l := n.listenLocked(channels)
+		heard, leave = append(heard, signal), append(leave, l)
+	}
+	return heard, leave
+}
+
+// keep has what is said to a listener kept until it takes it.
+func (n *newsroom) keep(heard <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.said == nil {
+		n.said = make(map[<-chan struct{}]map[string]bool)
+	}
+	n.said[heard] = make(map[string]bool)
+}
+
+// take returns what was said to a listener, "" among it when something may have been missed.
+func (n *newsroom) take(heard <-chan struct{}) map[string]bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	said := n.said[heard]
+	if said != nil {
+		n.said[heard] = make(map[string]bool)
+	}
+	return said
+}
+
+func (n *newsroom) listenLocked(channels []string) (heard <-chan struct{}, leave func()) {
+	signal := make(chan struct{}, 1)
 	if n.listeners == nil {
 		n.listeners, n.changed = make(map[string]map[chan struct{}]bool), make(map[string]bool)
 		n.kick = make(chan struct{}, 1)
@@ -55,6 +92,7 @@ func (n *newsroom) listen(channels ...string) (heard <-chan struct{}, leave func
 func (n *newsroom) leave(signal chan struct{}, channels []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	delete(n.said, signal)
 	for _, c := range channels {
 		if delete(n.listeners[c], signal); len(n.listeners[c]) == 0 {
 			delete(n.listeners, c)
@@ -93,10 +131,10 @@ func (n *newsroom) read() {
 		switch e := event.(type) {
 		case *redis.Subscription:
 			if e.Kind == "subscribe" {
-				n.signal(e.Channel)
+				n.signal(e.Channel, "")
 			}
 		case *redis.Message:
-			n.signal(e.Channel)
+			n.signal(e.Channel, e.Payload)
 		}
 		if err == nil || errors.As(err, &network) && network.Timeout() {
 			failures = 0
@@ -127,10 +165,13 @@ func (n *newsroom) changes() (come, gone []string, over bool) {
 	return come, gone, !n.reading
 }
 
-func (n *newsroom) signal(channel string) {
+func (n *newsroom) signal(channel, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for signal := range n.listeners[channel] {
+		if n.said[signal] != nil {
+			n.said[signal][text] = true
+		}
 		select {
 		case signal <- struct{}{}:
 		default: // it has one already

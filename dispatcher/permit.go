@@ -122,7 +122,7 @@ func (p *permitted) slotsOfEnds() (calls []*script.Call) {
 	var names []string
 	ended, next := make(map[string][]lease.Lease), " "
 	for _, t := range p.turns {
-		if t.Claim {
+		if t.Claim && t.Want > 0 {
 			next += strconv.Itoa(t.Partition) + " "
 		}
 		for _, e := range t.Ends {
@@ -165,7 +165,7 @@ func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Cal
 		p.got[i] = granted{
 			limit: l, later: -1, starts: make([]int, len(p.turns)), slots: make([][]lease.Lease, len(p.turns)), short: make([]bool, len(p.turns)),
 		}
-		args := []any{l.name, s.who.Holder, s.who.TTL.Milliseconds()}
+		args := []any{l.name, s.who.Holder, s.who.TTL.Milliseconds(), s.d.ns.Partitions}
 		for k, t := range p.turns {
 			want := p.wanted(l, k)
 			if want > 0 || (p.ready[k] != nil || t.Refuse) && s.asks(shortOf{l.name, t.Partition}) {
@@ -343,7 +343,7 @@ func (p *permitted) giveRest(ctx context.Context) {
 // giveBack makes a call that gives slots back; next are the partitions that the session asks for by
 // itself next.
 func (s *Session) giveBack(name, next, mark string, slots []lease.Lease) *script.Call {
-	args := []any{name, s.who.Holder, next, mark}
+	args := []any{name, s.who.Holder, next, mark, s.d.ns.Partitions}
 	for _, slot := range slots {
 		args = append(args, slotNumber(slot), slot.Token.String())
 	}
@@ -374,7 +374,7 @@ func (s *Session) standAside(ctx context.Context) {
 	s.permits.mu.Unlock()
 	var calls []*script.Call
 	for _, at := range places {
-		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, at.limit, s.who.Holder, s.who.TTL.Milliseconds(), at.partition, 0, 0))
+		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, at.limit, s.who.Holder, s.who.TTL.Milliseconds(), s.d.ns.Partitions, at.partition, 0, 0))
 	}
 	if len(calls) > 0 {
 		s.d.run.Run(ctx, calls...) // or others let them pass

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,8 +105,10 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	for p := range d.ns.Partitions {
 		asked, slots = append(asked, d.keys[p].News(who.Holder)), append(slots, d.keys[p].News(who.Holder+"/slots"))
 	}
-	s.asked, s.slots = s.listen(asked...), s.listen(slots...)
-	go s.watchLimits(s.listen(d.keys[0].News(limitNews)))
+	heard, leave := d.news.listenToEach(asked, slots, []string{d.keys[0].News(limitNews)})
+	s.asked, s.slots, s.leave = heard[0], heard[1], leave
+	d.news.keep(s.slots)
+	go s.watchLimits(heard[2])
 	s.leave = append(s.leave, sync.OnceFunc(func() { close(s.over) }))
 	return s, nil
 }
@@ -129,15 +132,22 @@ func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
 	return s.d.turns(ctx, &s.who, turns)
 }
 
-func (s *Session) listen(channels ...string) <-chan struct{} {
-	heard, leave := s.d.news.listen(channels...)
-	s.leave = append(s.leave, leave)
-	return heard
-}
-
-// Slots gets a signal when a limit that the session was short of may give more. Lanes may be
-// ready in any partition then.
+// Slots gets a signal when a limit that the session was short of offers more: see [Session.Offered].
 func (s *Session) Slots() <-chan struct{} { return s.slots }
+
+// Offered returns the partitions for whose lanes limits have offered starts since it was asked last;
+// nil when that is not known, and it may be any.
+func (s *Session) Offered() []int {
+	var partitions []int
+	for text := range s.d.news.take(s.slots) {
+		p, err := strconv.Atoi(text)
+		if err != nil || p < 0 || p >= s.d.ns.Partitions {
+			return nil
+		}
+		partitions = append(partitions, p)
+	}
+	return partitions
+}
 
 // Asked gets a signal when an operator may have asked something of the session's holder,
 // which renewing its leases tells.

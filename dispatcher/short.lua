@@ -1,60 +1,83 @@
--- short: who waits for starts under a limit, in the order in which they came. Prepended to the
--- scripts that give starts out and take them back.
+-- short: who waits for starts under a limit, first come first served. Prepended to the scripts
+-- that give starts out and take them back.
 --
--- The field "<limit> short" of limits has a line for each place in that order:
--- "<starts> <offered> <until> <partition> <holder>". So many starts are wanted there, as many as
--- lanes were ready in the partition; so many of them nobody else may take until then (ms). Whoever
--- lets an offer pass loses its places: it may be dead.
+-- A place in that line is a member "<partition> <holder>" of the zset line:<limit>, in the order of a
+-- number, and a field of the hash places:<limit>, "<starts> <offered> <until>": so many starts are
+-- wanted there, as many as lanes were ready, and so many of them nobody else may take until
+-- then (ms). Whoever lets an offer pass loses its places: it may be dead. No call looks at
+-- more of the line than there are starts to give out.
 
-local OFFER_MS = 100
+local OFFER_MS, LINE_PART = 100, 16
 
-local function places_of(name, now)
-  local all, places, gone = {}, {}, {}
-  local lines = call('HGET', extra('limits'), name .. ' short') or ''
-  for starts, offered, till, partition, holder in string.gmatch(lines, '(%d+) (%d+) (%d+) (%d+) ([^\n]*)\n') do
-    local p = {
+local function place_of(name, member)
+  local starts, offered, till = string.match(call('HGET', extra('places:') .. name, member) or '', '^(%d+) (%d+) (%d+)$')
+  if starts then
+    local partition, holder = string.match(member, '^(%d+) (.*)$')
+    return {
+      member = member, partition = partition, holder = holder,
       starts = tonumber(starts), offered = tonumber(offered), till = tonumber(till),
-      partition = partition, holder = holder,
     }
-    all[#all + 1] = p
-    gone[holder] = gone[holder] or p.offered > 0 and p.till <= now
   end
-  for _, p in ipairs(all) do
-    if not gone[p.holder] then
-      places[#places + 1] = p
-    end
-  end
-  places.as_read = lines
-  return places
 end
 
-local function keep_places(name, places)
-  local lines = {}
-  local before_it
-  for _, p in ipairs(places) do
-    if p.starts > 0 and before_it and before_it.holder == p.holder and before_it.partition == p.partition then
-      p.starts, before_it.starts = p.starts + before_it.starts, 0 -- nobody stands between them any more
-      p.offered, p.till = p.offered + before_it.offered, math.max(p.till, before_it.till)
-    end
-    before_it = p.starts > 0 and p or before_it
+local function leave_line(name, member)
+  call('ZREM', extra('line:') .. name, member)
+  call('HDEL', extra('places:') .. name, member)
+end
+
+-- keep_place stores what has changed of a place, or its end.
+local function keep_place(name, p)
+  if p.starts > 0 then
+    call('HSET', extra('places:') .. name, p.member, whole(p.starts) .. ' ' .. whole(p.offered) .. ' ' .. whole(p.till))
+  else
+    leave_line(name, p.member)
   end
-  for _, p in ipairs(places) do
-    if p.starts > 0 then
-      lines[#lines + 1] = table.concat({ whole(p.starts), whole(p.offered), whole(p.till), p.partition, p.holder }, ' ') .. '\n'
-    end
-  end
-  local text = table.concat(lines)
-  if text ~= places.as_read then
-    put_set(extra('limits'), name .. ' short', text)
-  end
+end
+
+local function stand_last(name, p)
+  local last = call('ZRANGE', extra('line:') .. name, -1, -1, 'WITHSCORES')[2]
+  call('ZADD', extra('line:') .. name, (last or 0) + 1, p.member)
+  keep_place(name, p)
 end
 
 -- offer offers up to n starts to a place, and tells its holder, unless that one asks by itself.
-local function offer(place, n, now, name, asks)
-  if n > place.offered then
-    place.offered, place.till = n, now + OFFER_MS
+local function offer(name, p, n, now, asks)
+  if n > p.offered then
+    p.offered, p.till = n, now + OFFER_MS
+    keep_place(name, p)
     if not asks then
-      news(place.holder .. '/slots', name)
+      news(p.holder .. '/slots', p.partition)
+    end
+  end
+end
+
+-- along_line looks at places from the first on, as long as each(place) returns true. Places of
+-- holders that have let an offer pass go, unless it is asked for just now (`asked`, by member);
+-- `partitions` is how many they may have.
+local function along_line(name, now, partitions, asked, each)
+  local line, from, gone = extra('line:') .. name, 0, {}
+  repeat
+    local members, left = call('ZRANGE', line, from, from + LINE_PART - 1), {}
+    for _, member in ipairs(members) do
+      local p = place_of(name, member)
+      local late = p and not asked[member] and p.offered > 0 and (p.till <= now or p.till > now + OFFER_MS) -- or the clock was set back
+      if not p or gone[p.holder] then
+        left[#left + 1] = member
+      elseif late then
+        gone[p.holder], left[#left + 1] = true, member
+      elseif not each(p) then
+        members = {}
+        break
+      end
+    end
+    for _, member in ipairs(left) do
+      leave_line(name, member)
+    end
+    from = from + LINE_PART
+  until #members < LINE_PART
+  for holder in pairs(gone) do
+    for partition = 0, partitions - 1 do
+      leave_line(name, whole(partition) .. ' ' .. holder)
     end
   end
 end

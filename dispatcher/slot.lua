@@ -4,17 +4,19 @@
 -- ARGV[6]   name of the limit
 -- ARGV[7]   holder
 -- ARGV[8]   ttl      ms
--- ARGV[9+]  three a partition: it, starts wanted there now, and lanes that are ready there; with
---          none the place there is given up
+-- ARGV[9]   partitions of the namespace
+-- ARGV[10+] three a partition: it, starts wanted there now, and lanes that are ready there; with
+--           none the place there is given up
 --
 -- Returns  {'ok', slots, later, mark, token, (starts, number of each slot...) for each partition}
 --          slots: '1' when starts come with slots, else '0'
---          later: ms until there may be more for who got less than was wanted, '-' when nobody
---          knows; mark is for giving a start back that the rate counts
+--          later: ms until there may be more, to who is first of those that are short; '-' to all
+--          others, who will be told; mark is for giving a start back that the rate counts
 --          {'none'}: no such limit; nothing may start | {'stale'}
 --
--- Starts go to whoever came first (I15): who wants more than there is gets a place in the order,
--- for as many starts as lanes were ready, and comes behind all others with what it wants next.
+-- Starts go to whoever came first (I15): where lanes are ready that there are no starts for, a place in
+-- line is taken for as many, those that start now too, for they will be back; what becomes ready
+-- meanwhile lines up when that is used up.
 -- How many slots are taken is counted from the leases themselves, so no counter can drift, and a
 -- dead holder's slots are free when its leases are over (G12).
 
@@ -23,7 +25,7 @@ if before then
   return before
 end
 
-local name, holder, ttl, ASKED = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), FIRST + 3
+local name, holder, ttl, ASKED = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), FIRST + 4
 local LIMITS = extra('limits')
 local size, every = string.match(call('HGET', LIMITS, name) or '', '^(%d+) (%d+)$')
 if not size then
@@ -32,14 +34,10 @@ end
 size, every = tonumber(size), tonumber(every)
 local now, now_us = clock()
 
--- Who comes again and again has so many places at the most, of so many starts together, and waits
--- longer in the last one.
-local MOST_PLACES, MOST_STARTS = 8, 250
-
 -- What is free: of the rate one start or none, of the slots those that nobody holds alive.
 local free_starts, rested, soonest, slots = math.huge, 0, nil, {}
 if every > 0 then
-  local free_at = tonumber(call('HGET', LIMITS, name .. ' next') or 0)
+  local free_at = math.min(tonumber(call('HGET', LIMITS, name .. ' next') or 0), now + every) -- it may have been slower, or the clock ahead
   free_starts, rested = now >= free_at and 1 or 0, math.max(0, free_at - now)
 end
 for from = 1, size, 100 do
@@ -61,58 +59,73 @@ if size > 0 then
   free_starts = math.min(free_starts, #slots)
 end
 
--- Places in the order: as many starts as lanes are ready now, the first ones where they were. So a
--- partition's turn is as long as it has lanes, though its holder has room for fewer at a time.
-local places, wanted, got = places_of(name, now), {}, {}
+despite_full_memory()
+local line = call('EXISTS', extra('line:') .. name) == 1
+local asks, order = {}, {}
 for at = ASKED, #ARGV, 3 do
-  local partition, want = ARGV[at], math.min(tonumber(ARGV[at + 2]), MOST_STARTS)
-  local have, last, lines = 0, nil, 0
-  for _, p in ipairs(places) do
-    if p.holder == holder and p.partition == partition then
-      p.starts = math.min(p.starts, want - have)
-      have, last, lines = have + p.starts, p, lines + 1
-    end
-  end
-  local hindmost = places[#places]
-  if want > have and last and (last == hindmost or lines >= MOST_PLACES) then
-    last.starts = last.starts + want - have
-  elseif want > have then
-    places[#places + 1] = { starts = want - have, offered = 0, till = 0, partition = partition, holder = holder }
-  end
-  wanted[partition], got[partition] = tonumber(ARGV[at + 1]), 0
-end
-local left, next_offer = free_starts, nil
-for _, p in ipairs(places) do
-  local own = p.holder == holder and wanted[p.partition]
-  local n = math.min(p.starts, left, own and own - got[p.partition] or left)
-  left = left - n
-  if own then
-    got[p.partition] = got[p.partition] + n
-    p.starts, p.offered = p.starts - n, 0
-  else
-    offer(p, n, now, name)
-    if n > 0 then
-      next_offer = math.min(next_offer or p.till, p.till)
-    end
+  local member = ARGV[at] .. ' ' .. holder
+  local own = {
+    want = tonumber(ARGV[at + 1]), lanes = tonumber(ARGV[at + 2]), got = 0,
+    place = line and place_of(name, member) or nil, member = member,
+  }
+  asks[member], order[#order + 1] = own, own
+  if own.place and own.lanes == 0 then
+    leave_line(name, member)
   end
 end
 
-despite_full_memory()
-keep_places(name, places)
+-- Starts are given out along the line, and what is left to those who have no place in it.
+local left, next_offer, first = free_starts, nil, nil
+local function give(p)
+  local own = asks[p.member]
+  local n = math.min(p.starts, left, own and own.want - own.got or left)
+  left = left - n
+  if own then
+    own.got = own.got + n
+    if n > 0 or p.offered > 0 then
+      p.starts, p.offered = p.starts - n, 0
+      keep_place(name, p)
+    end
+    own.place = p.starts > 0 and p or nil
+  elseif n > 0 then
+    offer(name, p, n, now)
+    next_offer = math.min(next_offer or p.till, p.till)
+  end
+  if not own or own.got < own.want then
+    first = first or n < p.starts and p.member or nil
+  end
+  return left > 0
+end
+
+if line then
+  along_line(name, now, tonumber(ARGV[FIRST + 3]), asks, give)
+end
+for _, own in ipairs(order) do
+  local n = math.min(left, own.want - own.got)
+  own.got, left = own.got + n, left - n
+  if own.place and own.got >= own.lanes then
+    leave_line(name, own.member) -- nobody waits there any more
+  elseif own.got < own.lanes and left == 0 and not own.place then
+    stand_last(name, {
+      member = own.member, starts = own.lanes, offered = 0, till = 0, holder = holder,
+    })
+    first = first or own.member
+  end
+end
+
 local reply = { 'ok', size > 0 and '1' or '0', '-', every > 0 and whole(now + every) or '-', '0' }
-local taken, subjects, short = 0, {}, false
-for at = ASKED, #ARGV, 3 do
-  local n = got[ARGV[at]]
-  reply[#reply + 1] = whole(n)
-  for i = taken + 1, taken + (size > 0 and n or 0) do
+local taken, subjects = 0, {}
+for _, own in ipairs(order) do
+  reply[#reply + 1] = whole(own.got)
+  for i = taken + 1, taken + (size > 0 and own.got or 0) do
     reply[#reply + 1] = whole(slots[i])
     subjects[#subjects + 1] = '\1~' .. name .. '#' .. whole(slots[i])
   end
-  taken, short = taken + n, short or n < wanted[ARGV[at]]
+  taken = taken + own.got
 end
-if short then
+if asks[first] and asks[first].got < asks[first].want then
   local at = math.min(soonest or math.huge, next_offer or math.huge)
-  if every > 0 then
+  if every > 0 and (taken > 0 or rested > 0) then
     at = math.min(at, now + (taken > 0 and every or rested))
   end
   reply[3] = at < math.huge and whole(at - now) or '-'

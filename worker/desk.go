@@ -115,7 +115,6 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 		return nil, time.Hour
 	}
 	wait := d.tryPatienceLocked(now)
-	d.freeSlotsLocked()
 	var errands []errand
 	budget := 0
 	if !d.stopping && !d.blamed {
@@ -153,19 +152,6 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 		d.trips++
 	}
 	return errands, max(wait, 0)
-}
-
-// freeSlotsLocked lets all partitions be asked where a limit was in the way, when attempts have
-// ended: the slot of one may be what a lane of another partition waits for.
-func (d *desk) freeSlotsLocked() {
-	if !slices.ContainsFunc(d.partitions, func(p partition) bool { return len(p.ends) > 0 }) {
-		return
-	}
-	for i := range d.partitions {
-		if p := &d.partitions[i]; p.short {
-			p.ready, p.short = unknown, false
-		}
-	}
 }
 
 // back notes that a trip is over, whose errands were all taken.
@@ -300,7 +286,7 @@ func (d *desk) restLocked(p *partition, away bool) {
 // worker after this reap can't end before that, so none is seen late.
 func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
 	interval := d.reapEvery
-	if d.busyLocked() == 0 && !answer.Short { // being told of a slot is a hint too
+	if d.busyLocked() == 0 {
 		interval = d.idleReap
 	}
 	if next := answer.Reaped.Next; next >= 0 && next < interval {
@@ -312,10 +298,10 @@ func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
 
 // reapAtLocked is when a partition is to be reaped. A pool that has filled up since it last did
 // does not wait as long as an idle one, which would be told of what falls due: a full one
-// listens for no hints.
+// listens for no hints. Nor does one that waits for an offer, which is a hint too.
 func (d *desk) reapAtLocked(p *partition) time.Time {
 	at := p.reapAt
-	if working := p.reaped.Add(d.reapEvery); d.running+len(d.queue) > 0 && working.Before(at) {
+	if working := p.reaped.Add(d.reapEvery); (p.short || d.running+len(d.queue) > 0) && working.Before(at) {
 		at = working
 	}
 	return at
@@ -382,16 +368,17 @@ func (d *desk) wake(hint dispatcher.Hint) {
 	d.changeLocked()
 }
 
-// wakeShort notes that a limit offers more to partitions where it was in the way. A pool that has
-// no room any more says so, for the next one is waiting.
-func (d *desk) wakeShort() {
+// wakeShort notes that limits offer more to lanes of partitions, or to those of any when offered is
+// nil. A pool that has no room any more says so, for the next one is waiting.
+func (d *desk) wakeShort(offered []int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	full := d.blamed || d.running+len(d.queue) >= d.concurrency // what trips ask for may be more than comes
 	for i := range d.partitions {
-		p := &d.partitions[i]
-		p.ready, p.short = unknown, false
-		p.news++
-		p.refuse = d.blamed || d.running+len(d.queue) >= d.concurrency // what trips ask for may be more than comes
+		if p := &d.partitions[i]; offered == nil || slices.Contains(offered, i) {
+			p.ready, p.short, p.refuse = unknown, false, full
+			p.news++
+		}
 	}
 	d.changeLocked()
 }

@@ -89,6 +89,8 @@ func (f *fake) Blame(context.Context, string, []*dispatcher.Claim) error { retur
 
 func (f *fake) Slots() <-chan struct{} { return nil }
 
+func (f *fake) Offered() []int { return nil }
+
 func (f *fake) Record(context.Context, *dispatcher.Tally) error { return nil }
 
 func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {

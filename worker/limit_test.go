@@ -198,7 +198,11 @@ func TestG18_LimitsTakeTurnsAcrossProcesses(t *testing.T) {
 			return nil
 		}
 		s.pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k": handler})
-		s.pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k2": handler})
+		other, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Namespace: s.Namespace().Name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		(&site{Dispatcher: other, t: t}).pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k2": handler})
 		order := r.wait(t, 60)
 		run, longest := 0, 0
 		for i, lane := range order[:50] { // as long as both have jobs

@@ -367,7 +367,7 @@ func (p *Pool) hear(life context.Context) {
 		case <-p.source.Asked():
 			p.keeper.Look(life)
 		case <-p.source.Slots():
-			p.desk.wakeShort()
+			p.desk.wakeShort(p.source.Offered())
 		}
 	}
 }

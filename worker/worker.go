@@ -120,6 +120,7 @@ type Source interface {
 	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
 	Asked() <-chan struct{}
 	Slots() <-chan struct{}
+	Offered() []int
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *dispatcher.Tally) error
 	Blame(ctx context.Context, why string, failed []*dispatcher.Claim) error

@@ -38,7 +38,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a pool that has filled up reaps as seldom as an idle one", "worker/desk.go",
-		`if working := p.reaped.Add(d.reapEvery); d.running+len(d.queue) > 0 && working.Before(at) {`,
+		`if working := p.reaped.Add(d.reapEvery); (p.short || d.running+len(d.queue) > 0) && working.Before(at) {`,
 		`if working := p.reaped.Add(d.reapEvery); false && working.Before(at) {`,
 	},
 	{
@@ -104,7 +104,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a pool that is about to claim gives up its place in line", "worker/desk.go",
-		`p.refuse = d.blamed || d.running+len(d.queue) >= d.concurrency`, `p.refuse = d.blamed || d.busyLocked() >= d.concurrency`,
+		`full := d.blamed || d.running+len(d.queue) >= d.concurrency`, `full := d.blamed || d.busyLocked() >= d.concurrency`,
 	},
 	{
 		"slots of a limit that is no more do not go back", "dispatcher/session.go",

@@ -78,8 +78,8 @@ func parseDeadCursor(text string) (grave, error) {
 }
 
 // graves reads up to n dead letters of a partition that come before a cursor.
-// Letters of the cursor's very millisecond come again and are passed over; a lost
-// worker can leave many, so the reading goes on until n others are found.
+// The cursor's own letter comes again, and those of its very time in other partitions, and are
+// passed over.
 func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]grave, error) {
 	var found []grave
 	for offset := int64(0); len(found) < n; offset += int64(n) {
@@ -173,7 +173,9 @@ func (d *Dispatcher) IsDead(ctx context.Context, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Err()
+	_, err = connect.Ask(ctx, func(ctx context.Context) (float64, error) {
+		return d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
+	})
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}

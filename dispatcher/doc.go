@@ -74,7 +74,7 @@
 // Reading order: job.go and kind.go, then verb by verb, each .go beside its .lua: enqueue (with
 // singles.go and unique.go), turn, which is claim and finish, end.go with retry, deadletter,
 // handback, conclude and several, reap; session.go for how a pool talks, with limit.go and permit.go
-// (ready, slot, giveback), rank.go, blame.go (refund) and durations.go (record); section.go (leave, wait) and
+// (ready, slot, giveback, short), rank.go, blame.go (refund) and durations.go (record); section.go (leave, wait) and
 // outcome.go, with news.go, for who is no pool; inspect.go, lanes.go, jobinfo.go, dead.go, suspend.go
 // (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go and
 // repair.go for what went wrong. The Lua starts with lease/fence.lua, lease/lease.lua and lane.lua.

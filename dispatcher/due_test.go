@@ -121,6 +121,56 @@ func TestG17_MoreDueThanOneCallPlaces(t *testing.T) {
 	})
 }
 
+// G17: what lines up behind more than one call places, in whatever way, keeps the order and is not
+// forgotten: its kind is told, its lane has its bound, and a section takes its turn.
+func TestG17_BehindMuchThatIsDue(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, MaxLane: 400})
+		h.enqueued("a", "dead")
+		h.ok(h.DeadLetter(bg, h.head("w", "dead", 1), "bad", ""))
+		var want []string
+		for i := range 150 {
+			h.later("a", "k", fmt.Sprint("due", i), time.Second)
+			want = append(want, fmt.Sprint("due", i))
+		}
+		h.advance(2 * time.Second)
+		seq, err := h.Replay(bg, "dead", false)
+		if err != nil || seq != 0 {
+			t.Errorf("replayed behind what is due: %d, %v; want no number yet", seq, err)
+		}
+		var got []string
+		for range append(want, "dead") {
+			h.reaped()
+			for _, c := range h.claimed("w", 1) {
+				got = append(got, c.ID)
+				h.ok(h.Finish(bg, c))
+			}
+		}
+		if want = append(want, "dead"); !slices.Equal(got, want) {
+			t.Errorf("started %v\nwant    %v", got, want)
+		}
+
+		for i := range 350 { // of other lanes
+			h.later(fmt.Sprint("other", i%7), "k", fmt.Sprint("o", i), time.Second)
+		}
+		h.advance(2 * time.Second)
+		h.rdb.Del(bg, h.Namespace().Keys(0).Wake("k2"))
+		if done := h.enqueue(dispatcher.NewJob{Subject: key("b"), Kind: "k2"}); done.Seq != 0 {
+			t.Errorf("the job has the number %d though more is due before it", done.Seq)
+		}
+		if n := h.rdb.ZCard(bg, h.Namespace().Keys(0).Wake("k2")).Val(); n != 1 {
+			t.Errorf("%d hints for the kind of a job that lines up, want 1", n)
+		}
+		ran := false
+		h.ok(h.Do(bg, key("free"), 0, func(context.Context) error { ran = true; return nil }))
+		if !ran {
+			t.Error("a section did not run on a subject that nobody has")
+		}
+		h.clean()
+	})
+}
+
 // G17: whoever lines up in a lane without a delay comes behind what was due.
 func TestG17_WhatElseLinesUp(t *testing.T) {
 	t.Parallel()

@@ -98,16 +98,16 @@ local function rival(i, subject)
   return id
 end
 
--- due returns when a job is to take its place, or nil when it is now.
+-- due returns when a job is to take its place, or nil when it is now; and whether it is due now.
 local function due(when)
   local at = tonumber(when) or now
   if sub(when, 1, 1) == '+' then
     at = now + tonumber(when)
   end
-  return (at > now or behind) and math.max(at, now) or nil
+  return (at > now or behind) and math.max(at, now) or nil, at <= now
 end
 
--- Checks. Nothing is written before all have passed.
+-- Checks. Nothing of these jobs is written before all have passed.
 local known = call('HMGET', JOBS, unpack(ids))
 local heads = call('HMGET', HEADS, unpack(subjects))
 local stored = call('HLEN', JOBS)
@@ -142,8 +142,8 @@ local function check(i, subject, id, when, encoded)
   if stored + #fresh >= max_jobs then
     return 'backlog', stored
   end
-  local at = due(when)
-  if not at then
+  local at, is_due = due(when)
+  if is_due then
     if deep then
       local d = depth[subject] or heads[i] and call('LLEN', KEYS[12 + i]) + 1 or 0
       if d >= max_lane then
@@ -151,7 +151,7 @@ local function check(i, subject, id, when, encoded)
       end
       depth[subject] = d + 1
     end
-    placed = placed + 1
+    placed = placed + (at and 0 or 1)
   end
   first[id], later[i], fresh[#fresh + 1] = i, at, i
   if unique[i] then
@@ -274,7 +274,7 @@ end
 for _, job in ipairs(scheduled) do
   local earliest = moment(call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2])
   call('ZADD', SCHEDULED, job[1], job[2])
-  if not earliest or job[1] < earliest then
+  if behind or not earliest or job[1] < earliest then
     call('ZADD', WAKE .. job[3], 0, 'due')
   end
 end

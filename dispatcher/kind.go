@@ -213,14 +213,17 @@ func (d *Dispatcher) Kinds(ctx context.Context) ([]Declared, error) {
 // any kind goes again. Jobs of it stay, and processes that know it go on. It returns
 // [ErrNotFound] for one that is not declared.
 func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
-	n, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) { return d.rdb.HDel(ctx, d.ns.Registry(), name).Result() })
-	if err != nil {
-		return fmt.Errorf("undeclare kind %s: %w", name, err)
-	}
-	if n == 0 {
+	there, err := connect.Ask(ctx, func(ctx context.Context) (bool, error) { return d.rdb.HExists(ctx, d.ns.Registry(), name).Result() })
+	if err == nil && !there {
 		return fmt.Errorf("%w: kind %s is not declared", ErrNotFound, name)
 	}
-	return d.tellLimits(ctx, map[string]string{kindLimit(name): limitRecord(0, 0)})
+	if err == nil { // first, so that a repeat finds the kind when this went wrong
+		err = d.tellLimits(ctx, map[string]string{kindLimit(name): noLimit})
+	}
+	if err == nil {
+		_, err = connect.Ask(ctx, func(ctx context.Context) (int64, error) { return d.rdb.HDel(ctx, d.ns.Registry(), name).Result() })
+	}
+	return wrap("undeclare kind "+name, err)
 }
 
 // tellLimits is registerLimits, which ends with its context.

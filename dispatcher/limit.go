@@ -59,6 +59,8 @@ const limitNews = "limits"
 type limit struct {
 	name  string
 	kinds []string // of the session's kinds, those that it limits
+
+	assumed bool // it could not be read, and there may be none
 }
 
 // limitsOf returns the limits of a claimant: those of its kinds, and last that of its pool; before
@@ -68,10 +70,10 @@ type limit struct {
 func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit) []limit {
 	var asked []limit
 	for _, kind := range who.Kinds {
-		asked = append(asked, limit{kindLimit(kind), []string{kind}})
+		asked = append(asked, limit{name: kindLimit(kind), kinds: []string{kind}})
 	}
 	if who.Pool != "" {
-		asked = append(asked, limit{poolLimit(who.Pool), who.Kinds})
+		asked = append(asked, limit{name: poolLimit(who.Pool), kinds: who.Kinds})
 	}
 	records, err := connect.Ask(ctx, func(ctx context.Context) ([]*redis.StringCmd, error) {
 		records := make([]*redis.StringCmd, len(asked))
@@ -85,6 +87,9 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit
 	})
 	switch {
 	case err != nil && before == nil:
+		for i := range asked {
+			asked[i].assumed = true
+		}
 		return asked
 	case err != nil:
 		return before
@@ -92,13 +97,15 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit
 	limits := []limit{}
 	for i, l := range asked {
 		record, err := records[i].Result()
-		known := slices.ContainsFunc(before, func(b limit) bool { return b.name == l.name })
+		at := slices.IndexFunc(before, func(b limit) bool { return b.name == l.name })
+		known, assumed := at >= 0, at >= 0 && before[at].assumed
 		limited := record != noLimit
 		switch {
 		case errors.Is(err, redis.Nil):
-			limited = known || d.declaredLimit(l.name)
+			limited = known && !assumed || d.declaredLimit(l.name)
 		case err != nil:
 			limited = known || before == nil
+			l.assumed = assumed || before == nil
 		}
 		if limited {
 			limits = append(limits, l)

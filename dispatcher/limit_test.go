@@ -216,6 +216,26 @@ func TestG12_LimitGone(t *testing.T) {
 	}
 }
 
+// What could not be read of limits when a session began is no limit once it can be read.
+func TestLimitsThatCouldNotBeReadAtFirst(t *testing.T) {
+	t.Parallel()
+	server := redistest.Own(t)
+	rdb := redistest.ClientOf(t, server)
+	h := kindsHouse(t, rdb)
+	h.lanes("k", 1)
+	for p := range h.Namespace().Partitions { // so reading fails, and nothing else does
+		h.ok(rdb.Set(bg, h.Namespace().Keys(p).Limits(), "x", 0).Err())
+	}
+	m := h.member("a", "default", "k")
+	for p := range h.Namespace().Partitions {
+		h.ok(rdb.Del(bg, h.Namespace().Keys(p).Limits()).Err())
+	}
+	h.ok(m.s.Beat(bg))
+	if c, _ := m.turn(1); len(c) != 1 {
+		t.Errorf("claimed %d once limits could be read, want 1", len(c))
+	}
+}
+
 // C11: lanes of a higher priority go first, and those of a lower one are not starved.
 func TestC11_PriorityAndAging(t *testing.T) {
 	t.Parallel()

@@ -28,7 +28,7 @@ if not body or not call('ZSCORE', DEAD, id) then
 end
 local field = field_of(id)
 local other = field and call('HGET', extra('unique'), field)
-if other and other ~= id and call('HEXISTS', JOBS, other) == 1 then
+if other and other ~= id and call('HEXISTS', JOBS, other) == 1 and not call('ZSCORE', DEAD, other) then
   if ARGV[FIRST + 5] ~= 'merge' then
     return { 'taken', owner(other) }
   end
@@ -41,8 +41,10 @@ if other and other ~= id and call('HEXISTS', JOBS, other) == 1 then
   remember(words(reply))
   return reply
 end
+local now, waits = clock(), nil
 if place == 'back' then
-  take_due((clock()), true) -- what fell due goes first (I14)
+  local _, more = take_due(now, true) -- what fell due goes first (I14)
+  waits = more
 end
 local head = call('HGET', HEADS, subject)
 local leased = call('HGET', LEASES, subject)
@@ -58,7 +60,15 @@ end
 local seq = seq_of(body)
 if place == 'back' then
   seq = call('HINCRBY', CLOCK, 'seq', 1)
-  call('HSET', JOBS, id, big_endian(seq % UNPLACED, 5) .. string.sub(body, 6))
+  call('HSET', JOBS, id, big_endian(seq % UNPLACED + (waits and UNPLACED or 0), 5) .. string.sub(body, 6))
+end
+if waits then -- it lines up behind what could not be placed now
+  call('ZADD', SCHEDULED, now, scheduled_as(subject, big_endian(seq % UNPLACED, 5), entry))
+  call('ZADD', WAKE .. kind_of(entry), 0, 'due')
+  publish('RPUSH', '')
+  local reply = { 'ok', '0' }
+  remember(words(reply))
+  return reply
 end
 if not head then
   call('HSET', HEADS, subject, entry)

@@ -123,9 +123,13 @@ func (t *ticket) entry() string {
 func (t *ticket) ask(ctx context.Context) (l lease.Lease, ok bool, err error) {
 	d, canonical := t.d, t.key.Canonical()
 	p, ttl := d.ns.Partition(t.key), d.cfg.SectionTTL
-	sent := time.Now()
-	words, err := d.ask(ctx, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
-		canonical, t.holder, ttl.Milliseconds(), t.entry()))
+	var sent time.Time
+	words := []string{"again"} // as long as there is more that is due to be placed first
+	for err == nil && words[0] == "again" {
+		sent = time.Now()
+		words, err = d.ask(ctx, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
+			canonical, t.holder, ttl.Milliseconds(), t.entry()))
+	}
 	switch {
 	case err != nil:
 		return lease.Lease{}, false, err

@@ -9,6 +9,7 @@
 -- ARGV[9]   ticket: an entry of the kind '~'; or '' for somebody who does not wait
 --
 -- Returns   {'ok', token} | {'waits'} | {'stale'}
+--           {'again'}: more is due than one call places, and it goes first; ask at once
 --           {'held', holder, end of the lease in ms}, to who does not wait: '' and '0' when nobody has
 --           it and jobs wait, '0' alone when an operator has suspended the lane
 --
@@ -25,8 +26,8 @@ local EXPIRING, ticket = extra('expiring'), ticket_as(subject, entry)
 local now, now_us = clock()
 local _, behind = take_due(now, true) -- what fell due goes first (I14)
 publish('RPUSH', '')
-if behind and entry ~= '' and not call('ZSCORE', EXPIRING, ticket) then
-  return { 'waits' } -- and lines up when it asks again
+if behind and not call('ZSCORE', EXPIRING, ticket) then
+  return { 'again' }
 end
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 local reply
@@ -49,7 +50,7 @@ end
 
 if record and holder_of(record) == holder then
   return { 'ok', string.match(record, '^%d+') }
-elseif not record and (not head or head == entry) and not (behind and entry == '') then
+elseif not record and (not head or head == entry) then
   if head then
     call('ZREM', EXPIRING, ticket)
     pop(subject, KEYS[13])

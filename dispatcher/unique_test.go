@@ -397,3 +397,27 @@ func TestC13_KeyComesBackFromLostAndFound(t *testing.T) {
 		h.clean()
 	})
 }
+
+// C13: a dead letter is not merged into another one, nor kept back by it: neither waits nor runs.
+func TestC13_ADeadLetterHasNoKey(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		for _, id := range []string{"first", "second"} {
+			done := h.enqueue(dispatcher.NewJob{
+				Subject: key("a"), Kind: "k", ID: id, Unique: &dispatcher.Unique{Key: "u", Scope: dispatcher.ForWindow, Window: time.Minute},
+			})
+			if !done.Created {
+				t.Fatalf("%s: %+v, want created", id, done)
+			}
+			h.ok(h.DeadLetter(bg, h.head("w", id, 1), "bad", ""))
+			if id == "first" {
+				h.advance(2 * time.Minute) // its window is over, and nobody reaps
+			}
+		}
+		done, err := h.ReplayOrMerge(bg, "first", false)
+		if err != nil || !done.Created || done.ID != "first" {
+			t.Errorf("replay beside a dead letter of the same key: %+v, %v", done, err)
+		}
+	})
+}

@@ -6,7 +6,7 @@
 -- KEYS[3]   leases     hash    subject -> "<token> <use>[!marks] <holder>", use being job, job+n, section, slot, suspended
 -- KEYS[4]   deadlines  zset    subject -> end of its lease, ms
 -- KEYS[5]   delayed    zset    subject -> when its head may run, ms
--- KEYS[6]   scheduled  zset    "<#subject> <subject><entry>" -> run-at, ms
+-- KEYS[6]   scheduled  zset    "<#subject> <subject><number, 5 bytes><entry>" -> run-at, ms
 -- KEYS[7]   dead       zset    id -> time of death, ms
 -- KEYS[8]   reasons    hash    id -> "<attempts> <reason>\n<error>"
 -- KEYS[9]   errors     hash    id -> last error of a head
@@ -28,7 +28,7 @@
 -- Redis' Lua that stops at a NUL.
 --
 -- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, unique,
---           names, outcomes, expiring, failed, limits: all under the hash tag of
+--           names, outcomes, expiring, failed, limits, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 

@@ -105,7 +105,7 @@ func (k Keys) Deadlines() string { return k.base + "deadlines" }
 // Delayed is a zset: subject -> when its head may be attempted again.
 func (k Keys) Delayed() string { return k.base + "delayed" }
 
-// Scheduled is a zset: "<length of subject> <subject><entry>" -> when the job
+// Scheduled is a zset: "<length of subject> <subject><number, 5 bytes><entry>" -> when the job
 // takes its place in the lane. The member says all that placing needs, so
 // that no script has to decode a job.
 func (k Keys) Scheduled() string { return k.base + "scheduled" }
@@ -158,7 +158,8 @@ func (k Keys) Expiring() string { return k.base + "expiring" }
 // Failed is a hash: id -> the holders that a job has failed on, where blame is on.
 func (k Keys) Failed() string { return k.base + "failed" }
 
-// Limits is a hash: name of a limit -> "<most at once> <ms between two starts>".
+// Limits is a hash: name of a limit -> "<most at once> <ms between two starts>", and "<name> next" ->
+// when the next start may be, ms. Who is short of it stands in line:<name> and places:<name>, which scripts name.
 func (k Keys) Limits() string { return k.base + "limits" }
 
 // News is the channel on which it is said that something has happened to a job, a

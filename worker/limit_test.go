@@ -219,7 +219,46 @@ func TestG18_LimitsTakeTurnsAcrossProcesses(t *testing.T) {
 	})
 }
 
-// F13 of found.md: a limit that is declared, changed or taken back is seen by sessions that run.
+// G18: what a start costs does not grow with those who wait for it.
+func TestG18_ManyWait(t *testing.T) {
+	t.Parallel()
+	server := redistest.Own(t)
+	rdb := redistest.ClientOf(t, server)
+	d, err := dispatcher.Open(t.Context(), dispatcher.Config{
+		Redis: rdb, Partitions: 8, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{Dispatcher: d, t: t}
+	for i := range 40 {
+		s.put(fmt.Sprint("lane", i), "k", 6)
+	}
+	var r starts
+	for range 30 {
+		s.pool(Config{Concurrency: 2, LeaseTTL: patientTTL}, map[string]Handler{"k": func(ctx context.Context, _ []byte) error {
+			defer r.begin(ctx)()
+			pauseFor(ctx, time.Millisecond)
+			return nil
+		}})
+	}
+	calls := func() int64 {
+		return redistest.InfoNumber(rdb.Info(context.Background(), "commandstats").Val(), "cmdstat_evalsha:calls=")
+	}
+	r.wait(t, 60) // all have come to the line
+	r.mu.Lock()
+	before, from := calls(), len(r.order)
+	r.mu.Unlock()
+	r.wait(t, 220)
+	r.mu.Lock()
+	each := float64(calls()-before) / float64(len(r.order)-from)
+	r.mu.Unlock()
+	if each > 60 || r.most > 1 {
+		t.Errorf("%.0f scripts a start with 30 pools in line, want 60 at most; %d ran at once", each, r.most)
+	}
+}
+
+// A limit that is declared, changed or taken back is seen by sessions that run.
 func TestLimitsThatChangeAreSeen(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {

@@ -57,7 +57,12 @@ func AskFor[T any](ctx context.Context, most time.Duration, trip func(ctx contex
 	case a := <-back:
 		return a.value, Judge(ctx, most, a.err)
 	case <-asking.Done():
-		return none, Judge(ctx, most, asking.Err())
+		select {
+		case a := <-back: // it came together with the end
+			return a.value, Judge(ctx, most, a.err)
+		default:
+			return none, Judge(ctx, most, asking.Err())
+		}
 	}
 }
 

@@ -258,7 +258,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a section overtakes jobs", "dispatcher/section.lua",
-		`elseif not record and (not head or head == entry) and not (behind and entry == '') then`, `elseif not record then`,
+		`elseif not record and (not head or head == entry) then`, `elseif not record then`,
 	},
 	{
 		"a ticket stays when its wait has ended", "dispatcher/leave.lua",

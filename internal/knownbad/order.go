@@ -24,7 +24,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a replay overtakes what is due", "dispatcher/replay.lua",
-		`  take_due((clock()), true)`, `  local _ = 0`,
+		`  local _, more = take_due(now, true)`, `  local more = false`,
 	},
 	{
 		"dead letters of one moment are listed by their ids", "dispatcher/lane.lua",
@@ -42,21 +42,20 @@ var fromOrder = []defect{
 		`if working := p.reaped.Add(d.reapEvery); false && working.Before(at) {`,
 	},
 	{
-		"a slot that comes back wakes no lane of another partition (PrefectHQ/prefect#23183)", "worker/desk.go",
-		"	d.freeSlotsLocked()\n", "",
+		"a slot that comes back wakes no lane of another partition (PrefectHQ/prefect#23183)", "dispatcher/giveback.lua",
+		`offer(name, p, p.offered + more, now, asks)`, `offer(name, p, p.offered + more, now, p.holder == holder)`,
 	},
 	{
 		"who gave a slot back takes it again before all others", "dispatcher/slot.lua",
-		`    places[#places + 1] = { starts = want - have, offered = 0, till = 0, partition = partition, holder = holder }`,
-		`    table.insert(places, 1, { starts = want - have, offered = 0, till = 0, partition = partition, holder = holder })`,
+		`local left, next_offer, first = free_starts, nil, nil`, `local left, next_offer, first, line = free_starts, nil, nil, false`,
 	},
 	{
 		"a slot that comes back is offered to nobody", "dispatcher/short.lua",
-		`      news(place.holder .. '/slots', name)`, `      local _ = name`,
+		`      news(p.holder .. '/slots', p.partition)`, `      local _ = name`,
 	},
 	{
 		"an offer that is let pass is kept for ever", "dispatcher/short.lua",
-		`gone[holder] or p.offered > 0 and p.till <= now`, `gone[holder] or false`,
+		`p.offered > 0 and (p.till <= now or p.till > now + OFFER_MS)`, `false`,
 	},
 	{
 		"the slots of the dead are never free again", "dispatcher/slot.lua",
@@ -76,7 +75,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a replay waits beside the job that has its key", "dispatcher/replay.lua",
-		`if other and other ~= id and call('HEXISTS', JOBS, other) == 1 then`, `if false then`,
+		`if other and other ~= id and call('HEXISTS', JOBS, other) == 1 and not call('ZSCORE', DEAD, other) then`, `if false then`,
 	},
 	{
 		"a dead letter's key is forgotten", "dispatcher/lane.lua",
@@ -95,12 +94,12 @@ var fromOrder = []defect{
 		`int64(start+limit-len(ids)-1)`, `int64(start+limit-len(ids)-1+len(tickets))`,
 	},
 	{
-		"a partition of many lanes has more than its turn under a limit", "dispatcher/slot.lua",
-		`(last == hindmost or lines >= MOST_PLACES)`, `last`,
+		"who has had its turn stands first in line again", "dispatcher/short.lua",
+		`(last or 0) + 1, p.member)`, `(last or 0) - 1, p.member)`,
 	},
 	{
 		"a place in line is for as many starts as there is room, not for as many as there are lanes", "dispatcher/slot.lua",
-		`local partition, want = ARGV[at], math.min(tonumber(ARGV[at + 2]), MOST_STARTS)`, `local partition, want = ARGV[at], tonumber(ARGV[at + 1])`,
+		`starts = own.lanes, offered`, `starts = own.want, offered`,
 	},
 	{
 		"a pool that is about to claim gives up its place in line", "worker/desk.go",

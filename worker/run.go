@@ -130,7 +130,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	}
 	did := p.Counts()
 	p.log.Info("pool stopped", "namespace", p.namespace(), "pool", p.cfg.Name, "started", did.Started, "finished", did.Finished,
-		"retried", did.Retried, "dead", did.Dead, "buried", did.Buried, "lost", did.Lost,
+		"retried", did.Retried, "dead", did.Dead, "buried", did.Buried, "cancelled", did.Cancelled, "lost", did.Lost,
 		"handed_back", did.HandedBack, "abandoned", did.Abandoned, "unreported", unreported)
 	if *stop != (StopError{}) {
 		return stop
@@ -234,6 +234,7 @@ func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i i
 	case end.Outcome == dispatcher.Several:
 	case ended.Cancelled:
 		p.counts.cancelled.Add(1)
+		p.log.Info("attempt cancelled", about(end.Claim)...)
 	case end.Outcome == dispatcher.Finished:
 		p.counts.finished.Add(1)
 	case ended.Halted:

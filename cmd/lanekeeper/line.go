@@ -201,7 +201,19 @@ func (f field) instead() string {
 	case "payload":
 		return "; payload_base64 takes any bytes"
 	case "subject", "id":
-		return `; write it quoted, as it is shown: "\"caf\\xe9\""`
+		raw := strings.Trim(string(f.value), `"`)
+		if strings.Contains(raw, `\`) { // half a surrogate pair stands for no bytes
+			return ""
+		}
+		text := subject.IDText(raw)
+		if kind, id, ok := strings.Cut(raw, ":"); ok && strings.EqualFold(f.name, "subject") {
+			text = subject.Key{Kind: kind, ID: id}.String()
+		}
+		quoted, err := json.Marshal(text)
+		if err != nil {
+			return ""
+		}
+		return "; write it quoted: " + string(quoted)
 	}
 	return ""
 }

@@ -51,7 +51,7 @@ func TestDurability(t *testing.T) {
 	}
 }
 
-// newerWait makes WAIT behave as it does on Redis 8 and Valkey 8.1, tried there: it answers at
+// newerWait makes WAIT behave as it does on Redis 8 and Valkey 8.0 and 8.1, tried there: it answers at
 // once, that all replicas have it, on a connection whose commands have written nothing. Up to
 // 7.0 WAIT waits for all that the server had written by then. The offset that it waits for is
 // what tells, so that is looked at.

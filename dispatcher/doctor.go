@@ -338,10 +338,17 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 // unlessAbsent drops what a server answers for what is not there, and for keys of a
 // wrong type, which are a finding of their own. Any other answer is no knowledge.
 func unlessAbsent(err error) error {
-	if errors.Is(err, redis.Nil) || redis.HasErrorPrefix(err, "WRONGTYPE") {
+	if errors.Is(err, redis.Nil) || wrongType(err) {
 		return nil
 	}
 	return err
+}
+
+// wrongType reports whether a server says that a key is of a wrong type. Up to 6.2 it puts more
+// words in front when a script has met it.
+func wrongType(err error) bool {
+	var answered redis.Error
+	return errors.As(err, &answered) && strings.Contains(err.Error(), "WRONGTYPE ")
 }
 
 func textOf(canonical string) string {

@@ -72,7 +72,7 @@ func (d *Dispatcher) leftover(ctx context.Context, p int, what string, l leftove
 		return leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed(), k.Dead()},
 			l.index, what, l.field, l.id).StringSlice()
 	})
-	if redis.HasErrorPrefix(err, "WRONGTYPE") {
+	if wrongType(err) {
 		return false, nil
 	}
 	if err != nil {

@@ -203,7 +203,7 @@ func Own(t testing.TB, args ...string) *Server {
 func Replica(t testing.TB, master *Server, args ...string) *Server {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(master.Addr)
-	s := Own(t, append([]string{"--replicaof", host + " " + port, "--repl-diskless-sync-delay", "0"}, args...)...)
+	s := Own(t, append([]string{"--replicaof", host, port, "--repl-diskless-sync-delay", "0"}, args...)...)
 	// A replica that calls itself in step may still hear nothing for a second, until it
 	// has acknowledged that. What it has acknowledged proves that it listens.
 	rdb := connect.New(&redis.Options{Addr: master.Addr})

@@ -236,6 +236,29 @@ func TestLimitsThatCouldNotBeReadAtFirst(t *testing.T) {
 	}
 }
 
+// A slot goes back at the end of its job though its limit was taken back meanwhile.
+func TestSlotsOfALimitThatIsNoMore(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		limited := dispatcher.Kind{Name: "slow", Owner: "test", Limit: 1}
+		h := kindsHouse(t, rdb, limited)
+		h.lanes("slow", 2)
+		m := h.member("a", "", "slow")
+		claims, _ := m.turn(1)
+		h.ok(h.Undeclare(bg, "slow"))
+		h.ok(m.s.Beat(bg)) // which sees it, were the hint lost
+		m.turn(0, done(claims[0]))
+		_, err := dispatcher.Open(bg, dispatcher.Config{
+			Redis: rdb, Namespace: h.cfg.Namespace, Now: h.cfg.Now, Kinds: []dispatcher.Kind{limited},
+		})
+		h.ok(err)
+		h.ok(m.s.Beat(bg))
+		if next, _ := m.turn(1); len(next) != 1 {
+			t.Errorf("claimed %d under the limit that is back, want 1: its slot is free", len(next))
+		}
+	})
+}
+
 // C11: lanes of a higher priority go first, and those of a lower one are not starved.
 func TestC11_PriorityAndAging(t *testing.T) {
 	t.Parallel()

@@ -64,7 +64,20 @@ func newMeter(t testing.TB, along int) *meter {
 	}
 	t.Cleanup(func() { _ = m.s.Close(bg) })
 	m.turn = dispatcher.Turn{Claim: true}
+	m.settle()
 	return m
+}
+
+// settle waits until a session that has joined has read its limits again: it does so when it is
+// subscribed to their news, beside everything else, and at no moment that can be asked for.
+func (m *meter) settle() {
+	last, since := int64(-1), time.Now()
+	redistest.Until(m.t, "nothing is asked any more", func() bool {
+		if n := m.trips.n.Load(); n != last {
+			last, since = n, time.Now()
+		}
+		return time.Since(since) > 300*time.Millisecond
+	})
 }
 
 // enqueue puts n jobs in one call, of one lane or each of its own.
@@ -214,6 +227,7 @@ func (m *meter) join(cfg dispatcher.Config, kinds ...string) {
 	m.ok(err)
 	m.ok(m.s.Close(bg))
 	m.s = s // which is closed at the end
+	m.settle()
 }
 
 func along(step string) int {

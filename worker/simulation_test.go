@@ -52,25 +52,32 @@ func TestSimulation(t *testing.T) {
 		for seed := from; seed < from+uint64(seeds); seed++ {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
+				var s *simulation
+				var stored map[string]bool
+				var took time.Duration
 				synctest.Test(t, func(t *testing.T) {
 					begin := time.Now()
-					s := newSimulation(t, seed)
+					s = newSimulation(t, seed)
 					s.run()
-					report := s.judge()
-					mu.Lock()
-					defer mu.Unlock()
-					virtual += time.Since(begin)
-					commands += s.world.Served.Load()
-					total.Executions += report.Executions
-					total.Repeats += report.Repeats
-					total.Refused += report.Refused
-					total.Unanswered += report.Unanswered
-					total.Overlaps += report.Overlaps
-					total.Violations = append(total.Violations, report.Violations...)
-					for f, n := range s.world.Seen() {
-						seen[f] += n
-					}
+					stored = s.leave()
+					took = time.Since(begin)
 				})
+				// In real time: what the checker can't decide soon it lets pass.
+				s.t = t
+				report := s.judge(stored)
+				mu.Lock()
+				defer mu.Unlock()
+				virtual += took
+				commands += s.world.Served.Load()
+				total.Executions += report.Executions
+				total.Repeats += report.Repeats
+				total.Refused += report.Refused
+				total.Unanswered += report.Unanswered
+				total.Overlaps += report.Overlaps
+				total.Violations = append(total.Violations, report.Violations...)
+				for f, n := range s.world.Seen() {
+					seen[f] += n
+				}
 			})
 		}
 	})
@@ -203,10 +210,10 @@ func (s *simulation) settle() {
 	s.all.Wait()
 }
 
-// judge checks the history and ends the world.
-func (s *simulation) judge() history.Report {
+// leave returns the jobs that are still stored, and ends the world.
+func (s *simulation) leave() (stored map[string]bool) {
 	d, closeClient := s.open(context.Background(), "")
-	stored := make(map[string]bool)
+	stored = make(map[string]bool)
 	for page := (dispatcher.Page{Limit: 500}); ; {
 		letters, next, err := d.DeadLetters(context.Background(), page)
 		if err != nil {
@@ -222,6 +229,11 @@ func (s *simulation) judge() history.Report {
 	closeClient()
 	s.world.Close()
 	time.Sleep(5 * time.Second) // go-redis dials a dead server once a second for a while, closed or not
+	return stored
+}
+
+// judge checks the history.
+func (s *simulation) judge(stored map[string]bool) history.Report {
 	report := history.Check(s.h.Events(), history.World{Stored: stored, Forgot: s.forgot})
 	shown := make(map[string]bool)
 	for _, v := range report.Violations {

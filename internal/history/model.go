@@ -66,6 +66,12 @@ func linear(events []Event) bool {
 	if slices.ContainsFunc(events, func(e Event) bool { return e.Op == Cancel && e.open() }) {
 		return true
 	}
+	claimed := make(map[string]time.Time) // the answer of a job's first claim
+	for _, e := range events {
+		if at, ok := claimed[e.Job]; e.Op == Claim && (!ok || e.Return.Before(at)) {
+			claimed[e.Job] = e.Return
+		}
+	}
 	var ops []porcupine.Operation
 	known := make(map[string]bool)
 	first := time.Time{}
@@ -84,7 +90,12 @@ func linear(events []Event) bool {
 			continue
 		}
 		op := porcupine.Operation{ClientId: len(ops), Input: e, Call: e.Begin.Sub(first).Nanoseconds(), Return: math.MaxInt64}
-		if !e.open() && !(e.Op == Enqueue && (e.Unordered || e.Delay > 0)) { // it takes its place later
+		switch {
+		case e.Op == Enqueue && (e.Unordered || e.Delay > 0): // it takes its place later, before it is claimed
+			if at, ok := claimed[e.Job]; ok {
+				op.Return = at.Sub(first).Nanoseconds()
+			}
+		case !e.open():
 			op.Return = e.Return.Sub(first).Nanoseconds()
 		}
 		ops = append(ops, op)

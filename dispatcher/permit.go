@@ -30,8 +30,8 @@ var readyLua string
 
 var (
 	readyScript    = verb("ready", readyLua)
-	slotScript     = script.New("slot", slotLua, lease.Lua, laneLua, shortLua)
-	givebackScript = script.New("give back", givebackLua, lease.Lua, laneLua, shortLua)
+	slotScript     = script.New("slot", slotLua, lease.Lua, shortLua)
+	givebackScript = script.New("give back", givebackLua, lease.Lua, shortLua)
 )
 
 // permitted makes the turns of a session whose claims are under limits, in steps: what has ended is

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -27,6 +28,8 @@ type Keeper struct {
 	mu      sync.Mutex
 	held    map[grip]*holding
 	stopped error // set by Cancel
+
+	panicked any // what the renewer did at the last renewal
 }
 
 // grip names one lease: one token may be that of several subjects.
@@ -189,24 +192,53 @@ func (k *Keeper) renew(ctx context.Context, due []*holding) {
 	k.mu.Unlock()
 
 	sent := time.Now() // before the request: Redis counts from later on
-	errs := k.renewer.Renew(ctx, k.ttl, leases...)
+	answers, panicked := k.ask(ctx, leases)
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.panicked = panicked
 	for i, h := range due {
-		switch {
-		case errs[i] == nil, errors.Is(errs[i], ErrCancelled):
+		switch answers[i] {
+		case renewed, cancelled:
 			h.lease.Proven, h.lease.TTL = sent, k.ttl
 			h.renewAt = sent.Add(k.ttl / 3)
-			if errs[i] != nil {
+			if answers[i] == cancelled {
 				h.cancel(ErrCancelled) // the lease is kept until the work has ended
 			}
-		case errors.Is(errs[i], ErrLost):
+		case lost:
 			k.loseLocked(h)
-		default: // not known: go on trying until the deadline
+		case unknown: // go on trying until the deadline
 			h.renewAt = time.Now().Add(k.ttl / 12)
 		}
 	}
+}
+
+// answer is what a renewal came to for one lease.
+type answer int
+
+const (
+	unknown answer = iota
+	renewed
+	cancelled
+	lost
+)
+
+// ask renews leases. The renewer and its errors may be anybody's code: nothing of them is touched
+// outside of the recover, and one that panics has not answered (H1).
+func (k *Keeper) ask(ctx context.Context, leases []Lease) (answers []answer, panicked any) {
+	answers = make([]answer, len(leases))
+	defer func() { panicked = recover() }()
+	for i, err := range k.renewer.Renew(ctx, k.ttl, leases...) {
+		switch {
+		case err == nil:
+			answers[i] = renewed
+		case errors.Is(err, ErrCancelled):
+			answers[i] = cancelled
+		case errors.Is(err, ErrLost):
+			answers[i] = lost
+		}
+	}
+	return answers, nil
 }
 
 // cancelOver cancels work whose lease can't be relied on any longer, and returns
@@ -229,7 +261,11 @@ func (k *Keeper) cancelOver(context.Context) time.Time {
 
 func (k *Keeper) loseLocked(h *holding) {
 	delete(k.held, h.lease.grip())
-	h.cancel(ErrLost)
+	cause := ErrLost
+	if k.panicked != nil {
+		cause = fmt.Errorf("%w: the last renewal panicked with a %T", ErrLost, k.panicked)
+	}
+	h.cancel(cause)
 }
 
 // deadline is when work must have been told to stop.

@@ -213,6 +213,7 @@ func TestC14_LostWorkersAreTold(t *testing.T) {
 		p := s.pool(Config{Logger: d.logger(slog.LevelInfo), LeaseTTL: time.Second}, map[string]Handler{"k": s.work(0)})
 		s.ran(1)
 		redistest.Until(t, "the burial is counted", func() bool { return p.Counts().Buried == 1 })
+		p.log.flush()
 		fields := func(id, level string) map[string]any {
 			return map[string]any{
 				"level": level, "job": id, "subject": "s:" + id, "kind": "k", "attempt": 1, "token": tokens[id],

@@ -52,6 +52,8 @@ func (p *Pool) Run(ctx context.Context) error {
 		return err
 	}
 
+	p.debug = debugging(p.cfg.Logger)
+
 	// Join: from here on the worker is listed.
 	who := dispatcher.Claimant{
 		Holder: dispatcher.NewHolder(), Kinds: kinds, TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch, Pool: p.cfg.Name,
@@ -64,12 +66,11 @@ func (p *Pool) Run(ctx context.Context) error {
 		return fmt.Errorf("start pool: %w", err)
 	}
 	p.source = source
-	p.log = p.cfg.Logger.With("holder", who.Holder)
+	p.log = newScribe(p.cfg.Logger, who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
 	apart := source.Waits() > 1
 	p.desk = newDesk(p.cfg, source.Partitions(), apart)
 	p.outage = newOutage(p.log, apart)
-	p.debug = debugging(p.log)
 	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,
 		"concurrency", p.cfg.Concurrency, "lease_ttl", p.cfg.LeaseTTL)
 
@@ -132,6 +133,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.log.Info("pool stopped", "namespace", p.namespace(), "pool", p.cfg.Name, "started", did.Started, "finished", did.Finished,
 		"retried", did.Retried, "dead", did.Dead, "buried", did.Buried, "cancelled", did.Cancelled, "lost", did.Lost,
 		"handed_back", did.HandedBack, "abandoned", did.Abandoned, "unreported", unreported)
+	p.log.flush()
 	if *stop != (StopError{}) {
 		return stop
 	}
@@ -229,7 +231,7 @@ func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i i
 	for i := range ended.Each {
 		p.count(a, end.Each[i], ended.Each[i], i)
 	}
-	told := func(more ...any) []any { return about(end.Claim, append(more, failure(a.failed(i), end.Error)...)...) }
+	told := func(more ...any) []any { return about(end.Claim, append(more, a.said[i].fields()...)...) }
 	switch {
 	case end.Outcome == dispatcher.Several:
 	case ended.Cancelled:

@@ -66,7 +66,8 @@ type Config struct {
 	// worker: nobody would take over.
 	Blame bool
 
-	// Logger defaults to slog.Default().
+	// Logger defaults to slog.Default(). A goroutine of its own calls it, and no job waits for one
+	// that blocks or panics: lines are missing then.
 	Logger *slog.Logger
 }
 
@@ -142,7 +143,7 @@ type Pool struct {
 	counts     counters
 
 	// Set by Run.
-	log    *slog.Logger
+	log    *scribe
 	debug  bool // whether it says anything of single attempts
 	outage *outage
 	source Source

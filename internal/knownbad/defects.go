@@ -9,7 +9,7 @@ type defect struct {
 }
 
 // defects are all of the list: by verb and feature here, and by the kind of fault beside.
-var defects = slices.Concat(byVerb, fromCommands, fromOutages, fromOrder)
+var defects = slices.Concat(byVerb, fromCommands, fromOutages, fromOrder, fromUsers)
 
 var byVerb = []defect{
 	{

@@ -212,7 +212,8 @@ func TestL8_RefundIsPaid(t *testing.T) {
 			claims, _ := w.turn(1)
 			w.fail(claims[0], 0)
 			c := h.head("o", "j", 2)
-			h.ok(w.s.Blame(bg, "x", []*dispatcher.Claim{&claims[0]}))
+			h.member("stays", "", "k")
+			w.blame("k", &claims[0])
 			switch how {
 			case "retry":
 				_, err := h.Retry(bg, c, 0, "e")

@@ -128,11 +128,21 @@ type permits struct {
 	asking map[shortOf]bool // places that it has, or had, in the order of those who are short
 }
 
-// under returns the limits that the session's claims are under.
-func (s *Session) under() []limit {
+// under returns the limits that claims of a claimant, which is the session's, are under.
+func (s *Session) under(who *Claimant) []limit {
 	s.permits.mu.Lock()
 	defer s.permits.mu.Unlock()
-	return s.permits.limits
+	if len(who.Kinds) == len(s.who.Kinds) {
+		return s.permits.limits
+	}
+	var limits []limit
+	for _, l := range s.permits.limits {
+		l.kinds = slices.DeleteFunc(slices.Clone(l.kinds), func(kind string) bool { return !slices.Contains(who.Kinds, kind) })
+		if len(l.kinds) > 0 {
+			limits = append(limits, l)
+		}
+	}
+	return limits
 }
 
 // watchLimits reads the limits again when some were declared or changed, until the session ends. What

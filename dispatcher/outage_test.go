@@ -117,7 +117,11 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"Session.Renew":  func(ctx context.Context) error { return s.Renew(ctx, time.Minute, f.claim.Lease)[0] },
 		"Session.Beat":   func(ctx context.Context) error { return s.Beat(ctx) },
 		"Session.Record": func(ctx context.Context) error { return s.Record(ctx, &tally) },
-		"Session.Blame":  func(ctx context.Context) error { return s.Blame(ctx, "why", []*dispatcher.Claim{&f.claim}) },
+		"Session.Blame": func(ctx context.Context) error {
+			_, err := s.Blame(ctx, "k", "why", []*dispatcher.Claim{&f.claim})
+			return err
+		},
+		"Session.Finished": func(ctx context.Context) error { _, err := s.Finished(ctx, "k"); return err },
 
 		"Leases.Acquire": func(ctx context.Context) error {
 			_, err := d.Leases().Acquire(ctx, key("b"), "me", time.Minute)

@@ -40,6 +40,7 @@ var (
 // (I15); then lanes are claimed for them; and what was not used goes back.
 type permitted struct {
 	s      *Session
+	who    *Claimant
 	limits []limit
 	turns  []Turn
 	ready  []map[string]int // by turn and limited kind, lanes
@@ -63,8 +64,8 @@ type granted struct {
 	later  time.Duration   // until more may be had; negative when that is not known
 }
 
-func (s *Session) permitted(ctx context.Context, limits []limit, turns []Turn) []Turned {
-	p := &permitted{s: s, limits: limits, turns: turns, failed: make([]error, len(turns))}
+func (s *Session) permitted(ctx context.Context, who *Claimant, limits []limit, turns []Turn) []Turned {
+	p := &permitted{s: s, who: who, limits: limits, turns: turns, failed: make([]error, len(turns))}
 	answers := p.report(ctx)
 	p.ask(ctx)
 	p.claim(ctx, answers)
@@ -86,7 +87,7 @@ func (p *permitted) report(ctx context.Context) []Turned {
 	var calls []*script.Call
 	plans, counts := make([]plan, len(p.turns)), make([]*script.Call, len(p.turns))
 	for i, t := range p.turns {
-		plans[i] = s.d.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim}, &s.who)
+		plans[i] = s.d.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim}, p.who)
 		calls = plans[i].appendTo(calls)
 		if len(kinds) > 0 && t.Want > 0 && t.Claim {
 			counts[i] = s.d.run.Plain(t.Partition, readyScript, nil, kinds...)
@@ -98,7 +99,7 @@ func (p *permitted) report(ctx context.Context) []Turned {
 	answers := make([]Turned, len(p.turns))
 	p.ready = make([]map[string]int, len(p.turns))
 	for i := range p.turns {
-		answers[i] = plans[i].settle(p.turns[i].Ends, &s.who, sent)
+		answers[i] = plans[i].settle(p.turns[i].Ends, p.who, sent)
 		if counts[i] == nil {
 			continue
 		}
@@ -235,7 +236,7 @@ func (p *permitted) claim(ctx context.Context, answers []Turned) {
 		if !t.Claim {
 			continue
 		}
-		who := s.who
+		who := *p.who
 		want := p.budget(i, &who)
 		p.tellShort(i, &answers[i])
 		if want == 0 && t.Want > 0 {
@@ -255,7 +256,7 @@ func (p *permitted) claim(ctx context.Context, answers []Turned) {
 			continue
 		}
 		got := plans[i].settle(nil, &whos[i], sent)
-		whos[i].ranks.served(got.Claims, p.turns[i].Want, s.who.Kinds, sent)
+		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, sent)
 		for k := range got.Claims {
 			p.hand(i, &got.Claims[k])
 		}
@@ -270,7 +271,10 @@ func (p *permitted) claim(ctx context.Context, answers []Turned) {
 // budget makes a claimant ask for no more than the limits let start, and returns how many lanes
 // that is at most.
 func (p *permitted) budget(turn int, who *Claimant) (want int) {
-	who.budget = make(map[string]int)
+	who.budget = maps.Clone(who.budget)
+	if who.budget == nil {
+		who.budget = make(map[string]int)
+	}
 	want = min(p.turns[turn].Want, MaxClaim)
 	limited := 0
 	for i := range p.limits {

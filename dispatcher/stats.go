@@ -28,6 +28,7 @@ type Stats struct {
 type KindStats struct {
 	Ready   int `json:"ready"`   // lanes whose head is of this kind and can be claimed
 	Workers int `json:"workers"` // workers alive that handle it
+	Blamed  int `json:"blamed"`  // of them, those that claim none of it now: see [Session.Blame]
 }
 
 // Stats counts. What it costs depends on the numbers of partitions and kinds, not
@@ -48,6 +49,9 @@ func (d *Dispatcher) Stats(ctx context.Context) (Stats, error) {
 		for _, w := range workers {
 			if w.Alive && slices.Contains(w.Kinds, kind) {
 				k.Workers++
+				if w.Blamed[kind] != "" {
+					k.Blamed++
+				}
 			}
 		}
 		s.Kinds[kind] = k

@@ -274,7 +274,8 @@ func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
 	if a.end.Outcome != dispatcher.Several {
 		ends, answers = []dispatcher.End{a.end}, []dispatcher.Ended{ended}
 	}
-	var failed, good []*dispatcher.Claim
+	var failed failure
+	good := false
 	for i, end := range ends {
 		how := ending(end, answers[i])
 		p.note(a.claim.Kind, how, a.took()/time.Duration(len(ends)))
@@ -282,10 +283,10 @@ func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
 		case dispatcher.EndFailed:
 			failed = append(failed, end.Claim)
 		case dispatcher.EndFinished:
-			good = append(good, end.Claim)
+			good = true
 		}
 	}
-	p.judgeSelf(failed, len(good) > 0)
+	p.judgeSelf(a.claim.Kind, failed, good)
 }
 
 func ending(end dispatcher.End, ended dispatcher.Ended) dispatcher.Ending {
@@ -386,7 +387,11 @@ func (p *Pool) beat(life context.Context) {
 		}
 		if err == nil { // else there is nobody to tell; and to have nothing to tell is no sign of Redis
 			sent = time.Now()
-			if err := p.record(ctx); err != nil && life.Err() == nil {
+			err := p.record(ctx)
+			if err == nil {
+				err = p.examine(ctx)
+			}
+			if err != nil && life.Err() == nil {
 				p.outage.heard(beats, sent, err)
 			}
 		}

@@ -22,6 +22,9 @@ type verdict struct {
 	wait      *time.Duration // asked for by RetryAfter
 }
 
+// well is what most attempts come to.
+var well = make([]verdict, 1)
+
 // call runs all code of the user's that an attempt has, and returns a verdict for each of its jobs.
 // What does not return from here is given up like a handler that ignores its context.
 func (a *attempt) call(ctx context.Context) (said []verdict) {
@@ -32,7 +35,10 @@ func (a *attempt) call(ctx context.Context) (said []verdict) {
 	}()
 	batch, ok := a.pool.batches[a.claim.Kind]
 	if !ok {
-		return []verdict{verdictOf(a.pool.handlers[a.claim.Kind](ctx, a.claim.Payload))}
+		if err := a.pool.handlers[a.claim.Kind](ctx, a.claim.Payload); err != nil {
+			return []verdict{verdictOf(err)}
+		}
+		return well
 	}
 	errs, err := runBatch(ctx, batch, a.claim)
 	if err != nil || errs == nil {

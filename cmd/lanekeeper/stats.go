@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -37,8 +39,11 @@ slots of limits among them.`,
 			cells := [][]string{{"KIND", "READY LANES", "WORKERS", "NOTE"}}
 			for _, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
 				k, note := s.Kinds[kind], ""
-				if k.Ready > 0 && k.Workers == 0 {
-					note = "no worker for kind"
+				if k.Blamed > 0 {
+					note = fmt.Sprintf("%d of %d workers are blamed", k.Blamed, k.Workers)
+				}
+				if k.Ready > 0 && k.Workers == k.Blamed {
+					note = strings.TrimSuffix("no worker for kind; "+note, "; ")
 				}
 				cells = append(cells, []string{kind, itoa(k.Ready), itoa(k.Workers), note})
 			}

@@ -79,7 +79,7 @@ work.yaml:
     move: {owner: storage, subject: artifact, pool: slow, limit: 3, on_failure: halt}
   pools: {default: 20, slow: 2}     # programs at once in this process, instead of concurrency
   pool_limits: {slow: 4}            # and in all processes
-  blame: true                       # stop claiming when five different jobs in a row fail here`,
+  blame: true                       # claim no more of a kind that fails here and goes well elsewhere`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
@@ -98,7 +98,7 @@ func (o *workOptions) addFlags(cmd *cobra.Command) {
 	f.DurationVar(&o.LeaseTTL, "lease-ttl", 0, "how long a subject stays closed after its worker died (default 30s)")
 	f.StringToIntVar(&o.LaneBatch, "lane-batch", nil, "KIND=N: claim up to N (at most 250) waiting jobs of one lane together; a crash repeats those not reported yet")
 	f.Lookup("lane-batch").DefValue = ""
-	f.BoolVar(&o.Blame, "blame", false, "stop claiming when five different jobs in a row failed here; needs other workers")
+	f.BoolVar(&o.Blame, "blame", false, "claim no more of a kind, for a while, when five different jobs of it in a row fail here and others finish such")
 	f.DurationVar(&o.Timeout, "timeout", 0, "longest time of an attempt whose job sets none (default 1h)")
 	f.DurationVar(&o.StopTimeout, "stop-timeout", 0, "how long programs may go on when told to stop (default 20s)")
 }

@@ -34,4 +34,47 @@ var fromUsers = []defect{
 		`	defer func() { panicked = recover() }()
 `, ``,
 	},
+	{
+		"bad jobs blame all workers", "worker/blame.go",
+		`	if finished <= c.others {`, `	if finished < c.others {`,
+	},
+	{
+		"the last worker of a kind is blamed", "dispatcher/blame.go",
+		`	case !others:`, `	case !others && false:`,
+	},
+	{
+		"who is blamed looks before it has said so", "dispatcher/blame.go",
+		`	err := s.Beat(ctx)
+	others := false
+	if err == nil {
+		others, err = s.othersTake(ctx, kind)
+	}
+`, `	others, err := s.othersTake(ctx, kind)
+	if err == nil {
+		err = s.Beat(ctx)
+	}
+`,
+	},
+	{
+		"a blame is for all kinds", "dispatcher/blame.go",
+		`return s.blame.why[kind] != "" && !s.blame.probe[kind] })`, `return !s.blame.probe[kind] })`,
+	},
+	{
+		"a blame never ends", "worker/blame.go",
+		`	case !now.Before(c.probe):`, `	case false:`,
+	},
+	{
+		"a probe takes all there is", "dispatcher/blame.go",
+		`		who.budget[kind] = 1
+`, `		who.budget[kind] = 100
+`,
+	},
+	{
+		"who is blamed keeps a wake-up to itself", "dispatcher/session.go",
+		`if who = s.claimant(); !own(woken.Key) {`, `if who = s.claimant(); false {`,
+	},
+	{
+		"a kind whose workers are all blamed has workers", "dispatcher/standstill.go",
+		`workersOf[kind] == blamed[kind]`, `workersOf[kind] == 0`,
+	},
 }

@@ -312,6 +312,12 @@ func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *surve
 		}
 		return nil
 	})
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		batch, err = d.namedKeys(ctx, keys)
+		for err == nil && len(batch) > scanCount {
+			err, batch = check(batch[:scanCount]), batch[scanCount:]
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

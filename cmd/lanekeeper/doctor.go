@@ -34,13 +34,17 @@ reported.
 With --fix it makes the indexes agree with the lanes again and lists what it did. No
 job is thrown away: one that has no place in any lane, or can't be read, becomes a dead
 letter with the reason lost+found ('lanekeeper dead ls'). Workers may go on meanwhile,
-and what is whole is left alone.
+and what is whole is left alone. A namespace that does not exist yet is made.
 
 Ends with 4 when something is wrong, or still wrong after --fix, and else with 0. Warnings
 do not count.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := a.look(cmd.Context())
+			open := a.look
+			if fix {
+				open = a.open // a namespace that is not there is made
+			}
+			d, err := open(cmd.Context())
 			if err != nil {
 				return err
 			}

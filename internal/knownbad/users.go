@@ -77,4 +77,28 @@ var fromUsers = []defect{
 		"a kind whose workers are all blamed has workers", "dispatcher/standstill.go",
 		`workersOf[kind] == blamed[kind]`, `workersOf[kind] == 0`,
 	},
+	{
+		"all of CONFIG travels to whoever examines lanes", "dispatcher/server.go",
+		`rdb.ConfigGet(ctx, name)`, `rdb.ConfigGet(ctx, "*")`,
+	},
+	{
+		"a server that evicts is opened", "dispatcher/dispatcher.go",
+		`infoField(memory, "maxmemory"), infoField(memory, "maxmemory_policy"); evicts`, `infoField(memory, "maxmemory"), infoField(memory, "maxmemory-policy"); evicts`,
+	},
+	{
+		"a reader may ask for the passwords of Redis", "docs/operations.md",
+		"+info|persistence\n```", "+info|persistence +config|get\n```",
+	},
+	{
+		"a producer may cut the namespace otherwise", "docs/operations.md",
+		"user producer on >change-me resetchannels &{lanekeeper:* ~{lanekeeper:* %R~{lanekeeper}:*", "user producer on >change-me resetchannels &{lanekeeper:* ~{lanekeeper:* ~{lanekeeper}:*",
+	},
+	{
+		"a transaction that was not taken does not say why", "internal/connect/atomic.go",
+		`if !redis.HasErrorPrefix(err, "EXECABORT") {`, `if true {`,
+	},
+	{
+		"who may not list keys can't examine lanes", "dispatcher/survey.go",
+		`	if redis.HasErrorPrefix(err, "NOPERM") {`, `	if false {`,
+	},
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +33,13 @@ func blamed(t *testing.T, f *fake, bad func(id string) bool, story func(p *Pool)
 	return d
 }
 
+// blame is what the pool has done to blame itself.
+func (f *fake) blame() (why string, refunded []string, probes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.blamed, slices.Clone(f.refunded), f.probes
+}
+
 const looks = 2 * dispatcher.BeatEvery // it looks with each sign of life, and compares two looks
 
 // H3: nobody is to blame for what nobody does well.
@@ -41,8 +50,8 @@ func TestH3_BadJobsBlameNobody(t *testing.T) {
 	blamed(t, f, func(string) bool { return true }, func(*Pool) {
 		f.add(jobs(50)...)
 		time.Sleep(10 * looks)
-		if f.blamed != "" || len(f.refunded) > 0 {
-			t.Errorf("blamed: %q", f.blamed)
+		if why, refunded, _ := f.blame(); why != "" || len(refunded) > 0 {
+			t.Errorf("blamed: %q", why)
 		}
 	})
 }
@@ -52,27 +61,29 @@ func TestH3_BadJobsBlameNobody(t *testing.T) {
 func TestH3_BlameEndsByItself(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	bad := true
-	d := blamed(t, f, func(string) bool { return bad }, func(*Pool) {
+	var bad atomic.Bool
+	bad.Store(true)
+	d := blamed(t, f, func(string) bool { return bad.Load() }, func(*Pool) {
 		f.add(jobs(blameAfter)...)
 		time.Sleep(looks)
 		f.set(func() { f.elsewhere++ })
 		time.Sleep(looks)
-		if !strings.Contains(f.blamed, "5 different jobs failed here in a row") || len(f.refunded) != blameAfter {
-			t.Errorf("blamed: %q, refunded: %v", f.blamed, f.refunded)
+		why, refunded, probes := f.blame()
+		if !strings.Contains(why, "5 different jobs failed here in a row") || len(refunded) != blameAfter {
+			t.Errorf("blamed: %q, refunded: %v", why, refunded)
 		}
-		if f.probes != 0 {
+		if probes != 0 {
 			t.Errorf("it tries again at once")
 		}
 		f.add(dispatcher.Job{ID: "again"})
 		time.Sleep(2*probeAfter + looks)
-		if f.probes != 2 || f.blamed == "" || len(f.refunded) != blameAfter+1 {
-			t.Errorf("%d tries in two minutes, blamed %q, refunded %v", f.probes, f.blamed, f.refunded)
+		if why, refunded, probes = f.blame(); probes != 2 || why == "" || len(refunded) != blameAfter+1 {
+			t.Errorf("%d tries in two minutes, blamed %q, refunded %v", probes, why, refunded)
 		}
-		bad = false
+		bad.Store(false)
 		f.add(dispatcher.Job{ID: "well"})
 		time.Sleep(time.Second)
-		if f.blamed != "" {
+		if why, _, _ = f.blame(); why != "" {
 			t.Error("one that does well is blamed")
 		}
 	})
@@ -91,12 +102,12 @@ func TestH3_TheLastIsNotBlamed(t *testing.T) {
 			time.Sleep(looks)
 			f.set(func() { f.elsewhere++ })
 			time.Sleep(2 * looks)
-			if (f.blamed != "") == first {
-				t.Errorf("last %t: blamed %q", first, f.blamed)
+			if why, _, _ := f.blame(); (why != "") == first {
+				t.Errorf("last %t: blamed %q", first, why)
 			}
 			f.set(func() { f.last = true })
 			time.Sleep(looks)
-			if f.blamed != "" {
+			if why, _, _ := f.blame(); why != "" {
 				t.Error("the last one is blamed")
 			}
 		})
@@ -116,8 +127,8 @@ func TestH3_NobodyToBlame(t *testing.T) {
 			time.Sleep(dispatcher.BeatEvery / 2)
 			f.set(func() { f.elsewhere++ })
 		}
-		if f.blamed != "" {
-			t.Errorf("blamed: %q", f.blamed)
+		if why, _, _ := f.blame(); why != "" {
+			t.Errorf("blamed: %q", why)
 		}
 	})
 	var s conducts

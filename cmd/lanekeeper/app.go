@@ -28,6 +28,7 @@ type app struct {
 	out     *outlet
 	err     io.Writer
 	signals *signals
+	groups  groups // of the programs that run
 
 	logFormat, logLevel string
 	log                 *slog.Logger // of commands that run long, once they have begun
@@ -99,6 +100,7 @@ func (a *app) now(ctx context.Context) time.Time {
 }
 
 func (a *app) close() {
+	a.groups.close()
 	if a.rdb != nil {
 		_ = a.rdb.Close()
 	}

@@ -23,7 +23,7 @@ func (a *app) addLogFlags(cmd *cobra.Command) {
 }
 
 // runLong prepares for running long: the log goes where the flags say, go-redis's lines with
-// it, and its end, a broken pipe, is not the end of the command; orphans that come to the first
+// it, and its end, a broken pipe, is not the end of the command; programs stop with it; orphans that come to the first
 // process of a container are waited for.
 func (a *app) runLong() error {
 	level := slog.LevelInfo
@@ -48,6 +48,7 @@ func (a *app) runLong() error {
 	}
 	redisLog.to.Store(a.log)
 	a.signals.outlivePipes()
+	a.signals.haltBy(func() { a.groups.halt(func() {}) })
 	children.reaping.Do(reapOrphans)
 	return nil
 }

@@ -59,6 +59,10 @@ second signal ends any command at once. SIGQUIT makes one print its stacks and e
 as programs in Go do; 'exec' passes it on.`
 
 func main() {
+	if os.Args[0] == guardName {
+		watchGroups(os.Stdin)
+		return
+	}
 	redis.SetLogger(&redisLog)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -14,11 +14,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mattn/go-shellwords"
-	"golang.org/x/sys/unix"
-
 	"github.com/lanekeeper/lanekeeper/subject"
 	"github.com/lanekeeper/lanekeeper/worker"
+	"github.com/mattn/go-shellwords"
 )
 
 // exitPermanent is the exit code (EX_DATAERR of sysexits.h) by which a program
@@ -48,10 +46,11 @@ func parseProgram(line string) ([]string, error) {
 //
 // The program runs in a process group of its own. When the attempt is cancelled
 // the group gets SIGTERM, and SIGKILL when it is still there after grace, which
-// is before the lease can pass to another worker. When the worker itself dies,
-// the kernel kills the program (prctl PR_SET_PDEATHSIG): it must not go on under
-// a lease that nobody renews. The kernel ties that to the thread that started it;
-// Go ends no thread here, since no goroutine of ours exits while locked to one.
+// is before the lease can pass to another worker. When the worker is stopped or dies,
+// the guard ends the group: it must not go on under a lease that nobody renews.
+// A worker that dies before the guard has heard of the program, or with the guard, has
+// the kernel kill it (prctl PR_SET_PDEATHSIG). The kernel ties that to the thread that
+// started it; Go ends no thread here, since no goroutine of ours exits while locked to one.
 func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler {
 	return func(ctx context.Context, payload []byte) error {
 		claim, _ := worker.FromContext(ctx)
@@ -69,10 +68,11 @@ func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler 
 			"LANEKEEPER_SEQ="+strconv.FormatInt(claim.Seq, 10),
 			"LANEKEEPER_HEADERS="+headersJSON(claim.Headers),
 		)
-		if err := start(cmd); err != nil {
+		if err := a.groups.start(ctx, cmd, grace); err != nil {
 			return err
 		}
-		endGroup(ctx, cmd.Process.Pid, grace)
+		endGroup(ctx, cmd.Process.Pid, grace, func() {})
+		a.groups.forget(cmd.Process.Pid)
 		err := wait(cmd)
 		if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 			err = nil // something that left the group holds the output open; the program is done
@@ -87,13 +87,13 @@ func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler 
 // endGroup waits until the leader of a process group has ended, and tells the group
 // to when ctx is done: politely, then for good. Whatever the leader leaves behind in
 // the group is killed: the next job of the subject may start. The leader is not
-// reaped yet then (WNOWAIT), so its number can't be that of a stranger.
-func endGroup(ctx context.Context, leader int, grace time.Duration) {
+// reaped yet then (WNOWAIT), so its number can't be that of a stranger. stopped is called
+// each time that the leader was stopped.
+func endGroup(ctx context.Context, leader int, grace time.Duration, stopped func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for unix.Waitid(unix.P_PID, leader, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-		}
+		stops(leader, stopped)
 	}()
 	select {
 	case <-ended:

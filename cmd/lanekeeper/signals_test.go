@@ -367,8 +367,8 @@ func TestD9_ExecPassesSignalsOn(t *testing.T) {
 	first.exit()
 }
 
-// terminal opens a pseudo terminal: its own end, and the one for programs.
-func terminal(t *testing.T) (own, program *os.File) {
+// pseudoTerminal opens a pseudo terminal: its own end, and the one for programs.
+func pseudoTerminal(t *testing.T) (own, program *os.File) {
 	t.Helper()
 	own, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -392,7 +392,7 @@ func terminal(t *testing.T) (own, program *os.File) {
 func TestD9_ExecAndCtrlC(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
-	own, program := terminal(t)
+	own, program := pseudoTerminal(t)
 	cmd := w.command("exec", "s:a", "--", "sh", "-c", "trap 'echo got $((n+=1))' INT; trap 'echo total $n; exit 9' USR1; echo ready; while :; do sleep 0.02; done")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}

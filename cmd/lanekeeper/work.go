@@ -54,7 +54,9 @@ Exit code 0 finishes the job, 65 makes it a dead letter, any other retries it af
 a backoff; the end of the program's output is kept as the error, or as the result
 where the job's outcome is kept. A program that must
 stop gets SIGTERM, and SIGKILL before its subject can pass to another worker. It dies
-with its worker, even one killed with -9 (on Linux; its own children do not).
+with its worker, even one killed with -9, and so does all that is still in its process group
+when it ends. A worker that is stopped (Ctrl-Z) stops its programs; whose lease ends meanwhile
+is killed.
 
 PROGRAM is split into words like a shell would, but no shell is started. Jobs of
 kinds without a program are left to other workers.

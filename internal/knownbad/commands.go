@@ -216,4 +216,57 @@ var fromCommands = []defect{
 		"subjects are completed with names of files", "cmd/lanekeeper/main.go",
 		`SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)`, `SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)`,
 	},
+	{
+		"H10: the command of exec has no group of its own on a terminal", "cmd/lanekeeper/groups.go",
+		`	if err := start(cmd); err != nil {`, `	if cmd.SysProcAttr.Foreground {
+		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Setpgid = false, false
+	}
+	if err := start(cmd); err != nil {`,
+	},
+	{
+		"H10: what a command leaves behind holds on", "cmd/lanekeeper/program.go",
+		`	_ = syscall.Kill(-leader, syscall.SIGKILL)
+	<-ended`, `	<-ended`,
+	},
+	{
+		"H11: Ctrl-Z stops the worker and not its programs", "cmd/lanekeeper/groups.go",
+		`syscall.Kill(-leader, syscall.SIGSTOP)`, `leader`,
+	},
+	{
+		"H11: programs that were stopped stay so", "cmd/lanekeeper/groups.go",
+		`syscall.Kill(-leader, signal)`, `signal`,
+	},
+	{
+		"H11: nobody ends the programs of a worker that stands still", "cmd/lanekeeper/guard.go",
+		`if boot.Now() >= until {`, `if false {`,
+	},
+	{
+		"H11: what programs have started outlives a dead worker", "cmd/lanekeeper/guard.go",
+		`		if errors.Is(err, io.EOF) {
+			for leader := range groups {`, `		if errors.Is(err, io.EOF) {
+			for leader := range map[int]bool{} {`,
+	},
+	{
+		"H11: a guard that is killed is missed by nobody", "cmd/lanekeeper/groups.go",
+		`		for leader, one := range s.all {
+			one.told = 0`, `		for leader, one := range map[int]*program{} {
+			one.told = 0`,
+	},
+	{
+		"H11: of two leases the longer counts", "lease/until.go",
+		`one.Before(end)`, `one.After(end)`,
+	},
+	{
+		"H20: a wall clock that is set forward ends all work", "lease/keeper.go",
+		`	return !now.at.Add(now.slept - h.proven.slept).Before(t)`,
+		`	return !now.at.Add(now.slept-h.proven.slept).Before(t) || !now.at.Round(0).Before(t.Round(0))`,
+	},
+	{
+		"H20: work goes on after its machine slept through the lease", "lease/keeper.go",
+		`now.at.Add(now.slept - h.proven.slept)`, `now.at`,
+	},
+	{
+		"H20: a suspension between a claim and its reply is not seen", "lease/keeper.go",
+		`moment{l.Proven, now.slept - asleep}`, `moment{l.Proven, now.slept - 0*asleep}`,
+	},
 }

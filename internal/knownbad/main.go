@@ -28,7 +28,7 @@ var steps = []step{
 	{"L1", "subject", nil}, {"L1", "lease", nil}, {"L1", "internal/script", nil},
 	{"L1", "dispatcher", []string{"-rapid.shrinktime", "100ms", "-rapid.nofailfile"}},
 	{"L1", "worker", []string{"-skip", "TestSimulation|TestHerd"}}, {"L1", ".", nil}, {"L1", "internal/connect", nil},
-	{"L1", "cmd/lanekeeper", []string{"-run", "TestG19|TestD9"}},
+	{"L1", "cmd/lanekeeper", []string{"-run", "TestG19|TestD9|TestH"}},
 	{"L2", "worker", []string{"-run", "TestSimulation", "-sim.seeds", "12"}},
 }
 

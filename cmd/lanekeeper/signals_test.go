@@ -385,6 +385,9 @@ func pseudoTerminal(t *testing.T) (own, program *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = own.Close(), program.Close() })
+	if err := own.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	return own, program
 }
 

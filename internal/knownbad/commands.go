@@ -119,8 +119,8 @@ var fromCommands = []defect{
 		`.take(passed.hear, `, `.take(nil, `,
 	},
 	{
-		"exec: the command gets Ctrl-C twice (sashahart/vex#29)", "cmd/lanekeeper/exec.go",
-		`&& inForeground():`, `&& !inForeground():`,
+		"exec: a terminal's keys are lanekeeper's and not the command's (sashahart/vex#29)", "cmd/lanekeeper/exec.go",
+		`cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true,`, `cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = false,`,
 	},
 	{
 		"exec: a wait that is over does not say for whom it was", "cmd/lanekeeper/exec.go",

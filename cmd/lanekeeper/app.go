@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -33,7 +32,8 @@ type app struct {
 	logFormat, logLevel string
 	log                 *slog.Logger // of commands that run long, once they have begun
 
-	redisURL  string
+	redis     address
+	passRedis bool // tell programs where it is
 	namespace string
 	output    string
 	quiet     bool
@@ -44,26 +44,34 @@ type app struct {
 
 func (a *app) addGlobalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&a.redisURL, "redis", "", "Redis: redis://, rediss://, redis+cluster:// or redis+sentinel://…/MASTER (env LANEKEEPER_REDIS, default "+defaultRedis+")")
+	f.StringVar(&a.redis.flag, "redis", "", "Redis: redis://, rediss://, redis+cluster:// or redis+sentinel://…/MASTER (env LANEKEEPER_REDIS, default "+defaultRedis+")")
+	f.StringVar(&a.redis.file, "redis-file", "", "file with that address, which only its owner may read: arguments and environments show a password to others (env LANEKEEPER_REDIS_FILE)")
 	f.StringVar(&a.namespace, "namespace", "", "namespace of the lanes (env LANEKEEPER_NAMESPACE, default "+defaultNamespace+")")
 	f.StringVarP(&a.output, "output", "o", "table", "output: table, wide, json or jsonl")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print only ids in lists, and no progress or remarks")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also without a terminal or with NO_COLOR set")
+	_ = root.RegisterFlagCompletionFunc("redis-file", fileNames)
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		switch a.output {
 		case "table", "wide", "json", "jsonl":
 		default:
 			return usage("--output %q must be table, wide, json or jsonl", a.output)
 		}
-		a.redisURL = cmp.Or(a.redisURL, os.Getenv("LANEKEEPER_REDIS"))
-		a.namespace = cmp.Or(a.namespace, os.Getenv("LANEKEEPER_NAMESPACE"), defaultNamespace)
+		a.namespace = cmp.Or(a.namespace, os.Getenv(namespaceVariable), defaultNamespace)
 		return nil
 	}
 }
 
 // connect returns a client of the servers that were named, or of the default one.
 func (a *app) connect() (redis.UniversalClient, error) {
-	rdb, err := connect.Parse(cmp.Or(a.redisURL, defaultRedis))
+	address, err := a.named()
+	if err != nil {
+		return nil, err
+	}
+	if address == "" && withinProgram() {
+		return nil, usageError{errNoAddress}
+	}
+	rdb, err := connect.Parse(cmp.Or(address, defaultRedis))
 	if err != nil {
 		return nil, usage("--redis: %w", err)
 	}
@@ -132,31 +140,12 @@ func isTerminal(stream any) bool {
 
 // color wraps text in an ANSI colour when a person looks and wants it. States are
 // always words too.
-func (a *app) color(code, text string) string {
+func (a *app) color(code, text string) painted {
 	if a.noColor || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(a.out) {
-		return text
+		return painted(text)
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return painted("\x1b[" + code + "m" + text + "\x1b[0m")
 }
 
-func (a *app) red(text string) string   { return a.color("31", text) }
-func (a *app) green(text string) string { return a.color("32", text) }
-
-// printable makes user data safe for a terminal: one line, no control characters.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-// printableLines is printable for text of several lines.
-func printableLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, l := range lines {
-		lines[i] = printable(strings.ReplaceAll(l, "\t", "    "))
-	}
-	return strings.Join(lines, "\n")
-}
+func (a *app) red(text string) painted   { return a.color("31", text) }
+func (a *app) green(text string) painted { return a.color("32", text) }

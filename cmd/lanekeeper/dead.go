@@ -83,7 +83,7 @@ func (a *app) deadCommand() *cobra.Command {
 			if err := a.show(v, jobFields(v, a.now(cmd.Context()))); err != nil {
 				return err
 			}
-			a.say("\n%s", printableLines(job.Error))
+			a.say("\n%s", job.Error)
 			return nil
 		},
 	}
@@ -183,7 +183,7 @@ func (a *app) each(ids []string, what string, do func(id string) (instead string
 			return fmt.Errorf("%s after %d of %d: %w", idText(id), len(done), len(ids), err)
 		}
 		if len(ids) > 1 {
-			fmt.Fprintln(a.err, message(err))
+			fmt.Fprintln(a.err, a.text("%s", err))
 		}
 		if failed == nil {
 			failed = err

@@ -204,7 +204,7 @@ func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispa
 // print says what became of a job.
 func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued, job dispatcher.NewJob) error {
 	if o.app.quiet && o.app.output == "table" {
-		fmt.Fprintln(o.app.out, idWord(done.ID))
+		fmt.Fprintln(o.app.out, printable(idWord(done.ID)))
 		return nil
 	}
 	if o.app.machine() {

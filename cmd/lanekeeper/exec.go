@@ -44,11 +44,11 @@ func (a *app) execCommand() *cobra.Command {
 		Long: `Takes a ticket in the subject's lane, waits for its turn, and runs the command while it
 holds the subject's lease: no job of the subject runs meanwhile. The command gets
 
-  LANEKEEPER_SUBJECT  LANEKEEPER_TOKEN
+  LANEKEEPER_SUBJECT  LANEKEEPER_TOKEN  LANEKEEPER_NAMESPACE
 
-and the standard input, output and error of lanekeeper. INT, TERM, HUP, QUIT, USR1 and USR2 are
-passed on to it, and to what it has started, as they come; it may take as long as it needs to
-end, and has the subject until then. On a terminal the command has the foreground: what keys send
+and the standard input, output and error of lanekeeper. The address of Redis it does not get, unless
+--pass-redis asks for it. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to it, and to what it
+has started, as they come; it may take as long as it needs to end, and has the subject until then. On a terminal the command has the foreground: what keys send
 goes to it alone. Only when the lease is lost is it made to end: by SIGTERM, and by SIGKILL after
 3/20 of --lease-ttl (4.5s), before the subject can pass to somebody else. When lanekeeper itself
 is killed, so is the command. When lanekeeper is stopped (Ctrl-Z), the command is too; nobody
@@ -81,6 +81,7 @@ Within a job or a section of the same subject it is refused: it would wait for i
 		},
 	}
 	a.addLogFlags(cmd)
+	a.addPassFlag(cmd)
 	f := cmd.Flags()
 	f.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait for the subject at most")
 	f.BoolVar(&o.noWait, "no-wait", false, "end with 75 at once when the subject is held or jobs wait")

@@ -160,7 +160,7 @@ func (f *feed) refuse(ctx context.Context, line int, err error) error {
 			"--on-error skip goes on)", line, err, f.enqueued)
 	}
 	f.bad++
-	fmt.Fprintf(f.o.app.err, "line %d: %s\n", line, message(err))
+	fmt.Fprintln(f.o.app.err, f.o.app.text("line %d: %s", line, err))
 	return nil
 }
 

@@ -261,7 +261,7 @@ func (a *app) showJob(ctx context.Context, v jobView) error {
 		return err
 	}
 	if strings.Contains(strings.TrimSpace(v.Error), "\n") {
-		a.say("\n%s", printableLines(v.Error))
+		a.say("\n%s", v.Error)
 	}
 	return nil
 }

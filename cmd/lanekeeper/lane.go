@@ -264,7 +264,7 @@ func held(views []laneView) (n int) {
 // harm in a script.
 func (a *app) more(next string) {
 	if next != "" {
-		fmt.Fprintf(a.err, "There are more: add --cursor %s\n", next)
+		fmt.Fprintln(a.err, a.text("There are more: add --cursor %s", next))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -87,7 +88,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	a.fail(message(err), a.hint(err))
+	a.fail(a.clean(message(err)), a.hint(err))
 	return exitCode(ctx, err)
 }
 
@@ -105,15 +106,37 @@ func (a *app) fail(text, hint string) {
 	}
 }
 
-// noSentinel is what go-redis says when no Sentinel names the master.
-const noSentinel = "all sentinels specified"
+// noSentinel is how go-redis begins to say that no Sentinel names the master. It has no type for it.
+const noSentinel = "redis: all sentinels specified"
 
-// hint says what to try next, where an error has an answer.
+// sentinels returns the error that says so, among all that an error wraps, or nil.
+func sentinels(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), noSentinel) {
+		return err
+	}
+	for _, cause := range causes(err) {
+		if found := sentinels(cause); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// hint says what to try next, where an error has an answer. It goes by what an error is, and by the
+// text of one that Redis has sent: all other text may be a user's.
 func (a *app) hint(err error) string {
 	var network *net.OpError
 	var answer redis.Error
-	says := func(text string) bool { return strings.Contains(err.Error(), text) }
+	answered := errors.As(err, &answer)
+	says := func(text string) bool { return answered && strings.Contains(answer.Error(), text) }
+	noOne := sentinels(err)
 	switch {
+	case errors.Is(err, errNoAddress):
+		return noAddress
+	case noOne != nil && slices.ContainsFunc([]string{"NOAUTH", "WRONGPASS", "NOPERM"}, func(no string) bool { return strings.Contains(noOne.Error(), no) }):
+		return "The Sentinels want a user and a password of their own: add ?sentinel_username=…&sentinel_password=… to the address."
+	case noOne != nil:
+		return "No Sentinel answers there, or none of them knows a master of that name."
 	case says("WRONGTYPE"):
 		return "A key in Redis is not what it should be: 'lanekeeper doctor' says which, and --fix sets it aside."
 	case says("MOVED "):
@@ -122,13 +145,9 @@ func (a *app) hint(err error) string {
 		return "'lanekeeper kind ls' shows the declared kinds; a worker that declares this one has to start first."
 	case says("cluster support disabled"):
 		return "That server is no cluster: name it with redis://."
-	case says(noSentinel) && (says("NOAUTH") || says("WRONGPASS") || says("NOPERM")):
-		return "The Sentinels want a user and a password of their own: add ?sentinel_username=…&sentinel_password=… to the address."
-	case says(noSentinel):
-		return "No Sentinel answers there, or none of them knows a master of that name."
 	case errors.As(err, &network) && network.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED):
 		return notThere
-	case redisAway(err) && !errors.As(err, &answer):
+	case redisAway(err) && !answered:
 		if text := a.plainHint(); text != "" {
 			return text
 		}
@@ -139,12 +158,15 @@ func (a *app) hint(err error) string {
 	return ""
 }
 
-const notThere = "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
+const noAddress = "Name it within the program with --redis-file or LANEKEEPER_REDIS_FILE, best that of a Redis user with less rights,\n" +
+	"or start 'work' or 'exec' with --pass-redis, which tells programs its own."
+
+const notThere = "Is it running there? Name another server with --redis redis://host:port, --redis-file or LANEKEEPER_REDIS,\n" +
 	"or try 'lanekeeper dev', which needs none."
 
 // plainHint asks a server with which a connection failed what it says to somebody without TLS.
 func (a *app) plainHint() string {
-	address := cmp.Or(a.redisURL, defaultRedis)
+	address := cmp.Or(a.redis.url, defaultRedis)
 	line, closed := connect.Plain(address)
 	tls := strings.HasPrefix(address, "rediss:")
 	switch {
@@ -228,30 +250,7 @@ func redisAway(err error) bool {
 	}
 	return errors.As(err, new(*net.DNSError)) || errors.As(err, new(*tls.CertificateVerificationError)) ||
 		errors.As(err, new(tls.RecordHeaderError)) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, redis.ErrPoolTimeout) || strings.Contains(err.Error(), noSentinel)
-}
-
-// message is an error's text without the names of packages, which mean nothing to an operator.
-// They are taken off the errors that they belong to, and not out of the text: what a user
-// wrote may have such words in it.
-func message(err error) string {
-	text := err.Error()
-	var inner []error
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		inner = []error{e.Unwrap()}
-	case interface{ Unwrap() []error }:
-		inner = e.Unwrap()
-	}
-	for _, cause := range inner {
-		if cause != nil {
-			text = strings.Replace(text, cause.Error(), message(cause), 1)
-		}
-	}
-	for _, prefix := range []string{"dispatcher: ", "subject: ", "worker: ", "lease: ", "script: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return text
+		errors.Is(err, redis.ErrPoolTimeout) || sentinels(err) != nil
 }
 
 // root makes the tree of commands.

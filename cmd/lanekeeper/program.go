@@ -16,7 +16,6 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/subject"
 	"github.com/lanekeeper/lanekeeper/worker"
-	"github.com/mattn/go-shellwords"
 )
 
 // exitPermanent is the exit code (EX_DATAERR of sysexits.h) by which a program
@@ -26,19 +25,17 @@ const exitPermanent = 65
 // tailBytes is how much of a program's output is kept as the error.
 const tailBytes = 2048
 
-// parseProgram splits a command line like a shell would, without starting one:
-// nothing is expanded.
-func parseProgram(line string) ([]string, error) {
-	p := shellwords.NewParser()
-	words, err := p.Parse(line)
-	if err != nil || len(words) == 0 || p.Position >= 0 {
-		return nil, fmt.Errorf("program %q must be a command with its arguments; "+
-			"no shell is started, so no ; | & < > ( ) outside of quotes", line)
+// parseProgram splits a command line as a shell does, without starting one. stays is a word that a
+// shell would have expanded.
+func parseProgram(line string) (words []string, stays string, err error) {
+	words, stays, err = splitWords(line)
+	if err == nil {
+		_, err = exec.LookPath(words[0])
 	}
-	if _, err := exec.LookPath(words[0]); err != nil {
-		return nil, fmt.Errorf("program %q: %w", words[0], err)
+	if err != nil {
+		return nil, "", fmt.Errorf("program %q: %w", line, err)
 	}
-	return words, nil
+	return words, stays, nil
 }
 
 // programHandler returns a handler that starts argv for every attempt, with the
@@ -54,7 +51,7 @@ func parseProgram(line string) ([]string, error) {
 func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler {
 	return func(ctx context.Context, payload []byte) error {
 		claim, _ := worker.FromContext(ctx)
-		var output tail
+		output := tail{secrets: &a.redis.secrets}
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Stdin = bytes.NewReader(payload)
 		cmd.Stdout, cmd.Stderr = &output, &output
@@ -144,16 +141,22 @@ func headersJSON(headers map[string]string) string {
 	return string(text)
 }
 
-// tail keeps the last bytes written to it.
+// tail keeps the last bytes written to it, without secrets. What may be the beginning of one waits for
+// the rest.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
+	secrets *secrets
+
+	mu   sync.Mutex
+	buf  []byte
+	rest string
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
+	text := t.secrets.mask(t.rest + string(p))
+	whole := max(0, len(text)-max(0, t.secrets.longest()-1))
+	t.buf, t.rest = append(t.buf, text[:whole]...), text[whole:]
 	if len(t.buf) > 2*tailBytes {
 		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailBytes:]...)
 	}
@@ -163,5 +166,6 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return string(t.buf[max(0, len(t.buf)-tailBytes):])
+	text := string(t.buf) + t.rest
+	return text[max(0, len(text)-tailBytes):]
 }

@@ -238,12 +238,12 @@ func TestParseProgram(t *testing.T) {
 		`sh -c 'echo "a b"; x'`: {"sh", "-c", `echo "a b"; x`},
 		`sh "two words" \$HOME`: {"sh", "two words", "$HOME"},
 	} {
-		if got, err := parseProgram(text); err != nil || !slices.Equal(got, want) {
+		if got, _, err := parseProgram(text); err != nil || !slices.Equal(got, want) {
 			t.Errorf("parseProgram(%s) = %q, %v; want %q", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "sh; rm", "sh | cat", "sh > x", "sh 'open", "no-such-program-anywhere"} {
-		if got, err := parseProgram(text); err == nil {
+		if got, _, err := parseProgram(text); err == nil {
 			t.Errorf("parseProgram(%s) = %q, want an error", text, got)
 		}
 	}

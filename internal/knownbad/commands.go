@@ -269,4 +269,36 @@ var fromCommands = []defect{
 		"H20: a suspension between a claim and its reply is not seen", "lease/keeper.go",
 		`moment{l.Proven, now.slept - asleep}`, `moment{l.Proven, now.slept - 0*asleep}`,
 	},
+	{
+		"H4: programs inherit the address of Redis", "cmd/lanekeeper/held.go",
+		`case heldVariable, redisVariable, redisFileVariable, namespaceVariable:`, `case heldVariable, namespaceVariable:`,
+	},
+	{
+		"H4: --pass-redis passes nothing", "cmd/lanekeeper/address.go",
+		`case !a.passRedis:`, `case a.passRedis || !a.passRedis:`,
+	},
+	{
+		"H4: passwords that programs print are kept", "cmd/lanekeeper/program.go",
+		`text := t.secrets.mask(t.rest + string(p))`, `text := t.rest + string(p)`,
+	},
+	{
+		"H4: a password that comes in pieces is kept", "cmd/lanekeeper/program.go",
+		`len(text)-max(0, t.secrets.longest()-1))`, `len(text))`,
+	},
+	{
+		"H4: others may read the file with the address", "cmd/lanekeeper/address.go",
+		`case info.Mode().Perm()&0o077 != 0:`, `case false:`,
+	},
+	{
+		"H4: dev prints its password", "cmd/lanekeeper/dev.go",
+		`kept in memory only."), file,`, `kept in memory only."), file+" "+server.URL(),`,
+	},
+	{
+		"H19: programs are not told their namespace", "cmd/lanekeeper/address.go",
+		`env := []string{namespaceVariable + "=" + a.namespace}`, `var env []string`,
+	},
+	{
+		"H19: a command in a program goes to the default server", "cmd/lanekeeper/app.go",
+		`if address == "" && withinProgram() {`, `if false {`,
+	},
 }

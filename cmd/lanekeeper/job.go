@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +45,7 @@ type jobView struct {
 	StartsAt     *time.Time                 `json:"starts_at,omitempty"` // estimates
 	EndsAt       *time.Time                 `json:"ends_at,omitempty"`
 	PayloadBytes int                        `json:"payload_bytes"`
-	PayloadHash  string                     `json:"payload_sha256"`
+	PayloadHash  string                     `json:"payload_digest"`
 	Payload      map[string]json.RawMessage `json:"payload,omitempty"` // the fields that its kind lets be shown
 
 	id string // as it is, and not its text form
@@ -81,10 +84,16 @@ func shown(kind dispatcher.Kind, payload []byte) map[string]json.RawMessage {
 	return fields
 }
 
-// digest tells payloads apart without showing them.
+// digestKey makes the digests of this process its own. Of a bare hash a mail address or a PIN could be
+// tried out by everybody who sees it, in a ticket or a log; what a namespace could have as a key
+// its readers know.
+var digestKey = sync.OnceValue(func() string { return rand.Text() })
+
+// digest tells the payloads of one output apart without showing them.
 func digest(payload []byte) string {
-	sum := sha256.Sum256(payload)
-	return hex.EncodeToString(sum[:6])
+	sum := hmac.New(sha256.New, []byte(digestKey()))
+	sum.Write(payload)
+	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
 
 func (a *app) viewJobs(d *dispatcher.Dispatcher, jobs []dispatcher.JobInfo) []jobView {
@@ -117,7 +126,7 @@ var jobColumns = []column[jobView]{
 
 // payloadText is what may be shown of a payload, in a line.
 func payloadText(j jobView) string {
-	text := fmt.Sprintf("%d bytes, sha256 %s", j.PayloadBytes, j.PayloadHash)
+	text := fmt.Sprintf("%d bytes, digest %s", j.PayloadBytes, j.PayloadHash)
 	for _, name := range slices.Sorted(maps.Keys(j.Payload)) {
 		text += ", " + name + "=" + string(j.Payload[name])
 	}
@@ -130,7 +139,7 @@ func (a *app) jobCommand() *cobra.Command {
 		Use:   "show ID",
 		Short: "Show one job, or how it ended as long as that is kept",
 		Long: `Shows one job. Of its payload it shows the fields that its kind declares loggable, and
-of everything else size and digest. A job that has ended is shown as long as its outcome is kept.`,
+of everything else the size, and a digest by which payloads of one output can be told apart. A job that has ended is shown as long as its outcome is kept.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := a.look(cmd.Context())

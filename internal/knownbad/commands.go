@@ -50,8 +50,8 @@ var fromCommands = []defect{
 		`if utf8.ValidString(k) && utf8.ValidString(v) {`, `if utf8.ValidString(k) {`,
 	},
 	{
-		"an error's text loses what looks like a package", "cmd/lanekeeper/main.go",
-		`text = strings.TrimPrefix(text, prefix)`, `text = strings.ReplaceAll(text, prefix, "")`,
+		"an error's text loses what looks like a package", "cmd/lanekeeper/message.go",
+		`strings.CutPrefix(said, name+": "); found {`, `strings.ReplaceAll(said, name+": ", ""), true; found && text != said {`,
 	},
 	{
 		"a broken log pipe ends the worker (prometheus/node_exporter#587)", "cmd/lanekeeper/signals.go",
@@ -206,7 +206,7 @@ var fromCommands = []defect{
 	},
 	{
 		"a log in JSON has lines that are not", "cmd/lanekeeper/log.go",
-		`slog.New(slog.NewJSONHandler(a.err, options))`, `slog.New(slog.NewTextHandler(a.err, options))`,
+		`slog.New(slog.NewJSONHandler(escaped{a.err}, options))`, `slog.New(slog.NewTextHandler(a.err, options))`,
 	},
 	{
 		"go-redis's lines are nowhere", "cmd/lanekeeper/log.go",

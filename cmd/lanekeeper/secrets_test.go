@@ -304,3 +304,17 @@ func TestH4_TailHidesPieces(t *testing.T) {
 		}
 	}
 }
+
+// H4: nothing that programs are told lets a password be tried out.
+func TestH4_PlacesHaveNoPassword(t *testing.T) {
+	t.Parallel()
+	places := make(map[string]bool)
+	for _, url := range []string{"redis://h:1", "redis://:one@h:1", "redis://u:two@h:1", "redis://u:th@ree@h:1?password=x"} {
+		a := &app{namespace: "n"}
+		a.redis.set(url, "")
+		places[a.place()] = true
+	}
+	if len(places) != 1 {
+		t.Errorf("one server is %d places: %v", len(places), places)
+	}
+}

@@ -301,4 +301,56 @@ var fromCommands = []defect{
 		"H19: a command in a program goes to the default server", "cmd/lanekeeper/app.go",
 		`if address == "" && withinProgram() {`, `if false {`,
 	},
+	{
+		"H4: what commands in a program know of the server is made of its password", "cmd/lanekeeper/held.go",
+		`defaultRedis)))`, `defaultRedis)) + a.redis.url)`,
+	},
+	{
+		"H4: passwords stand in logs", "cmd/lanekeeper/log.go",
+		`slog.StringValue(a.redis.secrets.mask(text))`, `slog.StringValue(text)`,
+	},
+	{
+		"H20: marks that turn the direction of writing act in tables", "cmd/lanekeeper/screen.go",
+		`		if !unicode.IsPrint(r) {
+			return ' '`, `		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return ' '`,
+	},
+	{
+		"H20: remarks print what they are told", "cmd/lanekeeper/screen.go",
+		`		case string:
+			shown[i] = a.clean(v)`, `		case string:
+			shown[i] = v`,
+	},
+	{
+		"H20: JSON has control characters as they are", "cmd/lanekeeper/screen.go",
+		`escaped{a.out}.Write(`, `a.out.Write(`,
+	},
+	{
+		"H20: a log in JSON has control characters as they are", "cmd/lanekeeper/log.go",
+		`slog.NewJSONHandler(escaped{a.err}, options)`, `slog.NewJSONHandler(a.err, options)`,
+	},
+	{
+		"H20: hints go by what a user wrote", "cmd/lanekeeper/main.go",
+		`answered && strings.Contains(answer.Error(), text)`, `strings.Contains(err.Error(), text)`,
+	},
+	{
+		"H20: a message takes a user's word for its cause", "cmd/lanekeeper/message.go",
+		`case strings.Count(text, cause) == 1:`, `case strings.Contains(text, cause):`,
+	},
+	{
+		"H20: a message loses a user's word at its beginning", "cmd/lanekeeper/message.go",
+		`	if !named(err) {`, `	if named(err) && false {`,
+	},
+	{
+		"H20: \\n in quotes of a program is n", "cmd/lanekeeper/words.go",
+		`if quote == '"' && !strings.ContainsRune(`, `if quote == 'x' && !strings.ContainsRune(`,
+	},
+	{
+		"H20: what a shell would expand stays without a word", "cmd/lanekeeper/words.go",
+		`if expands && stays == "" {`, `if expands && stays != "" {`,
+	},
+	{
+		"H20: payloads can be tried out", "cmd/lanekeeper/job.go",
+		`[]byte(digestKey())`, `[]byte(digestKey()[:0])`,
+	},
 }

@@ -19,7 +19,7 @@ import (
 // pair is a command of two processes in its group, which write their numbers into a file and go on.
 func (w *town) pair(name string) (command string, pids func() []int) {
 	path := filepath.Join(w.dir, name)
-	command = fmt.Sprintf("(echo $$ >>%s; sh -c 'echo $$ >>%s; while :; do sleep 0.02; done') & while :; do sleep 0.02; done", path, path)
+	command = fmt.Sprintf("sh -c 'echo $$ >>%s; exec sleep 60 >/dev/null 2>&1' & echo $$ >>%s; exec sleep 60 >/dev/null 2>&1", path, path)
 	return command, func() (pids []int) {
 		w.t.Helper()
 		w.until(name+" runs", func() bool {
@@ -62,7 +62,7 @@ func (w *town) onTerminal(cmd *exec.Cmd) (*process, *os.File) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Pdeathsig: syscall.SIGKILL}
 	p := w.process(cmd)
-	_ = program.Close()
+	_ = program.Close() // with the last who has it open the terminal ends, and so does the wait for its words
 	return p, own
 }
 

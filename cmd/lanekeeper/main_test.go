@@ -108,6 +108,7 @@ func (w *town) startWith(args ...string) *process {
 	p.cmd.Env = append(os.Environ(), "HANDLER_DIR="+w.dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.WaitDelay = 10 * time.Second // what it leaves behind may hold its output
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}

@@ -62,6 +62,7 @@ func TestH20_MessagesGoByTypes(t *testing.T) {
 		`not found: no job "dispatcher: not found"`:          fmt.Errorf("%w: no job %q", dispatcher.ErrNotFound, "dispatcher: not found"),
 		"worker: a file's name: lost":                        fmt.Errorf("worker: a file's name: %w", lease.ErrLost),
 		`line 1: "lease: lost" is no id: lost (0 of 1)`:      fmt.Errorf(`line 1: "lease: lost" is no id: %w`, fmt.Errorf("%w (0 of 1)", lease.ErrLost)),
+		`"lease: lost": lease: lost (again)`:                 fmt.Errorf(`"lease: lost": %w (again)`, lease.ErrLost),
 		"a: lost\nb: invalid":                                errors.Join(fmt.Errorf("a: %w", lease.ErrLost), fmt.Errorf("b: %w", subject.ErrInvalid)),
 		"s:subject: is held by w until 0001-01-01T00:00:00Z": &lease.HeldError{Subject: subject.Key{Kind: "s", ID: "subject:"}, Holder: "w"},
 	} {

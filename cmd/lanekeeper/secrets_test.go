@@ -195,7 +195,7 @@ func TestH4_Dev(t *testing.T) {
 
 // H4, H19: programs are told the namespace, and the address only when that was asked for; what asks for
 // lanes without an address fails, instead of going elsewhere.
-func TestH4_WhatProgramsGet(t *testing.T) {
+func TestH4H19_WhatProgramsGet(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
 	private := filepath.Join(w.dir, "address")

@@ -16,11 +16,16 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// pair is a command of two processes in its group, which write their numbers into a file and go on.
-func (w *town) pair(name string) (command string, pids func() []int) {
+// pair is a script of two processes in its group, which write their numbers into a file and go on.
+func (w *town) pair(name string) (script string, pids func() []int) {
 	path := filepath.Join(w.dir, name)
-	command = fmt.Sprintf("sh -c 'echo $$ >>%s; exec sleep 60 >/dev/null 2>&1' & echo $$ >>%s; exec sleep 60 >/dev/null 2>&1", path, path)
-	return command, func() (pids []int) {
+	script = path + ".sh"
+	const ends = "exec sleep 300 >/dev/null 2>&1"
+	text := fmt.Sprintf("sh -c 'echo $$ >>%s; %s' &\necho $$ >>%s\n%s\n", path, ends, path, ends)
+	if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return script, func() (pids []int) {
 		w.t.Helper()
 		w.until(name+" runs", func() bool {
 			text, _ := os.ReadFile(path)
@@ -32,6 +37,13 @@ func (w *town) pair(name string) (command string, pids func() []int) {
 			_, _ = fmt.Sscan(word, &pid)
 			pids = append(pids, pid)
 		}
+		w.t.Cleanup(func() { // where it failed
+			for _, pid := range pids {
+				if !gone([]int{pid}) {
+					_ = syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
+		})
 		return pids
 	}
 }
@@ -70,8 +82,8 @@ func (w *town) onTerminal(cmd *exec.Cmd) (*process, *os.File) {
 func TestH10_ExecOnATerminalEndsWithItsLease(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
-	command, pids := w.pair("pids")
-	p, own := w.onTerminal(w.command("exec", "s:a", "--lease-ttl", "2s", "--", "sh", "-c", command))
+	script, pids := w.pair("pids")
+	p, own := w.onTerminal(w.command("exec", "s:a", "--lease-ttl", "2s", "--", "sh", script))
 	all := pids()
 	w.loseLease()
 	if code := p.exit(); code != exitFailed {
@@ -115,9 +127,9 @@ func TestH11_ProgramsEndWithTheLease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newTown(t)
-			command, pids := w.pair("pids")
+			script, pids := w.pair("pids")
 			w.must("enqueue", "s:a", "k")
-			p := w.startWith("work", "--lease-ttl", "2s", "--handle", "k=sh -c '"+strings.ReplaceAll(command, "'", `"`)+"'")
+			p := w.startWith("work", "--lease-ttl", "2s", "--handle", "k=sh "+script)
 			all := pids()
 			begin := time.Now()
 			freeze(p)
@@ -160,15 +172,18 @@ func TestH11_GoOnUnderTheLease(t *testing.T) {
 func TestH11_TheGuardIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
-	command, pids := w.pair("pids")
-	p := w.startWith("exec", "s:a", "--lease-ttl", "2s", "--", "sh", "-c", command)
+	script, pids := w.pair("pids")
+	p := w.startWith("exec", "s:a", "--lease-ttl", "2s", "--", "sh", script)
 	all := pids()
 	first := p.guard()
+	if first == 0 {
+		t.Fatal("there is no guard")
+	}
 	_ = syscall.Kill(first, syscall.SIGTERM) // as who stops all of a service does
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	w.until("there is another", func() bool { return gone([]int{first}) && p.guard() != first })
+	w.until("there is another", func() bool { return gone([]int{first}) && p.guard() != 0 })
 	p.signal(syscall.SIGKILL)
 	w.until("the programs are gone", func() bool { return gone(all) })
 }

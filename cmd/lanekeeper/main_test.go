@@ -142,15 +142,16 @@ func (p *process) freeze() {
 func (p *process) freezeAll(program int) {
 	p.t.Helper()
 	p.freeze()
-	stop(p.t, p.guard())
+	if guard := p.guard(); guard != 0 {
+		stop(p.t, guard)
+	}
 	if err := syscall.Kill(-program, syscall.SIGSTOP); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
-// guard is the process that guards the programs of this one.
+// guard is the process that guards the programs of this one, or 0 when there is none.
 func (p *process) guard() int {
-	p.t.Helper()
 	stats, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range stats {
 		if name, _ := os.ReadFile(path); string(name) != guardName+"\x00" {
@@ -166,7 +167,6 @@ func (p *process) guard() int {
 			return pid
 		}
 	}
-	p.t.Fatal("the process has no guard")
 	return 0
 }
 

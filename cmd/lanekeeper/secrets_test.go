@@ -84,10 +84,10 @@ func TestH4_Canary(t *testing.T) {
 	t.Parallel()
 	w := newAviary(t)
 	tells := filepath.Join(w.dir, "tells") // prints the password as programs may
-	script := "#!/bin/sh\nenv\nprintf '%s\\n' '" + strings.Join(w.secrets, "' '") + "'\nprintf '" +
+	script := "env\nprintf '%s\\n' '" + strings.Join(w.secrets, "' '") + "'\nprintf '" +
 		strings.ReplaceAll(canary[:9], "%", "%%") + "'; sleep 0.05; printf '%s' '" + canary[9:] + "'\n" +
 		"cat /proc/$PPID/cmdline; head -c 3000 /dev/zero | tr '\\0' '\\n'; cat " + w.file + "; test $LANEKEEPER_KIND = good\n"
-	if err := os.WriteFile(tells, []byte(script), 0o700); err != nil {
+	if err := os.WriteFile(tells, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for variable, value := range map[string]string{redisVariable: w.url, redisFileVariable: w.file} {
@@ -99,7 +99,7 @@ func TestH4_Canary(t *testing.T) {
 			p := w.start(variable, value, "enqueue", fmt.Sprint(variable, ":", i), "bad", "--max-attempts", "1")
 			p.exit()
 		}
-		p := w.start(variable, value, "work", "--handle", "good="+tells, "--handle", "bad="+tells, "--until-empty", "--log-level", "debug", "--log-format", "json")
+		p := w.start(variable, value, "work", "--handle", "good=sh "+tells, "--handle", "bad=sh "+tells, "--until-empty", "--log-level", "debug", "--log-format", "json")
 		if code := p.exit(); code != 0 || !strings.Contains(p.out.String(), "1 finished, 0 retried, 2 dead") {
 			t.Errorf("by %s: exit %d\n%s", variable, code, p.out.String())
 		}

@@ -18,12 +18,13 @@ lint: ## gofmt, go vet, staticcheck
 quick: redis ## the same tests, shorter and without the race detector
 	$(GO) test -short ./...
 
-fuzz: ## fuzz subjects, stored jobs and command lines, each for half a minute
+fuzz: redis ## fuzz subjects, stored jobs, command lines and what is shown, each for half a minute
 	$(GO) test ./subject -run '^$$' -fuzz FuzzParse -fuzztime 30s
 	$(GO) test ./subject -run '^$$' -fuzz FuzzIDText -fuzztime 30s
 	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzStoredJob -fuzztime 30s
 	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzGarbage -fuzztime 30s
 	$(GO) test ./cmd/lanekeeper -run '^$$' -fuzz FuzzInput -fuzztime 30s
+	$(GO) test ./cmd/lanekeeper -run '^$$' -fuzz FuzzHostileText -fuzztime 30s -fuzzminimizetime 1x
 
 chaos: redis ## faults at real processes, servers and clusters, for CHAOS_TIME (30m), and what was measured
 	@figures=$$(mktemp); export CHAOS_TIME=$${CHAOS_TIME:-30m} CHAOS_FIGURES=$$figures; failed=0; \

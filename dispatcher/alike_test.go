@@ -214,10 +214,10 @@ func (a *alike) dead(rt *rapid.T) {
 			return letters, err
 		}
 		if discard {
-			return letters, h.Discard(bg, letters[0].ID)
+			return letters, h.Discard(bg, ref(letters[0].ID))
 		}
 		delete(a.turn, letters[0].ID) // claimed along with others, it may die before its first start
-		seq, err := h.Replay(bg, letters[0].ID, front)
+		seq, err := h.Replay(bg, ref(letters[0].ID), front)
 		return fmt.Sprint(letters, seq), err
 	})
 }
@@ -249,13 +249,13 @@ func (a *alike) operate(rt *rapid.T) {
 			return nil, h.Skip(bg, lane)
 		case 2:
 			delete(a.turn, id) // it gets another place, when it is resumed
-			return nil, h.SuspendJob(bg, id)
+			return nil, h.SuspendJob(bg, ref(id))
 		case 3:
-			return nil, h.ResumeJob(bg, id)
+			return nil, h.ResumeJob(bg, ref(id))
 		case 4:
-			return h.Cancel(bg, id)
+			return h.Cancel(bg, ref(id))
 		case 5:
-			return h.Outcome(bg, id)
+			return h.Outcome(bg, ref(id))
 		}
 		return nil, h.Resume(bg, lane)
 	})

@@ -31,8 +31,8 @@ func (d *Dispatcher) together(ctx context.Context, say func(pipe redis.Pipeliner
 }
 
 func (d *Dispatcher) atomically(ctx context.Context, say func(tx redis.Pipeliner)) error {
-	_, err := connect.Ask(ctx, func(ctx context.Context) ([]redis.Cmder, error) {
-		return d.rdb.TxPipelined(ctx, func(tx redis.Pipeliner) error { say(tx); return nil })
+	_, err := connect.Ask(ctx, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, connect.Atomically(ctx, d.rdb, say)
 	})
 	return err
 }

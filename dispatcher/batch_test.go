@@ -163,7 +163,7 @@ func TestI6_CrashInABatch(t *testing.T) {
 			t.Fatalf("j5 was not in the batch and is at attempt %d", c.Attempt)
 		}
 		h.ok(h.Finish(bg, *c))
-		h.ok(h.Discard(bg, "once"))
+		h.ok(h.Discard(bg, ref("once")))
 		h.empty()
 	})
 }
@@ -246,7 +246,7 @@ func TestReplayToTheFrontOfABatch(t *testing.T) {
 			}
 			c := h.batch("w", 3)
 			h.wantAlong(c, "j1", "j2", "j3")
-			_, err := h.Replay(bg, "dead", true)
+			_, err := h.Replay(bg, ref("dead"), true)
 			h.ok(err)
 			for c, ok := c, true; ok; {
 				next, more := c.Next()

@@ -36,8 +36,10 @@ type Worker struct {
 	// Versions are those of the declared kinds, as the worker knows them.
 	Versions map[string]int `json:"versions,omitempty"`
 
+	// Blamed are the kinds of which it claims no more for a while, and why: see [Session.Blame].
+	Blamed map[string]string `json:"blamed_for,omitempty"`
+
 	Concurrency int       `json:"concurrency"`
-	Blamed      string    `json:"blamed,omitempty"` // why it claims no more
 	LeaseTTL    string    `json:"lease_ttl"`
 	StartedAt   time.Time `json:"started_at"`
 
@@ -48,11 +50,19 @@ type Worker struct {
 // Beat says that the worker is alive. Pools call it every [BeatEvery].
 // What a lost hint did not tell of limits it finds out with that.
 func (s *Session) Beat(ctx context.Context) error {
-	if err := s.beat(ctx, s.said()); err != nil {
+	if err := s.signOn(ctx); err != nil {
 		return err
 	}
 	s.readLimits(ctx)
 	return nil
+}
+
+func (s *Session) signOn(ctx context.Context) error {
+	info, err := s.said()
+	if err != nil {
+		return fmt.Errorf("beat: %w", err)
+	}
+	return s.beat(ctx, info)
 }
 
 func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }

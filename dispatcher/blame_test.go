@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +19,16 @@ func (m *member) fail(c dispatcher.Claim, wait time.Duration) dispatcher.Ended {
 	a := m.s.Turns(bg, []dispatcher.Turn{{Partition: m.h.Namespace().Partition(c.Subject), Ends: []dispatcher.End{end}}})[0]
 	m.h.ok(a.Ended[0].Err)
 	return a.Ended[0]
+}
+
+// blame blames a member for a kind.
+func (m *member) blame(kind string, failed ...*dispatcher.Claim) {
+	m.h.t.Helper()
+	ok, err := m.s.Blame(bg, kind, "it fails everything", failed)
+	m.h.ok(err)
+	if !ok {
+		m.h.t.Fatalf("it can't be blamed for %s", kind)
+	}
 }
 
 // L8: a job that fails on three different workers is a dead letter; on one worker it may fail
@@ -40,7 +51,7 @@ func TestL8_JobFailsOnThreeWorkers(t *testing.T) {
 			t.Errorf("dead letters: %+v", letters)
 		}
 		h.clean()
-		h.ok(h.Discard(bg, "bad"))
+		h.ok(h.Discard(bg, ref("bad")))
 		h.emptyButWorkers()
 	})
 }
@@ -81,12 +92,14 @@ func TestL8_AttemptsGivenBack(t *testing.T) {
 		if other.Attempt != 2 {
 			t.Fatalf("the other has attempt %d", other.Attempt)
 		}
-		h.ok(w.s.Blame(bg, "it fails everything", failed))
+		h.member("stays", "", "k", "skip")
+		w.blame("k", failed...)
+		w.blame("skip")
 		workers, err := h.Workers(bg)
 		h.ok(err)
 		blamed := 0
 		for _, x := range workers {
-			if x.Blamed != "" {
+			if len(x.Blamed) == 2 {
 				blamed++
 			}
 		}
@@ -98,7 +111,7 @@ func TestL8_AttemptsGivenBack(t *testing.T) {
 		h.ok(err)
 		h.clean()
 		for id, attempts := range map[string]int{"delayed": 0, "claimed": 1, "last": 0, "aside": 0} {
-			job, err := h.Job(bg, id)
+			job, err := h.Job(bg, ref(id))
 			h.ok(err)
 			if job.Attempt != attempts || job.State == dispatcher.Dead {
 				t.Errorf("%s is %s after %d attempts, want %d", id, job.State, job.Attempt, attempts)
@@ -196,5 +209,205 @@ func TestL11_Estimates(t *testing.T) {
 	h.enqueued("b", "s1")
 	if _, jobs, _, _ := h.Lane(bg, key("b"), dispatcher.Page{}); !jobs[0].Starts.IsZero() {
 		t.Errorf("of a suspended lane somebody knows when it starts: %v", jobs[0].Starts)
+	}
+}
+
+// H3: never the last worker of a kind, also when two are blamed at once, or the others leave.
+func TestH3_TheLastWorkerIsNotBlamed(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		a, b := h.member("a", "", "k", "x"), h.member("b", "", "k")
+		a.blame("k")
+		if ok, err := b.s.Blame(bg, "k", "why", nil); ok || err != nil {
+			t.Errorf("the last one is blamed: %t, %v", ok, err)
+		}
+		if ok, err := a.s.Blame(bg, "x", "why", nil); ok || err != nil {
+			t.Errorf("the only one is blamed: %t, %v", ok, err)
+		}
+		a.blame("k") // again, as while it lasts
+		h.lanes("k", 1)
+		if claims, _ := a.turn(10); len(claims) > 0 {
+			t.Errorf("who is blamed claims %d lanes", len(claims))
+		}
+		h.ok(b.s.Close(bg))
+		if ok, err := a.s.Blame(bg, "k", "why", nil); ok || err != nil {
+			t.Errorf("who has become the last is blamed: %t, %v", ok, err)
+		}
+		if claims, _ := a.turn(10); len(claims) != 1 {
+			t.Errorf("the last one claims %d lanes, want 1", len(claims))
+		}
+	})
+}
+
+func TestH3_TwoAreBlamedAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	a, b := h.member("a", "", "k"), h.member("b", "", "k")
+	for range 50 {
+		said := make(chan bool)
+		for _, m := range []*member{a, b} {
+			go func() { ok, _ := m.s.Blame(bg, "k", "why", nil); said <- ok }()
+		}
+		if one, other := <-said, <-said; one && other {
+			t.Fatal("nobody is left")
+		}
+		a.s.Absolve("k", false)
+		b.s.Absolve("k", false)
+		h.ok(a.s.Beat(bg))
+		h.ok(b.s.Beat(bg))
+	}
+}
+
+// H3: who is blamed for a kind claims others, under limits too; may try one lane of it; and wakes
+// nobody's wake-up away.
+func TestH3_BlamedForOneKind(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]dispatcher.Config{
+		"": {}, "limits": {
+			Kinds:      []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 5}, {Name: "x", Owner: "o"}},
+			PoolLimits: map[string]int{"default": 50},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg.Partitions = 1
+			h := newHouse(t, redistest.Client(t), cfg)
+			a := h.member("a", "default", "k", "x")
+			h.member("b", "default", "k", "x")
+			a.blame("k")
+			h.lanes("k", 3)
+			h.lanes("x", 3)
+			if kinds := kindsOf(a); kinds != "x x x" {
+				t.Errorf("it claims %q", kinds)
+			}
+			hint := make(chan bool)
+			go func() { // the wake-up is for the other one
+				_, ok, _ := a.s.Wait(t.Context(), 0)
+				hint <- ok
+			}()
+			if n := h.rdb.ZCard(bg, h.Namespace().Keys(0).Wake("k")).Val(); n != 1 {
+				t.Errorf("%d wake-ups for k", n)
+			}
+			h.rdb.ZAdd(bg, h.Namespace().Keys(0).Wake("x"), redis.Z{Member: "ready"})
+			if !<-hint {
+				t.Error("it is not woken for its other kind")
+			}
+			a.s.Absolve("k", true)
+			if first, second := kindsOf(a), kindsOf(a); first != "k" || second != "" {
+				t.Errorf("it tries %q, and then %q", first, second)
+			}
+			st, err := h.Stats(bg)
+			h.ok(err)
+			if k := st.Kinds["k"]; k.Workers != 2 || k.Blamed != 1 || st.Kinds["x"].Blamed != 0 {
+				t.Errorf("stats: %+v", st.Kinds)
+			}
+			if says := h.found("kind", "k"); says != "1 of 2 workers are blamed" {
+				t.Errorf("doctor says %q", says)
+			}
+			a.s.Absolve("k", false)
+			if kinds := kindsOf(a); kinds != "k k" {
+				t.Errorf("when it is well it claims %q", kinds)
+			}
+		})
+	}
+}
+
+// H3: what a blamed worker tries is one job, however many partitions it asks at once and jobs it would take
+// along; where none is ready it tries elsewhere.
+func TestH3_ProbeIsOneJob(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 8})
+	who := dispatcher.Claimant{Holder: "a", Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 50}}
+	s, err := h.Join(bg, who, 16)
+	h.ok(err)
+	t.Cleanup(func() { _ = s.Close(bg) })
+	h.member("b", "", "k")
+	a := &member{h, s}
+	a.blame("k")
+	lane := "deep"
+	h.enqueued(lane, "j1", "j2", "j3")
+	for i := range 40 {
+		h.enqueued(fmt.Sprint(i), fmt.Sprint("x", i))
+	}
+	var turns []dispatcher.Turn
+	for p := range 8 {
+		turns = append(turns, dispatcher.Turn{Partition: p, Claim: true, Want: 8})
+	}
+	s.Absolve("k", true)
+	jobs := 0
+	for _, answer := range s.Turns(bg, turns) {
+		h.ok(answer.Err)
+		for i := range answer.Claims {
+			jobs += len(answer.Claims[i].Each())
+		}
+	}
+	if jobs != 1 {
+		t.Errorf("it tried %d jobs", jobs)
+	}
+}
+
+// H3: a kind whose workers are all blamed, as after a crash of the last one, has no worker.
+func TestH3_AllAreBlamed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	a := h.member("a", "", "k")
+	b := h.member("b", "", "k")
+	a.blame("k")
+	h.lanes("k", 1)
+	h.ok(b.s.Close(bg))
+	h.ok(a.s.Beat(bg))
+	found := h.found("kind", "k")
+	if !strings.Contains(found, "1 of 1 workers are blamed") || !strings.Contains(found, "no worker alive handles this kind") {
+		t.Errorf("doctor says %q", found)
+	}
+}
+
+func kindsOf(m *member) string {
+	m.h.t.Helper()
+	claims, _ := m.turn(10)
+	var kinds []string
+	for _, c := range claims {
+		kinds = append(kinds, c.Kind)
+	}
+	return strings.Join(kinds, " ")
+}
+
+// found is what doctor says of something.
+func (h *house) found(what, where string) string {
+	h.t.Helper()
+	findings, err := h.Doctor(bg, nil)
+	h.ok(err)
+	var says []string
+	for _, f := range findings {
+		if f.What == what && f.Where == where {
+			says = append(says, f.Detail)
+		}
+	}
+	return strings.Join(says, "; ")
+}
+
+// H3: a wake-up that comes to who is blamed meanwhile is passed on.
+func TestH3_WakeUpIsPassedOn(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.ClientOf(t, redistest.Own(t))
+	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+	a := h.member("a", "", "k")
+	h.member("b", "", "k")
+	hint := make(chan bool)
+	go func() {
+		_, ok, _ := a.s.Wait(bg, 0)
+		hint <- ok
+	}()
+	redistest.Until(t, "it waits", func() bool {
+		return redistest.InfoNumber(rdb.Info(bg, "clients").Val(), "blocked_clients:") == 1
+	})
+	a.blame("k")
+	h.lanes("k", 1)
+	if <-hint {
+		t.Error("it is woken for a kind that it is blamed for")
+	}
+	if n := rdb.ZCard(bg, h.Namespace().Keys(0).Wake("k")).Val(); n != 1 {
+		t.Errorf("%d wake-ups are left for the others", n)
 	}
 }

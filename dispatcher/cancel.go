@@ -4,8 +4,6 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-
-	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 //go:embed cancel.lua
@@ -19,17 +17,17 @@ var cancelScript = verb("cancel", cancelLua)
 // then. A job whose handler returns nil all the same has finished. It returns [ErrRunning] for
 // a job that was claimed together with others before it, and [ErrNotFound] for one that
 // neither waits nor runs; dead letters are discarded instead.
-func (d *Dispatcher) Cancel(ctx context.Context, id string) (holder string, err error) {
-	p, job, err := d.stored(ctx, id)
+func (d *Dispatcher) Cancel(ctx context.Context, ref JobRef) (holder string, err error) {
+	p, job, err := d.stored(ctx, ref)
 	if err != nil {
 		return "", err
 	}
 	words, err := d.ask(ctx, d.run.Once(p, cancelScript, nil, job.Subject.Canonical(), entryOf(&job), job.Keep.Milliseconds()))
 	if err != nil {
-		return "", fmt.Errorf("cancel %s: %w", subject.IDText(id), err)
+		return "", fmt.Errorf("cancel %s: %w", ref, err)
 	}
 	if words[0] == "asked" {
 		return words[1], nil
 	}
-	return "", refusedFor(words[0], "cancel", id)
+	return "", refusedFor(words[0], "cancel", ref)
 }

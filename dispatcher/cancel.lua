@@ -39,7 +39,7 @@ else
 end
 drop({ as })
 if ms > 0 then
-  keep(id_of(as), 'cancelled', (counts_of(as)), '', ms, now)
+  keep(subject, id_of(as), 'cancelled', (counts_of(as)), '', ms, now)
 end
 publish('RPUSH', '')
 remember('ok')

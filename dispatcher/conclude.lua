@@ -17,7 +17,7 @@ if #subjects > 0 then
   free(subjects, records)
   drop(entries)
   for k, i in ipairs(which) do
-    keep(id_of(entries[k]), 'finished', counts_of(entries[k]) + 1, arg(i, 5, 3), tonumber(arg(i, 5, 4)), now)
+    keep(subjects[k], id_of(entries[k]), 'finished', counts_of(entries[k]) + 1, arg(i, 5, 3), tonumber(arg(i, 5, 4)), now)
   end
   advance(subjects, tails)
   publish('RPUSH', ARGV[FIRST])

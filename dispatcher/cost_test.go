@@ -190,7 +190,7 @@ var featureSteps = map[string]func(m *meter) (trips, commands float64){
 			m.put(dispatcher.NewJob{Subject: key("hot"), Kind: "k", ID: fmt.Sprint("c", i)})
 		}
 		n := 0
-		return m.again(1, func() { _, err := m.d.Cancel(bg, fmt.Sprint("c", n)); m.ok(err); n++ })
+		return m.again(1, func() { _, err := m.d.Cancel(bg, ref(fmt.Sprint("c", n))); m.ok(err); n++ })
 	},
 }
 

@@ -16,7 +16,8 @@ import (
 )
 
 // DeadLetters lists dead letters of all lanes, the latest first. Each page costs
-// the same however many there are.
+// the same however many there are, and reads 16 MiB at most: it may be shorter than it was asked to
+// be. An [IncompleteError] may come beside the list.
 func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, string, error) {
 	limit, err := page.limit()
 	if err != nil {
@@ -27,13 +28,20 @@ func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, str
 		return nil, "", err
 	}
 	// The latest of every partition, of which the page takes the latest of all.
+	parts := d.everyPartition()
+	graves := make([][]grave, len(parts))
+	missing, without, err := d.across(parts, func(i int) (err error) {
+		graves[i], err = d.graves(ctx, parts[i], before, limit+1)
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
 	var all []grave
-	for p := range d.ns.Partitions {
-		graves, err := d.graves(ctx, p, before, limit+1)
-		if err != nil {
-			return nil, "", err
+	for i := range graves {
+		if !without[i] {
+			all = append(all, graves[i]...)
 		}
-		all = append(all, graves...)
 	}
 	slices.SortFunc(all, func(a, b grave) int {
 		return -cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.id, b.id))
@@ -43,8 +51,20 @@ func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, str
 		all = all[:limit]
 		next = all[limit-1].cursor()
 	}
+	places := make([]jobPlace, len(all))
+	for i, g := range all {
+		places[i] = jobPlace{g.partition, g.id}
+	}
+	sizes, err := d.sizes(ctx, places)
+	if err != nil {
+		return nil, "", err
+	}
+	if n := upTo(pageBytes, sizes); n < len(all) {
+		all = all[:n]
+		next = all[n-1].cursor()
+	}
 	letters, err := d.exhume(ctx, all)
-	return letters, next, err
+	return letters, next, cmp.Or(err, missing.orNil())
 }
 
 // grave is a dead letter's place in the order of deaths. Those of one partition never die at the
@@ -146,34 +166,36 @@ func unreadable(packed, stored string) Job {
 	return Job{ID: id, Payload: []byte(stored)}
 }
 
-// deadLetter finds a dead letter by its id. Its job is there when it can be read.
-func (d *Dispatcher) deadLetter(ctx context.Context, id string) (partition int, job Job, err error) {
-	partition, stored, err := d.find(ctx, id)
+// deadLetter finds a dead letter. Its job is there when it can be read.
+func (d *Dispatcher) deadLetter(ctx context.Context, ref JobRef) (partition int, job Job, err error) {
+	at, err := d.only(ctx, ref)
 	if err != nil {
 		return 0, Job{}, err
 	}
-	if job, err = decode(packID(id), stored); err != nil {
-		job = unreadable(packID(id), stored)
+	if job, err = decode(packID(ref.ID), at.text); err != nil {
+		job = unreadable(packID(ref.ID), at.text)
 	}
-	_, err = connect.Ask(ctx, func(ctx context.Context) (float64, error) {
-		return d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
-	})
-	if errors.Is(err, redis.Nil) {
-		return 0, Job{}, fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
+	dead, err := d.isDead(ctx, ref.ID, at.partition)
+	if err == nil && !dead {
+		err = fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)
 	}
-	return partition, job, wrap("find dead letter", err)
+	return at.partition, job, err
 }
 
 // IsDead reports whether a job is a dead letter. It asks for no more rights than enqueueing does.
-func (d *Dispatcher) IsDead(ctx context.Context, id string) (bool, error) {
-	partition, _, err := d.find(ctx, id)
+func (d *Dispatcher) IsDead(ctx context.Context, ref JobRef) (bool, error) {
+	at, err := d.find(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	_, err = connect.Ask(ctx, func(ctx context.Context) (float64, error) {
+	return d.isDead(ctx, ref.ID, at.partition)
+}
+
+func (d *Dispatcher) isDead(ctx context.Context, id string, partition int) (bool, error) {
+	_, err := connect.Ask(ctx, func(ctx context.Context) (float64, error) {
 		return d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
 	})
 	if errors.Is(err, redis.Nil) {

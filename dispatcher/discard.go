@@ -13,15 +13,15 @@ var discardScript = verb("discard", discardLua)
 
 // Discard deletes a dead letter for good. It returns [ErrNotFound] when there is
 // no such dead letter.
-func (d *Dispatcher) Discard(ctx context.Context, id string) error {
-	p, _, err := d.deadLetter(ctx, id)
+func (d *Dispatcher) Discard(ctx context.Context, ref JobRef) error {
+	p, _, err := d.deadLetter(ctx, ref)
 	if err != nil {
 		return err
 	}
-	call := d.run.Once(p, discardScript, nil, packID(id))
+	call := d.run.Once(p, discardScript, nil, packID(ref.ID))
 	words, err := d.ask(ctx, call)
 	if err == nil && words[0] != "ok" {
-		err = fmt.Errorf("%w: job %q is not a dead letter", ErrNotFound, id)
+		err = fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)
 	}
 	return err
 }

@@ -132,11 +132,13 @@ type Dispatcher struct {
 	singles  singles
 	registry map[string]Declared // as registered when d was opened
 	news     newsroom
+
+	owedLimits owedLimits
 }
 
 // schema is the version of what is stored; a release that can't read what
 // another one wrote must raise it.
-const schema = "5"
+const schema = "6"
 
 // Open returns a Dispatcher after it has checked that the server keeps what it is
 // given ([ErrEviction]) and that the namespace is cut as cfg expects
@@ -158,6 +160,8 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 		cfg: cfg, rdb: cfg.Redis, ns: ns,
 		run:    script.NewRunner(cfg.Redis, ns, cfg.Now),
 		leases: lease.NewStore(cfg.Redis, ns, cfg.Now),
+
+		owedLimits: owedLimits{limits: make(map[string]limitRecord)},
 	}
 	for p := range ns.Partitions {
 		d.keys = append(d.keys, ns.Keys(p))
@@ -206,13 +210,16 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 			return ns, nil
 		}
 		partitions := ns.Partitions
-		_, err = connect.Ask(ctx, func(ctx context.Context) ([]redis.Cmder, error) {
-			return cfg.Redis.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		_, err = connect.Ask(ctx, func(ctx context.Context) (struct{}, error) {
+			return struct{}{}, connect.Atomically(ctx, cfg.Redis, func(tx redis.Pipeliner) {
 				tx.HSetNX(ctx, ns.Meta(), "partitions", partitions)
 				tx.HSetNX(ctx, ns.Meta(), "schema", schema)
-				return nil
 			})
 		})
+		if redis.HasErrorPrefix(err, "NOPERM") {
+			return ns, fmt.Errorf("namespace %s does not exist, and this user may not make it; 'lanekeeper doctor --fix' of an operator does: %w",
+				ns.Name, err)
+		}
 		if err == nil { // another may have been first
 			stored, err = read()
 		}
@@ -238,11 +245,11 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 }
 
 // refuseEviction fails when the server would throw jobs or leases away to make
-// room (BullMQ #2215, asynq #799). A server that won't tell is trusted: managed
-// ones forbid CONFIG, and the embedded one has no limit.
+// room (BullMQ #2215, asynq #799). It asks INFO: a user who may ask CONFIG for that may ask it for
+// passwords too (H2). A server that won't tell is trusted: the embedded one has no limit.
 func refuseEviction(ctx context.Context, rdb redis.UniversalClient) error {
 	ask := func(ctx context.Context, node *redis.Client) error {
-		settings, err := node.ConfigGet(ctx, "maxmemory*").Result()
+		memory, err := node.Info(ctx, "memory").Result()
 		if err != nil {
 			refused := errors.As(err, new(redis.Error))
 			if refused || connect.IsCluster(rdb) { // of several masters one may be away
@@ -250,9 +257,8 @@ func refuseEviction(ctx context.Context, rdb redis.UniversalClient) error {
 			}
 			return err
 		}
-		if policy := settings["maxmemory-policy"]; settings["maxmemory"] != "0" && policy != "noeviction" {
-			return fmt.Errorf("%w: maxmemory is %s and maxmemory-policy is %s; set it to noeviction",
-				ErrEviction, settings["maxmemory"], policy)
+		if limit, policy := infoField(memory, "maxmemory"), infoField(memory, "maxmemory_policy"); evicts(limit, policy) {
+			return fmt.Errorf("%w: maxmemory is %s and maxmemory-policy is %s; set it to noeviction", ErrEviction, limit, policy)
 		}
 		return nil
 	}
@@ -270,6 +276,11 @@ func refuseEviction(ctx context.Context, rdb redis.UniversalClient) error {
 		return nil
 	}
 	return fmt.Errorf("connect to Redis: %w", err)
+}
+
+// evicts reports whether keys go when memory is full. What a server does not tell is "".
+func evicts(limit, policy string) bool {
+	return limit != "" && limit != "0" && policy != "" && policy != "noeviction"
 }
 
 // Namespace returns the namespace that d works on.

@@ -58,6 +58,8 @@
 //	I15  Starts under a limit go to those who are short of them in the order in which they came: a
 //	     partition of a session has a place for as many starts as it had ready lanes, and what
 //	     it wants after that comes behind all others.
+//	I16  No script reads or writes more than 2 MiB of jobs, or one job if that has more; what is
+//	     kept after a job's end has a most in each partition.
 //
 // # When things fail
 //
@@ -74,8 +76,8 @@
 // Reading order: job.go and kind.go, then verb by verb, each .go beside its .lua: enqueue (with
 // singles.go and unique.go), turn, which is claim and finish, end.go with retry, deadletter,
 // handback, conclude and several, reap; session.go for how a pool talks, with limit.go and permit.go
-// (ready, slot, giveback, short), rank.go, blame.go (refund) and durations.go (record); section.go (leave, wait) and
-// outcome.go, with news.go, for who is no pool; inspect.go, lanes.go, jobinfo.go, dead.go, suspend.go
-// (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go and
-// repair.go for what went wrong. The Lua starts with lease/fence.lua, lease/lease.lua and lane.lua.
+// (ready, slot, giveback, short), lost.go, rank.go, blame.go (refund) and durations.go (record); section.go (leave),
+// wait.go and outcome.go, with news.go, for who is no pool; inspect.go, ref.go, incomplete.go, lanes.go, jobinfo.go,
+// dead.go, suspend.go (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go, kept.go
+// (recount), limitcheck.go and repair.go (aside) for what went wrong. The Lua starts with lease/fence.lua, lease/lease.lua and lane.lua.
 package dispatcher

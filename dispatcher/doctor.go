@@ -1,15 +1,18 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -31,30 +34,39 @@ type Finding struct {
 // lanes stand still for want of a worker, and which server settings lose data. It reads
 // partition by partition without stopping anybody, so what it suspects then is looked
 // at again at one moment before it is reported. It costs as much as there are jobs.
-// progress, if not nil, is told how many partitions are done. [Dispatcher.Repair] mends.
+// progress, if not nil, is told how many partitions are done. [Dispatcher.Repair] mends. An
+// [IncompleteError] may come beside the findings.
 func (d *Dispatcher) Doctor(ctx context.Context, progress func(done int)) ([]Finding, error) {
 	findings, err := d.checkServers(ctx)
-	if err != nil {
+	if err != nil && !connect.IsCluster(d.rdb) {
 		return nil, err
 	}
 	idle := newStandstill()
-	for p := range d.ns.Partitions {
+	missing, err := d.onePartitionAfterTheOther(progress, func(p int) error {
 		s, err := d.survey(ctx, p)
 		if err != nil {
-			return nil, fmt.Errorf("examine partition %d: %w", p, err)
+			return fmt.Errorf("examine partition %d: %w", p, err)
 		}
 		found, err := d.examine(ctx, p, s)
 		if err != nil {
-			return nil, fmt.Errorf("examine partition %d: %w", p, err)
+			return fmt.Errorf("examine partition %d: %w", p, err)
 		}
-		findings = append(findings, found...)
+		findings = append(append(findings, found...), s.full(d, p)...)
 		idle.add(s)
-		if progress != nil {
-			progress(p + 1)
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	limits, err := d.examineLimits(ctx)
+	if missing, err = missing.without("the registry of kinds", err); err != nil {
+		return nil, err
 	}
 	stuck, err := d.explain(ctx, idle)
-	return append(findings, stuck...), err
+	if missing, err = missing.without(missingWorkers, err); err != nil {
+		return nil, err
+	}
+	return slices.Concat(findings, limits, stuck), missing.orNil()
 }
 
 // verdicts says what is wrong with a lane.
@@ -183,6 +195,13 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 	}
 	for _, kind := range s.unsaid {
 		wrong("kind", kind, "has ready lanes but is not among the kinds")
+	}
+	if strconv.FormatInt(s.kept, 10) != cmp.Or(s.clock["kept"], "0") {
+		if k, err := d.countKept(ctx, p); err != nil {
+			return nil, err
+		} else if k.wrong() {
+			wrong("clock", "kept", fmt.Sprintf("%q is not the number of bytes of outcomes: %d", k.said, k.are))
+		}
 	}
 	if len(lanes)+len(jobs) == 0 { // else the survey may be older than the clock
 		for field, least := range s.behind() {

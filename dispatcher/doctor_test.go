@@ -36,10 +36,10 @@ func full(h *house) {
 	h.ok(err)
 	h.enqueued("stopped", "stopped1", "stopped2")
 	h.enqueued("paused", "paused1", "paused2", "paused3")
-	h.ok(h.SuspendJob(bg, "paused2"))
+	h.ok(h.SuspendJob(bg, ref("paused2")))
 	h.enqueue(dispatcher.NewJob{Subject: key("paused"), Kind: "k", ID: "named", Unique: &dispatcher.Unique{Key: "u"}})
 	h.enqueue(dispatcher.NewJob{Subject: key("paused"), Kind: "k", ID: "kept", Keep: 24 * time.Hour})
-	_, err = h.Cancel(bg, "kept")
+	_, err = h.Cancel(bg, ref("kept"))
 	h.ok(err)
 	k := h.Namespace().Keys(0)
 	h.ok(h.rdb.RPush(bg, k.Tail(canonical("leased")), ticketEntry).Err())
@@ -238,7 +238,7 @@ func (h *house) drained() {
 	for _, lane := range []string{"stopped", "ready", "leased"} { // as far as they are
 		_ = h.Resume(bg, key(lane))
 	}
-	_ = h.ResumeJob(bg, "paused2")
+	_ = h.ResumeJob(bg, ref("paused2"))
 	for range 50 {
 		h.advance(2 * time.Hour)
 		h.reaped()
@@ -275,11 +275,11 @@ func TestI7_LostAndFound(t *testing.T) {
 	if len(found) != 2 || string(found["a3"].Payload) != "garbage" {
 		t.Errorf("lost and found: %+v", found)
 	}
-	if _, err := h.Replay(bg, "a3", false); err == nil {
+	if _, err := h.Replay(bg, ref("a3"), false); err == nil {
 		t.Error("a job that can't be read was replayed")
 	}
-	h.ok(h.Discard(bg, "a3"))
-	_, err = h.Replay(bg, "a2", false)
+	h.ok(h.Discard(bg, ref("a3")))
+	_, err = h.Replay(bg, ref("a2"), false)
 	h.ok(err)
 	h.drained()
 	h.empty()

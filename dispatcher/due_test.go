@@ -39,7 +39,7 @@ func TestG17_DueBeforeWhatCameLater(t *testing.T) {
 		h.advance(3 * time.Second)
 		now := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "now"})
 		for id, seq := range map[string]int64{"first-due": now.Seq - 2, "second-due": now.Seq - 1} {
-			if job, err := h.Job(bg, id); err != nil || job.Seq != seq || job.State == dispatcher.Scheduled {
+			if job, err := h.Job(bg, ref(id)); err != nil || job.Seq != seq || job.State == dispatcher.Scheduled {
 				t.Errorf("%s: %+v, %v; want a place before %d", id, job, err, now.Seq)
 			}
 		}
@@ -135,7 +135,7 @@ func TestG17_BehindMuchThatIsDue(t *testing.T) {
 			want = append(want, fmt.Sprint("due", i))
 		}
 		h.advance(2 * time.Second)
-		seq, err := h.Replay(bg, "dead", false)
+		seq, err := h.Replay(bg, ref("dead"), false)
 		if err != nil || seq != 0 {
 			t.Errorf("replayed behind what is due: %d, %v; want no number yet", seq, err)
 		}
@@ -181,7 +181,7 @@ func TestG17_WhatElseLinesUp(t *testing.T) {
 		h.ok(h.DeadLetter(bg, c, "bad", ""))
 		h.later("a", "k", "due", time.Second)
 		h.advance(2 * time.Second)
-		_, err := h.Replay(bg, "dead", false)
+		_, err := h.Replay(bg, ref("dead"), false)
 		h.ok(err)
 		h.wantOrder("due dead", "k")
 

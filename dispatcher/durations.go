@@ -329,7 +329,7 @@ func (d *Dispatcher) startOf(ctx context.Context, lane *Lane, now time.Time) (ti
 		}
 		workers, err := d.Workers(ctx)
 		for _, w := range workers {
-			if w.Alive && slices.Contains(w.Kinds, lane.Kind) {
+			if w.Takes(lane.Kind) {
 				return now, err
 			}
 		}

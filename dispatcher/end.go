@@ -108,16 +108,29 @@ func (d *Dispatcher) endCalls(partition int, ends []End, own []string) []endCall
 // plain reports whether an end is a finish that a turn makes: one that leaves nothing.
 func (e *End) plain() bool { return e.Outcome == Finished && e.Claim.Keep == 0 }
 
+// weight is how many bytes a script has to move for an end: what it brings, and what is stored of
+// the job where the script reads that.
+func (e *End) weight() int {
+	bytes := 4*len(e.Result) + len(e.Error) // a result may have to make room for itself
+	if e.Outcome == Retry && strings.Contains(e.Claim.flags, flagSkip) {
+		bytes += len(e.Claim.Payload)
+	}
+	return bytes
+}
+
 // pick returns the indexes of the ends that are wanted, as many together as one
-// call takes.
+// call takes: maxEnds, with MaxBatchBytes together.
 func pick(ends []End, wanted func(*End) bool) [][]int {
 	var parts [][]int
+	weight := 0
 	for i := range ends {
 		if !wanted(&ends[i]) {
 			continue
 		}
-		if n := len(parts); n == 0 || len(parts[n-1]) == maxEnds {
+		weight += ends[i].weight()
+		if n := len(parts); n == 0 || len(parts[n-1]) == maxEnds || weight > MaxBatchBytes {
 			parts = append(parts, make([]int, 0, min(maxEnds, len(ends)-i)))
+			weight = ends[i].weight()
 		}
 		parts[len(parts)-1] = append(parts[len(parts)-1], i)
 	}

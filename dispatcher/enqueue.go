@@ -21,6 +21,7 @@ var enqueueScript = verb("enqueue", enqueueLua)
 // Enqueued says what became of one job.
 type Enqueued struct {
 	ID      string
+	Subject subject.Key
 	Seq     int64 // place in the lane's order, counted by partition; 0 for a scheduled job, which has none yet
 	Created bool  // false when a job of this id existed already, or had the unique key
 
@@ -51,7 +52,7 @@ func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) 
 	return d.singles.enqueue(ctx, p)
 }
 
-// EnqueueMany enqueues up to [MaxBatch] jobs, with 16 MiB of payload together, in one
+// EnqueueMany enqueues up to [MaxBatch] jobs, with [MaxBatchBytes] of payload together, in one
 // round trip. Jobs of one partition are taken all or none; the result at index i says
 // what became of jobs[i]. Jobs of one subject keep their order.
 //
@@ -67,7 +68,7 @@ func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued
 	for i := range jobs {
 		payloads += len(jobs[i].Payload)
 	}
-	if most := max(d.cfg.MaxPayload, maxBatchBytes); payloads > most {
+	if most := max(d.cfg.MaxPayload, MaxBatchBytes); payloads > most {
 		return nil, fmt.Errorf("%w: a batch with %d bytes of payload, at most %d are allowed", ErrTooLarge, payloads, most)
 	}
 	all := make([]prepared, len(jobs))
@@ -120,8 +121,9 @@ func (d *Dispatcher) Check(job NewJob) error {
 	return err
 }
 
-// maxBatchBytes bounds the payloads of one call, and with them the time of a script.
-const maxBatchBytes = 16 << 20
+// MaxBatchBytes is the most bytes of payload that one call may carry, or one payload's worth when
+// that is more: a script takes 1 to 3 ms for a MiB, and Redis does nothing else meanwhile.
+const MaxBatchBytes = 2 << 20
 
 // prepared is a job that keeps all rules, in the form in which the script wants it.
 type prepared struct {
@@ -197,7 +199,6 @@ func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []E
 
 func (d *Dispatcher) enqueueCall(p int, mode string, jobs []prepared, members []int) *script.Call {
 	keys := d.keys[p]
-	share := (d.cfg.MaxBacklog + d.ns.Partitions - 1) / d.ns.Partitions
 	tails := make([]string, len(members))
 	args := make([]any, 5, 5+4*len(members))
 	var kinds []string
@@ -213,9 +214,12 @@ func (d *Dispatcher) enqueueCall(p int, mode string, jobs []prepared, members []
 			kinds = append(kinds, job.kind)
 		}
 	}
-	args[0], args[1], args[2], args[3], args[4] = mode, d.cfg.MaxLane, share, strings.Join(kinds, " "), len(members)
+	args[0], args[1], args[2], args[3], args[4] = mode, d.cfg.MaxLane, d.share(), strings.Join(kinds, " "), len(members)
 	return d.run.Once(p, enqueueScript, tails, append(args, unique...)...)
 }
+
+// share is how many jobs one partition may hold, and how many windows of unique keys.
+func (d *Dispatcher) share() int { return (d.cfg.MaxBacklog + d.ns.Partitions - 1) / d.ns.Partitions }
 
 // settleEnqueue turns the script's reply into the results of its members.
 func settleEnqueue(words []string, err error, jobs []prepared, members []int, done []Enqueued) {
@@ -224,7 +228,7 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 		culprit := members[nth-1]
 		reason := refusal(words[2], words[3], &jobs[culprit])
 		for _, i := range members {
-			done[i] = Enqueued{ID: jobs[i].id, Err: reason}
+			done[i] = Enqueued{ID: jobs[i].id, Subject: jobs[i].subject, Err: reason}
 			if i != culprit {
 				done[i].Err = fmt.Errorf("%w: job %d: %w", ErrRefused, culprit, reason)
 			}
@@ -240,7 +244,7 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 	}
 	for k, i := range members {
 		e := &done[i]
-		e.ID = jobs[i].id
+		e.ID, e.Subject = jobs[i].id, jobs[i].subject
 		if err != nil {
 			e.Err = fmt.Errorf("enqueue %s: %w", jobs[i].subject, err)
 			continue
@@ -268,6 +272,9 @@ func unanswered(err error) bool {
 		(errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
 }
 
+// errHeavy is why a job can't be enqueued in the company it was in.
+var errHeavy = errors.New("too many bytes for one call")
+
 // refusal is the error that a word of the script stands for.
 func refusal(word, count string, job *prepared) error {
 	switch word {
@@ -281,6 +288,11 @@ func refusal(word, count string, job *prepared) error {
 			return err
 		}
 		return fmt.Errorf("enqueue %s: %w", job.subject, &TakenError{id})
+	case "heavy":
+		return fmt.Errorf("%w: %w: of the jobs of this call, those that exist already have over 2 MiB together; enqueue %s in another one",
+			ErrTooLarge, errHeavy, subject.IDText(job.id))
+	case "windows":
+		return fmt.Errorf("%w: partition %d holds %s windows of unique keys, each until it is over", ErrBacklogFull, job.partition, count)
 	case "backlog":
 		return fmt.Errorf("%w: partition %d holds %s jobs", ErrBacklogFull, job.partition, count)
 	}

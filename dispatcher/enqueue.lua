@@ -5,7 +5,7 @@
 -- KEYS[13+]  tail:<subject> of each job
 -- ARGV[6]    'all' jobs are taken or none | 'each' job is taken or not
 -- ARGV[7]    most jobs a lane may hold
--- ARGV[8]    most jobs the partition may hold
+-- ARGV[8]    most jobs the partition may hold, and most windows of unique keys
 -- ARGV[9]    kinds of the jobs, with spaces between
 -- ARGV[10]   number of jobs
 -- ARGV[11+]  four a job: subject, entry,
@@ -21,6 +21,8 @@
 --              '0'         existed, and its sequence number
 --              'full'      not taken: its lane has no room; jobs there
 --              'backlog'   not taken: the partition has no room; jobs there
+--              'windows'   not taken: there is no room for another window of a key; those there
+--              'heavy'     not taken: jobs that exist, of these, have too many bytes for one call
 --              'conflict'  not taken: the id is in use by a job of another subject; 0
 --              'merged'    not taken: '<seq>,<jobs merged>,<id in hex>' of the one that
 --                          has the unique key; or 'replaced', which has the new payload
@@ -52,22 +54,47 @@ for at = UNIQUE, #ARGV, 5 do
 end
 
 -- runs reports whether a job of a subject may have been started, and has not ended.
+local running = {}
+
 local function runs(subject, id)
-  local record = call('HGET', LEASES, subject)
-  local head = use_of(record) == 'job' and call('HGET', HEADS, subject)
-  if not head then
-    return false
-  elseif id_of(head) == id then
-    return true
-  end
-  local along = along_of(record)
-  for _, entry in ipairs(along > 0 and call('LRANGE', TAIL .. subject, 0, along - 1) or {}) do
-    if id_of(entry) == id then
-      return true
+  if not running[subject] then
+    local record, started = call('HGET', LEASES, subject), {}
+    local head = use_of(record) == 'job' and call('HGET', HEADS, subject)
+    local along = head and along_of(record) or 0
+    for _, entry in ipairs(along > 0 and call('LRANGE', TAIL .. subject, 0, along - 1) or {}) do
+      started[id_of(entry)] = true
     end
+    if head then
+      started[id_of(head)] = true
+    end
+    running[subject] = started
   end
-  return false
+  return running[subject][id]
 end
+
+-- body_of returns the stored job of an id, or false. Of jobs that exist only the first bytes are
+-- wanted, but Redis gives all of them: so each is read once, and no more than what a call may bring,
+-- with what is stored of a job besides its payload: what was enqueued can be enqueued again. What is
+-- beyond is 'heavy', and has to come in another call.
+local MOST_BESIDES, has_read, stored_as = 5120, 0, {}
+
+local function body_of(id)
+  if stored_as[id] == nil then
+    local length = call('HSTRLEN', JOBS, id)
+    if length > 0 and has_read > 0 and has_read + length > MOST_BYTES + n * MOST_BESIDES then
+      return 'heavy'
+    end
+    has_read = has_read + length
+    stored_as[id] = length > 0 and call('HGET', JOBS, id)
+  end
+  return stored_as[id]
+end
+
+local function seq_in_store(id)
+  local body = body_of(id)
+  return body and seq_of(body) or 0
+end
+
 
 -- A full memory refuses an enqueue that places what is due like any other.
 local _, behind = take_due(now)
@@ -90,9 +117,9 @@ local function rival(i, subject)
   if not id or scope == 'waiting' and runs(subject, id) then
     return nil
   elseif scope == 'window' then
-    local till = moment(call('ZSCORE', extra('expiring'), 'w' .. field)) or 0
+    local till = moment(call('ZSCORE', extra('windows'), field)) or 0
     return till > now and id or nil -- nobody may be there to reap
-  elseif call('HEXISTS', JOBS, id) == 0 then
+  elseif not body_of(id) then
     return nil -- it outlived its job, in a window or by a lost key
   end
   return id
@@ -108,18 +135,28 @@ local function due(when)
 end
 
 -- Checks. Nothing of these jobs is written before all have passed.
-local known = call('HMGET', JOBS, unpack(ids))
+local known = light(n) and call('HMGET', JOBS, unpack(ids)) -- else each is read when it is looked at
 local heads = call('HMGET', HEADS, unpack(subjects))
 local stored = call('HLEN', JOBS)
 local deep = stored + n > max_lane -- else no lane can be full: its depth need not be asked
 local first, fresh, later, depth, said, placed = {}, {}, {}, {}, {}, 0
 
+local windows -- in which unique keys stay taken, once they were counted
+
 -- check returns nil when the ith job may be taken, or says why not.
 local function check(i, subject, id, when, encoded)
-  if known[i] or first[id] then
+  local exists
+  if known then
+    exists = known[i]
+  else
+    exists = body_of(id)
+  end
+  if exists == 'heavy' then
+    return 'heavy', has_read
+  elseif exists or first[id] then
     -- Jobs start with the length-prefixed subject, so equal starts mean one subject.
     local start = #subject + (#subject < 128 and 1 or 2)
-    local old = known[i] and sub(known[i], 12, 11 + start)
+    local old = exists and sub(exists, 12, 11 + start)
       or sub(ARGV[JOB + 3 + (first[id] - 1) * 4], 1, start)
     if old ~= sub(encoded, 1, start) then
       return 'conflict', 0
@@ -131,8 +168,10 @@ local function check(i, subject, id, when, encoded)
     if other or here then
       local on = ARGV[unique[i] + 4]
       local entry = ARGV[JOB + 1 + (i - 1) * 4]
-      if on == 'reject' or on == 'replace' and other
-        and (not alike(other, entry) or call('HEXISTS', JOBS, other) == 0 or runs(subject, other)) then
+      if other and body_of(other) == 'heavy' then
+        return 'heavy', has_read
+      elseif on == 'reject' or on == 'replace' and other
+        and (not alike(other, entry) or not body_of(other) or runs(subject, other)) then
         return 'taken', other or ids[here]
       end
       rewritten[i] = { other or ids[here], here, on }
@@ -141,6 +180,13 @@ local function check(i, subject, id, when, encoded)
   end
   if stored + #fresh >= max_jobs then
     return 'backlog', stored
+  end
+  if unique[i] and tonumber(ARGV[unique[i] + 3]) > 0 then -- which may stay long after its job
+    windows = windows or call('ZCARD', extra('windows'))
+    if windows >= max_jobs then
+      return 'windows', windows
+    end
+    windows = windows + 1
   end
   local at, is_due = due(when)
   if is_due then
@@ -165,7 +211,7 @@ for i = 1, n do
   local word, count = check(i, subjects[i], ids[i], ARGV[at + 2], ARGV[at + 3])
   if word then
     if word == 'taken' then
-      count = owner(count)
+      count = owner(count, seq_in_store(count))
     end
     if not each then
       return { 'refused', i, word, count }
@@ -187,6 +233,20 @@ for i = 1, n do
     encoded[change[2]] = ARGV[JOB + 3 + (i - 1) * 4]
   end
 end
+
+-- grown notes the longest of some new bodies, every stride-th of a table, where that is a new one.
+local function grown(new, stride)
+  local longest = SMALL
+  for i = stride, #new, stride do
+    if #new[i] > longest then
+      longest = #new[i]
+    end
+  end
+  if longest > SMALL and (stored == 0 or longest > tonumber(call('HGET', CLOCK, 'largest') or 0)) then
+    call('HSET', CLOCK, 'largest', longest)
+  end
+end
+
 local bodies, scheduled, openers, opened, tails, order = {}, {}, {}, {}, {}, {}
 local high, high_at = '', -1 -- all but the last two bytes change seldom
 for k = 1, #fresh do
@@ -218,6 +278,7 @@ for k = 1, #fresh do
 end
 if #fresh > 0 then
   call('HSET', JOBS, unpack(bodies))
+  grown(bodies, 2)
   local kinds = {}
   for kind in string.gmatch(ARGV[FIRST + 3], '%S+') do
     kinds[#kinds + 1] = kind
@@ -238,7 +299,7 @@ for k = 1, #fresh do
     call('HSET', extra('unique'), field, id)
     call('HSET', extra('names'), id, '0 ' .. rules_of(ARGV[JOB + 1 + (fresh[k] - 1) * 4]) .. ' ' .. field)
     if window > 0 then
-      call('ZADD', extra('expiring'), now + window, 'w' .. field)
+      call('ZADD', extra('windows'), now + window, field)
     end
   end
 end
@@ -247,11 +308,13 @@ for i = 1, n do
   if change then
     local id, here, on = change[1], change[2], change[3]
     if on == 'replace' and not here then
-      call('HSET', JOBS, id, sub(call('HGET', JOBS, id), 1, 11) .. ARGV[JOB + 3 + (i - 1) * 4])
+      local body = sub(body_of(id), 1, 11) .. ARGV[JOB + 3 + (i - 1) * 4]
+      call('HSET', JOBS, id, body)
+      grown({ body }, 1)
     elseif on == 'merge' then
       merge_into(id)
     end
-    said[i] = { on == 'merge' and 'merged' or 'replaced', owner(id, here and seqs[here]) }
+    said[i] = { on == 'merge' and 'merged' or 'replaced', owner(id, here and seqs[here] or seq_in_store(id)) }
   end
 end
 
@@ -290,7 +353,7 @@ for i = 1, n do
   else
     local at = first[ids[i]]
     reply[2 * i] = at == i and '1' or '0'
-    reply[2 * i + 1] = at and seqs[at] or seq_of(known[i])
+    reply[2 * i + 1] = at and seqs[at] or seq_of(known and known[i] or body_of(ids[i]))
   end
 end
 if #fresh > 0 or next(rewritten) then

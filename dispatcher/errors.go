@@ -56,6 +56,12 @@ var (
 	// ErrNotFound is returned when no such job, lane or dead letter exists.
 	ErrNotFound = errors.New("dispatcher: not found")
 
+	// ErrAmbiguous is matched by every [AmbiguousError].
+	ErrAmbiguous = errors.New("dispatcher: id is ambiguous")
+
+	// ErrIncomplete is matched by every [IncompleteError].
+	ErrIncomplete = errors.New("dispatcher: incomplete")
+
 	// ErrRunning is returned for what can only be done to a job that waits.
 	ErrRunning = errors.New("dispatcher: claimed")
 

@@ -1,6 +1,11 @@
 package dispatcher
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
 
 // Deafen makes waiters hear no news, as if there were no pub/sub.
 func (d *Dispatcher) Deafen(deaf bool) { d.news.deaf = deaf }
@@ -12,4 +17,70 @@ func (s *Session) Age(d time.Duration) {
 			s.who.ranks.since[kind] = since.Add(-d)
 		}
 	}
+}
+
+// Quiet sets how long a subscription may be silent.
+func (d *Dispatcher) Quiet(quiet time.Duration) { d.news.quiet = quiet }
+
+// Pace is how long a waiter for a job's news waits until it looks by itself.
+func (d *Dispatcher) Pace(ref JobRef, waited time.Duration) time.Duration {
+	return d.news.pace(d.keys[d.ns.Partition(ref.Subject)].News(packID(ref.ID)), waited)
+}
+
+// LateAsk asks for a lease as a section does, with a request that arrives after the one that gave it up.
+func LateAsk(ctx context.Context, d *Dispatcher, key subject.Key) error {
+	t := d.ticket(key, packID("late"))
+	defer t.caller.Rest()
+	canonical, p := key.Canonical(), d.ns.Partition(key)
+	late := t.caller.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)}, canonical, t.holder, d.cfg.SectionTTL.Milliseconds(), t.entry())
+	t.leave(ctx, false)
+	_, err := d.ask(ctx, late)
+	return err
+}
+
+// SetAside is the step of a repair that renames a key.
+func SetAside(ctx context.Context, d *Dispatcher, key, aside, must string) (was string, err error) {
+	return d.setAside(ctx, key, aside, must)
+}
+
+// WriteLimit writes the limit of a kind as a declaration of some version does.
+func WriteLimit(ctx context.Context, d *Dispatcher, kind string, most, version int) error {
+	return d.registerLimits(ctx, map[string]limitRecord{kindLimit(kind): {most: most, version: version}})
+}
+
+// FinishWith is Finish of a handler that leaves a result.
+func FinishWith(ctx context.Context, d *Dispatcher, c Claim, result []byte) error {
+	_, err := d.end(ctx, End{Claim: &c, Outcome: Finished, Result: result})
+	return err
+}
+
+// The bounds that scripts keep.
+const (
+	MostKept = mostKept
+	Small    = small
+	Besides  = besides
+)
+
+// Turns makes turns for a claimant that has no session.
+func Turns(ctx context.Context, d *Dispatcher, who *Claimant, turns []Turn) []Turned {
+	return d.turns(ctx, who, turns)
+}
+
+// AskTwice asks for a lease at once, and after something else with a copy of the same request.
+func AskTwice(ctx context.Context, d *Dispatcher, key subject.Key, between func()) (first, again string, err error) {
+	t := d.ticket(key, "")
+	defer t.caller.Rest()
+	canonical, p := key.Canonical(), d.ns.Partition(key)
+	call := t.caller.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)}, canonical, t.holder, d.cfg.SectionTTL.Milliseconds(), "")
+	words, err := d.ask(ctx, call)
+	if err != nil {
+		return "", "", err
+	}
+	first = words[0]
+	between()
+	words, err = d.ask(ctx, t.caller.Again(call))
+	if err != nil {
+		return "", "", err
+	}
+	return first, words[0], nil
 }

@@ -36,7 +36,7 @@ if #subjects > 0 then
   publish('LPUSH', ARGV[FIRST])
   drop(fate.gone)
   for n, ms in pairs(kept_ms) do
-    keep(id_of(fate.gone[n]), 'cancelled', counts_of(fate.gone[n]) + 1, '', ms, (clock()))
+    keep(fate.gone_from[n], id_of(fate.gone[n]), 'cancelled', counts_of(fate.gone[n]) + 1, '', ms, (clock()))
   end
   advance(fate.over, fate.tails)
   publish('RPUSH', ARGV[FIRST])

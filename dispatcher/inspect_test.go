@@ -126,7 +126,7 @@ func TestLaneShowsItsJobsInOrder(t *testing.T) {
 		if _, _, _, err := h.Lane(bg, key("none"), dispatcher.Page{}); !errors.Is(err, dispatcher.ErrNotFound) {
 			t.Errorf("a lane that is not: %v", err)
 		}
-		if _, err := h.Job(bg, "none"); !errors.Is(err, dispatcher.ErrNotFound) {
+		if _, err := h.Job(bg, ref("none")); !errors.Is(err, dispatcher.ErrNotFound) {
 			t.Errorf("a job that is not: %v", err)
 		}
 	})
@@ -157,7 +157,7 @@ func TestDeadLettersComeLatestFirst(t *testing.T) {
 				t.Errorf("%d letters with pages of %d, want 20", len(seen), limit)
 			}
 		}
-		if err := h.Discard(bg, "none"); !errors.Is(err, dispatcher.ErrNotFound) {
+		if err := h.Discard(bg, ref("none")); !errors.Is(err, dispatcher.ErrNotFound) {
 			t.Errorf("discard of nothing: %v", err)
 		}
 	})

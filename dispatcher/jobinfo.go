@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,10 +17,11 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// Lane shows one lane and a page of its jobs in their order, the head first. A
+// Lane shows one lane and a page of its jobs in their order, the head first: no more than have 16 MiB
+// together, so a page may be shorter than it was asked to be. A
 // subject that has no jobs but is held has a lane of depth 0. Jobs have estimates of when they
 // start and end, for the first thousand, as far as their kinds' durations are known. It returns
-// [ErrNotFound] when there is neither.
+// [ErrNotFound] when there is neither, and an [IncompleteError] beside a lane whose estimates are missing.
 func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane, []JobInfo, string, error) {
 	limit, err := page.limit()
 	if err != nil {
@@ -65,10 +67,11 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	if err != nil {
 		return Lane{}, nil, "", err
 	}
-	jobs, err := d.bodies(ctx, p, ids)
+	jobs, read, err := d.bodies(ctx, p, ids)
 	if err != nil {
 		return Lane{}, nil, "", err
 	}
+	ids = ids[:read]
 	there := make(map[string]Job, len(jobs))
 	for _, job := range jobs {
 		there[packID(job.ID)] = job
@@ -94,8 +97,9 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 			info.Position = 1
 		}
 	}
+	var missing *IncompleteError
 	if from <= maxAhead {
-		if err := d.estimate(ctx, &lane, infos, ahead); err != nil {
+		if missing, err = missing.without("estimates", d.estimate(ctx, &lane, infos, ahead)); err != nil {
 			return Lane{}, nil, "", err
 		}
 	}
@@ -103,7 +107,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	if from+len(ids) < lane.Depth && len(ids) > 0 {
 		next = strconv.Itoa(from + len(ids))
 	}
-	return lane, infos, next, nil
+	return lane, infos, next, missing.orNil()
 }
 
 // ahead returns the kinds of the jobs before position from, if they are not too many.
@@ -136,45 +140,103 @@ func (l Lane) head(job Job) JobInfo {
 	}
 }
 
-// bodies reads jobs, leaving out those that ended meanwhile.
-func (d *Dispatcher) bodies(ctx context.Context, partition int, ids []string) ([]Job, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	stored, err := d.fields(ctx, d.keys[partition].Jobs(), ids)
-	if err != nil {
-		return nil, wrap("read jobs", err)
-	}
-	var jobs []Job
-	for i, id := range ids {
-		if body, ok := stored[i].(string); ok {
-			job, err := decode(id, body)
-			if err != nil {
-				return nil, err
-			}
-			jobs = append(jobs, job)
+// pageBytes is the most that a page of a list reads of jobs, unless its first one alone has more.
+const pageBytes = 16 << 20
+
+// sizes returns how many bytes are stored of jobs; 0 of those that ended meanwhile.
+func (d *Dispatcher) sizes(ctx context.Context, places []jobPlace) ([]int, error) {
+	lengths := make([]*redis.IntCmd, len(places))
+	err := d.together(ctx, func(pipe redis.Pipeliner) {
+		for i, at := range places {
+			lengths[i] = pipe.HStrLen(ctx, d.keys[at.partition].Jobs(), at.id)
 		}
+	})
+	if err != nil {
+		return nil, wrap("measure jobs", err)
 	}
-	return jobs, nil
+	sizes := make([]int, len(places))
+	for i, n := range lengths {
+		sizes[i] = int(n.Val())
+	}
+	return sizes, nil
 }
 
-// Job shows one job. Ids are looked up in every partition, in one round trip. It
-// returns [ErrNotFound] for a job that never was, or has finished.
-func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
-	partition, stored, err := d.find(ctx, id)
+// jobPlace is where a job is stored.
+type jobPlace struct {
+	partition int
+	id        string // packed
+}
+
+// bodies reads jobs, leaving out those that ended meanwhile. It reads pageBytes at most, or one job:
+// n is how many of the ids that were. No command reads more than a script may.
+func (d *Dispatcher) bodies(ctx context.Context, partition int, ids []string) (jobs []Job, n int, err error) {
+	if len(ids) == 0 {
+		return nil, 0, nil
+	}
+	places := make([]jobPlace, len(ids))
+	for i, id := range ids {
+		places[i] = jobPlace{partition, id}
+	}
+	sizes, err := d.sizes(ctx, places)
 	if err != nil {
+		return nil, 0, err
+	}
+	ids = ids[:upTo(pageBytes, sizes)]
+	for from := 0; from < len(ids); {
+		to := from + upTo(MaxBatchBytes, sizes[from:len(ids)])
+		stored, err := d.fields(ctx, d.keys[partition].Jobs(), ids[from:to])
+		if err != nil {
+			return nil, 0, wrap("read jobs", err)
+		}
+		for i, id := range ids[from:to] {
+			if body, ok := stored[i].(string); ok {
+				job, err := decode(id, body)
+				if err != nil {
+					return nil, 0, err
+				}
+				jobs = append(jobs, job)
+			}
+		}
+		from = to
+	}
+	return jobs, len(ids), nil
+}
+
+// upTo returns how many of some things, from the first on, have no more than so many bytes together,
+// and one in any case.
+func upTo(bytes int, sizes []int) int {
+	for i, size := range sizes {
+		if bytes -= size; bytes < 0 && i > 0 {
+			return i
+		}
+	}
+	return len(sizes)
+}
+
+// Job shows one job. It returns [ErrNotFound] for a job that never was, or has finished. On a
+// cluster with a master away a ref without a subject may find one job and an [IncompleteError]:
+// others may have its id too.
+func (d *Dispatcher) Job(ctx context.Context, ref JobRef) (JobInfo, error) {
+	at, err := d.find(ctx, ref)
+	if err != nil && !(errors.Is(err, ErrIncomplete) && at.text != "") {
 		return JobInfo{}, err
 	}
-	job, unread := decode(packID(id), stored)
+	info, failed := d.standing(ctx, ref.ID, at)
+	return info, cmp.Or(failed, err)
+}
+
+// standing says where a stored job stands.
+func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (JobInfo, error) {
+	packed, keys := packID(id), d.keys[at.partition]
+	job, unread := decode(packed, at.text)
 	if unread != nil {
-		job = unreadable(packID(id), stored)
+		job = unreadable(packed, at.text)
 	}
 	info := JobInfo{Job: job, State: Waiting}
-	keys, packed := d.keys[partition], packID(id)
 	var died *redis.FloatCmd
 	var runAt *redis.FloatSliceCmd
 	var failure, reason *redis.StringCmd
-	err = d.atomically(ctx, func(tx redis.Pipeliner) {
+	err := d.atomically(ctx, func(tx redis.Pipeliner) {
 		died = tx.ZScore(ctx, keys.Dead(), packed)
 		reason = tx.HGet(ctx, keys.Reasons(), packed)
 		runAt = tx.ZMScore(ctx, keys.Scheduled(), scheduledMembers(job)...)
@@ -190,21 +252,21 @@ func (d *Dispatcher) Job(ctx context.Context, id string) (JobInfo, error) {
 	case unread != nil:
 		return JobInfo{}, fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
 	}
-	for i, at := range runAt.Val() {
+	for i, due := range runAt.Val() {
 		switch {
-		case at > 0 && i%2 == 1:
+		case due > 0 && i%2 == 1:
 			info.State, info.Attempt, info.Error = Suspended, i/2, failure.Val()
-			if !math.IsInf(at, 1) {
-				info.RunAt = time.UnixMilli(int64(at)).UTC()
+			if !math.IsInf(due, 1) {
+				info.RunAt = time.UnixMilli(int64(due)).UTC()
 			}
 			return info, nil
-		case at > 0:
-			info.State, info.RunAt = Scheduled, time.UnixMilli(int64(at)).UTC()
+		case due > 0:
+			info.State, info.RunAt = Scheduled, time.UnixMilli(int64(due)).UTC()
 			info.Attempt, info.Error = i/2, failure.Val()
 			return info, nil
 		}
 	}
-	lanes, err := d.describe(ctx, partition, []string{job.Subject.Canonical()})
+	lanes, err := d.describe(ctx, at.partition, []string{job.Subject.Canonical()})
 	if err == nil && len(lanes) == 1 && lanes[0].HeadID == id {
 		info = lanes[0].head(job)
 	} else if err == nil {
@@ -255,23 +317,4 @@ func ticketAs(canonical, entry string) string { return "t" + withSubject(canonic
 
 func withSubject(canonical, text string) string {
 	return fmt.Sprintf("%d %s%s", len(canonical), canonical, text)
-}
-
-// find looks for a stored job in every partition.
-func (d *Dispatcher) find(ctx context.Context, id string) (partition int, stored string, err error) {
-	found := make([]*redis.StringCmd, d.ns.Partitions)
-	err = d.together(ctx, func(pipe redis.Pipeliner) {
-		for p := range found {
-			found[p] = pipe.HGet(ctx, d.keys[p].Jobs(), packID(id))
-		}
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return 0, "", wrap("find job", err)
-	}
-	for p, cmd := range found {
-		if cmd.Err() == nil {
-			return p, cmd.Val(), nil
-		}
-	}
-	return 0, "", fmt.Errorf("%w: no job %q; it has finished, or was never enqueued", ErrNotFound, id)
 }

@@ -209,27 +209,35 @@ func (d *Dispatcher) Kinds(ctx context.Context) ([]Declared, error) {
 	return slices.SortedFunc(maps.Values(kinds), func(a, b Declared) int { return strings.Compare(a.Name, b.Name) }), err
 }
 
+//go:embed undeclare.lua
+var undeclareLua string
+
+var undeclareScript = redis.NewScript(undeclareLua)
+
 // Undeclare takes a kind out of the registry, and its limit with it. When it was the last one,
 // any kind goes again. Jobs of it stay, and processes that know it go on. It returns
 // [ErrNotFound] for one that is not declared.
 func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
-	there, err := connect.Ask(ctx, func(ctx context.Context) (bool, error) { return d.rdb.HExists(ctx, d.ns.Registry(), name).Result() })
-	if err == nil && !there {
+	step := func(version string) (words []string, err error) {
+		return connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+			return undeclareScript.Run(ctx, d.rdb, []string{d.ns.Registry(), d.ns.Versions()}, name, version).StringSlice()
+		})
+	}
+	words, err := step("")
+	if err == nil && words[0] == "missing" {
 		return fmt.Errorf("%w: kind %s is not declared", ErrNotFound, name)
 	}
-	if err == nil { // first, so that a repeat finds the kind when this went wrong
-		err = d.tellLimits(ctx, map[string]string{kindLimit(name): noLimit})
+	if err == nil { // before it goes, so that a repeat finds the kind when this went wrong
+		version, _ := strconv.Atoi(words[1])
+		err = d.registerLimits(ctx, map[string]limitRecord{kindLimit(name): {version: version}})
 	}
 	if err == nil {
-		_, err = connect.Ask(ctx, func(ctx context.Context) (int64, error) { return d.rdb.HDel(ctx, d.ns.Registry(), name).Result() })
+		words, err = step(words[1])
+	}
+	if err == nil && words[0] == "again" {
+		err = errors.New("it was declared anew meanwhile")
 	}
 	return wrap("undeclare kind "+name, err)
-}
-
-// tellLimits is registerLimits, which ends with its context.
-func (d *Dispatcher) tellLimits(ctx context.Context, limits map[string]string) error {
-	_, err := connect.Ask(ctx, func(ctx context.Context) (struct{}, error) { return struct{}{}, d.registerLimits(ctx, limits) })
-	return err
 }
 
 // readRegistry returns the registered kinds by name. A record is "<version> <owner> <JSON>".
@@ -266,7 +274,7 @@ var registerScript = redis.NewScript(registerLua)
 func (d *Dispatcher) register(ctx context.Context) error {
 	seen := make(map[string]bool)
 	var args []any
-	limits := make(map[string]string)
+	limits := make(map[string]limitRecord)
 	for i := range d.cfg.Kinds {
 		k := &d.cfg.Kinds[i]
 		if err := k.validate(); err != nil {
@@ -281,17 +289,16 @@ func (d *Dispatcher) register(ctx context.Context) error {
 			return fmt.Errorf("declare kind %s: %w", k.Name, err)
 		}
 		args = append(args, k.Name, k.Owner, text)
-		limits[kindLimit(k.Name)] = limitRecord(k.Limit, k.Every)
 	}
 	for pool, most := range d.cfg.PoolLimits {
 		if subject.CheckName(pool) != nil || most < 1 || most > maxLimit {
 			return invalid("limit of pool "+pool, most, fmt.Sprintf("must be 1 to %d, and the name letters, digits and _ . -", maxLimit))
 		}
-		limits[poolLimit(pool)] = limitRecord(most, 0)
+		limits[poolLimit(pool)] = limitRecord{most: most}
 	}
 	if len(args) > 0 {
 		reply, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-			return registerScript.Run(ctx, d.rdb, []string{d.ns.Registry()}, args...).StringSlice()
+			return registerScript.Run(ctx, d.rdb, []string{d.ns.Registry(), d.ns.Versions()}, args...).StringSlice()
 		})
 		if err != nil {
 			return fmt.Errorf("register kinds: %w", err)
@@ -299,6 +306,10 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		if reply[0] == "owner" {
 			return fmt.Errorf("%w: %s belongs to %s, not to %s", ErrOwner, reply[1], reply[2], reply[3])
 		}
+		for i, k := range d.cfg.Kinds {
+			version, _ := strconv.Atoi(reply[1+i])
+			limits[kindLimit(k.Name)] = limitRecord{k.Limit, k.Every, version}
+		}
 	}
-	return d.tellLimits(ctx, limits)
+	return d.registerLimits(ctx, limits)
 }

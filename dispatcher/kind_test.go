@@ -55,7 +55,7 @@ func TestL3_Registry(t *testing.T) {
 		}
 		done, err := d.Enqueue(bg, dispatcher.NewJob{Subject: artifact, Kind: "expire"})
 		h.ok(err)
-		job, err := d.Job(bg, done.ID)
+		job, err := d.Job(bg, ref(done.ID))
 		h.ok(err)
 		if job.MaxAttempts != 8 || job.Timeout != time.Minute {
 			t.Errorf("declared rules are not the job's: %+v", job)

@@ -161,6 +161,19 @@ local function order_in_store(id)
   return order_of(call('HGET', JOBS, id) or '\0\0\0\0\0')
 end
 
+-- MOST_BYTES is how much of stored jobs one call reads, or one job if that has more (I16): to read a MiB
+-- takes Redis more than a ms, and nobody else is served meanwhile.
+local MOST_BYTES = 2097152
+
+-- light reports whether up to 256 jobs have no more than that together, without a look at each: the
+-- partition has had no job of more than SMALL bytes, or 'largest' says how many the largest had.
+local SMALL = 8192
+
+local function light(n)
+  local largest = n > 1 and tonumber(call('HGET', CLOCK, 'largest') or SMALL) or 0
+  return largest * n <= MOST_BYTES
+end
+
 -- with_subject and without_subject put a subject before a text and take it off again.
 local function with_subject(subject, text)
   return #subject .. ' ' .. subject .. text
@@ -285,7 +298,7 @@ local function let_go(entries)
   for _, entry in ipairs(entries) do
     local id = flag(entry, 'u') and id_of(entry)
     local field = id and field_of(id)
-    if field and call('HGET', unique, field) == id and not call('ZSCORE', extra('expiring'), 'w' .. field) then
+    if field and call('HGET', unique, field) == id and not call('ZSCORE', extra('windows'), field) then
       call('HDEL', unique, field)
     end
   end
@@ -302,9 +315,42 @@ local function ended(entries)
   end
 end
 
--- keep stores the outcome of a job for a while, and tells who waits for it.
-local function keep(id, outcome, attempts, text, ms, now)
-  call('HSET', extra('outcomes'), id, outcome .. ' ' .. whole(attempts) .. ' ' .. whole(now) .. '\n' .. text)
+-- forget takes outcomes away. Each counts with its bytes, those of its id, and what indexes need for it.
+local BESIDES = 200
+
+local function forget(ids)
+  local bytes, outcomes, expiring = 0, extra('outcomes'), {}
+  for i, id in ipairs(ids) do
+    local length = call('HSTRLEN', outcomes, id)
+    bytes = bytes + (length > 0 and length + #id + BESIDES or 0)
+    expiring[i] = 'o' .. id
+  end
+  many('HDEL', outcomes, ids)
+  many('ZREM', extra('ended'), ids)
+  many('ZREM', extra('expiring'), expiring)
+  return bytes > 0 and call('HINCRBY', CLOCK, 'kept', whole(-bytes))
+end
+
+-- keep stores the outcome of a job for a while, and tells who waits for it. All outcomes of a
+-- partition together have at most MOST_KEPT bytes: the oldest make room for the new, so many small ones for a
+-- large one.
+local MOST_KEPT, MOST_FORGOTTEN = 67108864, 100
+
+local function keep(subject, id, outcome, attempts, text, ms, now)
+  local record = outcome .. ' ' .. whole(attempts) .. ' ' .. whole(now) .. ' ' .. with_subject(subject, text)
+  if call('HEXISTS', extra('outcomes'), id) == 1 then -- of a job that had the id earlier
+    forget({ id })
+  end
+  local kept = call('HINCRBY', CLOCK, 'kept', #record + #id + BESIDES)
+  for _ = 1, 4 do
+    local oldest = kept > MOST_KEPT and call('ZRANGE', extra('ended'), 0, MOST_FORGOTTEN - 1) or {}
+    if #oldest == 0 then
+      break
+    end
+    kept = forget(oldest) or kept
+  end
+  call('HSET', extra('outcomes'), id, record)
+  call('ZADD', extra('ended'), now, id)
   call('ZADD', extra('expiring'), now + ms, 'o' .. id)
   news(id, outcome)
 end
@@ -313,9 +359,9 @@ end
 -- does not know for how long its kind keeps outcomes.
 local KEEP_MS = 3600000
 
--- drop forgets jobs that are over; the caller takes them out of their lanes. Given a time,
--- they were cancelled while they ran.
-local function drop(entries, now)
+-- drop forgets jobs that are over; the caller takes them out of their lanes. Given a time and their
+-- subjects, they were cancelled while they ran.
+local function drop(entries, now, subjects)
   local ids = {}
   for i, entry in ipairs(entries) do
     ids[i] = id_of(entry)
@@ -326,7 +372,7 @@ local function drop(entries, now)
   ended(entries)
   for i, entry in ipairs(entries) do
     if now and flag(entry, 'k') then
-      keep(ids[i], 'cancelled', counts_of(entry) + 1, '', KEEP_MS, now)
+      keep(subjects[i], ids[i], 'cancelled', counts_of(entry) + 1, '', KEEP_MS, now)
     end
   end
 end
@@ -377,7 +423,7 @@ end
 -- fates gathers what becomes of heads whose last attempt is over, and makes it so. A verdict
 -- returns the word that says what it was.
 local function fates()
-  local f = { letters = {}, halted = {}, gone = {}, over = {}, tails = {} }
+  local f = { letters = {}, halted = {}, gone = {}, gone_from = {}, over = {}, tails = {} }
 
   -- leaves notes that a head leaves its lane, which the caller then advances.
   function f.leaves(subject, tail)
@@ -386,6 +432,7 @@ local function fates()
 
   function f.cancelled(subject, entry, tail)
     f.gone[#f.gone + 1] = entry
+    f.gone_from[#f.gone] = subject
     f.leaves(subject, tail)
     return 'cancelled'
   end
@@ -403,7 +450,7 @@ local function fates()
 
   function f.settle(now)
     bury(f.letters, now)
-    drop(f.gone, now)
+    drop(f.gone, now, f.gone_from)
     for subject, letter in pairs(f.halted) do
       halt(subject, letter, now)
     end
@@ -427,7 +474,7 @@ end
 -- something behind a lane does this first (I14). Payloads are copied, so bytes are bounded
 -- too. Returns how many were placed, and whether others are due still. A caller that must go
 -- on when memory is full says so.
-local MOST_DUE, MOST_DUE_BYTES = 100, 1048576
+local MOST_DUE, MOST_DUE_BYTES = 100, 524288
 
 local function take_due(now, urgent)
   local members = call('ZRANGEBYSCORE', SCHEDULED, '-inf', now, 'LIMIT', 0, MOST_DUE)

@@ -23,7 +23,8 @@ type LaneFilter struct {
 // Lanes lists lanes, in no order but that ready ones of one kind and partition
 // come in the order of their turns. What it costs depends on the page, not on the
 // number of lanes; with a filter by kind a page of leased or delayed lanes may be short
-// or even empty and still have a next one. Lanes that move meanwhile may be listed twice or not.
+// or even empty and still have a next one. Lanes that move meanwhile may be listed twice or not. An
+// [IncompleteError] may come beside the list, which goes on then with the partition that follows.
 func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane, string, error) {
 	limit, err := page.limit()
 	if err != nil {
@@ -39,15 +40,22 @@ func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 		return nil, "", err
 	}
 	var lanes []Lane
+	var missing *IncompleteError
 	for scanned := 0; at.partition < d.ns.Partitions && scanned < limit; {
 		subjects, next, err := d.scanLanes(ctx, f, at, limit-scanned)
-		if err != nil {
-			return nil, "", err
+		var found []Lane
+		if err == nil {
+			scanned += len(subjects)
+			found, err = d.describe(ctx, at.partition, subjects)
 		}
-		scanned += len(subjects)
-		found, err := d.describe(ctx, at.partition, subjects)
 		if err != nil {
-			return nil, "", err
+			if !connect.IsCluster(d.rdb) {
+				return nil, "", err
+			}
+			if missing, err = missing.without(d.partitionName(at.partition), err); err != nil {
+				return nil, "", err
+			}
+			found, next = nil, cursor{partition: at.partition + 1}
 		}
 		for _, lane := range found {
 			if (f.Kind == "" || lane.Kind == f.Kind) && (f.State == "" || lane.State == f.State) {
@@ -56,10 +64,13 @@ func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 		}
 		at = next
 	}
-	if at.partition >= d.ns.Partitions {
-		return lanes, "", nil
+	if missing != nil && len(missing.Missing) == d.ns.Partitions {
+		return nil, "", missing.Err
 	}
-	return lanes, at.String(), nil
+	if at.partition >= d.ns.Partitions {
+		return lanes, "", missing.orNil()
+	}
+	return lanes, at.String(), missing.orNil()
 }
 
 // cursor is a place in the walk over a namespace. For lanes by state it is

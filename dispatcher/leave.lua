@@ -1,10 +1,16 @@
--- leave: give a ticket up, or the lease that it was given meanwhile.
+-- leave: give a ticket up, or the lease that it was given meanwhile. A request of the same caller
+-- that asked for either, and is still on its way, has no effect any more: this one is remembered.
 --
 -- ARGV[6]  subject
 -- ARGV[7]  holder
 -- ARGV[8]  ticket
 --
--- Returns  {'ok'}
+-- Returns  {'ok'} | {'stale'}
+
+local before = answered()
+if before then
+  return before
+end
 
 local subject, holder, entry = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
 local record = call('HGET', LEASES, subject)
@@ -18,4 +24,6 @@ elseif call('ZREM', extra('expiring'), ticket_as(subject, entry)) == 1 then
   withdraw(subject, entry)
 end
 publish('RPUSH', '')
+despite_full_memory()
+remember('ok')
 return { 'ok' }

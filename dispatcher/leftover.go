@@ -30,7 +30,7 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 	there := func(id string) bool { return s.jobs[id] != nil && s.jobs[id].body }
 	var suspects []leftover
 	for _, field := range slices.Sorted(maps.Keys(s.unique)) {
-		if id := s.unique[field]; !s.expiring["w"+field] && !(there(id) && s.names[id] == field) {
+		if id := s.unique[field]; !s.windows[field] && !(there(id) && s.names[id] == field) {
 			suspects = append(suspects, leftover{"unique", field, id,
 				"unique key", fmt.Sprintf("%q", field), "is taken by " + idText(id) + ", which does not have it", "freed it"})
 		}
@@ -42,8 +42,8 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.outcomes)) {
-		if !s.expiring["o"+id] {
-			suspects = append(suspects, leftover{"outcomes", "", id, "outcome", idText(id), "would be kept for ever", "dropped it"})
+		if !s.expiring["o"+id] || !s.ended[id] {
+			suspects = append(suspects, leftover{"outcomes", "", id, "outcome", idText(id), "would be kept for ever, or make room for no other", "dropped it"})
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.failed)) {
@@ -69,7 +69,7 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 func (d *Dispatcher) leftover(ctx context.Context, p int, what string, l leftover) (bool, error) {
 	k := d.keys[p]
 	words, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-		return leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed(), k.Dead()},
+		return leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed(), k.Dead(), k.Windows(), k.Ended()},
 			l.index, what, l.field, l.id).StringSlice()
 	})
 	if wrongType(err) {

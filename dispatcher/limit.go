@@ -2,8 +2,10 @@ package dispatcher
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,31 +27,89 @@ func poolLimit(pool string) string { return "pool/" + pool }
 
 func isPoolLimit(name string) bool { return strings.HasPrefix(name, poolLimit("")) }
 
-// limitRecord is what stands among the limits: "<most at once> <ms between two starts>".
-func limitRecord(most int, every time.Duration) string {
-	return fmt.Sprintf("%d %d", most, every.Milliseconds())
+//go:embed limit.lua
+var limitLua string
+
+var limitScript = redis.NewScript(limitLua)
+
+// limitRecord is one limit as it is declared, by the version of its kind's declaration: that which
+// is later counts where it is enforced, whoever writes last. Limits of pools are in no registry and
+// have version 0.
+type limitRecord struct {
+	most    int
+	every   time.Duration
+	version int
+}
+
+// String is how it stands among the limits.
+func (r limitRecord) String() string {
+	return fmt.Sprintf("%d %d %d", r.most, r.every.Milliseconds(), r.version)
+}
+
+// parseLimit reads a record. ok is false for one that has no limit (any more): those who knew another one find
+// that, and not none.
+func parseLimit(text string) (r limitRecord, ok bool) {
+	var ms int64
+	n, _ := fmt.Sscanf(text, "%d %d %d", &r.most, &ms, &r.version)
+	r.every = time.Duration(ms) * time.Millisecond
+	return r, n >= 2 && (r.most > 0 || ms > 0)
 }
 
 // limitHome is the partition that a limit's slots are in.
 func (d *Dispatcher) limitHome(name string) int { return d.ns.Partition(subject.Slot(name, 1)) }
 
-// noLimit is the record of a kind that has no limit (any more): those who knew another one find
-// that, and not none.
-const noLimit = "0 0"
-
 // registerLimits writes limits to where they are enforced, and tells the sessions that run.
-func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]string) error {
-	if len(limits) == 0 {
+// On a cluster, those whose home is away are owed: sessions write them later (see owedLimits).
+func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]limitRecord) error {
+	names := slices.Sorted(maps.Keys(limits))
+	if len(names) == 0 {
 		return nil
 	}
-	_, err := d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for name, record := range limits {
-			pipe.HSet(ctx, d.keys[d.limitHome(name)].Limits(), name, record)
-		}
-		pipe.Publish(ctx, d.keys[0].News(limitNews), "")
-		return nil
+	homes := make([]int, len(names))
+	for i, name := range names {
+		homes[i] = d.limitHome(name)
+	}
+	// Eval, and not EvalSha: a pipeline can't say it again when the server does not know the script.
+	_, without, err := d.acrossTogether(ctx, homes, func(i int, pipe redis.Pipeliner) {
+		r := limits[names[i]]
+		limitScript.Eval(ctx, pipe, []string{d.keys[homes[i]].Limits()}, names[i], r.most, r.every.Milliseconds(), r.version)
 	})
-	return wrap("register limits", err)
+	if connect.IsCluster(d.rdb) && errors.Is(err, ErrUnavailable) { // none of these homes is there
+		err, without = nil, slices.Repeat([]bool{true}, len(names))
+	}
+	if err != nil {
+		return wrap("register limits", err)
+	}
+	d.owedLimits.mu.Lock()
+	for i, name := range names {
+		if without[i] {
+			d.owedLimits.limits[name] = limits[name]
+		} else {
+			delete(d.owedLimits.limits, name)
+		}
+	}
+	d.owedLimits.mu.Unlock()
+	d.tell(ctx, d.keys[0].News(limitNews))
+	return nil
+}
+
+// owedLimits are limits that could not be written yet.
+type owedLimits struct {
+	mu     sync.Mutex
+	limits map[string]limitRecord
+}
+
+// payLimits writes what is owed.
+func (d *Dispatcher) payLimits(ctx context.Context) {
+	d.owedLimits.mu.Lock()
+	owed := maps.Clone(d.owedLimits.limits)
+	d.owedLimits.mu.Unlock()
+	_ = d.registerLimits(ctx, owed) // else with the next beat
+}
+
+// tell says that there is news. It is a hint: nobody counts on it.
+func (d *Dispatcher) tell(ctx context.Context, channel string) {
+	_ = d.together(ctx, func(pipe redis.Pipeliner) { pipe.Publish(ctx, channel, "") })
 }
 
 // limitNews is the name of the channel that tells of limits that were declared or changed.
@@ -75,11 +135,15 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit
 	if who.Pool != "" {
 		asked = append(asked, limit{name: poolLimit(who.Pool), kinds: who.Kinds})
 	}
+	names := make([]string, len(asked)) // of the trip alone, which may go on when it was given up
+	for i, l := range asked {
+		names[i] = l.name
+	}
 	records, err := connect.Ask(ctx, func(ctx context.Context) ([]*redis.StringCmd, error) {
-		records := make([]*redis.StringCmd, len(asked))
+		records := make([]*redis.StringCmd, len(names))
 		_, _ = d.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each has its own error
-			for i, l := range asked {
-				records[i] = pipe.HGet(ctx, d.keys[d.limitHome(l.name)].Limits(), l.name)
+			for i, name := range names {
+				records[i] = pipe.HGet(ctx, d.keys[d.limitHome(name)].Limits(), name)
 			}
 			return nil
 		})
@@ -90,7 +154,7 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit
 		for i := range asked {
 			asked[i].assumed = true
 		}
-		return asked
+		return slices.DeleteFunc(asked, func(l limit) bool { return !d.mayBeLimited(l.name) })
 	case err != nil:
 		return before
 	}
@@ -99,12 +163,12 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit
 		record, err := records[i].Result()
 		at := slices.IndexFunc(before, func(b limit) bool { return b.name == l.name })
 		known, assumed := at >= 0, at >= 0 && before[at].assumed
-		limited := record != noLimit
+		_, limited := parseLimit(record)
 		switch {
 		case errors.Is(err, redis.Nil):
 			limited = known && !assumed || d.declaredLimit(l.name)
 		case err != nil:
-			limited = known || before == nil
+			limited = known || before == nil && d.mayBeLimited(l.name)
 			l.assumed = assumed || before == nil
 		}
 		if limited {
@@ -121,18 +185,36 @@ func (d *Dispatcher) declaredLimit(name string) bool {
 	return isKind && (k.Limit > 0 || k.Every > 0)
 }
 
-// permits is what a session knows of the limits that it is under.
-type permits struct {
-	mu     sync.Mutex
-	limits []limit
-	asking map[shortOf]bool // places that it has, or had, in the order of those who are short
+// mayBeLimited reports whether a limit that can't be read may be there, as far as the registry of
+// kinds tells, which was read before: it has those of kinds, and not those of pools.
+func (d *Dispatcher) mayBeLimited(name string) bool {
+	return isPoolLimit(name) || d.declaredLimit(name)
 }
 
-// under returns the limits that the session's claims are under.
-func (s *Session) under() []limit {
+// permits is what a session knows of the limits that it is under.
+type permits struct {
+	mu         sync.Mutex
+	limits     []limit
+	lost       []lostStarts
+	recovering bool             // somebody asks for what got lost
+	asking     map[shortOf]bool // places that it has, or had, in the order of those who are short
+}
+
+// under returns the limits that claims of a claimant, which is the session's, are under.
+func (s *Session) under(who *Claimant) []limit {
 	s.permits.mu.Lock()
 	defer s.permits.mu.Unlock()
-	return s.permits.limits
+	if len(who.Kinds) == len(s.who.Kinds) {
+		return s.permits.limits
+	}
+	var limits []limit
+	for _, l := range s.permits.limits {
+		l.kinds = slices.DeleteFunc(slices.Clone(l.kinds), func(kind string) bool { return !slices.Contains(who.Kinds, kind) })
+		if len(l.kinds) > 0 {
+			limits = append(limits, l)
+		}
+	}
+	return limits
 }
 
 // watchLimits reads the limits again when some were declared or changed, until the session ends. What
@@ -151,6 +233,7 @@ func (s *Session) watchLimits(declared <-chan struct{}) {
 }
 
 func (s *Session) readLimits(ctx context.Context) {
+	s.d.payLimits(ctx)
 	s.permits.mu.Lock()
 	before := s.permits.limits
 	s.permits.mu.Unlock()

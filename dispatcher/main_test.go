@@ -133,6 +133,9 @@ func (h *house) reaped() dispatcher.Reaped {
 	return r
 }
 
+// ref is a job of whatever subject.
+func ref(id string) dispatcher.JobRef { return dispatcher.JobRef{ID: id} }
+
 func key(id string) subject.Key { return subject.Key{Kind: "s", ID: id} }
 
 // clean fails when lanes and indexes disagree.
@@ -168,7 +171,7 @@ func (h *house) empty() {
 	}
 	for _, line := range strings.Split(dump(h.t, h.rdb, h.cfg.Namespace), "\n") {
 		kept := strings.Contains(line, "}:meta") || strings.Contains(line, "}:clock") || strings.Contains(line, "}:kinds") ||
-			strings.Contains(line, "}:registry") || strings.Contains(line, "}:limits")
+			strings.Contains(line, "}:registry") || strings.Contains(line, "}:versions") || strings.Contains(line, "}:limits")
 		if onlyFiller := fmt.Sprintf("%q", fmt.Sprint(map[string]string{subject.Filler: ""})); strings.HasSuffix(line, `}:leases" `+onlyFiller) {
 			kept = true
 		}

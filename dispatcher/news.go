@@ -1,9 +1,13 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,11 +18,14 @@ import (
 // subscription serves all of them, and none is there when nobody waits. What it says is a
 // hint, and never the truth: waiters ask Redis, and do so now and then without a hint too.
 type newsroom struct {
-	rdb  redis.UniversalClient
-	deaf bool // set by tests
+	rdb redis.UniversalClient
+
+	deaf  bool          // set by tests
+	quiet time.Duration // set by tests: silentFor otherwise
 
 	mu        sync.Mutex
 	reading   bool
+	live      map[string]bool                     // channels that are heard, as far as is known
 	listeners map[string]map[chan struct{}]bool   // by channel
 	changed   map[string]bool                     // channels that the reader has to look at
 	said      map[<-chan struct{}]map[string]bool // of those who want to know: what was said since they asked last
@@ -27,6 +34,51 @@ type newsroom struct {
 
 // newcomers is how long a new listener waits for its subscription at most.
 const newcomers = 100 * time.Millisecond
+
+// silentFor is how long nothing may come over a connection until it is asked for a sign of life. Twice
+// that long and it is given up: what breaks one on the way need not tell.
+const silentFor = 10 * time.Second
+
+// A waiter that hears what is said looks by itself now and then; one that does not, because there is
+// no pub/sub or no right to it, looks after a second, and less and less often the longer it waits.
+const (
+	lookAgain  = time.Second
+	lookRarely = 30 * time.Second
+	deafShare  = 10 // it looks after a tenth of the time that it has waited
+)
+
+// pace is how long somebody who has waited for so long waits until the next look, if nothing is said.
+func (n *newsroom) pace(channel string, waited time.Duration) time.Duration {
+	n.mu.Lock()
+	hears := n.live[channel]
+	n.mu.Unlock()
+	if hears { // not all at the same moment
+		return lookRarely - rand.N(lookRarely/3)
+	}
+	return min(max(lookAgain, waited/deafShare), lookRarely)
+}
+
+// heardOf notes that a subscription has begun. deafen notes that none is heard any more, and has all
+// who wait look by themselves.
+func (n *newsroom) heardOf(channel string) {
+	n.mu.Lock()
+	if n.live == nil {
+		n.live = make(map[string]bool)
+	}
+	n.live[channel] = n.listeners[channel] != nil
+	n.mu.Unlock()
+	n.signal(channel, "")
+}
+
+func (n *newsroom) deafen() {
+	n.mu.Lock()
+	lost := slices.Collect(maps.Keys(n.live))
+	clear(n.live)
+	n.mu.Unlock()
+	for _, channel := range lost {
+		n.signal(channel, "")
+	}
+}
 
 // listen returns a channel that gets a signal when there is news on any of the channels of
 // Redis that are named, and when the subscription to one of them has begun: what happened
@@ -96,6 +148,7 @@ func (n *newsroom) leave(signal chan struct{}, channels []string) {
 	for _, c := range channels {
 		if delete(n.listeners[c], signal); len(n.listeners[c]) == 0 {
 			delete(n.listeners, c)
+			delete(n.live, c)
 			n.changed[c] = true
 		}
 	}
@@ -110,7 +163,9 @@ func (n *newsroom) leave(signal chan struct{}, channels []string) {
 func (n *newsroom) read() {
 	ctx := context.Background()
 	sub := n.rdb.Subscribe(ctx)
-	defer func() { _ = sub.Close() }()
+	defer func() { _ = sub.Close(); n.deafen() }()
+	last, asked := time.Now(), false // when something came, and whether a sign was asked for since
+	quiet := cmp.Or(n.quiet, silentFor)
 	for failures := 0; ; {
 		come, gone, over := n.changes()
 		if over {
@@ -128,23 +183,46 @@ func (n *newsroom) read() {
 			event, err = sub.ReceiveTimeout(ctx, newcomers)
 		}
 		var network net.Error
+		if event != nil {
+			last, asked = time.Now(), false
+		}
 		switch e := event.(type) {
 		case *redis.Subscription:
 			if e.Kind == "subscribe" {
-				n.signal(e.Channel, "")
+				n.heardOf(e.Channel)
 			}
 		case *redis.Message:
 			n.signal(e.Channel, e.Payload)
 		}
-		if err == nil || errors.As(err, &network) && network.Timeout() {
+		silent := time.Since(last)
+		if err == nil || silent < 2*quiet && errors.As(err, &network) && network.Timeout() {
 			failures = 0
+			if silent > quiet && !asked {
+				asked = true
+				_ = sub.Ping(ctx)
+			}
 			continue
 		}
-		failures++
+		n.deafen()
+		if silent >= 2*quiet { // go-redis would wait for this connection for ever
+			_ = sub.Close()
+			sub = n.rdb.Subscribe(ctx)
+			n.subscribeAgain()
+		}
+		failures, last, asked = failures+1, time.Now(), false
 		select {
 		case <-n.kick: // somebody has left, perhaps the last one
 		case <-time.After(Backoff{Base: newcomers, Cap: time.Second}.Wait(failures)):
 		}
+	}
+}
+
+// subscribeAgain has the reader subscribe to all channels.
+func (n *newsroom) subscribeAgain() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.listeners {
+		n.changed[c] = true
 	}
 }
 

@@ -105,7 +105,7 @@ func TestI6_RetryKeepsTheHeadAndItsLaneWaits(t *testing.T) {
 			t.Fatalf("third failure of three: dead %v, %v", dead, err)
 		}
 		h.head("w", "j2", 1)
-		info, err := h.Job(bg, "j1")
+		info, err := h.Job(bg, ref("j1"))
 		h.ok(err)
 		if info.State != dispatcher.Dead || info.Reason != "attempts exhausted" || info.Error != "last" || info.Attempt != 3 {
 			t.Fatalf("dead letter is %+v", info)
@@ -124,7 +124,7 @@ func TestI6_ALeaseWithoutAJobCostsNoAttempt(t *testing.T) {
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", MaxAttempts: 1})
 		h.clean()
 		h.none("w")
-		if info, err := h.Job(bg, "j1"); err != nil || info.Attempt != 0 || info.State != dispatcher.Waiting {
+		if info, err := h.Job(bg, ref("j1")); err != nil || info.Attempt != 0 || info.State != dispatcher.Waiting {
 			t.Errorf("behind a lease of its own: %+v, %v", info, err)
 		}
 		h.clean()

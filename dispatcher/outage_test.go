@@ -74,26 +74,26 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 			return d.Do(dispatcher.WithClaim(ctx, &f.claim), key("b"), time.Minute, nothing)
 		},
 		"DoOrEnqueue": func(ctx context.Context) error { _, _, err := d.DoOrEnqueue(ctx, job, nothing); return err },
-		"WaitFor":     func(ctx context.Context) error { _, err := d.WaitFor(ctx, "j1"); return err },
-		"Outcome":     func(ctx context.Context) error { _, err := d.Outcome(ctx, "j1"); return err },
+		"WaitFor":     func(ctx context.Context) error { _, err := d.WaitFor(ctx, ref("j1")); return err },
+		"Outcome":     func(ctx context.Context) error { _, err := d.Outcome(ctx, ref("j1")); return err },
 		"Stats":       func(ctx context.Context) error { _, err := d.Stats(ctx); return err },
 		"Lanes": func(ctx context.Context) error {
 			_, _, err := d.Lanes(ctx, dispatcher.LaneFilter{}, dispatcher.Page{})
 			return err
 		},
 		"Lane":          func(ctx context.Context) error { _, _, _, err := d.Lane(ctx, key("a"), dispatcher.Page{}); return err },
-		"Job":           func(ctx context.Context) error { _, err := d.Job(ctx, "j1"); return err },
+		"Job":           func(ctx context.Context) error { _, err := d.Job(ctx, ref("j1")); return err },
 		"DeadLetters":   func(ctx context.Context) error { _, _, err := d.DeadLetters(ctx, dispatcher.Page{}); return err },
-		"Replay":        func(ctx context.Context) error { _, err := d.Replay(ctx, "j1", false); return err },
-		"ReplayOrMerge": func(ctx context.Context) error { _, err := d.ReplayOrMerge(ctx, "j1", false); return err },
-		"IsDead":        func(ctx context.Context) error { _, err := d.IsDead(ctx, "j1"); return err },
-		"Discard":       func(ctx context.Context) error { return d.Discard(ctx, "j1") },
-		"Cancel":        func(ctx context.Context) error { _, err := d.Cancel(ctx, "j1"); return err },
+		"Replay":        func(ctx context.Context) error { _, err := d.Replay(ctx, ref("j1"), false); return err },
+		"ReplayOrMerge": func(ctx context.Context) error { _, err := d.ReplayOrMerge(ctx, ref("j1"), false); return err },
+		"IsDead":        func(ctx context.Context) error { _, err := d.IsDead(ctx, ref("j1")); return err },
+		"Discard":       func(ctx context.Context) error { return d.Discard(ctx, ref("j1")) },
+		"Cancel":        func(ctx context.Context) error { _, err := d.Cancel(ctx, ref("j1")); return err },
 		"Suspend":       func(ctx context.Context) error { _, err := d.Suspend(ctx, key("a"), "why"); return err },
 		"Resume":        func(ctx context.Context) error { return d.Resume(ctx, key("a")) },
 		"Skip":          func(ctx context.Context) error { return d.Skip(ctx, key("a")) },
-		"SuspendJob":    func(ctx context.Context) error { return d.SuspendJob(ctx, "j2") },
-		"ResumeJob":     func(ctx context.Context) error { return d.ResumeJob(ctx, "j2") },
+		"SuspendJob":    func(ctx context.Context) error { return d.SuspendJob(ctx, ref("j2")) },
+		"ResumeJob":     func(ctx context.Context) error { return d.ResumeJob(ctx, ref("j2")) },
 		"Doctor":        func(ctx context.Context) error { _, err := d.Doctor(ctx, nil); return err },
 		"Repair":        func(ctx context.Context) error { _, err := d.Repair(ctx, nil); return err },
 		"Durations":     func(ctx context.Context) error { _, err := d.Durations(ctx, "k"); return err },
@@ -117,7 +117,11 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"Session.Renew":  func(ctx context.Context) error { return s.Renew(ctx, time.Minute, f.claim.Lease)[0] },
 		"Session.Beat":   func(ctx context.Context) error { return s.Beat(ctx) },
 		"Session.Record": func(ctx context.Context) error { return s.Record(ctx, &tally) },
-		"Session.Blame":  func(ctx context.Context) error { return s.Blame(ctx, "why", []*dispatcher.Claim{&f.claim}) },
+		"Session.Blame": func(ctx context.Context) error {
+			_, err := s.Blame(ctx, "k", "why", []*dispatcher.Claim{&f.claim})
+			return err
+		},
+		"Session.Finished": func(ctx context.Context) error { _, err := s.Finished(ctx, "k"); return err },
 
 		"Leases.Acquire": func(ctx context.Context) error {
 			_, err := d.Leases().Acquire(ctx, key("b"), "me", time.Minute)
@@ -286,7 +290,7 @@ func TestD2_UnavailableIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	server := redistest.Own(t)
 	h := newHouse(t, redistest.ClientOf(t, server), dispatcher.Config{})
-	if _, err := h.Job(bg, "never"); !errors.Is(err, dispatcher.ErrNotFound) || errors.Is(err, dispatcher.ErrUnavailable) {
+	if _, err := h.Job(bg, ref("never")); !errors.Is(err, dispatcher.ErrNotFound) || errors.Is(err, dispatcher.ErrUnavailable) {
 		t.Errorf("no such job: %v", err)
 	}
 	h.ok(h.rdb.ConfigSet(bg, "maxmemory", "1").Err())
@@ -319,7 +323,7 @@ func TestD2_AWaitThatIsOverIsNoOutage(t *testing.T) {
 		all.Go(func() {
 			ctx, cancel := context.WithTimeout(bg, wait)
 			defer cancel()
-			if _, err := h.WaitFor(ctx, "j"); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, dispatcher.ErrUnavailable) {
+			if _, err := h.WaitFor(ctx, ref("j")); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, dispatcher.ErrUnavailable) {
 				t.Errorf("a job that has not ended after %s: %v", wait, err)
 			}
 		})

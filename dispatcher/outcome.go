@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 // JobOutcome is how a job has ended, of one that has ended, for as long as it is kept ([NewJob.Keep]).
 type JobOutcome struct {
 	ID       string
+	Subject  subject.Key
 	State    OutcomeState
 	Attempts int
 	At       time.Time // of the end, by Redis's clock
@@ -39,61 +41,59 @@ const (
 // MaxResult is the most that a result may have.
 const MaxResult = 64 << 10
 
-// lookAgain is how often a waiter looks without a hint.
-const lookAgain = time.Second
-
 // ErrNotEnded is returned by [Dispatcher.Outcome] for a job that waits or runs.
 var ErrNotEnded = errors.New("dispatcher: job has not ended")
 
 // Outcome returns how a job has ended. It returns [ErrNotEnded] when it has not, and
 // [ErrNotFound] for a job that never was, or whose outcome is not kept (any more).
-func (d *Dispatcher) Outcome(ctx context.Context, id string) (JobOutcome, error) {
+func (d *Dispatcher) Outcome(ctx context.Context, ref JobRef) (JobOutcome, error) {
 	// The job goes first: an outcome may be that of an earlier one of the same id.
-	info, err := d.Job(ctx, id)
+	info, err := d.Job(ctx, ref)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		if o, ok, err := d.keptOutcome(ctx, id); ok || err != nil {
-			return o, err
-		}
-		return JobOutcome{}, fmt.Errorf("%w: no job %q, and no outcome of one is kept", ErrNotFound, id)
-	case err != nil:
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrIncomplete) && info.ID == "":
+		return d.keptOutcome(ctx, ref)
+	case err != nil && !errors.Is(err, ErrIncomplete):
 		return JobOutcome{}, err
 	case info.State == Dead:
-		return JobOutcome{ID: id, State: JobDead, Attempts: info.Attempt, At: info.DiedAt, Reason: info.Reason, Error: info.Error}, nil
+		return JobOutcome{ID: ref.ID, Subject: info.Subject, State: JobDead, Attempts: info.Attempt, At: info.DiedAt, Reason: info.Reason, Error: info.Error}, err
 	case info.Halted:
-		return JobOutcome{ID: id, State: JobHalted, Attempts: info.Attempt, Reason: info.Why, Error: info.Error}, nil
+		return JobOutcome{ID: ref.ID, Subject: info.Subject, State: JobHalted, Attempts: info.Attempt, Reason: info.Why, Error: info.Error}, err
 	}
-	return JobOutcome{}, fmt.Errorf("%w: %s is %s", ErrNotEnded, subject.IDText(id), info.State)
+	return JobOutcome{}, fmt.Errorf("%w: %s is %s", ErrNotEnded, ref, info.State)
 }
 
-// keptOutcome looks for an outcome in every partition.
-func (d *Dispatcher) keptOutcome(ctx context.Context, id string) (o JobOutcome, ok bool, err error) {
-	found := make([]*redis.StringCmd, d.ns.Partitions)
-	err = d.together(ctx, func(pipe redis.Pipeliner) {
-		for p := range found {
-			found[p] = pipe.HGet(ctx, d.keys[p].Outcomes(), packID(id))
-		}
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return JobOutcome{}, false, wrap("read outcome", err)
+// keptOutcome looks for the outcome of a job that is gone.
+func (d *Dispatcher) keptOutcome(ctx context.Context, ref JobRef) (JobOutcome, error) {
+	read := func(text string) (subject.Key, error) {
+		o, err := parseOutcome(ref.ID, text)
+		return o.Subject, err
 	}
-	for _, cmd := range found {
-		if cmd.Err() == nil {
-			o, err = parseOutcome(id, cmd.Val())
-			return o, true, err
-		}
+	at, err := d.lookUp(ctx, ref, subject.Keys.Outcomes, read)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return JobOutcome{}, fmt.Errorf("%w: no job %s, and no outcome of one is kept", ErrNotFound, ref)
+	case at.text == "":
+		return JobOutcome{}, wrap("read outcome", err)
 	}
-	return JobOutcome{}, false, nil
+	o, bad := parseOutcome(ref.ID, at.text)
+	return o, cmp.Or(bad, wrap("read outcome", err))
 }
 
-// parseOutcome reads "<outcome> <attempts> <when>\n<text>".
-func parseOutcome(id, record string) (JobOutcome, error) {
-	head, text, _ := strings.Cut(record, "\n")
-	parts := strings.Split(head, " ")
-	if len(parts) != 3 {
-		return JobOutcome{}, fmt.Errorf("%w: the outcome of %s is %q", errCorrupt, subject.IDText(id), head)
+// parseOutcome reads "<outcome> <attempts> <when> <length of subject> <subject><text>".
+func parseOutcome(id, record string) (o JobOutcome, err error) {
+	o = JobOutcome{ID: id}
+	parts := strings.SplitN(record, " ", 4)
+	canonical, text, ok := "", "", false
+	if len(parts) == 4 {
+		canonical, text, ok = cutSubject(parts[3])
 	}
-	o := JobOutcome{ID: id, State: OutcomeState(parts[0])}
+	if ok {
+		o.Subject, err = subject.FromCanonical(canonical)
+	}
+	if !ok || err != nil {
+		return o, fmt.Errorf("%w: the outcome of %s is %q", errCorrupt, subject.IDText(id), record[:min(len(record), 100)])
+	}
+	o.State = OutcomeState(parts[0])
 	o.Attempts, _ = strconv.Atoi(parts[1])
 	ms, _ := strconv.ParseInt(parts[2], 10, 64)
 	o.At = time.UnixMilli(ms).UTC()
@@ -106,54 +106,84 @@ func parseOutcome(id, record string) (JobOutcome, error) {
 // WaitFor waits until a job has ended and returns its outcome. The job must have been enqueued
 // with a Keep, of its own or declared by its kind: of others nothing is left to be read, and
 // WaitFor returns an error that wraps [ErrInvalid]. It subscribes, looks, and waits, so an end
-// in between is not missed; without pub/sub it looks once a second.
+// in between is not missed; it looks by itself about every half minute. Without pub/sub it looks after
+// a second, and then after a tenth of the time that it has waited, half a minute at most.
 //
 // Within a handler, or within the fn of [Dispatcher.Do], a wait for a job that can't start
 // before that work has ended returns [ErrWouldDeadlock] at once.
-func (d *Dispatcher) WaitFor(ctx context.Context, id string) (JobOutcome, error) {
-	p, job, err := d.stored(ctx, id)
+func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error) {
+	p, job, err := d.stored(ctx, ref)
 	if errors.Is(err, ErrNotFound) {
-		return d.Outcome(ctx, id)
+		return d.Outcome(ctx, ref)
 	}
 	if err != nil {
 		return JobOutcome{}, err
 	}
 	if job.Keep == 0 {
-		return JobOutcome{}, invalid("job", id, "keeps no outcome to wait for: enqueue it with a Keep, or declare one for its kind")
+		return JobOutcome{}, invalid("job", ref, "keeps no outcome to wait for: enqueue it with a Keep, or declare one for its kind")
 	}
-	if outcome, err := d.Outcome(ctx, id); !errors.Is(err, ErrNotEnded) {
+	ref.Subject = job.Subject // from here on it is this one
+	if outcome, err := d.Outcome(ctx, ref); !errors.Is(err, ErrNotEnded) {
 		return outcome, err
 	}
-	heard, leave := d.news.listen(d.keys[p].News(packID(id)))
+	channel := d.keys[p].News(packID(ref.ID))
+	heard, leave := d.news.listen(channel)
 	defer leave()
 	endWait, err := d.waitOn(ctx, job.Subject)
 	if err != nil {
-		return JobOutcome{}, fmt.Errorf("wait for %s: %w", subject.IDText(id), err)
+		return JobOutcome{}, fmt.Errorf("wait for %s: %w", ref, err)
 	}
 	defer endWait()
 	looking, stop := beyond(ctx)
 	defer stop()
-	for {
+	for begun := time.Now(); ; {
 		asked := time.Now()
-		outcome, err := d.Outcome(looking, id)
+		outcome, err := d.glance(looking, &job)
 		if ctx.Err() != nil && err != nil && unanswered(err) {
 			err = connect.Judge(ctx, connect.Bound, err)
 			if time.Since(asked) < lookAgain { // it has answered all questions before this one
 				err = ctx.Err()
 			}
-			return JobOutcome{}, fmt.Errorf("wait for %s: %w", subject.IDText(id), err)
+			return JobOutcome{}, fmt.Errorf("wait for %s: %w", ref, err)
 		}
 		if !errors.Is(err, ErrNotEnded) {
 			return outcome, err
 		}
-		timer := time.NewTimer(lookAgain)
+		timer := time.NewTimer(d.news.pace(channel, time.Since(begun)))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return JobOutcome{}, fmt.Errorf("wait for %s: %w", subject.IDText(id), ctx.Err())
+			return JobOutcome{}, fmt.Errorf("wait for %s: %w", ref, ctx.Err())
 		case <-heard:
 			timer.Stop()
 		case <-timer.C:
 		}
 	}
+}
+
+// glance is Outcome of a job that was there a while ago: it asks for little as long as that may be so.
+func (d *Dispatcher) glance(ctx context.Context, job *Job) (JobOutcome, error) {
+	keys, id := d.keys[d.ns.Partition(job.Subject)], packID(job.ID)
+	var there *redis.BoolCmd
+	var dead *redis.FloatCmd
+	var stopped, kept *redis.StringCmd
+	err := d.together(ctx, func(pipe redis.Pipeliner) {
+		there, dead = pipe.HExists(ctx, keys.Jobs(), id), pipe.ZScore(ctx, keys.Dead(), id)
+		stopped = pipe.HGet(ctx, keys.Suspended(), job.Subject.Canonical())
+		kept = pipe.HGet(ctx, keys.Outcomes(), id)
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return JobOutcome{}, wrap("look for the end of "+subject.IDText(job.ID), err)
+	}
+	// Another subject may have a job of this id by now; an outcome from before is that of an earlier one.
+	if kept.Err() == nil && job.EnqueuedAt.UnixMilli() > 0 {
+		o, err := parseOutcome(job.ID, kept.Val())
+		if err == nil && o.Subject == job.Subject && o.At.After(job.EnqueuedAt) {
+			return o, nil
+		}
+	}
+	if there.Val() && dead.Err() != nil && stopped.Err() != nil {
+		return JobOutcome{}, ErrNotEnded
+	}
+	return d.Outcome(ctx, job.Ref())
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -40,6 +41,7 @@ var (
 // (I15); then lanes are claimed for them; and what was not used goes back.
 type permitted struct {
 	s      *Session
+	who    *Claimant
 	limits []limit
 	turns  []Turn
 	ready  []map[string]int // by turn and limited kind, lanes
@@ -63,8 +65,9 @@ type granted struct {
 	later  time.Duration   // until more may be had; negative when that is not known
 }
 
-func (s *Session) permitted(ctx context.Context, limits []limit, turns []Turn) []Turned {
-	p := &permitted{s: s, limits: limits, turns: turns, failed: make([]error, len(turns))}
+func (s *Session) permitted(ctx context.Context, who *Claimant, limits []limit, turns []Turn) []Turned {
+	s.recoverLostBeside(ctx)
+	p := &permitted{s: s, who: who, limits: limits, turns: turns, failed: make([]error, len(turns))}
 	answers := p.report(ctx)
 	p.ask(ctx)
 	p.claim(ctx, answers)
@@ -86,7 +89,7 @@ func (p *permitted) report(ctx context.Context) []Turned {
 	var calls []*script.Call
 	plans, counts := make([]plan, len(p.turns)), make([]*script.Call, len(p.turns))
 	for i, t := range p.turns {
-		plans[i] = s.d.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim}, &s.who)
+		plans[i] = s.d.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim}, p.who)
 		calls = plans[i].appendTo(calls)
 		if len(kinds) > 0 && t.Want > 0 && t.Claim {
 			counts[i] = s.d.run.Plain(t.Partition, readyScript, nil, kinds...)
@@ -98,7 +101,7 @@ func (p *permitted) report(ctx context.Context) []Turned {
 	answers := make([]Turned, len(p.turns))
 	p.ready = make([]map[string]int, len(p.turns))
 	for i := range p.turns {
-		answers[i] = plans[i].settle(p.turns[i].Ends, &s.who, sent)
+		answers[i] = plans[i].settle(p.turns[i].Ends, p.who, sent)
 		if counts[i] == nil {
 			continue
 		}
@@ -160,6 +163,7 @@ func (p *permitted) ask(ctx context.Context) {
 func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Call) {
 	s := p.s
 	calls, asked := make([]*script.Call, to), make([][]int, to) // by limit, the turns
+	callers := make([]*script.Caller, to)
 	for i := from; i < to; i++ {
 		l := &p.limits[i]
 		p.got[i] = granted{
@@ -168,17 +172,23 @@ func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Cal
 		args := []any{l.name, s.who.Holder, s.who.TTL.Milliseconds(), s.d.ns.Partitions}
 		for k, t := range p.turns {
 			want := p.wanted(l, k)
+			if s.lostOf(l.name) {
+				continue // and nothing starts under it, until that is settled
+			}
 			if want > 0 || (p.ready[k] != nil || t.Refuse) && s.asks(shortOf{l.name, t.Partition}) {
 				args, asked[i] = append(args, t.Partition, want, p.couldUse(l, k)), append(asked[i], k)
 			}
 		}
 		if len(asked[i]) > 0 {
-			calls[i] = s.d.run.Once(s.d.limitHome(l.name), slotScript, nil, args...)
+			callers[i] = s.d.run.Caller()
+			calls[i] = callers[i].Once(s.d.limitHome(l.name), slotScript, nil, args...)
 		}
 	}
 	sent := time.Now()
 	if all := append(first, slices.DeleteFunc(slices.Clone(calls), func(c *script.Call) bool { return c == nil })...); len(all) > 0 {
-		s.d.run.Run(ctx, all...)
+		asking, cancel := connect.Bounded(ctx) // what is given up is asked for again: see lostStarts
+		s.d.run.Run(asking, all...)
+		cancel()
 	}
 	for i := from; i < to; i++ {
 		if calls[i] == nil {
@@ -187,6 +197,11 @@ func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Cal
 		err := p.got[i].read(calls[i], asked[i], s.who, sent)
 		if err != nil {
 			p.got[i].starts = make([]int, len(p.turns))
+		}
+		if err != nil && unanswered(err) {
+			s.lose(lostStarts{calls[i], callers[i], p.limits[i].name, len(asked[i])})
+		} else {
+			callers[i].Rest()
 		}
 		for _, k := range asked[i] {
 			p.failed[k] = cmp.Or(p.failed[k], err)
@@ -235,7 +250,7 @@ func (p *permitted) claim(ctx context.Context, answers []Turned) {
 		if !t.Claim {
 			continue
 		}
-		who := s.who
+		who := *p.who
 		want := p.budget(i, &who)
 		p.tellShort(i, &answers[i])
 		if want == 0 && t.Want > 0 {
@@ -255,7 +270,7 @@ func (p *permitted) claim(ctx context.Context, answers []Turned) {
 			continue
 		}
 		got := plans[i].settle(nil, &whos[i], sent)
-		whos[i].ranks.served(got.Claims, p.turns[i].Want, s.who.Kinds, sent)
+		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, sent)
 		for k := range got.Claims {
 			p.hand(i, &got.Claims[k])
 		}
@@ -270,7 +285,10 @@ func (p *permitted) claim(ctx context.Context, answers []Turned) {
 // budget makes a claimant ask for no more than the limits let start, and returns how many lanes
 // that is at most.
 func (p *permitted) budget(turn int, who *Claimant) (want int) {
-	who.budget = make(map[string]int)
+	who.budget = maps.Clone(who.budget)
+	if who.budget == nil {
+		who.budget = make(map[string]int)
+	}
 	want = min(p.turns[turn].Want, MaxClaim)
 	limited := 0
 	for i := range p.limits {
@@ -327,18 +345,24 @@ func (p *permitted) hand(turn int, c *Claim) {
 func (p *permitted) giveRest(ctx context.Context) {
 	var calls []*script.Call
 	for i := range p.got {
-		g, rest := &p.got[i], 0
-		for _, n := range g.starts {
-			rest += n
-		}
-		if rest > 0 && (g.mark != "-" || len(slices.Concat(g.slots...)) > 0) {
-			calls = append(calls, p.s.giveBack(g.name, "", g.mark, slices.Concat(g.slots...)))
+		if g, slots := &p.got[i], p.got[i].allSlots(); g.begun() > 0 && (g.mark != "-" || len(slots) > 0) {
+			calls = append(calls, p.s.giveBack(g.name, "", g.mark, slots))
 		}
 	}
 	if len(calls) > 0 {
 		p.s.d.run.Run(ctx, calls...) // what does not arrive ends by itself
 	}
 }
+
+// begun is how many starts are left, and allSlots are the slots they have.
+func (g *granted) begun() (n int) {
+	for _, starts := range g.starts {
+		n += starts
+	}
+	return n
+}
+
+func (g *granted) allSlots() []lease.Lease { return slices.Concat(g.slots...) }
 
 // giveBack makes a call that gives slots back; next are the partitions that the session asks for by
 // itself next.

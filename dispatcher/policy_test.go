@@ -199,7 +199,7 @@ func TestC4_SetAsideIsVisible(t *testing.T) {
 		if len(done) != 0 {
 			t.Errorf("a repair of what is whole did %v", done)
 		}
-		job, err := h.Job(bg, "s1")
+		job, err := h.Job(bg, ref("s1"))
 		h.ok(err)
 		if job.State != dispatcher.Scheduled || job.Attempt != 1 || job.Error != "boom" {
 			t.Errorf("set aside: %s attempt %d error %q", job.State, job.Attempt, job.Error)

@@ -164,7 +164,7 @@ func (r *random) replayOne(rt *rapid.T) {
 	if len(letters) == 0 {
 		rt.Skip("nothing dead")
 	}
-	_, err = r.Replay(bg, letters[0].ID, rapid.Bool().Draw(rt, "front"))
+	_, err = r.Replay(bg, ref(letters[0].ID), rapid.Bool().Draw(rt, "front"))
 	r.ok(err)
 	delete(r.turn, letters[0].ID) // it may die before its first start, claimed along with others
 }

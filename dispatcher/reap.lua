@@ -14,7 +14,9 @@
 --          deadline: of the lease, ms, or '-' of a job that was claimed along with the head
 --          fate: 'again' | 'dead' | 'halted' | 'cancelled'
 
-local MOST = 250 -- jobs that one call charges
+-- Jobs that one call charges, bytes of those that it reads, and entries among which it looks for
+-- tickets: that many take 2 ms.
+local MOST, MOST_BYTES, MOST_SEARCHED = 250, 2097152, 100000
 local limit, base, cap = tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
 local now = clock()
 
@@ -28,7 +30,7 @@ end
 -- was claimed along with the head may have started too, so it counts there as well.
 local expired, lost = {}, {}
 local fate, aside, tails = fates(), {}, {}
-local lanes, errors, delayed, first, jobs = {}, {}, {}, {}, 0
+local lanes, errors, delayed, first, jobs, bytes = {}, {}, {}, {}, 0, 0
 
 -- charge counts a failed attempt of a job and returns its new entry, or nil and its letter
 -- when it was the last one; and how many attempts had ended before.
@@ -56,6 +58,7 @@ local function settle(subject, entry, record, tail)
     fate.failed(subject, letter, tail)
   elseif flag(entry, 's') then
     aside[#aside + 1] = { subject, again, now + wait }
+    bytes = bytes + call('HSTRLEN', JOBS, id_of(entry))
     fate.leaves(subject, tail)
   else
     lanes[#lanes + 1] = subject
@@ -72,7 +75,7 @@ end
 local candidates = due(DEADLINES)
 local all_records, all_heads = many('HMGET', LEASES, candidates), many('HMGET', HEADS, candidates)
 for i, subject in ipairs(candidates) do
-  if jobs > MOST then
+  if jobs > MOST or bytes > MOST_BYTES then
     break -- the rest is due still, and left for the next call
   end
   local record, entry = all_records[i], all_heads[i]
@@ -135,24 +138,30 @@ end
 local placed = take_due(now, true)
 
 -- What goes by itself. A ticket whose owner has not been heard of leaves its lane.
-local EXPIRING = extra('expiring')
+local EXPIRING, WINDOWS = extra('expiring'), extra('windows')
+local outcomes, searched = {}, 0
 for _, member in ipairs(due(EXPIRING)) do
-  local sort, rest = sub(member, 1, 1), sub(member, 2)
-  call('ZREM', EXPIRING, member)
-  if sort == 'o' then
-    call('HDEL', extra('outcomes'), rest)
-  elseif sort == 'w' then
-    local id = call('HGET', extra('unique'), rest)
-    call('HDEL', extra('unique'), rest)
-    call('HDEL', extra('names'), id or '')
-  else
-    withdraw(without_subject(rest))
+  if sub(member, 1, 1) == 'o' then
+    outcomes[#outcomes + 1] = sub(member, 2)
+  elseif searched < MOST_SEARCHED then -- the rest is due still
+    searched = searched + call('LLEN', TAIL .. without_subject(sub(member, 2)))
+    call('ZREM', EXPIRING, member)
+    local subject, ticket = without_subject(sub(member, 2))
+    withdraw(subject, ticket)
+    news(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
   end
+end
+forget(outcomes)
+for _, field in ipairs(due(WINDOWS)) do
+  local id = call('HGET', extra('unique'), field)
+  call('ZREM', WINDOWS, field)
+  call('HDEL', extra('unique'), field)
+  call('HDEL', extra('names'), id or '')
 end
 publish('RPUSH', ARGV[FIRST])
 
 local soonest
-for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING }) do
+for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING, WINDOWS }) do
   local at = moment(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
   if at and at < math.huge and (not soonest or at < soonest) then
     soonest = at

@@ -41,7 +41,7 @@ func TestC14_ReapedTellsWhatWasLost(t *testing.T) {
 		if len(claims) != 6 {
 			t.Fatalf("claimed %d lanes", len(claims))
 		}
-		_, err = h.Cancel(bg, "stops")
+		_, err = h.Cancel(bg, ref("stops"))
 		h.ok(err)
 		h.advance(time.Second)
 		r := h.reaped()

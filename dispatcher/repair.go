@@ -1,12 +1,16 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,6 +25,12 @@ var mendLua string
 //go:embed restore.lua
 var restoreLua string
 
+//go:embed aside.lua
+var asideLua string
+
+//go:embed hold.lua
+var holdLua string
+
 //go:embed raise.lua
 var raiseLua string
 
@@ -28,6 +38,8 @@ var (
 	raiseScript   = redis.NewScript(raiseLua)
 	mendScript    = verb("mend", mendLua)
 	restoreScript = verb("restore", restoreLua)
+	asideScript   = redis.NewScript(asideLua)
+	holdScript    = redis.NewScript(holdLua)
 )
 
 // LostAndFound is the reason of dead letters that [Dispatcher.Repair] made of jobs
@@ -49,27 +61,38 @@ const renewGrace = time.Minute
 // place: see [Dispatcher.Doctor] for what it looks at. It takes nothing away that a job
 // is stored in: one that has no place becomes a dead letter with the reason
 // [LostAndFound], from where it can be replayed; a key of a wrong type is renamed.
-// Workers may go on meanwhile. Repairing what is whole does nothing.
-func (d *Dispatcher) Repair(ctx context.Context, progress func(done int)) ([]Mended, error) {
+// Workers may go on meanwhile. Repairing what is whole does nothing. It returns [ErrBusy] when somebody
+// else repairs the namespace.
+func (d *Dispatcher) Repair(ctx context.Context, progress func(done int)) (all []Mended, err error) {
+	err = d.alone(ctx, func() (err error) { all, err = d.repairAll(ctx, progress); return err })
+	return all, err
+}
+
+func (d *Dispatcher) repairAll(ctx context.Context, progress func(done int)) ([]Mended, error) {
 	var all []Mended
-	for p := range d.ns.Partitions {
+	missing, err := d.onePartitionAfterTheOther(progress, func(p int) error {
 		// Each round may lay open what the next one mends: a job that was taken out of a
 		// wrong lane stands nowhere then.
 		for range 5 {
 			done, err := d.repair(ctx, p)
 			all = append(all, done...)
 			if err != nil {
-				return all, fmt.Errorf("repair partition %d: %w", p, err)
+				return fmt.Errorf("repair partition %d: %w", p, err)
 			}
 			if len(done) == 0 {
 				break
 			}
 		}
-		if progress != nil {
-			progress(p + 1)
-		}
+		return nil
+	})
+	if err != nil {
+		return all, err
 	}
-	return all, nil
+	limits, err := d.repairLimits(ctx)
+	if missing, err = missing.without("the registry of kinds", err); err != nil {
+		return all, err
+	}
+	return append(all, limits...), missing.orNil()
 }
 
 // repair makes one round through a partition.
@@ -83,10 +106,13 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.typed)) {
 		aside := keys.LostAndFound(key, time.Now())
-		if err := d.together(ctx, func(pipe redis.Pipeliner) { pipe.RenameNX(ctx, key, aside) }); err != nil {
+		was, err := d.setAside(ctx, key, aside, typeOf(keys, key, types(keys)))
+		if err != nil {
 			return all, err
 		}
-		did("key", fmt.Sprintf("%q", key), fmt.Sprintf("was a %s; renamed to %q", s.typed[key], aside))
+		if was != "" {
+			did("key", fmt.Sprintf("%q", key), fmt.Sprintf("was a %s; renamed to %q", was, aside))
+		}
 	}
 	if len(all) > 0 {
 		return all, nil // look again before anything else is touched
@@ -157,6 +183,18 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 	if len(all) > 0 {
 		return all, nil
 	}
+	if strconv.FormatInt(s.kept, 10) != cmp.Or(s.clock["kept"], "0") {
+		k, err := d.countKept(ctx, p)
+		if err == nil && k.wrong() {
+			var done bool
+			if done, err = d.recount(ctx, p, k); done {
+				did("clock", "kept", fmt.Sprintf("set it to %d", k.are))
+			}
+		}
+		if err != nil {
+			return all, err
+		}
+	}
 	for field, least := range s.behind() {
 		_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
 			return raiseScript.Run(ctx, d.rdb, []string{keys.Clock()}, field, least).Result()
@@ -167,6 +205,62 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		did("clock", field, fmt.Sprintf("set it to %d", least))
 	}
 	return all, nil
+}
+
+// setAside renames a key that is of a wrong type, and returns which; "" when it is not (any more).
+func (d *Dispatcher) setAside(ctx context.Context, key, aside, must string) (was string, err error) {
+	words, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+		return asideScript.Run(ctx, d.rdb, []string{key, aside}, must).StringSlice()
+	})
+	if err != nil || words[0] != "ok" {
+		return "", wrap("set a key aside", err)
+	}
+	return words[1], nil
+}
+
+// repairTTL is for how long a repair that is heard of no more keeps others away.
+const repairTTL = 30 * time.Second
+
+// alone runs a repair unless another one is under way: two would see what the other one is about
+// to mend. What each step changes it looks at again, so this is for the reader of what they say.
+func (d *Dispatcher) alone(ctx context.Context, repair func() error) error {
+	key, me := d.ns.Repairing(), NewHolder()
+	mine, err := connect.Ask(ctx, func(ctx context.Context) (bool, error) { return d.rdb.SetNX(ctx, key, me, repairTTL).Result() })
+	if err == nil && !mine {
+		who, err := connect.Ask(ctx, func(ctx context.Context) (string, error) { return d.rdb.Get(ctx, key).Result() })
+		if err == nil && who != me { // else go-redis has asked twice
+			return fmt.Errorf("%w: %s repairs this namespace", ErrBusy, who)
+		}
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return wrap("look who repairs", err)
+		}
+	}
+	if err != nil && !redis.HasErrorPrefix(err, "OOM") { // a full memory is to be repaired all the same
+		return wrap("begin a repair", err)
+	}
+	hold := func(ctx context.Context, ms any) error {
+		_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
+			return holdScript.Run(ctx, d.rdb, []string{key}, me, ms).Result()
+		})
+		return err
+	}
+	ended := make(chan struct{})
+	var keeping sync.WaitGroup
+	keeping.Go(func() {
+		for again := time.NewTicker(repairTTL / 3); ; {
+			select {
+			case <-ended:
+				again.Stop()
+				_ = parting(ctx, lastWords, func(ctx context.Context) error { return hold(ctx, "") })
+				return
+			case <-again.C:
+				_ = hold(ctx, repairTTL.Milliseconds())
+			}
+		}
+	})
+	defer keeping.Wait()
+	defer close(ended)
+	return repair()
 }
 
 // suspects returns, by lane, the entries that may have no place in it, each after the

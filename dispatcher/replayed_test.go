@@ -43,11 +43,11 @@ func TestI9_LostRepliesAreRepeatedWithoutASecondEffect(t *testing.T) {
 	lose()
 	h.ok(h.DeadLetter(bg, c, "no use", ""))
 	lose()
-	_, err = h.Replay(bg, "j2", false)
+	_, err = h.Replay(bg, ref("j2"), false)
 	h.ok(err)
 	h.ok(h.DeadLetter(bg, h.head("w", "j2", 1), "no use", ""))
 	lose()
-	h.ok(h.Discard(bg, "j2"))
+	h.ok(h.Discard(bg, ref("j2")))
 	h.clean()
 	h.empty()
 }
@@ -62,10 +62,10 @@ func (h *house) warm() {
 	h.ok(err)
 	h.ok(h.HandBack(bg, h.head("w", "w2", 2)))
 	h.ok(h.DeadLetter(bg, h.head("w", "w2", 2), "x", ""))
-	_, err = h.Replay(bg, "w2", true)
+	_, err = h.Replay(bg, ref("w2"), true)
 	h.ok(err)
 	h.ok(h.DeadLetter(bg, h.head("w", "w2", 1), "x", ""))
-	h.ok(h.Discard(bg, "w2"))
+	h.ok(h.Discard(bg, ref("w2")))
 }
 
 func TestI9_ManyLostReplies(t *testing.T) {

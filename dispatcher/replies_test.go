@@ -81,7 +81,7 @@ func TestErrorRepliesHoldNothingOfTheUsers(t *testing.T) {
 				func() error { _, err := h.Retry(bg, claim, 0, canary); return err }(),
 				h.DeadLetter(bg, claim, canary, canary), h.HandBack(bg, claim), h.Finish(bg, claim),
 				func() error { _, err := h.Reap(bg); return err }(),
-				func() error { _, err := h.Replay(bg, ids[0], true); return err }(), h.Discard(bg, ids[0]),
+				func() error { _, err := h.Replay(bg, ref(ids[0]), true); return err }(), h.Discard(bg, ref(ids[0])),
 			} {
 				if err != nil {
 					failed++

@@ -30,7 +30,8 @@ local halted = find(call('HGET', extra('suspended'), subject) or '', '^%d+ halte
 free({ subject }, {})
 call('HDEL', extra('suspended'), subject)
 if skip and is_ticket(head) then
-  call('ZREM', extra('expiring'), ticket_as(subject, head)) -- its owner takes another
+  call('ZREM', extra('expiring'), ticket_as(subject, head))
+  news(id_of(head), 'skipped') -- its owner takes another
   advance({ subject }, { KEYS[13] })
 elseif skip then
   local failure = call('HGET', ERRORS, id_of(head)) or ''

@@ -5,13 +5,12 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/redis/go-redis/v9"
-
-	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -22,13 +21,9 @@ var sectionLua string
 //go:embed leave.lua
 var leaveLua string
 
-//go:embed wait.lua
-var waitLua string
-
 var (
 	sectionScript = verb("section", sectionLua)
 	leaveScript   = verb("leave", leaveLua)
-	waitScript    = redis.NewScript(waitLua)
 )
 
 // Do runs fn while it holds a subject, as a job of the subject would: it takes a ticket in the
@@ -54,7 +49,7 @@ func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Durat
 		return invalid("maxWait", maxWait, "must not be negative")
 	}
 	for _, held := range heldBy(ctx) {
-		if held == key {
+		if held.Subject == key {
 			return fmt.Errorf("do %s: %w: it is held by the caller", key, ErrWouldDeadlock)
 		}
 	}
@@ -72,7 +67,8 @@ func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx co
 	if err := d.Check(job); err != nil {
 		return false, Enqueued{}, err
 	}
-	t := ticket{d: d, key: job.Subject, holder: NewHolder()}
+	t := d.ticket(job.Subject, "")
+	defer t.caller.Rest()
 	l, err := t.atOnce(ctx)
 	if errors.Is(err, lease.ErrHeld) {
 		done, err = d.Enqueue(ctx, job)
@@ -86,15 +82,17 @@ func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx co
 
 // enter gets the lease of a subject within maxWait.
 func (d *Dispatcher) enter(ctx context.Context, key subject.Key, maxWait time.Duration) (lease.Lease, error) {
-	t := ticket{d: d, key: key, holder: NewHolder()}
 	if maxWait == 0 {
+		t := d.ticket(key, "")
+		defer t.caller.Rest()
 		l, err := t.atOnce(ctx)
 		if errors.Is(err, lease.ErrHeld) {
 			err = fmt.Errorf("%w: %w", ErrBusy, err)
 		}
 		return l, err
 	}
-	t.id = packID(uuid.Must(uuid.NewV7()).String())
+	t := d.ticket(key, packID(uuid.Must(uuid.NewV7()).String()))
+	defer t.caller.Rest()
 	l, err := t.wait(ctx, maxWait)
 	if err != nil {
 		t.leave(ctx, errors.Is(err, ErrUnavailable))
@@ -110,6 +108,11 @@ type ticket struct {
 	d          *Dispatcher
 	key        subject.Key
 	holder, id string
+	caller     *script.Caller // so that leaving overtakes what asked for the lease
+}
+
+func (d *Dispatcher) ticket(key subject.Key, id string) *ticket {
+	return &ticket{d: d, key: key, holder: NewHolder(), id: id, caller: d.run.Caller()}
 }
 
 func (t *ticket) entry() string {
@@ -119,42 +122,50 @@ func (t *ticket) entry() string {
 	return entry{id: t.id, kind: ticketKind, max: 1}.String()
 }
 
-// ask asks once for the lease. ok is false when it is not to be had yet.
-func (t *ticket) ask(ctx context.Context) (l lease.Lease, ok bool, err error) {
+// ask asks once for the lease. ok is false when it is not to be had yet: after `over`, if that is known, what
+// is in front may be over without anybody telling.
+func (t *ticket) ask(ctx context.Context) (l lease.Lease, ok bool, over time.Duration, err error) {
 	d, canonical := t.d, t.key.Canonical()
 	p, ttl := d.ns.Partition(t.key), d.cfg.SectionTTL
 	var sent time.Time
 	words := []string{"again"} // as long as there is more that is due to be placed first
 	for err == nil && words[0] == "again" {
 		sent = time.Now()
-		words, err = d.ask(ctx, d.run.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
+		words, err = d.ask(ctx, t.caller.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
 			canonical, t.holder, ttl.Milliseconds(), t.entry()))
 	}
 	switch {
 	case err != nil:
-		return lease.Lease{}, false, err
+		return lease.Lease{}, false, 0, err
 	case words[0] == "held":
 		held := &lease.HeldError{Subject: t.key, Holder: words[1], Suspended: words[1] != "" && words[2] == "0"}
 		if ms, _ := strconv.ParseInt(words[2], 10, 64); ms > 0 {
 			held.Until = time.UnixMilli(ms)
 		}
-		return lease.Lease{}, false, held
+		return lease.Lease{}, false, 0, held
 	case words[0] != "ok":
-		return lease.Lease{}, false, nil
+		over = unknown
+		if ms, err := strconv.ParseInt(words[1], 10, 64); err == nil {
+			over = time.Duration(ms+1) * time.Millisecond
+		}
+		return lease.Lease{}, false, over, nil
 	}
 	token, err := lease.ParseToken(words[1])
-	return lease.Lease{Subject: t.key, Token: token, Holder: t.holder, Proven: sent, TTL: ttl}, err == nil, err
+	return lease.Lease{Subject: t.key, Token: token, Holder: t.holder, Proven: sent, TTL: ttl}, err == nil, 0, err
 }
 
 // atOnce gets the lease when nobody has it and nobody waits. A lease whose answer did not come is
 // given back: it would close the subject until its end.
 func (t *ticket) atOnce(ctx context.Context) (lease.Lease, error) {
-	l, ok, err := t.ask(ctx)
+	l, ok, _, err := t.ask(ctx)
 	if !ok && !errors.Is(err, lease.ErrHeld) {
 		t.leave(ctx, errors.Is(err, ErrUnavailable))
 	}
 	return l, err
 }
+
+// unknown is until when something is over of which nobody knows that.
+const unknown = time.Duration(math.MaxInt64)
 
 // wait waits for the ticket's turn. Only Redis can say that it has not come: a question that is
 // under way when maxWait is over is given a moment more. When that brings no answer, the one
@@ -165,23 +176,25 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 	asking, cancel := context.WithTimeout(ctx, maxWait+beyondEnd)
 	defer cancel()
 	d, ttl := t.d, t.d.cfg.SectionTTL
-	heard, leave := d.news.listen(d.keys[d.ns.Partition(t.key)].News(t.id))
+	channel := d.keys[d.ns.Partition(t.key)].News(t.id)
+	heard, leave := d.news.listen(channel)
 	defer leave()
 	endWait, err := d.waitOn(asking, t.key)
 	if err != nil {
 		return lease.Lease{}, err
 	}
 	defer endWait()
+	begun := time.Now()
 	for answered := false; ; answered = true {
 		asked := time.Now()
-		l, ok, err := t.ask(asking)
+		l, ok, last, err := t.ask(asking)
 		if asking.Err() != nil && ctx.Err() == nil && answered && err != nil && unanswered(err) && time.Since(asked) < lookAgain {
 			return lease.Lease{}, ErrBusy // as Redis said less than a moment ago
 		}
 		if ok || err != nil {
 			return l, err
 		}
-		timer := time.NewTimer(min(ttl/3, lookAgain))
+		timer := time.NewTimer(min(ttl/3, last, d.news.pace(channel, time.Since(begun))))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
@@ -196,17 +209,40 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 	}
 }
 
-// leave takes the ticket back. If Redis can't be reached it goes by itself, and nobody waits.
+// leave takes the ticket back, or the lease that it was given. What asked for either and is still on
+// its way has no effect then. If Redis can't be reached nobody waits: it is said again for as long as
+// either could last.
 func (t *ticket) leave(ctx context.Context, away bool) {
 	most := time.Second
 	if away {
 		most = 0
 	}
-	_ = parting(ctx, most, func(ctx context.Context) error {
-		_, err := t.d.ask(ctx, t.d.run.Plain(t.d.ns.Partition(t.key), leaveScript, nil, t.key.Canonical(), t.holder, t.entry()))
-		return err
-	})
+	call := t.caller.Once(t.d.ns.Partition(t.key), leaveScript, nil, t.key.Canonical(), t.holder, t.entry())
+	said := make(chan struct{})
+	t.caller.Keep()
+	go func() {
+		defer close(said)
+		defer t.caller.Rest()
+		for gone := time.Now().Add(t.d.cfg.SectionTTL); ; {
+			_, err := t.d.ask(context.WithoutCancel(ctx), call)
+			if err == nil || !errors.Is(err, ErrUnavailable) || time.Now().After(gone) {
+				return
+			}
+			time.Sleep(leaveAgain)
+			call = t.caller.Again(call)
+		}
+	}()
+	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(beyondEnd, cancel) })()
+	select {
+	case <-said:
+	case <-waiting.Done():
+	}
 }
+
+// leaveAgain is how long after a failure it is said again that a ticket is given up.
+const leaveAgain = 250 * time.Millisecond
 
 // within runs fn under a lease, keeps it alive, and gives it back.
 func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.Context) error) (err error) {
@@ -268,67 +304,4 @@ func LeaseFrom(ctx context.Context) (l lease.Lease, ok bool) {
 		return c.Lease, true
 	}
 	return lease.Lease{}, false
-}
-
-// heldBy returns the subjects that the work of a context holds.
-func heldBy(ctx context.Context) (held []subject.Key) {
-	if c, ok := ClaimFrom(ctx); ok {
-		held = append(held, c.Subject)
-	}
-	for s := sectionOf(ctx); s != nil; s = s.outer {
-		held = append(held, s.lease.Subject)
-	}
-	return held
-}
-
-// waitCounts is how long a note counts that somebody waits.
-const waitCounts = 30 * time.Second
-
-// waitOn notes, until end is called, that the work of ctx waits for a subject. It returns
-// [ErrWouldDeadlock] when the wait could not end. Work that holds nothing deadlocks with nobody.
-func (d *Dispatcher) waitOn(ctx context.Context, key subject.Key) (end func(), err error) {
-	held := heldBy(ctx)
-	if len(held) == 0 {
-		return func() {}, nil
-	}
-	say := func(ctx context.Context, what string) (string, error) {
-		now := ""
-		if d.cfg.Now != nil {
-			now = strconv.FormatInt(d.cfg.Now().UnixMilli(), 10)
-		}
-		args := []any{now, what, waitCounts.Milliseconds(), key.Canonical()}
-		for _, k := range held {
-			args = append(args, k.Canonical())
-		}
-		reply, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-			return waitScript.Run(ctx, d.rdb, []string{d.ns.Waits()}, args...).StringSlice()
-		})
-		if err != nil {
-			return "", fmt.Errorf("note a wait: %w", err)
-		}
-		return reply[0], nil
-	}
-	word, err := say(ctx, "wait")
-	if err == nil && word == "deadlock" {
-		err = fmt.Errorf("%w: %s is held by who waits for the caller, or by the caller", ErrWouldDeadlock, key)
-	}
-	if err != nil {
-		return nil, err
-	}
-	ended, over := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(over)
-		again := time.NewTicker(waitCounts / 3)
-		defer again.Stop()
-		for {
-			select {
-			case <-ended:
-				_ = parting(ctx, lastWords, func(ctx context.Context) error { _, err := say(ctx, "leave"); return err })
-				return
-			case <-again.C:
-				_, _ = say(ctx, "wait")
-			}
-		}
-	}()
-	return func() { close(ended); <-over }, nil
 }

@@ -8,7 +8,8 @@
 -- ARGV[8]   ttl of the lease, and of the ticket until it is asked for again, ms
 -- ARGV[9]   ticket: an entry of the kind '~'; or '' for somebody who does not wait
 --
--- Returns   {'ok', token} | {'waits'} | {'stale'}
+-- Returns   {'ok', token} | {'stale'}
+--           {'waits', ms until what is in front of the caller may be over without anybody telling, or '-'}
 --           {'again'}: more is due than one call places, and it goes first; ask at once
 --           {'held', holder, end of the lease in ms}, to who does not wait: '' and '0' when nobody has
 --           it and jobs wait, '0' alone when an operator has suspended the lane
@@ -69,14 +70,20 @@ else
   end
   if not reply then
     call('ZADD', EXPIRING, now + ttl, ticket)
-    reply = { 'waits' }
+    local over = record and call('ZSCORE', DEADLINES, subject)
+      or not record and head ~= entry and call('ZSCORE', EXPIRING, ticket_as(subject, head))
+    over = over and moment(over) or math.huge
+    reply = { 'waits', over < math.huge and whole(math.max(0, over - now)) or '-' }
   end
   if freed and head and not record then
     list(head, subject)
     publish('RPUSH', '')
   end
 end
-if reply[1] ~= 'held' then -- which has a holder's name in it, and may be asked again
+if reply[1] == 'held' then -- a copy that comes late must not get what is free by then; names may have spaces
+  despite_full_memory()
+  remember('held somebody 0')
+else
   remember(words(reply))
 end
 return reply

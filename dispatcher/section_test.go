@@ -278,7 +278,7 @@ func TestG7_WouldDeadlock(t *testing.T) {
 		if err := h.Do(in("a"), key("a"), time.Minute, never); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
 			t.Errorf("Do on the own subject: %v", err)
 		}
-		if _, err := h.WaitFor(in("a"), "a2"); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
+		if _, err := h.WaitFor(in("a"), ref("a2")); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
 			t.Errorf("waiting for a job of the own subject: %v", err)
 		}
 		// a waits for a job behind b, b waits for a section on c; so c must not wait for a.
@@ -292,13 +292,13 @@ func TestG7_WouldDeadlock(t *testing.T) {
 				}
 			})
 		}
-		waiter("a", func(ctx context.Context) error { _, err := h.WaitFor(ctx, "b2"); return err })
+		waiter("a", func(ctx context.Context) error { _, err := h.WaitFor(ctx, ref("b2")); return err })
 		waiter("b", func(ctx context.Context) error { return h.Do(ctx, key("c"), time.Minute, never) })
 		redistest.Until(t, "both wait", func() bool { return rdb.HLen(bg, h.Namespace().Waits()).Val() == 2 })
 		if err := h.Do(in("c"), key("a"), time.Minute, never); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
 			t.Errorf("a circle of three: %v", err)
 		}
-		if _, err := h.WaitFor(in("c"), "a2"); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
+		if _, err := h.WaitFor(in("c"), ref("a2")); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
 			t.Errorf("a circle of three, by a job: %v", err)
 		}
 		// Who holds nothing may wait for anything; it only takes time.
@@ -351,7 +351,7 @@ func TestB10_WaitFor(t *testing.T) {
 				}
 			}
 			steps := map[string]func(id string) dispatcher.JobOutcome{
-				"before": func(id string) dispatcher.JobOutcome { end(id); o, err := h.WaitFor(bg, id); h.ok(err); return o },
+				"before": func(id string) dispatcher.JobOutcome { end(id); o, err := h.WaitFor(bg, ref(id)); h.ok(err); return o },
 				"while subscribing": func(id string) dispatcher.JobOutcome {
 					return h.waitWith(rdb, "subscribe", deaf, id, end)
 				},
@@ -367,7 +367,7 @@ func TestB10_WaitFor(t *testing.T) {
 			}
 			h.advance(2 * time.Minute)
 			h.reaped()
-			if _, err := h.WaitFor(bg, "before"); !errors.Is(err, dispatcher.ErrNotFound) {
+			if _, err := h.WaitFor(bg, ref("before")); !errors.Is(err, dispatcher.ErrNotFound) {
 				t.Errorf("after its time: %v", err)
 			}
 			h.empty()
@@ -376,7 +376,7 @@ func TestB10_WaitFor(t *testing.T) {
 	rdb := redistest.Client(t)
 	h := newHouse(t, rdb, dispatcher.Config{})
 	h.enqueued("a", "plain")
-	if _, err := h.WaitFor(bg, "plain"); !errors.Is(err, dispatcher.ErrInvalid) {
+	if _, err := h.WaitFor(bg, ref("plain")); !errors.Is(err, dispatcher.ErrInvalid) {
 		t.Errorf("a job that keeps no outcome: %v", err)
 	}
 	h.enqueue(dispatcher.NewJob{Subject: key("b"), Kind: "k", ID: "doomed", Keep: time.Minute, MaxAttempts: 1})
@@ -384,7 +384,7 @@ func TestB10_WaitFor(t *testing.T) {
 		_, err := h.Retry(bg, c, 0, "boom")
 		h.ok(err)
 	}
-	if o, err := h.WaitFor(bg, "doomed"); err != nil || o.State != dispatcher.JobDead || o.Error != "boom" {
+	if o, err := h.WaitFor(bg, ref("doomed")); err != nil || o.State != dispatcher.JobDead || o.Error != "boom" {
 		t.Errorf("a dead letter: %+v, %v", o, err)
 	}
 }
@@ -411,7 +411,7 @@ func (h *house) waitWith(rdb *redis.Client, command string, deaf bool, id string
 	if command == "" || command == "subscribe" { // hooks do not see subscriptions
 		go func() { time.Sleep(20 * time.Millisecond); go1() }()
 	}
-	o, err := d.WaitFor(bg, id)
+	o, err := d.WaitFor(bg, ref(id))
 	h.ok(err)
 	<-ended
 	return o

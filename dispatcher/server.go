@@ -46,33 +46,48 @@ func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
 		findings = append(findings, Finding{Wrong, "server", "redis_version",
 			fmt.Sprintf("%s is too old, at least %s is needed", v, oldest)})
 	}
-	settings, err := rdb.ConfigGet(ctx, "*").Result()
-	if err != nil {
-		return append(findings, Finding{Warning, "server", "CONFIG",
-			"the server does not tell its settings: " + err.Error()}), networkOnly(err)
+	findings = append(findings, checkScan(ctx, rdb)...)
+	memory, err := rdb.Info(ctx, "memory").Result()
+	if err == nil {
+		findings = append(findings, judgeMemory(memory)...)
+		info, err = rdb.Info(ctx, "persistence").Result()
 	}
-	return append(findings, judgeSettings(settings)...), nil
+	if err != nil {
+		return append(findings, Finding{Warning, "server", "INFO",
+			"the server does not tell what it keeps: " + err.Error()}), networkOnly(err)
+	}
+	return append(findings, judgePersistence(info, func(name string) string {
+		return rdb.ConfigGet(ctx, name).Val()[name] // of a user who may not ask it is not known
+	})...), nil
 }
 
-func judgeSettings(settings map[string]string) []Finding {
-	var findings []Finding
-	if policy := settings["maxmemory-policy"]; policy != "noeviction" {
-		severity := Warning // with no limit nothing is evicted yet
-		if settings["maxmemory"] != "0" {
-			severity = Wrong
+func judgeMemory(info string) []Finding {
+	limit, policy := infoField(info, "maxmemory"), infoField(info, "maxmemory_policy")
+	if policy == "" || policy == "noeviction" {
+		return nil
+	}
+	severity := Warning // with no limit nothing is evicted yet
+	if evicts(limit, policy) {
+		severity = Wrong
+	}
+	return []Finding{{severity, "server", "maxmemory-policy",
+		policy + " throws jobs and leases away when memory is full; set it to noeviction"}}
+}
+
+// judgePersistence says what of a restart or a power cut loses jobs. setting reads one parameter of
+// the server's.
+func judgePersistence(info string, setting func(name string) string) []Finding {
+	switch infoField(info, "aof_enabled") {
+	case "0":
+		return []Finding{{Warning, "server", "appendonly",
+			"off: a restart loses all jobs since the last snapshot; set it to yes"}}
+	case "1":
+		if setting("appendfsync") == "no" {
+			return []Finding{{Warning, "server", "appendfsync",
+				"no: a power cut loses what the kernel had not written; set it to everysec or always"}}
 		}
-		findings = append(findings, Finding{severity, "server", "maxmemory-policy",
-			policy + " throws jobs and leases away when memory is full; set it to noeviction"})
 	}
-	switch {
-	case settings["appendonly"] != "yes":
-		findings = append(findings, Finding{Warning, "server", "appendonly",
-			"off: a restart loses all jobs since the last snapshot; set it to yes"})
-	case settings["appendfsync"] == "no":
-		findings = append(findings, Finding{Warning, "server", "appendfsync",
-			"no: a power cut loses what the kernel had not written; set it to everysec or always"})
-	}
-	return findings
+	return nil
 }
 
 // networkOnly drops errors that the server answered with.

@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,15 +22,17 @@ import (
 // its holder name, its entry among the workers alive, and connections of its own
 // for what must not wait behind other traffic. Its methods are safe for concurrent use.
 type Session struct {
-	d    *Dispatcher
-	who  Claimant
-	info atomic.Value // string: what it says of itself
+	d     *Dispatcher
+	who   Claimant
+	info  Worker // what it says of itself, but for its blame
+	blame blame
 
 	waiting  redis.UniversalClient // blocks for wake-ups
 	renewing redis.UniversalClient
 	leases   *lease.Store
-	waits    [][]string     // keys to block on, those that one command can take together
-	partOf   map[string]int // partition of each key
+	waits    [][]string        // keys to block on, those that one command can take together
+	partOf   map[string]int    // partition of each key
+	kindOf   map[string]string // kind of each key
 	permits  permits
 	records  records
 
@@ -70,20 +70,16 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 			versions[kind] = k.Version
 		}
 	}
-	info, err := json.Marshal(Worker{
-		Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions,
-		Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("join: %w", err)
-	}
 	s := &Session{
-		d: d, who: who, partOf: make(map[string]int), over: make(chan struct{}),
+		d: d, who: who, partOf: make(map[string]int), kindOf: make(map[string]string), over: make(chan struct{}),
+		info: Worker{
+			Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions,
+			Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
+		},
 		waiting:  connect.Dedicated(d.rdb, 1+d.ns.Partitions, maxBlock+5*time.Second),
 		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
 	s.records.turn = make(chan struct{}, 1)
-	s.say(string(info))
 	s.leases = d.leases.Via(s.renewing)
 	s.who.ranks = newRanks(d, who.Kinds)
 	s.permits.asking = make(map[shortOf]bool)
@@ -95,12 +91,15 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 		for _, kind := range who.Kinds {
 			key := d.keys[p].Wake(kind)
 			*wait = append(*wait, key)
-			s.partOf[key] = p
+			s.partOf[key], s.kindOf[key] = p, kind
 		}
 	}
-	if err := s.Beat(ctx); err != nil {
+	// A master of a cluster that is away keeps no session from the others: it beats when that is back,
+	// and starts nothing meanwhile under limits that it can't read.
+	if err := s.signOn(ctx); err != nil && !(connect.IsCluster(d.rdb) && errors.Is(err, ErrUnavailable)) {
 		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
 	}
+	s.readLimits(ctx)
 	var asked, slots []string
 	for p := range d.ns.Partitions {
 		asked, slots = append(asked, d.keys[p].News(who.Holder)), append(slots, d.keys[p].News(who.Holder+"/slots"))
@@ -113,23 +112,34 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 	return s, nil
 }
 
-func (s *Session) say(info string) { s.info.Store(info) }
-
-func (s *Session) said() string {
-	info, _ := s.info.Load().(string)
-	return info
-}
-
 // Partitions returns the number of partitions a worker serves.
 func (s *Session) Partitions() int { return s.d.ns.Partitions }
 
 // Turns makes one round trip: see [Turn].
 func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
-	limits := s.under()
-	if len(limits) > 0 || slices.ContainsFunc(turns, Turn.returnsSlots) { // of a limit that is no more
-		return s.permitted(ctx, limits, turns)
+	if who, at := s.prober(turns); who != nil {
+		one := turns[at]
+		one.Want = 1
+		tried := s.turnsOf(ctx, who, []Turn{one})
+		if len(tried[0].Claims) == 0 { // no lane was ready there
+			s.Absolve(who.Kinds[0], true)
+		}
+		others := s.Turns(ctx, slices.Delete(slices.Clone(turns), at, at+1))
+		return slices.Insert(others, at, tried[0])
 	}
-	return s.d.turns(ctx, &s.who, turns)
+	if len(turns) == 0 {
+		return nil
+	}
+	who := s.claimant()
+	return s.turnsOf(ctx, &who, turns)
+}
+
+func (s *Session) turnsOf(ctx context.Context, who *Claimant, turns []Turn) []Turned {
+	limits := s.under(who)
+	if len(limits) > 0 || slices.ContainsFunc(turns, Turn.returnsSlots) { // of a limit that is no more
+		return s.permitted(ctx, who, limits, turns)
+	}
+	return s.d.turns(ctx, who, turns)
 }
 
 // Slots gets a signal when a limit that the session was short of offers more: see [Session.Offered].
@@ -173,9 +183,14 @@ func (s *Session) Waits() int { return len(s.waits) }
 // ends, Wait returns at once and the session can't wait any more. What Redis does not answer it
 // waits for as long as its client does, half a minute at most.
 func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
-	wakes := s.waits[place]
+	who := s.claimant()
+	own := func(key string) bool { return slices.Contains(who.Kinds, s.kindOf[key]) }
+	wakes := slices.DeleteFunc(slices.Clone(s.waits[place]), func(key string) bool { return !own(key) })
 	if len(wakes) == 0 {
-		<-ctx.Done()
+		select { // there may be kinds again
+		case <-ctx.Done():
+		case <-time.After(BeatEvery):
+		}
 		return Hint{}, false, ctx.Err()
 	}
 	// Cancelling a context does not interrupt a blocked read; closing does.
@@ -195,6 +210,12 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 		connect.Reload(ctx, s.waiting)
 		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
 	}
+	if who = s.claimant(); !own(woken.Key) { // it is for those who are not blamed for the kind
+		_, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) {
+			return s.waiting.ZAddNX(ctx, woken.Key, woken.Z).Result()
+		})
+		return Hint{}, false, wrap("pass a wake-up on", err)
+	}
 	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due"}, true, nil
 }
 
@@ -204,6 +225,7 @@ func (s *Session) Close(ctx context.Context) error {
 	for _, leave := range s.leave {
 		leave()
 	}
+	s.recoverLost(ctx)
 	s.standAside(ctx)
 	err := s.signOff(ctx)
 	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {

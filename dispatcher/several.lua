@@ -81,10 +81,10 @@ end
 free({ subject }, { record })
 many('HSET', extra('failed'), failed)
 drop(over)
-drop(gone, now)
+drop(gone, now, { subject })
 bury(letters, now)
 for _, k in ipairs(kept) do
-  keep(k[1], 'finished', k[2], k[3], k[4], now)
+  keep(subject, k[1], 'finished', k[2], k[3], k[4], now)
 end
 set_aside(aside)
 many('HSET', ERRORS, errors)

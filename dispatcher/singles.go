@@ -90,10 +90,23 @@ func (s *singles) fly() {
 		for i := range batch {
 			jobs[i] = batch[i].job
 		}
+		var heavy []single // of each call the first one goes, the others on another trip
 		for i, e := range s.send(jobs) {
+			if errors.Is(e.Err, errHeavy) && len(batch) > 1 {
+				heavy = append(heavy, batch[i])
+				continue
+			}
 			batch[i].done <- e
 		}
+		s.again(heavy)
 	}
+}
+
+// again lets jobs wait for another trip, before those that came later.
+func (s *singles) again(jobs []single) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting = slices.Insert(s.waiting, 0, jobs...)
 }
 
 // board takes the jobs of the next trip, within the limits of a batch. When there
@@ -102,7 +115,7 @@ func (s *singles) board() []single {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, bytes := 0, 0
-	for n < len(s.waiting) && n < MaxBatch && (n == 0 || bytes+len(s.waiting[n].job.body) <= maxBatchBytes) {
+	for n < len(s.waiting) && n < MaxBatch && (n == 0 || bytes+len(s.waiting[n].job.body) <= MaxBatchBytes) {
 		bytes += len(s.waiting[n].job.body)
 		n++
 	}

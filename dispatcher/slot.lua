@@ -27,7 +27,7 @@ end
 
 local name, holder, ttl, ASKED = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), FIRST + 4
 local LIMITS = extra('limits')
-local size, every = string.match(call('HGET', LIMITS, name) or '', '^(%d+) (%d+)$')
+local size, every = string.match(call('HGET', LIMITS, name) or '', '^(%d+) (%d+)')
 if not size then
   return { 'none' }
 end

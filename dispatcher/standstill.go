@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -56,11 +57,17 @@ func (d *Dispatcher) explain(ctx context.Context, i *standstill) ([]Finding, err
 	if err != nil {
 		return nil, err
 	}
-	handled, alive := make(map[string]bool), make(map[string]bool)
+	alive := make(map[string]bool)
+	workersOf, blamed := make(map[string]int), make(map[string]int)
 	for _, w := range workers {
 		alive[w.Holder] = w.Alive
 		for _, kind := range w.Kinds {
-			handled[kind] = handled[kind] || w.Alive
+			if w.Alive {
+				workersOf[kind]++
+			}
+			if w.Alive && !w.Takes(kind) {
+				blamed[kind]++
+			}
 		}
 	}
 	var findings []Finding
@@ -69,12 +76,16 @@ func (d *Dispatcher) explain(ctx context.Context, i *standstill) ([]Finding, err
 			"are suspended or halted; 'lanekeeper lane ls --state suspended' says why, 'lane resume' or 'lane skip' lets one go on"})
 	}
 	for _, w := range workers {
-		if w.Alive && w.Blamed != "" {
-			findings = append(findings, Finding{Warning, "worker", w.Holder, "claims no more: " + w.Blamed + "; restart it when it is well"})
+		if w.Alive && len(w.Blamed) > 0 {
+			findings = append(findings, Finding{Warning, "worker", w.Holder,
+				"is to blame and claims none of " + strings.Join(w.Why(), "; ") + "; look at that machine"})
 		}
 	}
+	for _, kind := range slices.Sorted(maps.Keys(blamed)) {
+		findings = append(findings, Finding{Warning, "kind", kind, fmt.Sprintf("%d of %d workers are blamed", blamed[kind], workersOf[kind])})
+	}
 	for _, kind := range slices.Sorted(maps.Keys(i.ready)) {
-		if n := i.ready[kind]; n > 0 && !handled[kind] {
+		if n := i.ready[kind]; n > 0 && workersOf[kind] == blamed[kind] {
 			findings = append(findings, Finding{Warning, "kind", kind,
 				fmt.Sprintf("%d lanes are ready, but no worker alive handles this kind; start one with 'lanekeeper work'", n)})
 		}

@@ -2,7 +2,9 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strconv"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -21,6 +23,11 @@ type Stats struct {
 	Delayed    int `json:"delayed"`
 	Suspended  int `json:"suspended"`
 
+	// What stays when jobs have ended: outcomes, how many bytes they have, and windows of unique keys.
+	Outcomes     int   `json:"outcomes"`
+	OutcomeBytes int64 `json:"outcome_bytes"`
+	Windows      int   `json:"windows"`
+
 	Kinds map[string]KindStats `json:"kinds"`
 }
 
@@ -28,41 +35,70 @@ type Stats struct {
 type KindStats struct {
 	Ready   int `json:"ready"`   // lanes whose head is of this kind and can be claimed
 	Workers int `json:"workers"` // workers alive that handle it
+	Blamed  int `json:"blamed"`  // of them, those that claim none of it now: see [Session.Blame]
 }
 
 // Stats counts. What it costs depends on the numbers of partitions and kinds, not
-// on the backlog.
+// on the backlog. An [IncompleteError] may come beside the totals.
 func (d *Dispatcher) Stats(ctx context.Context) (Stats, error) {
-	workers, err := d.Workers(ctx)
+	s := Stats{Partitions: d.ns.Partitions, Kinds: make(map[string]KindStats)}
+	parts := d.everyPartition()
+	counts := make([]Stats, len(parts))
+	missing, without, err := d.across(parts, func(i int) (err error) { counts[i], err = d.countPartition(ctx, parts[i]); return err })
 	if err != nil {
 		return Stats{}, err
 	}
-	s := Stats{Partitions: d.ns.Partitions, Kinds: make(map[string]KindStats)}
-	for p := range d.ns.Partitions {
-		if err := d.countPartition(ctx, p, &s); err != nil {
-			return Stats{}, err
+	for i := range counts {
+		if !without[i] {
+			s.add(&counts[i])
 		}
+	}
+	workers, err := d.Workers(ctx)
+	if missing, err = missing.without(missingWorkers, err); err != nil {
+		return Stats{}, err
 	}
 	s.InLanes = s.Jobs - s.Scheduled - s.Dead
 	for kind, k := range s.Kinds {
 		for _, w := range workers {
 			if w.Alive && slices.Contains(w.Kinds, kind) {
 				k.Workers++
+				if w.Blamed[kind] != "" {
+					k.Blamed++
+				}
 			}
 		}
 		s.Kinds[kind] = k
 	}
-	return s, nil
+	return s, missing.orNil()
 }
 
-func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error {
+// missingWorkers is said of totals and lanes of which it is not known who serves them.
+const missingWorkers = "workers"
+
+func (s *Stats) add(o *Stats) {
+	for total, more := range map[*int]int{
+		&s.Jobs: o.Jobs, &s.Scheduled: o.Scheduled, &s.Dead: o.Dead, &s.Lanes: o.Lanes, &s.Ready: o.Ready, &s.Leased: o.Leased,
+		&s.Delayed: o.Delayed, &s.Suspended: o.Suspended, &s.Outcomes: o.Outcomes, &s.Windows: o.Windows,
+	} {
+		*total += more
+	}
+	s.OutcomeBytes += o.OutcomeBytes
+	for kind, k := range o.Kinds {
+		k.Ready += s.Kinds[kind].Ready
+		s.Kinds[kind] = k
+	}
+}
+
+func (d *Dispatcher) countPartition(ctx context.Context, p int) (Stats, error) {
+	s := Stats{Kinds: make(map[string]KindStats)}
 	kinds, err := d.kinds(ctx, p)
 	if err != nil {
-		return err
+		return s, err
 	}
 	keys := d.keys[p]
 	ready := make([]*redis.IntCmd, len(kinds))
-	counts := make([]*redis.IntCmd, 7)
+	counts := make([]*redis.IntCmd, 9)
+	var kept *redis.StringCmd
 	err = d.atomically(ctx, func(tx redis.Pipeliner) {
 		for i, kind := range kinds {
 			ready[i] = tx.LLen(ctx, keys.Ready(kind))
@@ -71,21 +107,23 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int, s *Stats) error 
 		counts[2], counts[3] = tx.ZCard(ctx, keys.Dead()), tx.HLen(ctx, keys.Heads())
 		counts[4], counts[5] = tx.ZCount(ctx, keys.Deadlines(), "-inf", "(inf"), tx.ZCard(ctx, keys.Delayed())
 		counts[6] = tx.ZCount(ctx, keys.Deadlines(), "+inf", "+inf") // and the filler
+		counts[7], counts[8] = tx.HLen(ctx, keys.Outcomes()), tx.ZCard(ctx, keys.Windows())
+		kept = tx.HGet(ctx, keys.Clock(), "kept")
 	})
-	if err != nil {
-		return wrap("count", err)
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return s, wrap("count", err)
 	}
+	s.OutcomeBytes, _ = strconv.ParseInt(kept.Val(), 10, 64)
+	s.Outcomes, s.Windows = int(counts[7].Val()), int(counts[8].Val())
 	for i, total := range []*int{&s.Jobs, &s.Scheduled, &s.Dead, &s.Lanes, &s.Leased, &s.Delayed} {
-		*total += int(counts[i].Val())
+		*total = int(counts[i].Val())
 	}
-	s.Suspended += max(0, int(counts[6].Val())-1)
+	s.Suspended = max(0, int(counts[6].Val())-1)
 	for i, kind := range kinds {
-		k := s.Kinds[kind]
-		k.Ready += int(ready[i].Val())
-		s.Kinds[kind] = k
+		s.Kinds[kind] = KindStats{Ready: int(ready[i].Val())}
 		s.Ready += int(ready[i].Val())
 	}
-	return nil
+	return s, nil
 }
 
 func sorted(s []string) []string {

@@ -24,13 +24,17 @@ type survey struct {
 	unsaid  []string          // kinds that have ready lanes but are not among the kinds
 	seq     int64             // the highest sequence number of a job
 	token   int64             // the highest token of a lease
+	largest int64             // bytes of the largest job that has more than small
 	clock   map[string]string
 
 	unique   map[string]string // field -> id
 	names    map[string]string // id -> field
 	outcomes map[string]bool   // ids
+	kept     int64             // bytes of outcomes
 	failed   map[string]bool   // ids
 	expiring map[string]bool   // members
+	windows  map[string]bool   // fields
+	ended    map[string]bool   // ids
 }
 
 // laneFacts is what the indexes say about one subject.
@@ -100,14 +104,31 @@ func (s *survey) place(where, subject, entry string, order int64) {
 
 const scanCount = 200
 
+// small is how many bytes a stored job may have without a note in the clock: SMALL of lane.lua.
+const small = 8192
+
 // types says of which type each key must be.
 func types(k subject.Keys) map[string]string {
 	return map[string]string{
 		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Delayed(): "zset",
 		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Errors(): "hash", k.Clock(): "hash", k.Kinds(): "set",
 		k.Suspended(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
-		k.Failed(): "hash", k.Limits(): "hash",
+		k.Failed(): "hash", k.Limits(): "hash", k.Windows(): "zset", k.Ended(): "zset",
 	}
+}
+
+// typeOf says of which type one key must be; "" of one that nobody knows.
+func typeOf(k subject.Keys, key string, fixed map[string]string) string {
+	_, isTail := k.TrimTail(key)
+	switch {
+	case isTail, strings.HasPrefix(key, k.Ready("")):
+		return "list"
+	case strings.HasPrefix(key, k.Wake("")):
+		return "zset"
+	case strings.HasPrefix(key, k.Request("")):
+		return "string"
+	}
+	return fixed[key]
 }
 
 // survey reads all keys of a partition.
@@ -115,7 +136,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	keys := d.keys[p]
 	s := &survey{
 		lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts), typed: make(map[string]string),
-		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), failed: make(map[string]bool), expiring: make(map[string]bool),
+		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), failed: make(map[string]bool), expiring: make(map[string]bool), windows: make(map[string]bool), ended: make(map[string]bool),
 	}
 	lists, err := d.surveyKeys(ctx, keys, s)
 	if err != nil {
@@ -125,16 +146,14 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		if s.typed[key] != "" {
 			return nil
 		}
-		return scanPairs(ctx, func(ctx context.Context, from uint64) *redis.ScanCmd {
-			return d.rdb.HScan(ctx, key, from, "", scanCount)
-		}, each)
+		return d.scanHash(ctx, key, each)
 	}
 	zset := func(key string, each func(member, score string)) error {
 		if s.typed[key] != "" {
 			return nil
 		}
-		return scanPairs(ctx, func(ctx context.Context, from uint64) *redis.ScanCmd {
-			return d.rdb.ZScan(ctx, key, from, "", scanCount)
+		return scanPairs(ctx, scanCount, func(ctx context.Context, from uint64, n int64) *redis.ScanCmd {
+			return d.rdb.ZScan(ctx, key, from, "", n)
 		}, each)
 	}
 	steps := []func() error{
@@ -190,7 +209,12 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		},
 		func() error { return hash(keys.Unique(), func(field, id string) { s.unique[field] = id }) },
 		func() error { return hash(keys.Failed(), func(id, _ string) { s.failed[id] = true }) },
-		func() error { return hash(keys.Outcomes(), func(id, _ string) { s.outcomes[id] = true }) },
+		func() error {
+			return hash(keys.Outcomes(), func(id, record string) {
+				s.outcomes[id] = true
+				s.kept += int64(len(id) + len(record) + besides)
+			})
+		},
 		func() error {
 			return zset(keys.Expiring(), func(member, _ string) {
 				s.expiring[member] = true
@@ -201,11 +225,16 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 				}
 			})
 		},
+		func() error { return zset(keys.Ended(), func(id, _ string) { s.ended[id] = true }) },
+		func() error { return zset(keys.Windows(), func(field, _ string) { s.windows[field] = true }) },
 		func() error { return hash(keys.Reasons(), func(id, _ string) { s.job(id).reason = true }) },
 		func() error {
 			return hash(keys.Jobs(), func(id, body string) {
 				j := s.job(id)
 				j.read(id, body)
+				if len(body) > small {
+					s.largest = max(s.largest, int64(len(body)))
+				}
 				if len(body) >= seqBytes {
 					s.seq = max(s.seq, orderOf(body))
 				}
@@ -243,7 +272,7 @@ func (j *jobFacts) read(id, body string) {
 // least that they may be.
 func (s *survey) behind() map[string]int64 {
 	behind := make(map[string]int64)
-	for field, least := range map[string]int64{"seq": s.seq, "token": s.token} {
+	for field, least := range map[string]int64{"seq": s.seq, "token": s.token, "largest": s.largest} {
 		if at, _ := strconv.ParseInt(s.clock[field], 10, 64); at < least {
 			behind[field] = least
 		}
@@ -260,7 +289,7 @@ func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *surve
 	if err != nil {
 		return nil, err
 	}
-	want := types(keys)
+	fixed := types(keys)
 	check := func(batch []string) error {
 		found := make([]*redis.StatusCmd, len(batch))
 		err := d.together(ctx, func(pipe redis.Pipeliner) {
@@ -272,22 +301,12 @@ func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *surve
 			return err
 		}
 		for i, key := range batch {
-			_, isTail := keys.TrimTail(key)
-			isList := isTail || strings.HasPrefix(key, keys.Ready(""))
-			must := want[key]
-			switch {
-			case isList:
-				must = "list"
-			case strings.HasPrefix(key, keys.Wake("")):
-				must = "zset"
-			case strings.HasPrefix(key, keys.Request("")):
-				must = "string"
-			}
+			must := typeOf(keys, key, fixed)
 			switch is := found[i].Val(); {
 			case must == "" || is == "none":
 			case is != must:
 				s.typed[key] = is
-			case isList:
+			case must == "list":
 				lists = append(lists, key)
 			}
 		}
@@ -312,6 +331,12 @@ func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *surve
 		}
 		return nil
 	})
+	if redis.HasErrorPrefix(err, "NOPERM") {
+		batch, err = d.namedKeys(ctx, keys)
+		for err == nil && len(batch) > scanCount {
+			err, batch = check(batch[:scanCount]), batch[scanCount:]
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -349,15 +374,30 @@ func (d *Dispatcher) surveyLists(ctx context.Context, keys subject.Keys, lists [
 	return nil
 }
 
-// scanPairs reads a scan of pairs, which may bring one of them twice.
-func scanPairs(ctx context.Context, step func(ctx context.Context, from uint64) *redis.ScanCmd, each func(first, second string)) error {
+// scanHash reads a hash. The first step asks for few fields where their values may be large.
+func (d *Dispatcher) scanHash(ctx context.Context, key string, each func(field, value string)) error {
+	return scanPairs(ctx, 2, func(ctx context.Context, from uint64, n int64) *redis.ScanCmd {
+		return d.rdb.HScan(ctx, key, from, "", n)
+	}, each)
+}
+
+// scanPairs reads a scan of pairs, which may bring one of them twice. A step is to bring half of
+// MaxBatchBytes at most: it asks for as many pairs, scanCount at most, as those before it lead to expect.
+func scanPairs(ctx context.Context, first int64, step func(ctx context.Context, from uint64, n int64) *redis.ScanCmd, each func(first, second string)) error {
 	seen := make(map[string]bool)
-	return scanAll(ctx, step, func(found []string) error {
+	n := first
+	return scanAll(ctx, func(ctx context.Context, from uint64) *redis.ScanCmd { return step(ctx, from, n) }, func(found []string) error {
+		bytes := 0
 		for i := 0; i+1 < len(found); i += 2 {
+			bytes += len(found[i]) + len(found[i+1])
 			if !seen[found[i]] {
 				seen[found[i]] = true
 				each(found[i], found[i+1])
 			}
+		}
+		if pairs := int64(len(found) / 2); pairs > 0 {
+			fitting := MaxBatchBytes / 2 * pairs / int64(bytes+1)
+			n = max(1, min(scanCount, 4*n, fitting))
 		}
 		return nil
 	})

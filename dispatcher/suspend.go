@@ -71,51 +71,42 @@ func (d *Dispatcher) resume(ctx context.Context, key subject.Key, how string) er
 // SuspendJob keeps a job that waits from being run until it is resumed. When its turn has come
 // its lane stands still; or, for a kind with the policy [Skip], it steps aside. It returns
 // [ErrRunning] when the job has been claimed, and [ErrNotFound] when it does not wait.
-func (d *Dispatcher) SuspendJob(ctx context.Context, id string) error {
-	return d.suspendJob(ctx, id, "suspend")
+func (d *Dispatcher) SuspendJob(ctx context.Context, ref JobRef) error {
+	return d.suspendJob(ctx, ref, "suspend")
 }
 
 // ResumeJob lets a suspended job run again: in its place, or at the tail when it had stepped
 // aside. It returns [ErrNotSuspended] when it was not suspended.
-func (d *Dispatcher) ResumeJob(ctx context.Context, id string) error {
-	return d.suspendJob(ctx, id, "resume")
+func (d *Dispatcher) ResumeJob(ctx context.Context, ref JobRef) error {
+	return d.suspendJob(ctx, ref, "resume")
 }
 
-func (d *Dispatcher) suspendJob(ctx context.Context, id, how string) error {
-	p, job, err := d.stored(ctx, id)
+func (d *Dispatcher) suspendJob(ctx context.Context, ref JobRef, how string) error {
+	p, job, err := d.stored(ctx, ref)
 	if err != nil {
 		return err
 	}
 	canonical := job.Subject.Canonical()
 	words, err := d.ask(ctx, d.run.Once(p, suspendJobScript, []string{d.keys[p].Tail(canonical)}, canonical, entryOf(&job), how))
 	if err != nil {
-		return fmt.Errorf("%s job %s: %w", how, subject.IDText(id), err)
+		return fmt.Errorf("%s job %s: %w", how, ref, err)
 	}
-	return refusedFor(words[0], how, id)
-}
-
-// stored finds a job that can be read.
-func (d *Dispatcher) stored(ctx context.Context, id string) (partition int, job Job, err error) {
-	partition, body, err := d.find(ctx, id)
-	if err == nil {
-		job, err = decode(packID(id), body)
-	}
-	return partition, job, err
+	return refusedFor(words[0], how, ref)
 }
 
 // refusedFor is the error that a word of a script about one job stands for.
-func refusedFor(word, how, id string) error {
+func refusedFor(word, how string, ref JobRef) error {
 	switch word {
 	case "no":
-		return fmt.Errorf("%s job %s: %w", how, subject.IDText(id), ErrNotSuspended)
+		return fmt.Errorf("%s job %s: %w", how, ref, ErrNotSuspended)
 	case "running":
-		return fmt.Errorf("%s job %s: %w; 'job cancel' asks its worker to end it", how, subject.IDText(id), ErrRunning)
+		return fmt.Errorf("%s job %s: %w; 'job cancel' asks its worker to end it", how, ref, ErrRunning)
 	case "claimed":
-		return fmt.Errorf("%s job %s: %w with the head of its lane; ask again in a moment", how, subject.IDText(id), ErrRunning)
+		return fmt.Errorf("%s job %s: %w with the head of its lane; ask again in a moment", how, ref, ErrRunning)
 	case "dead":
-		return fmt.Errorf("%w: job %q is a dead letter already", ErrNotFound, id)
+		return fmt.Errorf("%w: job %s is a dead letter already", ErrNotFound, ref)
 	case "missing":
-		return fmt.Errorf("%w: no job %q waits or runs", ErrNotFound, id)
+		return fmt.Errorf("%w: no job %s waits or runs", ErrNotFound, ref)
 	}
 	return nil
 }

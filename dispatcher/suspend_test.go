@@ -133,20 +133,20 @@ func TestL10_SuspendJob(t *testing.T) {
 		} {
 			h := kindsHouse(t, rdb)
 			h.enqueuedKind(c.kind, "a", "1", "2", "3")
-			h.ok(h.SuspendJob(bg, c.id))
-			h.ok(h.SuspendJob(bg, c.id)) // again does nothing
+			h.ok(h.SuspendJob(bg, ref(c.id)))
+			h.ok(h.SuspendJob(bg, ref(c.id))) // again does nothing
 			h.clean()
 			if order := h.run([]string{c.kind}, nil); order != c.first {
 				t.Errorf("%s %s suspended: ran %q, want %q", c.kind, c.id, order, c.first)
 			}
-			job, err := h.Job(bg, c.id)
+			job, err := h.Job(bg, ref(c.id))
 			h.ok(err)
 			if job.State != dispatcher.Suspended {
 				t.Errorf("%s %s is %s", c.kind, c.id, job.State)
 			}
 			h.clean()
-			h.ok(h.ResumeJob(bg, c.id))
-			if err := h.ResumeJob(bg, c.id); !errors.Is(err, dispatcher.ErrNotSuspended) {
+			h.ok(h.ResumeJob(bg, ref(c.id)))
+			if err := h.ResumeJob(bg, ref(c.id)); !errors.Is(err, dispatcher.ErrNotSuspended) {
 				t.Errorf("resumed twice: %v", err)
 			}
 			if order := h.run([]string{c.kind}, nil); order != c.then {
@@ -158,18 +158,18 @@ func TestL10_SuspendJob(t *testing.T) {
 		h.enqueued("a", "j1")
 		h.enqueue(dispatcher.NewJob{Subject: key("b"), Kind: "k", ID: "later", Delay: time.Hour})
 		h.head("w", "j1", 1)
-		if err := h.SuspendJob(bg, "j1"); !errors.Is(err, dispatcher.ErrRunning) {
+		if err := h.SuspendJob(bg, ref("j1")); !errors.Is(err, dispatcher.ErrRunning) {
 			t.Errorf("a running job: %v", err)
 		}
-		h.ok(h.SuspendJob(bg, "later"))
+		h.ok(h.SuspendJob(bg, ref("later")))
 		h.advance(2 * time.Hour)
 		h.reaped()
-		if job, _ := h.Job(bg, "later"); job.State != dispatcher.Suspended {
+		if job, _ := h.Job(bg, ref("later")); job.State != dispatcher.Suspended {
 			t.Errorf("a suspended job of the schedule is %s", job.State)
 		}
-		h.ok(h.ResumeJob(bg, "later"))
+		h.ok(h.ResumeJob(bg, ref("later")))
 		h.reaped()
-		if job, _ := h.Job(bg, "later"); job.State != dispatcher.Ready {
+		if job, _ := h.Job(bg, ref("later")); job.State != dispatcher.Ready {
 			t.Errorf("resumed after its time it is %s", job.State)
 		}
 		h.clean()
@@ -192,12 +192,12 @@ func TestL9_CancelWaiting(t *testing.T) {
 		h := newHouse(t, rdb, dispatcher.Config{})
 		cancel := func(id string) {
 			t.Helper()
-			holder, err := h.Cancel(bg, id)
+			holder, err := h.Cancel(bg, ref(id))
 			h.ok(err)
 			if holder != "" {
 				t.Errorf("cancel of %s waits for %s", id, holder)
 			}
-			if _, err := h.Job(bg, id); !errors.Is(err, dispatcher.ErrNotFound) {
+			if _, err := h.Job(bg, ref(id)); !errors.Is(err, dispatcher.ErrNotFound) {
 				t.Errorf("%s is still there: %v", id, err)
 			}
 			h.clean()
@@ -217,13 +217,13 @@ func TestL9_CancelWaiting(t *testing.T) {
 		h.none("w")
 		h.empty()
 		for id, want := range map[string]error{"none": dispatcher.ErrNotFound} {
-			if _, err := h.Cancel(bg, id); !errors.Is(err, want) {
+			if _, err := h.Cancel(bg, ref(id)); !errors.Is(err, want) {
 				t.Errorf("cancel of %s: %v", id, err)
 			}
 		}
 		h.enqueued("c", "dead")
 		h.ok(h.DeadLetter(bg, h.head("w", "dead", 1), "x", ""))
-		if _, err := h.Cancel(bg, "dead"); !errors.Is(err, dispatcher.ErrNotFound) {
+		if _, err := h.Cancel(bg, ref("dead")); !errors.Is(err, dispatcher.ErrNotFound) {
 			t.Errorf("cancel of a dead letter: %v", err)
 		}
 	})
@@ -247,7 +247,7 @@ func TestL9_CancelRunning(t *testing.T) {
 				h.enqueued("a", "j2")
 				c := h.head("w", "j1", 1)
 				for range 2 { // asking again does no harm
-					holder, err := h.Cancel(bg, "j1")
+					holder, err := h.Cancel(bg, ref("j1"))
 					h.ok(err)
 					if holder != "w" {
 						t.Fatalf("asked %q, want w", holder)
@@ -260,7 +260,7 @@ func TestL9_CancelRunning(t *testing.T) {
 				h.clean()
 				end(h, c)
 				h.head("w2", "j2", 1)
-				o, err := h.Outcome(bg, "j1")
+				o, err := h.Outcome(bg, ref("j1"))
 				h.ok(err)
 				want := dispatcher.JobCancelled
 				if name == "finished" {

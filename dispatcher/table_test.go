@@ -35,12 +35,12 @@ func TestL7_LegalAndIllegalTransitions(t *testing.T) {
 		"dead":        func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
 		"dead, replayed": func(h *house, c dispatcher.Claim) {
 			h.ok(h.DeadLetter(bg, c, "x", ""))
-			_, err := h.Replay(bg, "j1", true)
+			_, err := h.Replay(bg, ref("j1"), true)
 			h.ok(err)
 		},
 		"discarded": func(h *house, c dispatcher.Claim) {
 			h.ok(h.DeadLetter(bg, c, "x", ""))
-			h.ok(h.Discard(bg, "j1"))
+			h.ok(h.Discard(bg, ref("j1")))
 		},
 	}
 	verbs := map[string]func(h *house, c dispatcher.Claim) error{

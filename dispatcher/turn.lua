@@ -73,17 +73,37 @@ local function lot(subjects, heads, bounds)
   return owners, entries, ids
 end
 
+-- fits returns how many of these jobs, from the first one on, one call gives out.
+local function fits(ids)
+  local bytes = 0
+  for i = 1, light(#ids) and 0 or #ids do
+    bytes = bytes + call('HSTRLEN', JOBS, ids[i])
+    if bytes > MOST_BYTES and i > 1 then
+      return i - 1
+    end
+  end
+  return #ids
+end
+
 -- give adds the jobs of lanes to the reply. It returns the lanes that had one; a set of
--- those that did not, whose index is corrupt and which get no lease; and how many jobs
--- were taken along in those that had more than one.
+-- those that did not, whose index is corrupt and which get no lease; how many jobs
+-- were taken along in those that had more than one; and a set of the lanes that have to wait for
+-- another call, for their jobs have too many bytes for this one.
 local function give(reply, subjects, heads, bounds)
   if #subjects == 0 then
-    return subjects, {}, {}
+    return subjects, {}, {}, {}
   end
   local owners, entries, ids = lot(subjects, heads, bounds)
+  local most, late = bounds and #ids or fits(ids), {}
+  for i = #ids, most + 1, -1 do
+    if owners[i] ~= owners[most] then
+      late[owners[i]] = true
+    end
+    ids[i] = nil
+  end
   local bodies = call('HMGET', JOBS, unpack(ids))
   local given, broken, took, n, k, last = {}, {}, {}, #reply, 0, nil
-  for i = 1, #owners do
+  for i = 1, most do
     local subject, body = owners[i], bodies[i]
     if not body then
       broken[subject] = true
@@ -98,7 +118,7 @@ local function give(reply, subjects, heads, bounds)
       end
     end
   end
-  return given, broken, took
+  return given, broken, took, late
 end
 
 -- A turn is remembered by what it said of finished jobs, and by the token and
@@ -254,22 +274,34 @@ for k = 1, l do
     end
   end
 end
-local given, broken, took = give(reply, lanes, heads)
+local given, broken, took, late = give(reply, lanes, heads)
 for i = 1, h do
   if broken[handed[i]] then
     freed[#freed + 1] = handed[i]
+  elseif late[handed[i]] then
+    f = #freed + 1
+    freed[f], next_up[f] = handed[i], heads[m - h + i]
+  end
+end
+local back = {} -- lanes that were ready stay so, in their order
+for i = m - h, 1, -1 do
+  if late[lanes[i]] then
+    back[#back + 1] = { kind_of(heads[i]), lanes[i] }
   end
 end
 free(freed, freed_records)
-for i = 1, f do
+for i = 1, #freed do
   if next_up[i] then
     list(next_up[i], freed[i])
   end
 end
 publish('RPUSH', own)
+for _, lane in ipairs(back) do
+  call('LPUSH', READY .. lane[1], lane[2])
+end
 
 -- What is left is for somebody else: one waker a kind, and it wakes the next.
-if wanted >= 0 and n + h >= wanted then
+if wanted >= 0 and (n + h >= wanted or next(late)) then
   if finished + n == 0 then
     despite_full_memory()
   end

@@ -104,7 +104,7 @@ func TestL2_Scopes(t *testing.T) {
 				map[dispatcher.Scope]bool{waiting: true, running: true, window: true}},
 			{"finished", func(h *house) { h.ok(h.Finish(bg, h.head("w", "j1", 1))) }, map[dispatcher.Scope]bool{window: true}},
 			{"dead", func(h *house) { h.ok(h.DeadLetter(bg, h.head("w", "j1", 1), "x", "")) }, map[dispatcher.Scope]bool{window: true}},
-			{"cancelled", func(h *house) { _, err := h.Cancel(bg, "j1"); h.ok(err) }, map[dispatcher.Scope]bool{window: true}},
+			{"cancelled", func(h *house) { _, err := h.Cancel(bg, ref("j1")); h.ok(err) }, map[dispatcher.Scope]bool{window: true}},
 			{"finished, window over", func(h *house) {
 				h.ok(h.Finish(bg, h.head("w", "j1", 1)))
 				h.advance(2 * time.Minute)
@@ -143,7 +143,7 @@ func TestL2_Scopes(t *testing.T) {
 
 // only takes the job of the other lane away, so that one claim finds one lane.
 func (h *house) only(string) *house {
-	_, err := h.Cancel(bg, "other subject")
+	_, err := h.Cancel(bg, ref("other subject"))
 	h.ok(err)
 	return h
 }
@@ -339,7 +339,7 @@ func TestC13_KeyComesBackWithItsJob(t *testing.T) {
 			put("first")
 			bury("first")
 			h.clean()
-			_, err := h.Replay(bg, "first", front)
+			_, err := h.Replay(bg, ref("first"), front)
 			h.ok(err)
 			if done := put("second"); done.ID != "first" || done.Created {
 				t.Fatalf("front %t: next to the replayed job: %+v, want merged into it", front, done)
@@ -351,28 +351,28 @@ func TestC13_KeyComesBackWithItsJob(t *testing.T) {
 				t.Fatalf("next to a dead letter: %+v, want created", done)
 			}
 			var taken *dispatcher.TakenError
-			if _, err = h.Replay(bg, "first", front); !errors.As(err, &taken) || taken.ID != "second" {
+			if _, err = h.Replay(bg, ref("first"), front); !errors.As(err, &taken) || taken.ID != "second" {
 				t.Fatalf("replay next to the holder of the key: %v, want taken by second", err)
 			}
 			h.clean()
 			bury("second")
-			_, err = h.Replay(bg, "first", front)
+			_, err = h.Replay(bg, ref("first"), front)
 			h.ok(err)
-			done, err := h.ReplayOrMerge(bg, "second", front)
+			done, err := h.ReplayOrMerge(bg, ref("second"), front)
 			if err != nil || done.ID != "first" || done.Created || done.Merged != 2 { // second was merged once before it died
 				t.Fatalf("merging replay: %+v, %v; want 2 merged into first", done, err)
 			}
-			if _, err := h.Job(bg, "second"); !errors.Is(err, dispatcher.ErrNotFound) {
+			if _, err := h.Job(bg, ref("second")); !errors.Is(err, dispatcher.ErrNotFound) {
 				t.Errorf("the merged dead letter: %v, want not found", err)
 			}
 			h.clean()
 			bury("first")
-			done, err = h.ReplayOrMerge(bg, "first", front)
+			done, err = h.ReplayOrMerge(bg, ref("first"), front)
 			if err != nil || done.ID != "first" || !done.Created {
 				t.Fatalf("merging replay of a free key: %+v, %v", done, err)
 			}
 			bury("first")
-			h.ok(h.Discard(bg, "first"))
+			h.ok(h.Discard(bg, ref("first")))
 			h.empty()
 		}
 	})
@@ -388,7 +388,7 @@ func TestC13_KeyComesBackFromLostAndFound(t *testing.T) {
 		h.ok(rdb.Del(bg, h.Namespace().Keys(h.Namespace().Partition(key("a"))).Heads()).Err())
 		_, err := h.Repair(bg, nil)
 		h.ok(err)
-		_, err = h.Replay(bg, "first", false)
+		_, err = h.Replay(bg, ref("first"), false)
 		h.ok(err)
 		job.ID = "second"
 		if done := h.enqueue(job); done.ID != "first" || done.Created {
@@ -415,7 +415,7 @@ func TestC13_ADeadLetterHasNoKey(t *testing.T) {
 				h.advance(2 * time.Minute) // its window is over, and nobody reaps
 			}
 		}
-		done, err := h.ReplayOrMerge(bg, "first", false)
+		done, err := h.ReplayOrMerge(bg, ref("first"), false)
 		if err != nil || !done.Created || done.ID != "first" {
 			t.Errorf("replay beside a dead letter of the same key: %+v, %v", done, err)
 		}

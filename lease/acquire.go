@@ -3,10 +3,14 @@ package lease
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -17,7 +21,8 @@ var acquireLua string
 var acquireScript = script.New("acquire", acquireLua, Lua)
 
 // Acquire takes the lease of a subject that nobody holds and whose lane is
-// empty, for ttl. It returns a [*HeldError] when it can't be had now.
+// empty, for ttl. It returns a [*HeldError] when it can't be had now. When Redis does not answer, the
+// lease is given back in the background if it was given.
 func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl time.Duration) (Lease, error) {
 	if err := key.Validate(); err != nil {
 		return Lease{}, err
@@ -26,12 +31,16 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 		return Lease{}, fmt.Errorf("lease: acquire %s: holder %q must not be empty and ttl %s must be at least 1ms",
 			key, holder, ttl)
 	}
-	sent := time.Now()
-	call := s.run.Once(s.ns.Partition(key), acquireScript, nil,
+	sent, caller := time.Now(), s.run.Caller()
+	defer caller.Rest()
+	call := caller.Once(s.ns.Partition(key), acquireScript, nil,
 		key.Canonical(), holder, ttl.Milliseconds())
 	s.run.Ride(ctx, call)
 	words, err := call.Words()
 	if err != nil {
+		if !errors.As(err, new(redis.Error)) && !errors.Is(err, script.ErrNotSent) {
+			s.forgo(caller, key, holder, ttl)
+		}
 		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)
 	}
 	if words[0] == "held" {
@@ -46,4 +55,33 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)
 	}
 	return Lease{Subject: key, Token: token, Holder: holder, Proven: sent, TTL: ttl}, nil
+}
+
+// A lease that nobody knows of is given back for as long as it lasts, and a minute at most: it is asked
+// for again after each failure.
+const (
+	forgoFor   = time.Minute
+	forgoAgain = 250 * time.Millisecond
+)
+
+// forgo gives back what a caller has asked for, if the holder was given it, without waiting: a lease that
+// nobody knows of would close its subject until its end. The question, if it is still on its way,
+// has no effect after that.
+func (s *Store) forgo(caller *script.Caller, key subject.Key, holder string, ttl time.Duration) {
+	call := caller.Once(s.ns.Partition(key), releaseScript, nil, key.Canonical(), "", holder)
+	caller.Keep()
+	go func() {
+		defer caller.Rest()
+		for gone := time.Now().Add(min(ttl, forgoFor)); ; {
+			ctx, cancel := connect.Bounded(context.Background())
+			s.run.Ride(ctx, call)
+			cancel()
+			_, err := call.Words()
+			if err == nil || !errors.Is(err, connect.ErrUnavailable) || time.Now().After(gone) {
+				return
+			}
+			time.Sleep(forgoAgain)
+			call = caller.Again(call)
+		}
+	}()
 }

@@ -22,13 +22,18 @@ local waiting = call('HEXISTS', HEADS, subject) == 1
 -- An expired lease over an empty lane may be taken at once. Over a lane with jobs it
 -- is for reap to end: it may stand for a crashed attempt; and so it is when the lane is to
 -- be suspended then.
-local stopped = use_of(record) == 'suspended' -- for ever, and not for a time
-if stopped then
-  return { 'held', holder_of(record), '0' }
+local held
+if use_of(record) == 'suspended' then -- for ever, and not for a time
+  held = { 'held', holder_of(record), '0' }
 elseif record and (deadline > now or waiting or marked(record, 's')) then
-  return { 'held', holder_of(record), whole(deadline) }
+  held = { 'held', holder_of(record), whole(deadline) }
 elseif waiting then
-  return { 'held', '', '0' }
+  held = { 'held', '', '0' }
+end
+if held then -- a copy that comes late must not get what is free by then; names may have spaces
+  despite_full_memory()
+  remember('held somebody 0')
+  return held
 end
 
 local reply = { 'ok', grant({ subject }, 'section', holder, now + ttl, now_us) }

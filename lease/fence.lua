@@ -10,7 +10,7 @@
 -- KEYS[7]   dead       zset    id -> time of death, ms
 -- KEYS[8]   reasons    hash    id -> "<attempts> <reason>\n<error>"
 -- KEYS[9]   errors     hash    id -> last error of a head
--- KEYS[10]  clock      hash    'token', 'seq' -> last one given out
+-- KEYS[10]  clock      hash    'token', 'seq' -> last one given out; 'kept' -> bytes of outcomes; 'largest' -> of a job
 -- KEYS[11]  kinds      set     job kinds seen
 -- KEYS[12]  request    string  "<number> <reply>" of this caller's last request
 -- ARGV[1]   now        ms, or '' for the server's clock
@@ -28,7 +28,7 @@
 -- Redis' Lua that stops at a NUL.
 --
 -- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, unique,
---           names, outcomes, expiring, failed, limits, line:<limit>, places:<limit>: all under the hash tag of
+--           names, outcomes, ended, windows, expiring, failed, limits, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 

@@ -3,11 +3,13 @@ package lease
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/boot"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -23,10 +25,13 @@ type Keeper struct {
 	renewer Renewer
 	ttl     time.Duration
 	margin  time.Duration
+	slept   func() time.Duration // for how long the machine has been suspended
 
 	mu      sync.Mutex
 	held    map[grip]*holding
 	stopped error // set by Cancel
+
+	panicked any // what the renewer did at the last renewal
 }
 
 // grip names one lease: one token may be that of several subjects.
@@ -40,15 +45,32 @@ func (l Lease) grip() grip { return grip{l.Subject, l.Token} }
 // holding is one lease in a Keeper's care. Its fields belong to Keeper.mu.
 type holding struct {
 	lease   Lease
+	proven  moment
 	renewAt time.Time
 	cancel  context.CancelCauseFunc
+}
+
+// moment is a time by the monotonic clock, and how long the machine had been suspended until then.
+// The wall clock says nothing here: who sets it forward must not end all work, and who sets it
+// back must not let work go on.
+type moment struct {
+	at    time.Time
+	slept time.Duration
+}
+
+func (k *Keeper) now() moment { return moment{time.Now(), k.slept()} }
+
+// past reports whether t has come for h at a moment: a suspension since the lease was proven
+// counts, though the monotonic clock stood still.
+func (h *holding) past(now moment, t time.Time) bool {
+	return !now.at.Add(now.slept - h.proven.slept).Before(t)
 }
 
 // NewKeeper returns a Keeper of leases of the given TTL. It renews at a third of
 // it. Work is cancelled margin before the lease can end; margin is the time that
 // work has to stop.
 func NewKeeper(r Renewer, ttl, margin time.Duration) *Keeper {
-	return &Keeper{renewer: r, ttl: ttl, margin: margin, held: make(map[grip]*holding)}
+	return &Keeper{renewer: r, ttl: ttl, margin: margin, slept: boot.Slept, held: make(map[grip]*holding)}
 }
 
 // Keep puts a lease into the keeper's care and returns a context for the work
@@ -56,8 +78,14 @@ func NewKeeper(r Renewer, ttl, margin time.Duration) *Keeper {
 // known to be lost or can't be proven any more. Call release when the lease has
 // ended or its end has been reported; it cancels the context too.
 func (k *Keeper) Keep(ctx context.Context, l Lease) (work context.Context, release func()) {
+	now := k.now()
+	// Between the request and now the machine may have been suspended. That shows only as a
+	// wall clock that has gone on further, so for this moment its word is taken: of more than
+	// what reading two clocks makes of it.
+	asleep := max(0, now.at.Round(0).Sub(l.Proven.Round(0))-now.at.Sub(l.Proven)).Truncate(10 * time.Millisecond)
 	work, cancel := context.WithCancelCause(ctx)
-	h := &holding{lease: l, renewAt: l.Proven.Add(k.ttl / 3), cancel: cancel}
+	h := &holding{lease: l, proven: moment{l.Proven, now.slept - asleep}, renewAt: l.Proven.Add(k.ttl / 3), cancel: cancel}
+	work = context.WithValue(work, keptKey{}, &kept{k, h, ctx})
 	k.mu.Lock()
 	k.held[l.grip()] = h
 	if k.stopped != nil {
@@ -107,12 +135,13 @@ func (k *Keeper) Look(ctx context.Context) {
 // proven within the last third of its TTL.
 func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
 	k.mu.Lock()
+	now := k.now()
 	h, ok := k.held[l.grip()]
-	if !ok || over(time.Now(), k.deadline(h)) {
+	if !ok || h.past(now, k.deadline(h)) {
 		k.mu.Unlock()
 		return false
 	}
-	fresh := !over(time.Now(), h.renewAt)
+	fresh := !h.past(now, h.renewAt)
 	k.mu.Unlock()
 	if fresh {
 		return true
@@ -121,7 +150,7 @@ func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	_, ok = k.held[l.grip()]
-	return ok && !over(time.Now(), k.deadline(h))
+	return ok && !h.past(k.now(), k.deadline(h))
 }
 
 // Run renews and watches until ctx is done. The watch does no I/O, so a stuck
@@ -155,11 +184,11 @@ func every(ctx context.Context, longest time.Duration, step func(context.Context
 // renewDue renews what is due and returns when the next lease is. A lease that
 // comes into care meanwhile is not due for a third of its TTL, so none is late.
 func (k *Keeper) renewDue(ctx context.Context) time.Time {
-	now := time.Now()
+	now := k.now()
 	var due []*holding
 	k.mu.Lock()
 	for _, h := range k.held {
-		if over(now, h.renewAt) {
+		if h.past(now, h.renewAt) {
 			due = append(due, h)
 		}
 	}
@@ -188,37 +217,66 @@ func (k *Keeper) renew(ctx context.Context, due []*holding) {
 	}
 	k.mu.Unlock()
 
-	sent := time.Now() // before the request: Redis counts from later on
-	errs := k.renewer.Renew(ctx, k.ttl, leases...)
+	sent := k.now() // before the request: Redis counts from later on
+	answers, panicked := k.ask(ctx, leases)
 
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.panicked = panicked
 	for i, h := range due {
-		switch {
-		case errs[i] == nil, errors.Is(errs[i], ErrCancelled):
-			h.lease.Proven, h.lease.TTL = sent, k.ttl
-			h.renewAt = sent.Add(k.ttl / 3)
-			if errs[i] != nil {
+		switch answers[i] {
+		case renewed, cancelled:
+			h.lease.Proven, h.lease.TTL, h.proven = sent.at, k.ttl, sent
+			h.renewAt = sent.at.Add(k.ttl / 3)
+			if answers[i] == cancelled {
 				h.cancel(ErrCancelled) // the lease is kept until the work has ended
 			}
-		case errors.Is(errs[i], ErrLost):
+		case lost:
 			k.loseLocked(h)
-		default: // not known: go on trying until the deadline
+		case unknown: // go on trying until the deadline
 			h.renewAt = time.Now().Add(k.ttl / 12)
 		}
 	}
 }
 
+// answer is what a renewal came to for one lease.
+type answer int
+
+const (
+	unknown answer = iota
+	renewed
+	cancelled
+	lost
+)
+
+// ask renews leases. The renewer and its errors may be anybody's code: nothing of them is touched
+// outside of the recover, and one that panics has not answered (H1).
+func (k *Keeper) ask(ctx context.Context, leases []Lease) (answers []answer, panicked any) {
+	answers = make([]answer, len(leases))
+	defer func() { panicked = recover() }()
+	for i, err := range k.renewer.Renew(ctx, k.ttl, leases...) {
+		switch {
+		case err == nil:
+			answers[i] = renewed
+		case errors.Is(err, ErrCancelled):
+			answers[i] = cancelled
+		case errors.Is(err, ErrLost):
+			answers[i] = lost
+		}
+	}
+	return answers, nil
+}
+
 // cancelOver cancels work whose lease can't be relied on any longer, and returns
 // when the next deadline is.
 func (k *Keeper) cancelOver(context.Context) time.Time {
-	now := time.Now()
-	next := now.Add(k.ttl)
+	now := k.now()
+	next := now.at.Add(k.ttl)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, h := range k.held {
 		switch at := k.deadline(h); {
-		case over(now, at):
+		case h.past(now, at):
 			k.loseLocked(h)
 		case at.Before(next):
 			next = at
@@ -229,17 +287,14 @@ func (k *Keeper) cancelOver(context.Context) time.Time {
 
 func (k *Keeper) loseLocked(h *holding) {
 	delete(k.held, h.lease.grip())
-	h.cancel(ErrLost)
+	cause := ErrLost
+	if k.panicked != nil {
+		cause = fmt.Errorf("%w: the last renewal panicked with a %T", ErrLost, k.panicked)
+	}
+	h.cancel(cause)
 }
 
 // deadline is when work must have been told to stop.
 func (k *Keeper) deadline(h *holding) time.Time {
 	return h.lease.Proven.Add(h.lease.TTL - k.margin)
-}
-
-// over reports whether t has come, by the monotonic clock or by the wall clock:
-// the first stands still while a machine is suspended (golang/go#24595), the
-// second may be set back.
-func over(now, t time.Time) bool {
-	return !now.Before(t) || !now.Round(0).Before(t.Round(0))
 }

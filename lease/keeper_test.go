@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -210,4 +211,39 @@ func TestKeeperCountsARenewalFromTheRequest(t *testing.T) {
 			t.Errorf("cancelled after %s, want after %s: a third of the TTL, and a window from there", took, want)
 		}
 	})
+}
+
+// crash is an error that can't be asked what it is.
+type crash struct{}
+
+func (crash) Error() string { return "crash" }
+func (crash) Is(error) bool { panic("Is") }
+
+// H1: a renewer that panics, or whose errors do, has not answered: the work is cancelled in time, and the cause
+// says why. It goes on when that was once.
+func TestH1_RenewerPanics(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]func(context.Context) error{
+		"the renewer": func(context.Context) error { panic("ouch") },
+		"its error":   func(context.Context) error { return crash{} },
+	} {
+		for _, once := range []bool{false, true} {
+			r := &renewer{answer: answer}
+			keep(t, r, func(_ *lease.Keeper, work context.Context, release func(), l lease.Lease) {
+				defer release()
+				time.Sleep(l.TTL / 2)
+				if once {
+					r.set(nil)
+				}
+				time.Sleep(2 * l.TTL)
+				cause := context.Cause(work)
+				if errors.Is(cause, lease.ErrLost) == once {
+					t.Errorf("%s, once %t: cause %v", name, once, cause)
+				}
+				if !once && !strings.Contains(cause.Error(), "panicked with a string") {
+					t.Errorf("%s: cause %v", name, cause)
+				}
+			})
+		}
+	}
 }

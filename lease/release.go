@@ -17,7 +17,7 @@ var releaseScript = script.New("release", releaseLua, Lua)
 // meanwhile become claimable. It returns [ErrLost] when the lease has passed on.
 func (s *Store) Release(ctx context.Context, l Lease) error {
 	call := s.run.Once(s.ns.Partition(l.Subject), releaseScript, nil,
-		l.Subject.Canonical(), l.Token.String())
+		l.Subject.Canonical(), l.Token.String(), l.Holder)
 	s.run.Ride(ctx, call)
 	words, err := call.Words()
 	if err == nil && words[0] != "ok" {

@@ -59,7 +59,14 @@ func slot(tag string) int {
 // Registry is a hash: job kind -> its declaration, as JSON.
 func (ns Namespace) Registry() string { return "{" + ns.Name + "}:registry" }
 
-// Waits is a hash: subject -> "<until> <subject>", who holds the first and waits for the other.
+// Versions is a hash: job kind -> the last version of its declaration, also of one that is gone.
+func (ns Namespace) Versions() string { return "{" + ns.Name + "}:versions" }
+
+// Repairing is a string: who repairs the namespace.
+func (ns Namespace) Repairing() string { return "{" + ns.Name + "}:repairing" }
+
+// Waits is a hash: subject -> "<until> <token> <subject>": who has the lease of the first with that
+// token waits for the other.
 func (ns Namespace) Waits() string { return "{" + ns.Name + "}:waits" }
 
 // Durations is a hash: "<outcome> <bucket>" -> how many attempts of a kind ended so.
@@ -119,7 +126,8 @@ func (k Keys) Reasons() string { return k.base + "reasons" }
 // Errors is a hash: id -> what the last attempt of a head failed with.
 func (k Keys) Errors() string { return k.base + "errors" }
 
-// Clock is a hash: the last token and the last lane sequence number given out.
+// Clock is a hash: the last token and the last lane sequence number given out, and how many bytes
+// are kept in Outcomes, ids among them; and how many the largest job has, if any has more than 8 KiB.
 func (k Keys) Clock() string { return k.base + "clock" }
 
 // Kinds is a set of the job kinds that were ever enqueued in the partition.
@@ -146,19 +154,24 @@ func (k Keys) Unique() string { return k.base + "unique" }
 // unique key.
 func (k Keys) Names() string { return k.base + "names" }
 
-// Outcomes is a hash: id -> "<outcome> <attempts> <when>\n<text>", of jobs that ended and
-// whose kind keeps outcomes.
+// Outcomes is a hash: id -> "<outcome> <attempts> <when> <length of subject> <subject><text>", of
+// jobs that ended and whose kind keeps outcomes.
 func (k Keys) Outcomes() string { return k.base + "outcomes" }
 
-// Expiring is a zset of what goes by itself at a time: "o<id>" an outcome, "w<field of
-// Unique>" a window in which a key stays taken, and "t<length of subject> <subject><entry>"
-// a ticket whose owner has not been heard of.
+// Expiring is a zset of what goes by itself at a time: "o<id>" an outcome, and "t<length of
+// subject> <subject><entry>" a ticket whose owner has not been heard of.
 func (k Keys) Expiring() string { return k.base + "expiring" }
+
+// Ended is a zset: id -> when the job ended, Unix milliseconds, of those in Outcomes.
+func (k Keys) Ended() string { return k.base + "ended" }
+
+// Windows is a zset: field of Unique -> until when the key stays taken, whatever becomes of its job.
+func (k Keys) Windows() string { return k.base + "windows" }
 
 // Failed is a hash: id -> the holders that a job has failed on, where blame is on.
 func (k Keys) Failed() string { return k.base + "failed" }
 
-// Limits is a hash: name of a limit -> "<most at once> <ms between two starts>", and "<name> next" ->
+// Limits is a hash: name of a limit -> "<most at once> <ms between two starts> <version of the declaration>", and "<name> next" ->
 // when the next start may be, ms. Who is short of it stands in line:<name> and places:<name>, which scripts name.
 func (k Keys) Limits() string { return k.base + "limits" }
 

@@ -286,7 +286,7 @@ func (s *simulation) operate() {
 		case 2:
 			_, jobs, _, err := d.Lane(ctx, lane, dispatcher.Page{Limit: 20})
 			if err == nil && len(jobs) > 0 {
-				_ = d.SuspendJob(ctx, jobs[s.world.Roll(uint64(len(jobs)), "which", i)].ID)
+				_ = d.SuspendJob(ctx, dispatcher.JobRef{ID: jobs[s.world.Roll(uint64(len(jobs)), "which", i)].ID})
 			}
 		}
 		s.resumeAll(d, 3)
@@ -295,7 +295,7 @@ func (s *simulation) operate() {
 
 func (s *simulation) cancel(d *dispatcher.Dispatcher, job dispatcher.JobInfo) {
 	e := history.Event{Op: history.Cancel, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now(), Outcome: history.Gone}
-	holder, err := d.Cancel(context.Background(), job.ID)
+	holder, err := d.Cancel(context.Background(), dispatcher.JobRef{ID: job.ID})
 	switch {
 	case errors.Is(err, dispatcher.ErrNotFound), errors.Is(err, dispatcher.ErrRunning):
 		return

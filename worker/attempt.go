@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -37,14 +36,6 @@ func (a *attempt) together() int {
 	return len(a.claim.Along)
 }
 
-// failed is why the ith job of the attempt did.
-func (a *attempt) failed(i int) error {
-	if a.err == nil && i < len(a.errs) {
-		return a.errs[i]
-	}
-	return a.err
-}
-
 // took is how long the handler ran.
 func (a *attempt) took() time.Duration { return a.ended.Sub(a.started) }
 
@@ -64,15 +55,14 @@ type attempt struct {
 	pool  *Pool
 	claim *dispatcher.Claim
 
-	errs   []error // of a batch, one for each job, or nil
-	err    error   // why it failed: what the handler returned, or an error of the whole batch
-	result []byte  // what the handler left, by SetResult
+	result []byte // what the handler left, by SetResult
 
 	reported atomic.Bool // exactly one of return and giving up reports
 
 	started time.Time // of the handler; zero when it was not called
 
 	// Set by that report, and then left to the travellers.
+	said   []verdict // of each job
 	end    dispatcher.End
 	ended  time.Time
 	cut    bool // the handler stopped because the pool did
@@ -141,27 +131,18 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	if p.debug {
 		p.log.Debug("attempt begins", about(a.claim, "jobs", 1+a.together())...)
 	}
-	err, returned := error(nil), false
+	var said []verdict
 	defer func() {
-		cause := recover()
-		exits := cause == nil && !returned
-		switch {
-		case cause != nil: // of middleware, or of a batch
-			err = &PanicError{cause, debug.Stack()}
-		case exits:
-			err = errors.New("the handler called runtime.Goexit")
+		exits := said == nil
+		if exits {
+			said = a.same(verdict{failed: true, text: "the handler called runtime.Goexit"})
 		}
-		next, gone = a.report(ctx, err)
+		next, gone = a.report(ctx, said)
 		if exits && !gone {
 			go p.work(next)
 		}
 	}()
-	if batch, ok := p.batches[a.claim.Kind]; ok {
-		a.errs, err = runBatch(ctx, batch, a.claim)
-	} else {
-		err = p.handlers[a.claim.Kind](ctx, a.claim.Payload)
-	}
-	returned = true
+	said = a.call(ctx)
 	return nil, false // report says
 }
 
@@ -176,31 +157,41 @@ func (p *Pool) trusted(a *attempt) bool {
 }
 
 // report says how the attempt ended, unless it was given up meanwhile.
-func (a *attempt) report(ctx context.Context, err error) (next *attempt, gone bool) {
+func (a *attempt) report(ctx context.Context, said []verdict) (next *attempt, gone bool) {
 	if !a.reported.CompareAndSwap(false, true) {
-		a.pool.log.Warn("a handler that was given up has returned", about(a.claim, "err", err)...)
+		a.pool.log.Warn("a handler that was given up has returned", about(a.claim, "err", said[0].text)...)
 		return nil, true
 	}
-	a.err = err
-	if a.pool.batches[a.claim.Kind] != nil {
-		return a.send(a.judgeBatch(ctx, err)), false
+	return a.send(a.judge(ctx, said)), false
+}
+
+// judge decides how each job of the attempt has ended. The caller has set reported.
+func (a *attempt) judge(ctx context.Context, said []verdict) dispatcher.End {
+	a.said = said
+	if a.pool.batches[a.claim.Kind] == nil {
+		end := a.judgeOne(ctx, a.claim, &said[0])
+		if end.Outcome == dispatcher.Finished && a.claim.Keep > 0 {
+			end.Result = a.result
+		}
+		return end
 	}
-	end := a.pool.judge(a.claim, err)
-	if err != nil && errors.Is(context.Cause(ctx), ErrStopped) {
-		a.cut = true
-		end = dispatcher.End{Claim: a.claim, Outcome: dispatcher.HandedBack}
+	end := dispatcher.End{Claim: a.claim, Outcome: dispatcher.Several}
+	for i, c := range a.claim.Each() {
+		end.Each = append(end.Each, a.judgeOne(ctx, c, &said[i]))
 	}
-	if err != nil && errors.Is(context.Cause(ctx), lease.ErrCancelled) {
-		end = dispatcher.End{Claim: a.claim, Outcome: dispatcher.HandedBack} // Redis knows that it was cancelled
+	return end
+}
+
+func (a *attempt) judgeOne(ctx context.Context, c *dispatcher.Claim, v *verdict) dispatcher.End {
+	cause := context.Cause(ctx)
+	switch stopped := errors.Is(cause, ErrStopped); {
+	case v.failed && (stopped || errors.Is(cause, lease.ErrCancelled)): // what the pool or an operator stopped has not failed
+		a.cut = a.cut || stopped
+		return dispatcher.End{Claim: c, Outcome: dispatcher.HandedBack}
+	case v.failed && !v.permanent && errors.Is(cause, context.DeadlineExceeded):
+		v.text = fmt.Sprintf("timed out after %s: %s", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), v.text)
 	}
-	if end.Outcome == dispatcher.Finished && a.claim.Keep > 0 {
-		end.Result = a.result
-	}
-	if end.Outcome == dispatcher.Retry && errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
-		a.err = fmt.Errorf("timed out after %s: %w", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), err)
-		end.Error = kept(a.err)
-	}
-	return a.send(end), false
+	return a.pool.end(c, v)
 }
 
 // send lays the end on the desk and returns what to do next. The caller has set
@@ -255,13 +246,11 @@ func (a *attempt) giveUp() {
 		return
 	}
 	// Its place goes on with something else, in this goroutine.
-	err := &deafError{p.cfg.CancelGrace, stack}
-	a.err = err
-	if p.batches[a.claim.Kind] != nil {
-		p.work(a.send(a.judgeBatch(context.Background(), err)))
-		return
-	}
-	p.work(a.send(p.judge(a.claim, err)))
+	said := a.same(verdict{
+		failed: true, stack: stack,
+		text: fmt.Sprintf("the handler did not return within %s after it was cancelled", p.cfg.CancelGrace),
+	})
+	p.work(a.send(a.judge(context.Background(), said)))
 }
 
 // stack finds the goroutine that runs the attempt in a dump of all, by the

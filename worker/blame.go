@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,73 +11,175 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 )
 
-// Where blame is on, so many different jobs that fail in a row are the worker's fault; and a job
-// that fails on so many different workers is at fault itself.
+// Where blame is on, so many different jobs of a kind that fail in a row bring a worker under suspicion, and a
+// job that fails on so many different workers is at fault itself. A blamed worker tries one lane
+// after so long. Of the jobs that have failed so many get their attempts back, the last ones.
 const (
 	blameAfter  = 5
 	mostWorkers = 3
+	probeAfter  = time.Minute
+	mostOwed    = 1000
 )
 
-// streak is the attempts at different jobs that have failed since one went well. A batch is one
-// attempt: one bad job of it may have failed them all.
-type streak struct {
-	mu     sync.Mutex
-	failed [][]*dispatcher.Claim
-	blamed bool
+// conduct is how a pool fares with one kind. Bad jobs fail everywhere, and whoever enqueues them would stop
+// all workers if failing were enough: so a worker is blamed only when others have finished jobs
+// of the kind since, and it has not (H3).
+type conduct struct {
+	failed []failure // attempts at different jobs that have failed since one went well
+	looked bool
+	others int64 // finished anywhere when it was looked first after that
+	why    string
+	probe  time.Time // of one that is blamed: when it tries again
 }
 
-// add notes how an attempt has ended, and returns the jobs whose failures the worker is to blame
-// for, once there are enough of them.
-func (s *streak) add(failed []*dispatcher.Claim, good bool) []*dispatcher.Claim {
+// failure is the jobs of one attempt. A batch is one attempt: one bad job of it may have failed them all.
+type failure []*dispatcher.Claim
+
+// conducts are those of all kinds.
+type conducts struct {
+	mu sync.Mutex
+	of map[string]*conduct
+}
+
+// add notes how an attempt at jobs of a kind has ended, and reports whether that ends a blame.
+func (s *conducts) add(kind string, failed failure, good bool) (absolved bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.blamed {
+	c := s.of[kind]
+	switch {
+	case good:
+		delete(s.of, kind)
+		return c != nil && c.why != ""
+	case len(failed) == 0:
+		return false
+	case c == nil:
+		if s.of == nil {
+			s.of = make(map[string]*conduct)
+		}
+		c = &conduct{}
+		s.of[kind] = c
+	}
+	c.failed = slices.DeleteFunc(c.failed, func(f failure) bool { return f[0].ID == failed[0].ID })
+	if len(c.failed) >= mostOwed {
+		c.failed = c.failed[1:]
+	}
+	c.failed = append(c.failed, failed)
+	return false
+}
+
+// suspects returns the kinds of which enough has failed in a row, and those that the pool is blamed for.
+func (s *conducts) suspects() map[string]conduct {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := make(map[string]conduct)
+	for kind, c := range s.of {
+		if c.why != "" || len(c.failed) >= blameAfter {
+			found[kind] = conduct{slices.Clone(c.failed), c.looked, c.others, c.why, c.probe}
+		}
+	}
+	return found
+}
+
+// change changes what is known of a kind, unless a job of it went well meanwhile.
+func (s *conducts) change(kind string, change func(*conduct)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.of[kind]; c != nil {
+		change(c)
+	}
+}
+
+// judgeSelf notes how an attempt has ended where blame is on.
+func (p *Pool) judgeSelf(kind string, failed failure, good bool) {
+	if !p.cfg.Blame {
+		return
+	}
+	for i, c := range failed { // what a payload was does not matter any more
+		slim := *c
+		slim.Payload, slim.Along = nil, nil
+		failed[i] = &slim
+	}
+	if p.conducts.add(kind, failed, good) {
+		p.absolve(kind, "a job went well here")
+	}
+}
+
+func (p *Pool) absolve(kind, why string) {
+	p.source.Absolve(kind, false)
+	p.desk.lookAgain()
+	p.log.Info("this worker is not to blame any more", "kind", kind, "reason", why)
+}
+
+// examine looks at the kinds that fail here: what others have done of them since, and what is to
+// be done of those that the pool is blamed for. The pool has recorded before what went well here.
+func (p *Pool) examine(ctx context.Context) (err error) {
+	for kind, c := range p.conducts.suspects() {
+		look := p.suspect
+		if c.why != "" {
+			look = p.blamed
+		}
+		if e := look(ctx, kind, c); e != nil {
+			err = errors.Join(err, fmt.Errorf("blame for %s: %w", kind, e))
+		}
+	}
+	return err
+}
+
+func (p *Pool) suspect(ctx context.Context, kind string, c conduct) error {
+	finished, err := p.source.Finished(ctx, kind)
+	if err != nil {
+		return err
+	}
+	if !c.looked {
+		p.conducts.change(kind, func(c *conduct) { c.looked, c.others = true, finished })
 		return nil
 	}
-	if good {
-		s.failed = nil
-	} else if len(failed) > 0 {
-		s.failed = slices.DeleteFunc(s.failed, func(f []*dispatcher.Claim) bool { return f[0].ID == failed[0].ID })
-		s.failed = append(s.failed, failed)
+	if finished <= c.others {
+		return nil // nobody does it well: the jobs are bad, or what they need is away
 	}
-	if s.blamed = len(s.failed) >= blameAfter; s.blamed {
-		return slices.Concat(s.failed...)
+	last := c.failed[len(c.failed)-1]
+	c.why = fmt.Sprintf("%d different jobs failed here in a row, the last of them %s, and others finished %d meanwhile",
+		len(c.failed), last[len(last)-1].ID, finished-c.others)
+	ok, err := p.blame(ctx, kind, c)
+	if ok {
+		p.log.Error("this worker is to blame and claims none of a kind; look at its machine", "kind", kind, "reason", c.why)
+		p.desk.giveQueueBack()
+	}
+	return err
+}
+
+// blamed asks for what is still owed and for one more try, and ends the blame when the pool is the
+// last one that handles the kind.
+func (p *Pool) blamed(ctx context.Context, kind string, c conduct) error {
+	ok, err := p.blame(ctx, kind, c)
+	switch now := time.Now(); {
+	case err != nil:
+		return err
+	case !ok:
+		p.conducts.add(kind, nil, true)
+		p.absolve(kind, "no other worker takes the kind")
+	case !now.Before(c.probe):
+		p.conducts.change(kind, func(c *conduct) { c.probe = now.Add(probeAfter) })
+		p.source.Absolve(kind, true)
+		p.desk.lookAgain()
 	}
 	return nil
 }
 
-// judgeSelf stops the pool's claiming when it fails what others may do well.
-func (p *Pool) judgeSelf(failed []*dispatcher.Claim, good bool) {
-	if !p.cfg.Blame {
-		return
+// blame says that the pool is to blame for a kind, and gives the attempts that failed back.
+func (p *Pool) blame(ctx context.Context, kind string, c conduct) (bool, error) {
+	ok, err := p.source.Blame(ctx, kind, c.why, slices.Concat(c.failed...))
+	if !ok {
+		return false, err
 	}
-	blame := p.streak.add(failed, good)
-	if blame == nil {
-		return
-	}
-	p.desk.claimNoMore()
-	why := fmt.Sprintf("%d different jobs failed here in a row, the last of them %s", blameAfter, blame[len(blame)-1].ID)
-	p.log.Error("this worker is to blame and claims no more; restart it when it is well", "reason", why)
-	go p.giveBack(why, blame) // not in a traveller: others wait for those
-}
-
-// giveBack gives the attempts of jobs back that have failed here, as soon as Redis takes them.
-func (p *Pool) giveBack(why string, blame []*dispatcher.Claim) {
-	for failures := 1; ; failures++ {
-		ctx, cancel := context.WithTimeout(p.life, leaveTimeout)
-		sent := time.Now()
-		err := p.source.Blame(ctx, why, blame)
-		cancel()
-		if err == nil {
-			return
+	p.conducts.change(kind, func(now *conduct) {
+		if now.why == "" {
+			now.probe = time.Now().Add(probeAfter)
 		}
-		blame = nil // the session owes what is left
-		if p.life.Err() == nil {
-			p.outage.heard(beats, sent, err)
-		}
-		if !pauseFor(p.life, awayBackoff.Wait(failures)) {
-			p.log.Error("could not give attempts back", "jobs", blameAfter, "err", err)
-			return
-		}
-	}
+		now.why = c.why
+		now.failed = slices.DeleteFunc(now.failed, func(f failure) bool {
+			return slices.ContainsFunc(c.failed, func(given failure) bool { return given[0] == f[0] })
+		})
+	})
+	return true, err
 }

@@ -34,7 +34,6 @@ type desk struct {
 	pace       time.Duration
 	unsaid     int // ends that Redis has not answered
 	stopping   bool
-	blamed     bool // claims no more, but goes on otherwise
 
 	changed *sync.Cond    // on mu
 	kick    chan struct{} // wakes one traveller
@@ -117,7 +116,7 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	wait := d.tryPatienceLocked(now)
 	var errands []errand
 	budget := 0
-	if !d.stopping && !d.blamed {
+	if !d.stopping {
 		// Half of the room at most: another trip claims the other half while this one
 		// is under way.
 		room := d.concurrency + d.aheadLocked()
@@ -248,7 +247,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	for i := range answer.Claims {
 		d.queue = append(d.queue, queued{&answer.Claims[i], e.Partition, now})
 	}
-	if d.stopping || d.blamed { // the claim was under way when the pool was told to stop
+	if d.stopping { // the claim was under way when the pool was told to stop
 		d.returnQueueLocked()
 	}
 	for d.running < d.concurrency && len(d.queue) > 0 {
@@ -361,7 +360,7 @@ func (d *desk) wake(hint dispatcher.Hint) {
 	p := &d.partitions[hint.Partition]
 	p.ready = unknown
 	p.news++
-	p.passOn = d.blamed || d.busyLocked() >= d.concurrency
+	p.passOn = d.busyLocked() >= d.concurrency
 	if hint.Due {
 		p.reapAt = time.Time{}
 	}
@@ -373,7 +372,7 @@ func (d *desk) wake(hint dispatcher.Hint) {
 func (d *desk) wakeShort(offered []int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	full := d.blamed || d.running+len(d.queue) >= d.concurrency // what trips ask for may be more than comes
+	full := d.running+len(d.queue) >= d.concurrency // what trips ask for may be more than comes
 	for i := range d.partitions {
 		if p := &d.partitions[i]; offered == nil || slices.Contains(offered, i) {
 			p.ready, p.short, p.refuse = unknown, false, full
@@ -390,13 +389,15 @@ func (d *desk) stop() {
 	d.returnQueueLocked()
 }
 
-// claimNoMore hands back what no handler has begun with, and claims nothing any more.
-func (d *desk) claimNoMore() {
+// giveQueueBack hands back what no handler has begun with.
+func (d *desk) giveQueueBack() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.blamed = true
 	d.returnQueueLocked()
 }
+
+// lookAgain forgets what is known of ready lanes: the pool takes kinds that it did not.
+func (d *desk) lookAgain() { d.wakeShort(nil) }
 
 func (d *desk) stopped() bool {
 	d.mu.Lock()
@@ -459,7 +460,7 @@ func (d *desk) room(ctx context.Context, place int) bool {
 				return false
 			}
 		}
-		return d.busyLocked() < d.concurrency && !d.blamed
+		return d.busyLocked() < d.concurrency
 	}) && ctx.Err() == nil
 }
 

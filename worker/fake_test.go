@@ -35,8 +35,14 @@ type fake struct {
 	lost   map[string]bool // ends of these jobs are answered ErrLost
 	order  []string        // jobs in the order in which their ends came
 	lanes  int             // added by addLane
-	away   map[subject.Key]bool
-	races  int // trips that set out with ends of a lane while another was under way with such
+
+	elsewhere int64 // jobs finished anywhere
+	last      bool  // nobody else takes the kind
+	blamed    string
+	refunded  []string
+	probes    int
+	away      map[subject.Key]bool
+	races     int // trips that set out with ends of a lane while another was under way with such
 }
 
 func newFake() *fake {
@@ -85,7 +91,34 @@ func (f *fake) Partitions() int { return 1 }
 
 func (f *fake) Asked() <-chan struct{} { return nil }
 
-func (f *fake) Blame(context.Context, string, []*dispatcher.Claim) error { return nil }
+func (f *fake) Finished(context.Context, string) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.elsewhere, f.down
+}
+
+func (f *fake) Blame(_ context.Context, kind, why string, failed []*dispatcher.Claim) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.down != nil || f.last {
+		return false, f.down
+	}
+	f.blamed = why
+	for _, c := range failed {
+		f.refunded = append(f.refunded, c.ID)
+	}
+	return true, nil
+}
+
+func (f *fake) Absolve(_ string, probe bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if probe {
+		f.probes++
+	} else {
+		f.blamed = ""
+	}
+}
 
 func (f *fake) Slots() <-chan struct{} { return nil }
 
@@ -119,7 +152,7 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 				f.ends[e.Claim.ID] = e
 				f.order = append(f.order, e.Claim.ID)
 			}
-			a.Ended = append(a.Ended, dispatcher.Ended{Err: err})
+			a.Ended = append(a.Ended, dispatcher.Ended{Err: err, Each: make([]dispatcher.Ended, len(e.Each))})
 		}
 		if t.Claim && f.down == nil {
 			f.asked++

@@ -246,7 +246,7 @@ func TestL9_HandlerIsAsked(t *testing.T) {
 		})
 		s.put("a", "k", 2)
 		for range 2 {
-			holder, err := s.Cancel(t.Context(), <-started)
+			holder, err := s.Cancel(t.Context(), dispatcher.JobRef{ID: <-started})
 			if err != nil || holder == "" {
 				t.Fatalf("%q, %v", holder, err)
 			}
@@ -259,70 +259,69 @@ func TestL9_HandlerIsAsked(t *testing.T) {
 	})
 }
 
-// L8: a worker that fails five different jobs in a row claims no more, its failures do not count,
-// and another one does the work.
+// L8, H3: a worker that fails what another one does well claims no more of that kind, its failures do not count,
+// and the other one does the work. Other kinds go on.
 func TestL8_WorkerToBlame(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		s := newSite(t, rdb)
+		failed := make(chan string, 1000)
 		bad := s.pool(Config{Concurrency: 1, Blame: true, Backoff: dispatcher.Backoff{Base: time.Minute, Cap: time.Minute}}, map[string]Handler{
-			"k": func(context.Context, []byte) error { return errors.New("no disk") },
+			"k": func(ctx context.Context, _ []byte) error {
+				c, _ := FromContext(ctx)
+				failed <- c.ID
+				return errors.New("no disk")
+			},
+			"other": s.work(0),
 		})
-		for i := range 5 {
+		for i := range blameAfter {
 			s.put(fmt.Sprint(i), "k", 1)
 		}
-		said := func() string {
+		redistest.Until(t, "five have failed", func() bool { return len(failed) == blameAfter })
+		var good gauge
+		s.pool(Config{Blame: true}, map[string]Handler{"k": good.handler(0)})
+		blamed := func() (why map[string]string) {
 			workers, _ := s.Workers(t.Context())
 			for _, w := range workers {
-				if w.Blamed != "" {
+				if len(w.Blamed) > 0 {
 					return w.Blamed
 				}
 			}
-			return ""
+			return nil
 		}
-		redistest.Until(t, "the worker says so", func() bool { return said() != "" })
+		more := 0
+		redistest.Until(t, "the worker says so", func() bool {
+			s.put(fmt.Sprint("more", more), "k", 1)
+			more++
+			time.Sleep(20 * time.Millisecond) // work comes all the time
+			return blamed() != nil
+		})
+		if why := blamed(); len(why) != 1 || !strings.Contains(why["k"], "different jobs failed here in a row") {
+			t.Errorf("it is blamed for %v", why)
+		}
 		redistest.Until(t, "the attempts are given back", func() bool {
-			for i := range 5 {
-				if job, err := s.Job(t.Context(), fmt.Sprintf("%d-k-0", i)); err != nil || job.Attempt != 0 {
+			for i := range blameAfter {
+				if job, err := s.Job(t.Context(), dispatcher.JobRef{ID: fmt.Sprintf("%d-k-0", i)}); err != nil || job.Attempt != 0 {
 					return false
 				}
 			}
 			return true
 		})
-		s.put("more", "k", 1)
-		if started := bad.Counts().Started; started != 5 {
-			t.Errorf("it started %d", started)
+		redistest.Until(t, "all ends are reported", func() bool { st, _ := s.Stats(t.Context()); return st.Ready+st.Leased == 0 })
+		started, did := bad.Counts().Started, good.done.Load()
+		for i := range 20 {
+			s.put(fmt.Sprint("after", i), "k", 1)
+			s.put(fmt.Sprint("other", i), "other", 1)
 		}
-		var good gauge
-		s.pool(Config{Blame: true}, map[string]Handler{"k": good.handler(0)})
-		redistest.Until(t, "another one runs what is ready", func() bool { return good.done.Load() == 1 })
-		if bad.Counts().Started != 5 {
-			t.Error("the blamed one went on")
+		s.ran(20)
+		redistest.Until(t, "the other one runs all that is ready", func() bool { return good.done.Load() == did+20 })
+		if n := bad.Counts().Started; n != started+20 {
+			t.Errorf("the blamed one has started %d jobs, want the 20 of the other kind", n-started)
+		}
+		if st, _ := s.Stats(t.Context()); st.Kinds["k"].Workers != 2 || st.Kinds["k"].Blamed != 1 || st.Kinds["other"].Blamed != 0 {
+			t.Errorf("kinds: %+v", st.Kinds)
 		}
 	})
-}
-
-// A single failing job, however often, and one that goes well in between, blame nobody.
-func TestL8_NobodyToBlame(t *testing.T) {
-	t.Parallel()
-	var s streak
-	claim := func(id string) []*dispatcher.Claim { return []*dispatcher.Claim{{Job: dispatcher.Job{ID: id}}} }
-	for range 10 {
-		if s.add(claim("same"), false) != nil {
-			t.Fatal("blamed for one job")
-		}
-	}
-	for i := range 20 {
-		if s.add(claim(fmt.Sprint(i)), false) != nil {
-			t.Fatal("blamed though some go well")
-		}
-		if i%3 == 0 {
-			s.add(nil, true)
-		}
-	}
-	if Config.withDefaults(Config{}).Blame {
-		t.Error("blame is on by itself")
-	}
 }
 
 // B10: what a handler leaves is there for whoever waits.
@@ -342,7 +341,7 @@ func TestB10_Result(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o, err := s.WaitFor(t.Context(), done.ID)
+			o, err := s.WaitFor(t.Context(), dispatcher.JobRef{ID: done.ID})
 			if err != nil || o.State != dispatcher.JobFinished || string(o.Result) != "did it" {
 				t.Errorf("%+v, %v", o, err)
 			}
@@ -379,7 +378,7 @@ func TestU13_EndsAreRecorded(t *testing.T) {
 		s.put(lane, "k", 1)
 		<-started
 	}
-	if _, err := s.Cancel(ctx, "cancelled-k-0"); err != nil {
+	if _, err := s.Cancel(ctx, dispatcher.JobRef{ID: "cancelled-k-0"}); err != nil {
 		t.Fatal(err)
 	}
 	redistest.Until(t, "three have ended", func() bool { c := p.Counts(); return c.Cancelled+c.Dead+c.Finished == 3 })

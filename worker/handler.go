@@ -2,7 +2,6 @@ package worker
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +25,9 @@ import (
 // operator cancelled the job (cause lease.ErrCancelled), or when the pool stops (cause [ErrStopped]); a handler must return soon after that, because at
 // the end of its lease the next worker starts. [FromContext] gives the rest of
 // what is known about the attempt, the fencing token among it.
+//
+// The methods of an error are called once each, within the attempt and its time: one that panics
+// costs its own answer, and one that blocks is as a handler that does.
 type Handler func(ctx context.Context, payload []byte) error
 
 // Middleware wraps a handler. A handler's panic has become its error by then, a [*PanicError];
@@ -48,16 +50,19 @@ func JSON[T any](handle func(ctx context.Context, args T) error) Handler {
 // withoutValues says what is wrong with a text of JSON without any of the text: payloads are
 // nobody's to read who can read a log (G14).
 func withoutValues(err error) string {
-	var syntax *json.SyntaxError
-	var kind *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &syntax):
-		return fmt.Sprintf("syntax error at byte %d of the payload", syntax.Offset)
-	case errors.As(err, &kind):
-		found, _, _ := strings.Cut(kind.Value, " ") // "number 17"
-		return fmt.Sprintf("field %q is a %s, which does not go into a %s", kind.Field, found, kind.Type)
-	}
-	return fmt.Sprintf("%T", err)
+	text := fmt.Sprintf("%T", err)
+	_ = safely(func() { // it may be that of a decoder of the user's
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &syntax):
+			text = fmt.Sprintf("syntax error at byte %d of the payload", syntax.Offset)
+		case errors.As(err, &kind):
+			found, _, _ := strings.Cut(kind.Value, " ") // "number 17"
+			text = fmt.Sprintf("field %q is a %s, which does not go into a %s", kind.Field, found, kind.Type)
+		}
+	})
+	return text
 }
 
 // permanentError is matched with errors.As.
@@ -119,36 +124,4 @@ func FromContext(ctx context.Context) (claim dispatcher.Claim, ok bool) {
 		return dispatcher.Claim{}, false
 	}
 	return *c, true
-}
-
-// kept is what is kept with the job of an error.
-func kept(err error) string {
-	var stacked interface{ stackText() string }
-	if errors.As(err, &stacked) {
-		return err.Error() + "\n\n" + stacked.stackText()
-	}
-	return err.Error()
-}
-
-// judge decides how an attempt ended from what its handler returned.
-func (p *Pool) judge(c *dispatcher.Claim, err error) dispatcher.End {
-	end := dispatcher.End{Claim: c, Outcome: dispatcher.Finished}
-	if err == nil {
-		return end
-	}
-	end.Outcome, end.Error = dispatcher.Retry, kept(err)
-	if p.cfg.Blame {
-		end.Workers = mostWorkers
-	}
-	var permanent *permanentError
-	var after *retryAfterError
-	switch {
-	case errors.As(err, &permanent):
-		end.Outcome, end.Reason = dispatcher.DeadLettered, "permanent error"
-	case errors.As(err, &after):
-		end.Wait = after.wait
-	default:
-		end.Wait = cmp.Or(p.rules[c.Kind].Backoff, p.cfg.Backoff).Wait(c.Attempt)
-	}
-	return end
 }

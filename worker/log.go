@@ -1,9 +1,7 @@
 package worker
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -18,18 +16,6 @@ func about(c *dispatcher.Claim, more ...any) []any {
 	return append([]any{
 		"job", c.ID, "subject", c.Subject.String(), "kind", c.Kind, "attempt", c.Attempt, "token", c.Lease.Token.String(),
 	}, more...)
-}
-
-// failure are the fields of what went wrong: the error, and the stack where there is one.
-func failure(err error, text string) []any {
-	var stacked interface{ stackText() string }
-	switch {
-	case errors.As(err, &stacked):
-		return []any{"err", err.Error(), "stack", stacked.stackText()}
-	case err != nil:
-		return []any{"err", err.Error()}
-	}
-	return []any{"err", text}
 }
 
 // sayLost tells of attempts whose holders went silent, which this pool has found: their jobs run
@@ -59,7 +45,7 @@ func (p *Pool) sayLost(lost []dispatcher.LostAttempt) {
 // outage tells of Redis going away and coming back, in one line each, however many calls of
 // the pool notice it.
 type outage struct {
-	log   *slog.Logger
+	log   *scribe
 	apart bool
 
 	mu    sync.Mutex
@@ -82,7 +68,7 @@ var beats = asker{what: "beats"}
 
 func waits(place int) asker { return asker{"waits", place} }
 
-func newOutage(log *slog.Logger, apart bool) *outage {
+func newOutage(log *scribe, apart bool) *outage {
 	return &outage{log: log, apart: apart, trips: make(map[int]bool), other: make(map[asker]bool)}
 }
 
@@ -152,6 +138,3 @@ func (o *outage) refusedLocked(now time.Time, err error) {
 		o.log.Warn("redis does not serve; trying again", "err", err)
 	}
 }
-
-// debugging reports whether single attempts are to be told of.
-func debugging(log *slog.Logger) bool { return log.Enabled(context.Background(), slog.LevelDebug) }

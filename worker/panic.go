@@ -2,9 +2,7 @@ package worker
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
-	"time"
 )
 
 // PanicError is the error of a handler that panicked, which middleware gets like any other: the
@@ -15,21 +13,7 @@ type PanicError struct {
 	Stack []byte
 }
 
-func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
-
-func (e *PanicError) stackText() string { return string(e.Stack) }
-
-// deafError is the error of a handler that did not return when cancelled.
-type deafError struct {
-	grace time.Duration
-	stack string
-}
-
-func (e *deafError) Error() string {
-	return fmt.Sprintf("the handler did not return within %s after it was cancelled", e.grace)
-}
-
-func (e *deafError) stackText() string { return e.stack }
+func (e *PanicError) Error() string { return "panic: " + printed(e.Value) }
 
 // guard makes an error of a handler's panic.
 func guard(h Handler) Handler {

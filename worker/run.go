@@ -52,6 +52,8 @@ func (p *Pool) Run(ctx context.Context) error {
 		return err
 	}
 
+	p.debug = debugging(p.cfg.Logger)
+
 	// Join: from here on the worker is listed.
 	who := dispatcher.Claimant{
 		Holder: dispatcher.NewHolder(), Kinds: kinds, TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch, Pool: p.cfg.Name,
@@ -64,12 +66,11 @@ func (p *Pool) Run(ctx context.Context) error {
 		return fmt.Errorf("start pool: %w", err)
 	}
 	p.source = source
-	p.log = p.cfg.Logger.With("holder", who.Holder)
+	p.log = newScribe(p.cfg.Logger, who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
 	apart := source.Waits() > 1
 	p.desk = newDesk(p.cfg, source.Partitions(), apart)
 	p.outage = newOutage(p.log, apart)
-	p.debug = debugging(p.log)
 	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,
 		"concurrency", p.cfg.Concurrency, "lease_ttl", p.cfg.LeaseTTL)
 
@@ -132,6 +133,7 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.log.Info("pool stopped", "namespace", p.namespace(), "pool", p.cfg.Name, "started", did.Started, "finished", did.Finished,
 		"retried", did.Retried, "dead", did.Dead, "buried", did.Buried, "cancelled", did.Cancelled, "lost", did.Lost,
 		"handed_back", did.HandedBack, "abandoned", did.Abandoned, "unreported", unreported)
+	p.log.flush()
 	if *stop != (StopError{}) {
 		return stop
 	}
@@ -229,7 +231,7 @@ func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i i
 	for i := range ended.Each {
 		p.count(a, end.Each[i], ended.Each[i], i)
 	}
-	told := func(more ...any) []any { return about(end.Claim, append(more, failure(a.failed(i), end.Error)...)...) }
+	told := func(more ...any) []any { return about(end.Claim, append(more, a.said[i].fields()...)...) }
 	switch {
 	case end.Outcome == dispatcher.Several:
 	case ended.Cancelled:
@@ -272,7 +274,8 @@ func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
 	if a.end.Outcome != dispatcher.Several {
 		ends, answers = []dispatcher.End{a.end}, []dispatcher.Ended{ended}
 	}
-	var failed, good []*dispatcher.Claim
+	var failed failure
+	good := false
 	for i, end := range ends {
 		how := ending(end, answers[i])
 		p.note(a.claim.Kind, how, a.took()/time.Duration(len(ends)))
@@ -280,10 +283,10 @@ func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
 		case dispatcher.EndFailed:
 			failed = append(failed, end.Claim)
 		case dispatcher.EndFinished:
-			good = append(good, end.Claim)
+			good = true
 		}
 	}
-	p.judgeSelf(failed, len(good) > 0)
+	p.judgeSelf(a.claim.Kind, failed, good)
 }
 
 func ending(end dispatcher.End, ended dispatcher.Ended) dispatcher.Ending {
@@ -384,7 +387,11 @@ func (p *Pool) beat(life context.Context) {
 		}
 		if err == nil { // else there is nobody to tell; and to have nothing to tell is no sign of Redis
 			sent = time.Now()
-			if err := p.record(ctx); err != nil && life.Err() == nil {
+			err := p.record(ctx)
+			if err == nil {
+				err = p.examine(ctx)
+			}
+			if err != nil && life.Err() == nil {
 				p.outage.heard(beats, sent, err)
 			}
 		}

@@ -60,13 +60,14 @@ type Config struct {
 	// [dispatcher.DefaultBackoff].
 	Backoff dispatcher.Backoff
 
-	// Blame makes a worker that fails five different jobs in a row stop claiming and say so,
-	// with the attempts given back; and a job that fails on three different workers a
-	// dead letter, for which no worker is blamed (L8). Leave it off where there is one
-	// worker: nobody would take over.
+	// Blame makes a worker claim no more of a kind, and say so, when five different jobs of it have failed in
+	// a row here while others finished such, with the attempts given back; after a minute it
+	// tries one lane. The last worker of a kind is never blamed. And it makes a job that fails on three different
+	// workers a dead letter (L8).
 	Blame bool
 
-	// Logger defaults to slog.Default().
+	// Logger defaults to slog.Default(). A goroutine of its own calls it, and no job waits for one
+	// that blocks or panics: lines are missing then.
 	Logger *slog.Logger
 }
 
@@ -123,7 +124,9 @@ type Source interface {
 	Offered() []int
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *dispatcher.Tally) error
-	Blame(ctx context.Context, why string, failed []*dispatcher.Claim) error
+	Finished(ctx context.Context, kind string) (int64, error)
+	Blame(ctx context.Context, kind, why string, failed []*dispatcher.Claim) (bool, error)
+	Absolve(kind string, probe bool)
 	Close(ctx context.Context) error
 }
 
@@ -142,7 +145,7 @@ type Pool struct {
 	counts     counters
 
 	// Set by Run.
-	log    *slog.Logger
+	log    *scribe
 	debug  bool // whether it says anything of single attempts
 	outage *outage
 	source Source
@@ -155,7 +158,7 @@ type Pool struct {
 
 	rules map[string]dispatcher.Kind // declared of the pool's kinds
 
-	streak streak
+	conducts conducts
 
 	tallying sync.Mutex
 	tally    dispatcher.Tally // durations that Redis was not told of yet

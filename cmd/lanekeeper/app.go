@@ -3,10 +3,11 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,43 +29,55 @@ type app struct {
 	out     *outlet
 	err     io.Writer
 	signals *signals
+	groups  groups // of the programs that run
 
 	logFormat, logLevel string
 	log                 *slog.Logger // of commands that run long, once they have begun
 
-	redisURL  string
+	redis     address
+	passRedis bool // tell programs where it is
 	namespace string
 	output    string
 	quiet     bool
 	noColor   bool
 
 	rdb redis.UniversalClient
+
+	incomplete *dispatcher.IncompleteError // what looks could not show; the command ends with it
 }
 
 func (a *app) addGlobalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
-	f.StringVar(&a.redisURL, "redis", "", "Redis: redis://, rediss://, redis+cluster:// or redis+sentinel://…/MASTER (env LANEKEEPER_REDIS, default "+defaultRedis+")")
+	f.StringVar(&a.redis.flag, "redis", "", "Redis: redis://, rediss://, redis+cluster:// or redis+sentinel://…/MASTER (env LANEKEEPER_REDIS, default "+defaultRedis+")")
+	f.StringVar(&a.redis.file, "redis-file", "", "file with that address, which only its owner may read: arguments and environments show a password to others (env LANEKEEPER_REDIS_FILE)")
 	f.StringVar(&a.namespace, "namespace", "", "namespace of the lanes (env LANEKEEPER_NAMESPACE, default "+defaultNamespace+")")
 	f.StringVarP(&a.output, "output", "o", "table", "output: table, wide, json or jsonl")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print only ids in lists, and no progress or remarks")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also without a terminal or with NO_COLOR set")
+	_ = root.RegisterFlagCompletionFunc("redis-file", fileNames)
 	root.PersistentPreRunE = func(*cobra.Command, []string) error {
 		switch a.output {
 		case "table", "wide", "json", "jsonl":
 		default:
 			return usage("--output %q must be table, wide, json or jsonl", a.output)
 		}
-		a.redisURL = cmp.Or(a.redisURL, os.Getenv("LANEKEEPER_REDIS"))
-		a.namespace = cmp.Or(a.namespace, os.Getenv("LANEKEEPER_NAMESPACE"), defaultNamespace)
+		a.namespace = cmp.Or(a.namespace, os.Getenv(namespaceVariable), defaultNamespace)
 		return nil
 	}
 }
 
 // connect returns a client of the servers that were named, or of the default one.
 func (a *app) connect() (redis.UniversalClient, error) {
-	rdb, err := connect.Parse(cmp.Or(a.redisURL, defaultRedis))
+	address, err := a.named()
 	if err != nil {
-		return nil, usage("--redis: %w", err)
+		return nil, err
+	}
+	if address == "" && withinProgram() {
+		return nil, usageError{errNoAddress}
+	}
+	rdb, err := connect.Parse(cmp.Or(address, defaultRedis))
+	if err != nil {
+		return nil, usage("%s: %w", a.redis.name(), err)
 	}
 	a.rdb = rdb
 	return rdb, nil
@@ -90,6 +103,29 @@ func (a *app) openAs(ctx context.Context, cfg dispatcher.Config) (*dispatcher.Di
 	return dispatcher.Open(ctx, cfg)
 }
 
+// partly lets a command that has found something go on without what could not be asked: it shows
+// that, says what is missing, and ends with a code of its own.
+func (a *app) partly(err error, found bool) error {
+	var missing *dispatcher.IncompleteError
+	if !found || !errors.As(err, &missing) {
+		return err
+	}
+	if a.incomplete == nil {
+		a.incomplete = &dispatcher.IncompleteError{Err: missing.Err}
+	}
+	for _, what := range missing.Missing {
+		if !a.lacks(what) {
+			a.incomplete.Missing = append(a.incomplete.Missing, what)
+		}
+	}
+	return nil
+}
+
+// lacks reports whether something is missing from what a look could show.
+func (a *app) lacks(what string) bool {
+	return a.incomplete != nil && slices.Contains(a.incomplete.Missing, what)
+}
+
 // now is the time by Redis's clock, which all times of lanes and jobs are by.
 func (a *app) now(ctx context.Context) time.Time {
 	if now, err := a.rdb.Time(ctx).Result(); err == nil {
@@ -99,6 +135,7 @@ func (a *app) now(ctx context.Context) time.Time {
 }
 
 func (a *app) close() {
+	a.groups.close()
 	if a.rdb != nil {
 		_ = a.rdb.Close()
 	}
@@ -130,31 +167,12 @@ func isTerminal(stream any) bool {
 
 // color wraps text in an ANSI colour when a person looks and wants it. States are
 // always words too.
-func (a *app) color(code, text string) string {
+func (a *app) color(code, text string) painted {
 	if a.noColor || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(a.out) {
-		return text
+		return painted(text)
 	}
-	return "\x1b[" + code + "m" + text + "\x1b[0m"
+	return painted("\x1b[" + code + "m" + text + "\x1b[0m")
 }
 
-func (a *app) red(text string) string   { return a.color("31", text) }
-func (a *app) green(text string) string { return a.color("32", text) }
-
-// printable makes user data safe for a terminal: one line, no control characters.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-}
-
-// printableLines is printable for text of several lines.
-func printableLines(s string) string {
-	lines := strings.Split(s, "\n")
-	for i, l := range lines {
-		lines[i] = printable(strings.ReplaceAll(l, "\t", "    "))
-	}
-	return strings.Join(lines, "\n")
-}
+func (a *app) red(text string) painted   { return a.color("31", text) }
+func (a *app) green(text string) painted { return a.color("32", text) }

@@ -70,10 +70,8 @@ func TestChaos_Frozen(t *testing.T) {
 		first := w.start("--lease-ttl", "1s", "--concurrency", "1")
 		w.until("it starts", func() bool { return len(w.log()) == before+1 })
 		program := w.log()[before].pid
-		first.freeze()
-		if err := syscall.Kill(-program, syscall.SIGSTOP); err != nil {
-			t.Fatal(err)
-		}
+		guard := first.guard()
+		first.freezeAll(program)
 		second := w.start("--lease-ttl", "1s", "--concurrency", "1", "--until-empty")
 		w.until("another takes over", func() bool { return len(w.log()) == before+2 })
 		// The program wakes first: it must not have longer than its worker gives it.
@@ -82,6 +80,7 @@ func TestChaos_Frozen(t *testing.T) {
 		}
 		woken := time.Now()
 		_ = first.cmd.Process.Signal(syscall.SIGCONT)
+		_ = syscall.Kill(guard, syscall.SIGCONT)
 		w.until("the stale program is gone", func() bool { return syscall.Kill(program, 0) != nil || reaped(program) })
 		overlaps = append(overlaps, time.Since(woken))
 		if code := second.exit(); code != 0 {

@@ -58,6 +58,9 @@ func (o *workOptions) readConfig(cmd *cobra.Command) error {
 	if !flags.Changed("blame") {
 		o.Blame = file.Blame
 	}
+	if !flags.Changed("pass-redis") {
+		o.app.passRedis = file.PassRedis
+	}
 	return nil
 }
 

@@ -27,6 +27,7 @@ var deadColumns = []column[jobView]{
 func (a *app) deadCommand() *cobra.Command {
 	cmd := group("dead", "Look at dead letters, put them back, or delete them")
 	var page dispatcher.Page
+	var of ofSubject
 	ls := &cobra.Command{
 		Use:   "ls",
 		Short: "List dead letters, the latest first",
@@ -40,7 +41,7 @@ func (a *app) deadCommand() *cobra.Command {
 				return err
 			}
 			letters, next, err := d.DeadLetters(cmd.Context(), page)
-			if err != nil {
+			if err = a.partly(err, true); err != nil {
 				return err
 			}
 			if err := list(a, a.viewJobs(d, letters), jobWord, deadColumns); err != nil {
@@ -64,13 +65,13 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ids, err := idsOf(args)
+			refs, err := of.refs(args)
 			if err != nil {
 				return err
 			}
-			job, err := d.Job(cmd.Context(), ids[0])
-			if err == nil && job.State != dispatcher.Dead {
-				err = fmt.Errorf("%w: job %q is not a dead letter but %s", dispatcher.ErrNotFound, ids[0], job.State)
+			job, err := d.Job(cmd.Context(), refs[0])
+			if err = a.partly(err, job.ID != ""); err == nil && job.State != dispatcher.Dead {
+				err = fmt.Errorf("%w: job %s is not a dead letter but %s", dispatcher.ErrNotFound, refs[0], job.State)
 			}
 			if err != nil {
 				return err
@@ -83,7 +84,7 @@ func (a *app) deadCommand() *cobra.Command {
 			if err := a.show(v, jobFields(v, a.now(cmd.Context()))); err != nil {
 				return err
 			}
-			a.say("\n%s", printableLines(job.Error))
+			a.say("\n%s", job.Error)
 			return nil
 		},
 	}
@@ -101,19 +102,19 @@ key another job has by now stays where it is; with --merge it is merged into tha
 			if err != nil {
 				return err
 			}
-			ids, err := idsOf(args)
+			refs, err := of.refs(args)
 			if err != nil {
 				return err
 			}
-			if err := inOrder(cmd.Context(), d, ids, front); err != nil {
+			if err := inOrder(cmd.Context(), d, refs, front); err != nil {
 				return err
 			}
-			return a.each(ids, "replayed", func(id string) (string, error) {
+			return a.each(refs, "replayed", func(ref dispatcher.JobRef) (string, error) {
 				if !merge {
-					_, err := d.Replay(cmd.Context(), id, front)
+					_, err := d.Replay(cmd.Context(), ref, front)
 					return "", err
 				}
-				done, err := d.ReplayOrMerge(cmd.Context(), id, front)
+				done, err := d.ReplayOrMerge(cmd.Context(), ref, front)
 				if err == nil && !done.Created {
 					return "merged into " + idWord(done.ID), nil
 				}
@@ -133,29 +134,30 @@ key another job has by now stays where it is; with --merge it is merged into tha
 			if err != nil {
 				return err
 			}
-			ids, err := idsOf(args)
+			refs, err := of.refs(args)
 			if err != nil {
 				return err
 			}
-			return a.each(ids, "discarded", func(id string) (string, error) { return "", d.Discard(cmd.Context(), id) })
+			return a.each(refs, "discarded", func(ref dispatcher.JobRef) (string, error) { return "", d.Discard(cmd.Context(), ref) })
 		},
 	}
+	of.addTo(show, replay, discard)
 	cmd.AddCommand(ls, show, replay, discard)
 	return cmd
 }
 
-// inOrder sorts ids of dead letters by their places in their lanes, the last one first
+// inOrder sorts dead letters by their places in their lanes, the last one first
 // when each is to go to the front. What is not there stays where it is, for each to say so.
-func inOrder(ctx context.Context, d *dispatcher.Dispatcher, ids []string, front bool) error {
-	seq := make(map[string]int64)
-	for _, id := range ids {
-		job, err := d.Job(ctx, id)
-		if err != nil && !errors.Is(err, dispatcher.ErrNotFound) {
+func inOrder(ctx context.Context, d *dispatcher.Dispatcher, refs []dispatcher.JobRef, front bool) error {
+	seq := make(map[dispatcher.JobRef]int64)
+	for _, ref := range refs {
+		job, err := d.Job(ctx, ref)
+		if err != nil && !errors.Is(err, dispatcher.ErrNotFound) && !errors.Is(err, dispatcher.ErrAmbiguous) {
 			return err
 		}
-		seq[id] = job.Seq
+		seq[ref] = job.Seq
 	}
-	slices.SortStableFunc(ids, func(x, y string) int {
+	slices.SortStableFunc(refs, func(x, y dispatcher.JobRef) int {
 		if front {
 			x, y = y, x
 		}
@@ -164,29 +166,30 @@ func inOrder(ctx context.Context, d *dispatcher.Dispatcher, ids []string, front 
 	return nil
 }
 
-// each does something to every id, in the order given. One that fails does not keep the
+// each does something to every job, in the order given. One that fails does not keep the
 // others from it; the first failure decides the exit code.
-func (a *app) each(ids []string, what string, do func(id string) (instead string, err error)) error {
+func (a *app) each(refs []dispatcher.JobRef, what string, do func(dispatcher.JobRef) (instead string, err error)) error {
 	done := []string{}
-	var failed error
-	for _, id := range ids {
-		instead, err := do(id)
+	var failed, class error
+	for _, ref := range refs {
+		id := ref.ID
+		instead, err := do(ref)
 		switch {
 		case err == nil:
 			done = append(done, idText(id))
 			a.say("%s %s", idWord(id), cmp.Or(instead, what))
 			continue
-		case !errors.Is(err, dispatcher.ErrNotFound) && !errors.Is(err, dispatcher.ErrTaken): // it would not go better with the others
-			if len(ids) == 1 {
+		case classOf(err) == nil: // it would not go better with the others
+			if len(refs) == 1 {
 				return err
 			}
-			return fmt.Errorf("%s after %d of %d: %w", idText(id), len(done), len(ids), err)
+			return fmt.Errorf("%s after %d of %d: %w", idText(id), len(done), len(refs), err)
 		}
-		if len(ids) > 1 {
-			fmt.Fprintln(a.err, message(err))
+		if len(refs) > 1 {
+			fmt.Fprintln(a.err, a.text("%s", err))
 		}
 		if failed == nil {
-			failed = err
+			failed, class = err, classOf(err)
 		}
 	}
 	if a.machine() {
@@ -194,12 +197,19 @@ func (a *app) each(ids []string, what string, do func(id string) (instead string
 			return err
 		}
 	}
-	if failed != nil && len(ids) > 1 {
-		class := dispatcher.ErrNotFound
-		if errors.Is(failed, dispatcher.ErrTaken) {
-			class = dispatcher.ErrTaken
-		}
-		failed = fmt.Errorf("%d of %d %s: %w", len(done), len(ids), what, class)
+	if failed != nil && len(refs) > 1 {
+		failed = fmt.Errorf("%d of %d %s: %w", len(done), len(refs), what, class)
 	}
 	return failed
+}
+
+// classOf is what kept a command from one of several jobs, of that which need not keep it from the
+// others; else nil.
+func classOf(err error) error {
+	for _, class := range []error{dispatcher.ErrNotFound, dispatcher.ErrTaken, dispatcher.ErrAmbiguous, dispatcher.ErrRunning} {
+		if errors.Is(err, class) {
+			return class
+		}
+	}
+	return nil
 }

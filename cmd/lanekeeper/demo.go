@@ -90,9 +90,9 @@ func (d *demo) run(ctx context.Context) error {
 }
 
 func (d *demo) server() (rdb redis.UniversalClient, where string, closeServer func(), err error) {
-	if d.app.redisURL != "" {
+	if address, err := d.app.named(); address != "" || err != nil {
 		rdb, err = d.app.connect()
-		return rdb, "the Redis that --redis names", func() {}, err
+		return rdb, "the Redis that was named", func() {}, err
 	}
 	server, err := embedded.Start("127.0.0.1:0")
 	if err != nil {
@@ -246,7 +246,7 @@ func (d *demo) judge(runs []check.Run, enqueued []time.Time, begin time.Time) *d
 
 func (d *demo) print(r *demoResult) error {
 	a := d.app
-	mark := func(n int) string {
+	mark := func(n int) painted {
 		if n == 0 {
 			return a.green("0")
 		}

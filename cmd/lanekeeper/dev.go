@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +36,12 @@ func (a *app) devCommand() *cobra.Command {
 				return err
 			}
 			defer server.Close()
-			a.redisURL = server.URL()
+			file, err := addressFile(server.URL())
+			if err != nil {
+				return err
+			}
+			defer os.Remove(file)
+			a.redis.set(server.URL(), file)
 			d, err := a.open(cmd.Context())
 			if cmd.Context().Err() != nil {
 				return nil // told to stop before the start was done
@@ -45,12 +52,12 @@ func (a *app) devCommand() *cobra.Command {
 			fmt.Fprintf(a.out, `An embedded server runs until you press Ctrl-C.
 %s In another shell:
 
-  export LANEKEEPER_REDIS=%s
+  export LANEKEEPER_REDIS_FILE=%s
   lanekeeper enqueue build:17 %s hello
   lanekeeper lane ls
   lanekeeper stats
 
-`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), server.URL(),
+`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), file,
 				append(kindsOf(programs), "greet")[0])
 			if len(programs) == 0 {
 				a.note("No pool runs: start one with --handle KIND=PROGRAM here, or with 'lanekeeper work' elsewhere.")
@@ -68,4 +75,15 @@ func (a *app) devCommand() *cobra.Command {
 	a.addLogFlags(cmd)
 	cmd.Flags().IntVar(&port, "port", 0, "loopback port of the server (default: a free one)")
 	return cmd
+}
+
+// addressFile writes an address into a file of this user's, for other shells: what is printed may be
+// read by more than one.
+func addressFile(url string) (path string, err error) {
+	f, err := os.CreateTemp(os.Getenv("XDG_RUNTIME_DIR"), "lanekeeper-dev-")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.WriteString(url + "\n")
+	return f.Name(), errors.Join(err, f.Close())
 }

@@ -34,13 +34,17 @@ reported.
 With --fix it makes the indexes agree with the lanes again and lists what it did. No
 job is thrown away: one that has no place in any lane, or can't be read, becomes a dead
 letter with the reason lost+found ('lanekeeper dead ls'). Workers may go on meanwhile,
-and what is whole is left alone.
+and what is whole is left alone. A namespace that does not exist yet is made.
 
 Ends with 4 when something is wrong, or still wrong after --fix, and else with 0. Warnings
 do not count.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, err := a.look(cmd.Context())
+			open := a.look
+			if fix {
+				open = a.open // a namespace that is not there is made
+			}
+			d, err := open(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -58,7 +62,9 @@ do not count.`,
 				a.note("%d things are wrong. 'lanekeeper doctor --fix' mends what it can.", wrong)
 				return falseError{}
 			}
-			a.note("%s", a.green("All indexes agree with the lanes."))
+			if a.incomplete == nil {
+				a.note("%s", a.green("All indexes agree with the lanes."))
+			}
 			return nil
 		},
 	}
@@ -71,6 +77,7 @@ func (a *app) examine(ctx context.Context, d *dispatcher.Dispatcher) (findings [
 	bar := a.progress("partitions checked:", d.Namespace().Partitions)
 	defer bar.done()
 	findings, err = d.Doctor(ctx, bar.at)
+	err = a.partly(err, true)
 	for _, f := range findings {
 		if f.Severity == dispatcher.Wrong {
 			wrong++
@@ -86,7 +93,7 @@ func (a *app) repair(ctx context.Context, d *dispatcher.Dispatcher) error {
 	if e := list(a, done, func(m dispatcher.Mended) string { return m.Where }, mendedColumns); e != nil {
 		return e
 	}
-	if err != nil {
+	if err = a.partly(err, true); err != nil {
 		return err
 	}
 	_, wrong, err := a.examine(ctx, d)
@@ -96,6 +103,7 @@ func (a *app) repair(ctx context.Context, d *dispatcher.Dispatcher) error {
 	case wrong > 0:
 		a.note("%d things are still wrong; 'lanekeeper doctor' lists them.", wrong)
 		return falseError{}
+	case a.incomplete != nil:
 	case len(done) == 0:
 		a.note("%s", a.green("Nothing was wrong."))
 	default:

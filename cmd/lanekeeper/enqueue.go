@@ -185,7 +185,7 @@ func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispa
 	}
 	waiting, cancel := context.WithTimeout(ctx, o.waitFor)
 	defer cancel()
-	outcome, err := d.WaitFor(waiting, id)
+	outcome, err := d.WaitFor(waiting, done.Ref())
 	if errors.Is(err, context.DeadlineExceeded) {
 		return exitError{exitNotFinished, fmt.Errorf("%s has not ended within %s; 'lanekeeper job show %s' says where it is", idText(id), o.waitFor, idWord(id))}
 	}
@@ -204,7 +204,7 @@ func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispa
 // print says what became of a job.
 func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued, job dispatcher.NewJob) error {
 	if o.app.quiet && o.app.output == "table" {
-		fmt.Fprintln(o.app.out, idWord(done.ID))
+		fmt.Fprintln(o.app.out, printable(idWord(done.ID)))
 		return nil
 	}
 	if o.app.machine() {
@@ -230,7 +230,7 @@ func existing(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enq
 	case done.Merged > 0:
 		return fmt.Sprintf("%s waits already with the same unique key; %d merged into it so far", id, done.Merged)
 	}
-	if dead, err := d.IsDead(ctx, done.ID); err == nil && dead {
+	if dead, err := d.IsDead(ctx, done.Ref()); err == nil && dead {
 		return fmt.Sprintf("%s exists already, as a dead letter; nothing changed: 'dead replay %s' lets it run again", id, id)
 	}
 	return id + " exists already; nothing changed"

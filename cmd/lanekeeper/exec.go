@@ -7,16 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
-	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
-
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
+	"github.com/spf13/cobra"
 )
 
 // The codes of exec itself: exitBusy is EX_TEMPFAIL of sysexits.h, nothing was run, try again;
@@ -44,13 +44,19 @@ func (a *app) execCommand() *cobra.Command {
 		Long: `Takes a ticket in the subject's lane, waits for its turn, and runs the command while it
 holds the subject's lease: no job of the subject runs meanwhile. The command gets
 
-  LANEKEEPER_SUBJECT  LANEKEEPER_TOKEN
+  LANEKEEPER_SUBJECT  LANEKEEPER_TOKEN  LANEKEEPER_NAMESPACE
 
-and the standard input, output and error of lanekeeper. INT, TERM, HUP, QUIT, USR1 and USR2 are
-passed on to it as they come; it may take as long as it needs to end, and has the subject until
-then. What a terminal's keys send goes to the command alone. Only when the lease is lost is it
-made to end: by SIGTERM, and by SIGKILL after 3/20 of --lease-ttl (4.5s), before the subject can
-pass to somebody else. When lanekeeper itself is killed, so is the command (on Linux).
+and the standard input, output and error of lanekeeper. The address of Redis it does not get, unless
+--pass-redis asks for it. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to it, and to what it
+has started, as they come; it may take as long as it needs to end, and has the subject until then. On a terminal the command has the foreground: what keys send
+goes to it alone. Only when the lease is lost is it made to end: by SIGTERM, and by SIGKILL after
+3/20 of --lease-ttl (4.5s), before the subject can pass to somebody else. When lanekeeper itself
+is killed, so is the command. When lanekeeper is stopped (Ctrl-Z), the command is too; nobody
+renews the lease then, and at its end the command is killed.
+
+What the command leaves behind in its process group is killed when it ends, with SIGKILL and
+without a word: the subject is free then. A daemon that must stay starts a session of its own
+(setsid), and works without the subject.
 
 Ends with the command's own exit code (128 and the signal's number, when one killed it); with 75
 when the subject could not be had in time and nothing was run; with 126 when the command could
@@ -75,6 +81,7 @@ Within a job or a section of the same subject it is refused: it would wait for i
 		},
 	}
 	a.addLogFlags(cmd)
+	a.addPassFlag(cmd)
 	f := cmd.Flags()
 	f.DurationVar(&o.wait, "wait", 30*time.Second, "how long to wait for the subject at most")
 	f.BoolVar(&o.noWait, "no-wait", false, "end with 75 at once when the subject is held or jobs wait")
@@ -132,6 +139,9 @@ func (o *execOptions) run(cmd *cobra.Command, text string, argv []string) error 
 			err = fmt.Errorf("%w%s", err, who(d, key))
 		}
 		return exitError{exitBusy, fmt.Errorf("%s could not be had within %s: %w", key, o.wait, err)}
+	case !ended && errors.Is(err, lease.ErrLost):
+		return fmt.Errorf("the lease of %s was not renewed in time, so the command was ended; somebody else may have the subject by now: %w",
+			key, lease.ErrLost)
 	case err != nil:
 		return err
 	case code != 0:
@@ -193,35 +203,34 @@ func (o *execOptions) command(ctx context.Context, key subject.Key, program stri
 	grace := o.ttl / 5 * 3 / 4 // within the time that the lease still lasts when it is lost
 	cmd := exec.Command(program, argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.app.in, o.app.out.Writer, o.app.err
-	// A group of its own, so that all of it can be ended; but a terminal's keys go to one group only.
-	own := !isTerminal(o.app.in)
 	cmd.WaitDelay = grace
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: own, Pdeathsig: syscall.SIGKILL}
+	// A group of its own, so that all of it can be ended.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Env = append(o.app.holding(key), "LANEKEEPER_TOKEN="+l.Token.String())
-	passed := &passOn{own: own}
+	tty := terminalOf(o.app.in)
+	if tty != nil {
+		defer tty.Close()
+		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = tty.foreground() == tty.own, int(tty.Fd())
+	}
+	passed := &passOn{app: o.app, tty: tty}
 	back := o.app.signals.take(passed.hear, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer back()
 	if ctx.Err() != nil { // a signal came first
 		return 0, context.Cause(ctx)
 	}
-	if err := start(cmd); err != nil {
+	if err := o.app.groups.start(ctx, cmd, grace); err != nil {
 		return 0, notRun(err)
 	}
-	passed.to(cmd.Process)
-	if own {
-		endGroup(ctx, cmd.Process.Pid, grace)
-	} else {
-		stop := context.AfterFunc(ctx, func() {
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-			time.AfterFunc(grace, func() { _ = cmd.Process.Kill() })
-		})
-		defer stop()
+	leader := cmd.Process.Pid
+	if tty != nil {
+		signal.Ignore(syscall.SIGTTOU) // the terminal is the command's, and remarks may be written to it
+		defer tty.pass(leader, tty.own)
 	}
-	if own {
-		passed.to(nil) // its group is gone, and its number may be another's soon
-	}
+	passed.to(leader)
+	endGroup(ctx, leader, grace, passed.stopped)
+	passed.to(0) // its group is gone, and its number may be another's soon
+	o.app.groups.forget(leader)
 	err = wait(cmd)
-	passed.to(nil)
 	if cause := context.Cause(ctx); errors.Is(cause, lease.ErrLost) {
 		return 0, cause
 	}
@@ -235,55 +244,57 @@ func (o *execOptions) command(ctx context.Context, key subject.Key, program stri
 	return 0, err
 }
 
-// passOn passes signals on to a command, with its group where that is its own. Those that come
-// before it has started wait for it.
+// passOn passes signals on to the group of a command. Those that come before it has started wait
+// for it.
 type passOn struct {
-	own bool
+	app *app
+	tty *terminal // that both are on
 
-	mu      sync.Mutex
-	command *os.Process
-	early   []syscall.Signal
+	mu     sync.Mutex
+	leader int
+	early  []syscall.Signal
 }
 
 func (p *passOn) hear(signal syscall.Signal) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.command == nil {
+	switch stops := slices.Contains(stopping, os.Signal(signal)); {
+	case stops && p.leader != 0 && p.tty != nil:
+		_ = syscall.Kill(-p.leader, syscall.SIGSTOP) // and then p.stopped is called
+	case stops:
+		p.app.groups.halt(func() {})
+	case p.leader == 0:
 		p.early = append(p.early, signal)
-		return
+	default:
+		_ = syscall.Kill(-p.leader, signal)
+		if slices.Contains(ending, os.Signal(signal)) {
+			_ = syscall.Kill(-p.leader, syscall.SIGCONT) // one that is stopped would not hear it
+		}
 	}
-	p.send(signal)
 }
 
-func (p *passOn) to(command *os.Process) {
+func (p *passOn) to(leader int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.command = command; command != nil {
+	if p.leader = leader; leader != 0 {
 		for _, signal := range p.early {
-			p.send(signal)
+			_ = syscall.Kill(-leader, signal)
 		}
 	}
 	p.early = nil
 }
 
-func (p *passOn) send(signal syscall.Signal) {
-	switch {
-	case p.own:
-		_ = syscall.Kill(-p.command.Pid, signal)
-	case (signal == syscall.SIGINT || signal == syscall.SIGQUIT) && inForeground():
-		// The terminal's keys: the command is in the same group, and has got it.
-	default:
-		_ = p.command.Signal(signal)
+// stopped is called when the command was stopped. On a terminal this process stops too, so that the shell
+// goes on, and gives the terminal to it when it is to go on in the foreground. Elsewhere who has
+// stopped it will let it go on.
+func (p *passOn) stopped() {
+	if p.tty == nil {
+		return
 	}
-}
-
-// inForeground reports whether a terminal's keys reach this process.
-func inForeground() bool {
-	tty, err := os.Open("/dev/tty")
-	if err != nil {
-		return false
-	}
-	defer tty.Close()
-	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
-	return err == nil && group == unix.Getpgrp()
+	p.mu.Lock()
+	leader := p.leader
+	p.mu.Unlock()
+	stopTogether()
+	p.app.groups.halt(func() { p.tty.pass(p.tty.own, leader) })
+	p.app.signals.heedStops()
 }

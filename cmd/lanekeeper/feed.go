@@ -16,7 +16,7 @@ import (
 // line waits for company: where they come slowly, as from 'tail -F', each is sent at once.
 const (
 	batchJobs  = 200
-	batchBytes = 4 << 20
+	batchBytes = dispatcher.MaxBatchBytes
 	soon       = 50 * time.Millisecond
 )
 
@@ -160,7 +160,7 @@ func (f *feed) refuse(ctx context.Context, line int, err error) error {
 			"--on-error skip goes on)", line, err, f.enqueued)
 	}
 	f.bad++
-	fmt.Fprintf(f.o.app.err, "line %d: %s\n", line, message(err))
+	fmt.Fprintln(f.o.app.err, f.o.app.text("line %d: %s", line, err))
 	return nil
 }
 
@@ -203,6 +203,18 @@ func (f *feed) send(ctx context.Context) error {
 				f.enqueued++
 			case stored:
 				f.existed++
+			case errors.Is(r.Err, dispatcher.ErrTooLarge): // in this company
+				r, err := f.d.Enqueue(ctx, batch[i])
+				if errors.Is(err, dispatcher.ErrUnavailable) || ctx.Err() != nil {
+					return fmt.Errorf("line %d: %w", lines[i], err)
+				}
+				if err != nil {
+					refused = append(refused, bad{lines[i], err})
+				} else if r.Created {
+					f.enqueued++
+				} else {
+					f.existed++
+				}
 			case errors.Is(r.Err, dispatcher.ErrRefused):
 				f.batch, f.lines = append(f.batch, batch[i]), append(f.lines, lines[i])
 			case errors.Is(r.Err, dispatcher.ErrLaneFull), errors.Is(r.Err, dispatcher.ErrConflict), errors.Is(r.Err, dispatcher.ErrTaken),

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -18,7 +20,7 @@ func FuzzInput(f *testing.F) {
 		if job, err := parseLine([]byte(s)); err == nil && job.Subject.Validate() != nil && job.Subject != (subject.Key{}) {
 			t.Fatalf("%q is a job of the subject %#v", s, job.Subject)
 		}
-		if words, err := parseProgram(s); err == nil && len(words) == 0 {
+		if words, _, err := parseProgram(s); err == nil && len(words) == 0 {
 			t.Fatalf("%q is a program of no words", s)
 		}
 		if text := printable(s); containsControl(text) {
@@ -28,10 +30,5 @@ func FuzzInput(f *testing.F) {
 }
 
 func containsControl(s string) bool {
-	for _, r := range s {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return true
-		}
-	}
-	return false
+	return strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -10,6 +13,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +46,7 @@ type jobView struct {
 	StartsAt     *time.Time                 `json:"starts_at,omitempty"` // estimates
 	EndsAt       *time.Time                 `json:"ends_at,omitempty"`
 	PayloadBytes int                        `json:"payload_bytes"`
-	PayloadHash  string                     `json:"payload_sha256"`
+	PayloadHash  string                     `json:"payload_digest"`
 	Payload      map[string]json.RawMessage `json:"payload,omitempty"` // the fields that its kind lets be shown
 
 	id string // as it is, and not its text form
@@ -81,10 +85,16 @@ func shown(kind dispatcher.Kind, payload []byte) map[string]json.RawMessage {
 	return fields
 }
 
-// digest tells payloads apart without showing them.
+// digestKey makes the digests of this process its own. Of a bare hash a mail address or a PIN could be
+// tried out by everybody who sees it, in a ticket or a log; what a namespace could have as a key
+// its readers know.
+var digestKey = sync.OnceValue(func() string { return rand.Text() })
+
+// digest tells the payloads of one output apart without showing them.
 func digest(payload []byte) string {
-	sum := sha256.Sum256(payload)
-	return hex.EncodeToString(sum[:6])
+	sum := hmac.New(sha256.New, []byte(digestKey()))
+	sum.Write(payload)
+	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
 
 func (a *app) viewJobs(d *dispatcher.Dispatcher, jobs []dispatcher.JobInfo) []jobView {
@@ -117,7 +127,7 @@ var jobColumns = []column[jobView]{
 
 // payloadText is what may be shown of a payload, in a line.
 func payloadText(j jobView) string {
-	text := fmt.Sprintf("%d bytes, sha256 %s", j.PayloadBytes, j.PayloadHash)
+	text := fmt.Sprintf("%d bytes, digest %s", j.PayloadBytes, j.PayloadHash)
 	for _, name := range slices.Sorted(maps.Keys(j.Payload)) {
 		text += ", " + name + "=" + string(j.Payload[name])
 	}
@@ -126,38 +136,39 @@ func payloadText(j jobView) string {
 
 func (a *app) jobCommand() *cobra.Command {
 	cmd := group("job", "Look at jobs, cancel or suspend them")
+	var of ofSubject
 	show := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one job, or how it ended as long as that is kept",
 		Long: `Shows one job. Of its payload it shows the fields that its kind declares loggable, and
-of everything else size and digest. A job that has ended is shown as long as its outcome is kept.`,
+of everything else the size, and a digest by which payloads of one output can be told apart. A job that has ended is shown as long as its outcome is kept.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
 			}
-			ids, err := idsOf(args)
+			refs, err := of.refs(args)
 			if err != nil {
 				return err
 			}
-			job, err := d.Job(cmd.Context(), ids[0])
+			job, err := d.Job(cmd.Context(), refs[0])
 			if errors.Is(err, dispatcher.ErrNotFound) {
-				if o, e := d.Outcome(cmd.Context(), ids[0]); e == nil {
-					return a.showOutcome(o)
+				if o, e := d.Outcome(cmd.Context(), refs[0]); e == nil || errors.Is(e, dispatcher.ErrAmbiguous) {
+					return cmp.Or(e, a.showOutcome(o))
 				}
 			}
-			if err != nil {
+			if err = a.partly(err, job.ID != ""); err != nil {
 				return err
 			}
 			return a.showJob(cmd.Context(), a.viewJob(d, job))
 		},
 	}
-	verb := func(use, short, long, done string, do func(ctx context.Context, d *dispatcher.Dispatcher, id string) (remark string, err error)) *cobra.Command {
+	verb := func(use, short, long, done string, do func(d *dispatcher.Dispatcher) func(context.Context, dispatcher.JobRef) error) *cobra.Command {
 		return &cobra.Command{
 			Use: use, Short: short, Long: long, Args: cobra.MinimumNArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
-				ids, err := idsOf(args)
+				refs, err := of.refs(args)
 				if err != nil {
 					return err
 				}
@@ -165,34 +176,25 @@ of everything else size and digest. A job that has ended is shown as long as its
 				if err != nil {
 					return err
 				}
-				return a.each(ids, done, func(id string) (string, error) {
-					remark, err := do(cmd.Context(), d, id)
-					if err == nil && remark != "" {
-						a.note("%s", remark)
-					}
-					return "", err
-				})
+				return a.each(refs, done, func(ref dispatcher.JobRef) (string, error) { return "", do(d)(cmd.Context(), ref) })
 			},
 		}
 	}
 	cmd.AddCommand(show,
-		a.cancelCommand(),
+		a.cancelCommand(&of),
 		verb("suspend ID …", "Keep jobs that wait from being run",
 			`Keeps jobs that wait from being run until they are resumed. When its turn comes, a
 suspended job stops its lane; or it is passed, where its kind declares on_failure: skip.`, "suspended",
-			func(ctx context.Context, d *dispatcher.Dispatcher, id string) (string, error) {
-				return "", d.SuspendJob(ctx, id)
-			}),
+			func(d *dispatcher.Dispatcher) func(context.Context, dispatcher.JobRef) error { return d.SuspendJob }),
 		verb("resume ID …", "Let suspended jobs run again", "", "resumed",
-			func(ctx context.Context, d *dispatcher.Dispatcher, id string) (string, error) {
-				return "", d.ResumeJob(ctx, id)
-			}),
+			func(d *dispatcher.Dispatcher) func(context.Context, dispatcher.JobRef) error { return d.ResumeJob }),
 	)
+	of.addTo(cmd.Commands()...)
 	return cmd
 }
 
 // cancelCommand tells jobs that are gone from those whose workers were asked.
-func (a *app) cancelCommand() *cobra.Command {
+func (a *app) cancelCommand(of *ofSubject) *cobra.Command {
 	return &cobra.Command{
 		Use:   "cancel ID …",
 		Short: "Take jobs away for good, or ask their workers to end them",
@@ -201,7 +203,7 @@ is cancelled, a program gets SIGTERM, and its lane stays held until it has retur
 did until then is done; a program that ends with 0 all the same has finished.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ids, err := idsOf(args)
+			refs, err := of.refs(args)
 			if err != nil {
 				return err
 			}
@@ -210,21 +212,30 @@ did until then is done; a program that ends with 0 all the same has finished.`,
 				return err
 			}
 			cancelled, asked := []string{}, []string{}
-			for _, id := range ids {
-				holder, err := d.Cancel(cmd.Context(), id)
+			var failed, class error
+			for _, ref := range refs {
+				holder, err := d.Cancel(cmd.Context(), ref)
 				switch {
-				case err != nil:
+				case err != nil && (len(refs) == 1 || classOf(err) == nil):
 					return fmt.Errorf("%w (%d of %d were cancelled, %d asked)", err, len(cancelled), len(args), len(asked))
+				case err != nil: // it need not keep the command from the others
+					fmt.Fprintln(a.err, a.text("%s", err))
+					failed, class = cmp.Or(failed, err), cmp.Or(class, classOf(err))
 				case holder != "":
-					asked = append(asked, idText(id))
-					a.say("%s runs: its worker %s was asked to end it; its lane goes on when it has returned", idWord(id), holder)
+					asked = append(asked, idText(ref.ID))
+					a.say("%s runs: its worker %s was asked to end it; its lane goes on when it has returned", idWord(ref.ID), holder)
 				default:
-					cancelled = append(cancelled, idText(id))
-					a.say("%s cancelled", idWord(id))
+					cancelled = append(cancelled, idText(ref.ID))
+					a.say("%s cancelled", idWord(ref.ID))
 				}
 			}
 			if a.machine() {
-				return a.show(map[string][]string{"cancelled": cancelled, "asked": asked}, nil)
+				if err := a.show(map[string][]string{"cancelled": cancelled, "asked": asked}, nil); err != nil {
+					return err
+				}
+			}
+			if failed != nil {
+				return fmt.Errorf("%d of %d were cancelled, %d asked: %w", len(cancelled), len(refs), len(asked), class)
 			}
 			return nil
 		},
@@ -234,9 +245,9 @@ did until then is done; a program that ends with 0 all the same has finished.`,
 // showOutcome shows how a job ended that is gone. Its result is the handler's, and may hold
 // what the payload held, so of that only the size is shown.
 func (a *app) showOutcome(o dispatcher.JobOutcome) error {
-	v := outcomeView{idText(o.ID), string(o.State), o.Attempts, optional(o.At), o.Reason, o.Error, len(o.Result)}
+	v := outcomeView{idText(o.ID), o.Subject.String(), string(o.State), o.Attempts, optional(o.At), o.Reason, o.Error, len(o.Result)}
 	return a.show(v, [][]string{
-		{"id", v.ID}, {"state", v.State}, {"attempts", itoa(v.Attempts)}, {"ended", clock(v.EndedAt)},
+		{"id", v.ID}, {"subject", v.Subject}, {"state", v.State}, {"attempts", itoa(v.Attempts)}, {"ended", clock(v.EndedAt)},
 		{"reason", v.Reason}, {"error", v.Error}, {"result bytes", itoa(v.ResultBytes)},
 	})
 }
@@ -244,6 +255,7 @@ func (a *app) showOutcome(o dispatcher.JobOutcome) error {
 // outcomeView is an outcome as the CLI shows it.
 type outcomeView struct {
 	ID          string     `json:"id"`
+	Subject     string     `json:"subject"`
 	State       string     `json:"state"`
 	Attempts    int        `json:"attempts"`
 	EndedAt     *time.Time `json:"ended_at,omitempty"`
@@ -261,7 +273,7 @@ func (a *app) showJob(ctx context.Context, v jobView) error {
 		return err
 	}
 	if strings.Contains(strings.TrimSpace(v.Error), "\n") {
-		a.say("\n%s", printableLines(v.Error))
+		a.say("\n%s", v.Error)
 	}
 	return nil
 }

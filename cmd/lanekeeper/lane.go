@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -38,7 +39,7 @@ type laneView struct {
 	now time.Time
 }
 
-func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats, now time.Time) laneView {
+func (a *app) viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats, now time.Time) laneView {
 	v := laneView{
 		Subject: l.Subject.String(), key: l.Subject, now: now, State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: idText(l.HeadID),
 		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
@@ -49,7 +50,7 @@ func viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats, now time
 	if l.Token != 0 {
 		v.Token = l.Token.String()
 	}
-	if l.State == dispatcher.Ready && l.Kind != dispatcher.SectionKind && kinds[l.Kind].Workers == 0 {
+	if l.State == dispatcher.Ready && l.Kind != dispatcher.SectionKind && kinds[l.Kind].Workers == kinds[l.Kind].Blamed && !a.lacks("workers") {
 		v.Note = "no worker for kind"
 	}
 	return v
@@ -212,7 +213,7 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 		return err
 	}
 	stats, err := d.Stats(ctx)
-	if err != nil {
+	if err = a.partly(err, true); err != nil {
 		return err
 	}
 	var views []laneView
@@ -220,11 +221,11 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 	// A page by kind may be short; look on for a moment before giving up on it.
 	for deadline := time.Now().Add(50 * time.Millisecond); ; {
 		lanes, next, err := d.Lanes(ctx, filter, page)
-		if err != nil {
+		if err = a.partly(err, true); err != nil {
 			return err
 		}
 		for _, l := range lanes {
-			views = append(views, viewLane(l, stats.Kinds, now))
+			views = append(views, a.viewLane(l, stats.Kinds, now))
 		}
 		page.Cursor = next
 		page.Limit = limit - len(views)
@@ -264,7 +265,7 @@ func held(views []laneView) (n int) {
 // harm in a script.
 func (a *app) more(next string) {
 	if next != "" {
-		fmt.Fprintf(a.err, "There are more: add --cursor %s\n", next)
+		fmt.Fprintln(a.err, a.text("There are more: add --cursor %s", next))
 	}
 }
 
@@ -288,15 +289,18 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) e
 	if err != nil {
 		return err
 	}
-	stats, err := d.Stats(ctx)
-	if err != nil {
-		return err
-	}
 	lane, jobs, next, err := d.Lane(ctx, key, page)
+	if err = a.partly(err, lane.Subject == key); err != nil {
+		return err
+	}
+	workers, err := d.Workers(ctx)
+	if errors.Is(err, dispatcher.ErrUnavailable) { // of a part that this lane is not in
+		err = a.partly(&dispatcher.IncompleteError{Missing: []string{"workers"}, Err: err}, true)
+	}
 	if err != nil {
 		return err
 	}
-	v, js := viewLane(lane, stats.Kinds, a.now(ctx)), a.viewJobs(d, jobs)
+	v, js := a.viewLane(lane, handled(workers, lane.Kind), a.now(ctx)), a.viewJobs(d, jobs)
 	if a.machine() {
 		err = a.show(struct {
 			laneView
@@ -326,6 +330,20 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) e
 	}
 	a.more(next)
 	return nil
+}
+
+// handled counts the workers alive that handle a kind.
+func handled(workers []dispatcher.Worker, kind string) map[string]dispatcher.KindStats {
+	var k dispatcher.KindStats
+	for _, w := range workers {
+		if w.Alive && slices.Contains(w.Kinds, kind) {
+			k.Workers++
+			if !w.Takes(kind) {
+				k.Blamed++
+			}
+		}
+	}
+	return map[string]dispatcher.KindStats{kind: k}
 }
 
 // estimate shows a time that nobody can be sure of.

@@ -23,7 +23,7 @@ func (a *app) addLogFlags(cmd *cobra.Command) {
 }
 
 // runLong prepares for running long: the log goes where the flags say, go-redis's lines with
-// it, and its end, a broken pipe, is not the end of the command; orphans that come to the first
+// it, and its end, a broken pipe, is not the end of the command; programs stop with it; orphans that come to the first
 // process of a container are waited for.
 func (a *app) runLong() error {
 	level := slog.LevelInfo
@@ -37,25 +37,35 @@ func (a *app) runLong() error {
 	default:
 		return usage("--log-level %q must be debug, info, warn or error", a.logLevel)
 	}
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: jobsAsText}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: a.loggable}
 	switch a.logFormat {
 	case "text":
 		a.log = slog.New(slog.NewTextHandler(a.err, options))
 	case "json":
-		a.log = slog.New(slog.NewJSONHandler(a.err, options))
+		a.log = slog.New(slog.NewJSONHandler(escaped{a.err}, options))
 	default:
 		return usage("--log-format %q must be text or json", a.logFormat)
 	}
 	redisLog.to.Store(a.log)
 	a.signals.outlivePipes()
+	a.signals.haltBy(func() { a.groups.halt(func() {}) })
 	children.reaping.Do(reapOrphans)
 	return nil
 }
 
-// jobsAsText writes the ids of jobs in their text form, with which they are found again.
-func jobsAsText(_ []string, attr slog.Attr) slog.Attr {
-	if attr.Key == "job" && attr.Value.Kind() == slog.KindString {
-		attr.Value = slog.StringValue(subject.IDText(attr.Value.String()))
+// loggable is a field as it is logged: the ids of jobs in their text form, with which they are
+// found again, and nothing with the secrets of our own address.
+func (a *app) loggable(_ []string, attr slog.Attr) slog.Attr {
+	text, isText := attr.Value.Any().(string)
+	if err, isError := attr.Value.Any().(error); isError {
+		text, isText = err.Error(), true
+	}
+	switch {
+	case !isText:
+	case attr.Key == "job":
+		attr.Value = slog.StringValue(subject.IDText(text))
+	default:
+		attr.Value = slog.StringValue(a.redis.secrets.mask(text))
 	}
 	return attr
 }

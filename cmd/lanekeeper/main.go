@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -29,6 +30,7 @@ const (
 	exitFalse       = 4
 	exitNoRedis     = 6
 	exitNotFinished = 7
+	exitIncomplete  = 8
 )
 
 const exitCodesHelp = `Every command ends with one of these codes:
@@ -40,6 +42,7 @@ const exitCodesHelp = `Every command ends with one of these codes:
   4    what was asked is not so: doctor found something, demo saw a violation
   6    Redis can't be reached, or refuses to serve
   7    the job that 'enqueue --wait' waited for did not finish
+  8    what is shown is not all: a part of Redis could not be asked
   75   'exec' could not have the subject in time; nothing was run
   126  'exec' could not run its command
   127  'exec' did not find its command
@@ -59,6 +62,10 @@ second signal ends any command at once. SIGQUIT makes one print its stacks and e
 as programs in Go do; 'exec' passes it on.`
 
 func main() {
+	if os.Args[0] == guardName {
+		watchGroups(os.Stdin)
+		return
+	}
 	redis.SetLogger(&redisLog)
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
@@ -80,10 +87,13 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil && a.out.failed != nil { // whoever printed it did not look
 		err = fmt.Errorf("write the output: %w", a.out.failed)
 	}
+	if err == nil && a.incomplete != nil {
+		err = a.incomplete
+	}
 	if err == nil {
 		return 0
 	}
-	a.fail(message(err), a.hint(err))
+	a.fail(a.clean(message(err)), a.hint(err))
 	return exitCode(ctx, err)
 }
 
@@ -101,15 +111,41 @@ func (a *app) fail(text, hint string) {
 	}
 }
 
-// noSentinel is what go-redis says when no Sentinel names the master.
-const noSentinel = "all sentinels specified"
+// noSentinel is how go-redis begins to say that no Sentinel names the master. It has no type for it.
+const noSentinel = "redis: all sentinels specified"
 
-// hint says what to try next, where an error has an answer.
+// sentinels returns the error that says so, among all that an error wraps, or nil.
+func sentinels(err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), noSentinel) {
+		return err
+	}
+	for _, cause := range causes(err) {
+		if found := sentinels(cause); found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// hint says what to try next, where an error has an answer. It goes by what an error is, and by the
+// text of one that Redis has sent: all other text may be a user's.
 func (a *app) hint(err error) string {
 	var network *net.OpError
 	var answer redis.Error
-	says := func(text string) bool { return strings.Contains(err.Error(), text) }
+	answered := errors.As(err, &answer)
+	says := func(text string) bool { return answered && strings.Contains(answer.Error(), text) }
+	noOne := sentinels(err)
 	switch {
+	case errors.Is(err, dispatcher.ErrIncomplete):
+		return "What is shown is right, and not all. Repeat the command when all servers of the cluster are back."
+	case errors.Is(err, dispatcher.ErrAmbiguous):
+		return "Say which job is meant with --subject."
+	case errors.Is(err, errNoAddress):
+		return noAddress
+	case noOne != nil && slices.ContainsFunc([]string{"NOAUTH", "WRONGPASS", "NOPERM"}, func(no string) bool { return strings.Contains(noOne.Error(), no) }):
+		return "The Sentinels want a user and a password of their own: add ?sentinel_username=…&sentinel_password=… to the address."
+	case noOne != nil:
+		return "No Sentinel answers there, or none of them knows a master of that name."
 	case says("WRONGTYPE"):
 		return "A key in Redis is not what it should be: 'lanekeeper doctor' says which, and --fix sets it aside."
 	case says("MOVED "):
@@ -118,13 +154,9 @@ func (a *app) hint(err error) string {
 		return "'lanekeeper kind ls' shows the declared kinds; a worker that declares this one has to start first."
 	case says("cluster support disabled"):
 		return "That server is no cluster: name it with redis://."
-	case says(noSentinel) && (says("NOAUTH") || says("WRONGPASS") || says("NOPERM")):
-		return "The Sentinels want a user and a password of their own: add ?sentinel_username=…&sentinel_password=… to the address."
-	case says(noSentinel):
-		return "No Sentinel answers there, or none of them knows a master of that name."
 	case errors.As(err, &network) && network.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED):
 		return notThere
-	case redisAway(err) && !errors.As(err, &answer):
+	case redisAway(err) && !answered:
 		if text := a.plainHint(); text != "" {
 			return text
 		}
@@ -135,12 +167,15 @@ func (a *app) hint(err error) string {
 	return ""
 }
 
-const notThere = "Is it running there? Name another server with --redis redis://host:port or LANEKEEPER_REDIS,\n" +
+const noAddress = "Name it within the program with --redis-file or LANEKEEPER_REDIS_FILE, best that of a Redis user with less rights,\n" +
+	"or start 'work' or 'exec' with --pass-redis, which tells programs its own."
+
+const notThere = "Is it running there? Name another server with --redis redis://host:port, --redis-file or LANEKEEPER_REDIS,\n" +
 	"or try 'lanekeeper dev', which needs none."
 
 // plainHint asks a server with which a connection failed what it says to somebody without TLS.
 func (a *app) plainHint() string {
-	address := cmp.Or(a.redisURL, defaultRedis)
+	address := cmp.Or(a.redis.url, defaultRedis)
 	line, closed := connect.Plain(address)
 	tls := strings.HasPrefix(address, "rediss:")
 	switch {
@@ -192,8 +227,10 @@ func exitCode(ctx context.Context, err error) int {
 	case errors.As(err, new(falseError)):
 		return exitFalse
 	case errors.As(err, new(usageError)), errors.Is(err, dispatcher.ErrInvalid), errors.Is(err, subject.ErrInvalid),
-		errors.Is(err, dispatcher.ErrUndeclared), errors.Is(err, dispatcher.ErrTooLarge):
+		errors.Is(err, dispatcher.ErrUndeclared), errors.Is(err, dispatcher.ErrTooLarge), errors.Is(err, dispatcher.ErrAmbiguous):
 		return exitUsage
+	case errors.Is(err, dispatcher.ErrIncomplete):
+		return exitIncomplete
 	case errors.Is(err, dispatcher.ErrNotFound):
 		return exitNotFound
 	case redisAway(err):
@@ -224,30 +261,7 @@ func redisAway(err error) bool {
 	}
 	return errors.As(err, new(*net.DNSError)) || errors.As(err, new(*tls.CertificateVerificationError)) ||
 		errors.As(err, new(tls.RecordHeaderError)) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
-		errors.Is(err, redis.ErrPoolTimeout) || strings.Contains(err.Error(), noSentinel)
-}
-
-// message is an error's text without the names of packages, which mean nothing to an operator.
-// They are taken off the errors that they belong to, and not out of the text: what a user
-// wrote may have such words in it.
-func message(err error) string {
-	text := err.Error()
-	var inner []error
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		inner = []error{e.Unwrap()}
-	case interface{ Unwrap() []error }:
-		inner = e.Unwrap()
-	}
-	for _, cause := range inner {
-		if cause != nil {
-			text = strings.Replace(text, cause.Error(), message(cause), 1)
-		}
-	}
-	for _, prefix := range []string{"dispatcher: ", "subject: ", "worker: ", "lease: ", "script: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return text
+		errors.Is(err, redis.ErrPoolTimeout) || sentinels(err) != nil
 }
 
 // root makes the tree of commands.

@@ -28,6 +28,10 @@ var built string
 const asFirstProcess = "LANEKEEPER_TEST_AS_FIRST_PROCESS"
 
 func TestMain(m *testing.M) {
+	if os.Args[0] == guardName { // of a command that runs in a test's own process
+		watchGroups(os.Stdin)
+		return
+	}
 	if os.Getenv(asFirstProcess) != "" {
 		err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 		if err == nil {
@@ -104,6 +108,7 @@ func (w *town) startWith(args ...string) *process {
 	p.cmd.Env = append(os.Environ(), "HANDLER_DIR="+w.dir)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.cmd.WaitDelay = 10 * time.Second // what it leaves behind may hold its output
 	if err := p.cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -126,20 +131,62 @@ func (p *process) signal(s syscall.Signal) {
 	}
 }
 
-// freeze stops the process, as a paused machine would, and returns once it stands
+// freeze stops the process, as a debugger would, and returns once it stands
 // still: the signal alone lets it run on for a moment.
 func (p *process) freeze() {
 	p.t.Helper()
-	p.signal(syscall.SIGSTOP)
-	stat := fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		if text, err := os.ReadFile(stat); err != nil || strings.Contains(string(text), ") T ") {
-			return
+	stop(p.t, p.cmd.Process.Pid)
+}
+
+// freezeAll stops the process, its guard and a program, as a paused machine would.
+func (p *process) freezeAll(program int) {
+	p.t.Helper()
+	p.freeze()
+	if guard := p.guard(); guard != 0 {
+		stop(p.t, guard)
+	}
+	if err := syscall.Kill(-program, syscall.SIGSTOP); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// guard is the process that guards the programs of this one, or 0 when there is none.
+func (p *process) guard() int {
+	stats, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range stats {
+		if name, _ := os.ReadFile(path); string(name) != guardName+"\x00" {
+			continue
 		}
-		if time.Now().After(deadline) {
-			p.t.Fatal("the process does not stop")
+		var pid, parent int
+		var state string
+		text, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "stat"))
+		before, rest, _ := strings.Cut(string(text), " (")
+		_, rest, _ = strings.Cut(rest, ") ")
+		_, _ = fmt.Sscan(before, &pid)
+		if _, err := fmt.Sscan(rest, &state, &parent); err == nil && parent == p.cmd.Process.Pid {
+			return pid
 		}
 	}
+	return 0
+}
+
+// stop stops a process and waits until it stands still.
+func stop(t *testing.T, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); !stands(pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the process does not stop")
+		}
+	}
+}
+
+// stands reports whether a process is stopped, or no more.
+func stands(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(text), ") T ")
 }
 
 // exit waits for the end and returns the exit code.

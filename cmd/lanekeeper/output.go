@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -24,12 +23,10 @@ func list[T any](a *app, rows []T, id func(T) string, columns []column[T]) error
 		if rows == nil {
 			rows = []T{} // an empty list is [], never null
 		}
-		return a.printJSON(rows)
+		return a.encode(rows, "  ")
 	case a.output == "jsonl":
-		enc := json.NewEncoder(a.out)
-		enc.SetEscapeHTML(false)
 		for _, r := range rows {
-			if err := enc.Encode(r); err != nil {
+			if err := a.encode(r, ""); err != nil {
 				return err
 			}
 		}
@@ -37,7 +34,7 @@ func list[T any](a *app, rows []T, id func(T) string, columns []column[T]) error
 	case a.quiet:
 		for _, r := range rows {
 			if word := id(r); word != "" {
-				fmt.Fprintln(a.out, word)
+				fmt.Fprintln(a.out, printable(word))
 			}
 		}
 		return nil
@@ -90,9 +87,9 @@ func (a *app) table(cells [][]string) error {
 func (a *app) show(object any, fields [][]string) error {
 	switch a.output {
 	case "json":
-		return a.printJSON(object)
+		return a.encode(object, "  ")
 	case "jsonl":
-		return json.NewEncoder(a.out).Encode(object)
+		return a.encode(object, "")
 	}
 	var filled [][]string
 	for _, f := range fields {
@@ -103,20 +100,13 @@ func (a *app) show(object any, fields [][]string) error {
 	return a.table(filled)
 }
 
-func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.out)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
 // machine reports whether the output is for a program.
 func (a *app) machine() bool { return a.output == "json" || a.output == "jsonl" }
 
 // say prints a line for a person, unless they want machine output or quiet.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet && !a.machine() {
-		fmt.Fprintf(a.out, format+"\n", args...)
+		fmt.Fprintln(a.out, a.text(format, args...))
 	}
 }
 
@@ -125,9 +115,9 @@ func (a *app) note(format string, args ...any) {
 	switch {
 	case a.quiet:
 	case a.log != nil && a.logFormat == "json":
-		a.log.Info(fmt.Sprintf(format, args...))
+		a.log.Info(a.text(format, args...))
 	default:
-		fmt.Fprintf(a.err, format+"\n", args...)
+		fmt.Fprintln(a.err, a.text(format, args...))
 	}
 }
 

@@ -14,9 +14,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/mattn/go-shellwords"
-	"golang.org/x/sys/unix"
-
 	"github.com/lanekeeper/lanekeeper/subject"
 	"github.com/lanekeeper/lanekeeper/worker"
 )
@@ -28,19 +25,17 @@ const exitPermanent = 65
 // tailBytes is how much of a program's output is kept as the error.
 const tailBytes = 2048
 
-// parseProgram splits a command line like a shell would, without starting one:
-// nothing is expanded.
-func parseProgram(line string) ([]string, error) {
-	p := shellwords.NewParser()
-	words, err := p.Parse(line)
-	if err != nil || len(words) == 0 || p.Position >= 0 {
-		return nil, fmt.Errorf("program %q must be a command with its arguments; "+
-			"no shell is started, so no ; | & < > ( ) outside of quotes", line)
+// parseProgram splits a command line as a shell does, without starting one. stays is a word that a
+// shell would have expanded.
+func parseProgram(line string) (words []string, stays string, err error) {
+	words, stays, err = splitWords(line)
+	if err == nil {
+		_, err = exec.LookPath(words[0])
 	}
-	if _, err := exec.LookPath(words[0]); err != nil {
-		return nil, fmt.Errorf("program %q: %w", words[0], err)
+	if err != nil {
+		return nil, "", fmt.Errorf("program %q: %w", line, err)
 	}
-	return words, nil
+	return words, stays, nil
 }
 
 // programHandler returns a handler that starts argv for every attempt, with the
@@ -48,14 +43,15 @@ func parseProgram(line string) ([]string, error) {
 //
 // The program runs in a process group of its own. When the attempt is cancelled
 // the group gets SIGTERM, and SIGKILL when it is still there after grace, which
-// is before the lease can pass to another worker. When the worker itself dies,
-// the kernel kills the program (prctl PR_SET_PDEATHSIG): it must not go on under
-// a lease that nobody renews. The kernel ties that to the thread that started it;
-// Go ends no thread here, since no goroutine of ours exits while locked to one.
+// is before the lease can pass to another worker. When the worker is stopped or dies,
+// the guard ends the group: it must not go on under a lease that nobody renews.
+// A worker that dies before the guard has heard of the program, or with the guard, has
+// the kernel kill it (prctl PR_SET_PDEATHSIG). The kernel ties that to the thread that
+// started it; Go ends no thread here, since no goroutine of ours exits while locked to one.
 func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler {
 	return func(ctx context.Context, payload []byte) error {
 		claim, _ := worker.FromContext(ctx)
-		var output tail
+		output := tail{secrets: &a.redis.secrets}
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Stdin = bytes.NewReader(payload)
 		cmd.Stdout, cmd.Stderr = &output, &output
@@ -69,10 +65,11 @@ func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler 
 			"LANEKEEPER_SEQ="+strconv.FormatInt(claim.Seq, 10),
 			"LANEKEEPER_HEADERS="+headersJSON(claim.Headers),
 		)
-		if err := start(cmd); err != nil {
+		if err := a.groups.start(ctx, cmd, grace); err != nil {
 			return err
 		}
-		endGroup(ctx, cmd.Process.Pid, grace)
+		endGroup(ctx, cmd.Process.Pid, grace, func() {})
+		a.groups.forget(cmd.Process.Pid)
 		err := wait(cmd)
 		if errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success() {
 			err = nil // something that left the group holds the output open; the program is done
@@ -87,13 +84,13 @@ func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler 
 // endGroup waits until the leader of a process group has ended, and tells the group
 // to when ctx is done: politely, then for good. Whatever the leader leaves behind in
 // the group is killed: the next job of the subject may start. The leader is not
-// reaped yet then (WNOWAIT), so its number can't be that of a stranger.
-func endGroup(ctx context.Context, leader int, grace time.Duration) {
+// reaped yet then (WNOWAIT), so its number can't be that of a stranger. stopped is called
+// each time that the leader was stopped.
+func endGroup(ctx context.Context, leader int, grace time.Duration, stopped func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		for unix.Waitid(unix.P_PID, leader, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
-		}
+		stops(leader, stopped)
 	}()
 	select {
 	case <-ended:
@@ -144,16 +141,22 @@ func headersJSON(headers map[string]string) string {
 	return string(text)
 }
 
-// tail keeps the last bytes written to it.
+// tail keeps the last bytes written to it, without secrets. What may be the beginning of one waits for
+// the rest.
 type tail struct {
-	mu  sync.Mutex
-	buf []byte
+	secrets *secrets
+
+	mu   sync.Mutex
+	buf  []byte
+	rest string
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
+	text := t.secrets.mask(t.rest + string(p))
+	whole := max(0, len(text)-max(0, t.secrets.longest()-1))
+	t.buf, t.rest = append(t.buf, text[:whole]...), text[whole:]
 	if len(t.buf) > 2*tailBytes {
 		t.buf = append(t.buf[:0], t.buf[len(t.buf)-tailBytes:]...)
 	}
@@ -163,5 +166,6 @@ func (t *tail) Write(p []byte) (int, error) {
 func (t *tail) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return string(t.buf[max(0, len(t.buf)-tailBytes):])
+	text := string(t.buf) + t.rest
+	return text[max(0, len(text)-tailBytes):]
 }

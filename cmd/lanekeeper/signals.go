@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -25,6 +26,9 @@ func (i interrupted) code() int { return 128 + int(i.signal) }
 // session must not cost a worker its attempts.
 var ending = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 
+// stopping are the signals that stop a process, and what it leaves running would go on without it.
+var stopping = []os.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU}
+
 // signals are those that the process gets. The first that tells it to end ends the context,
 // the second ends the process at once; 'exec' takes them all over for its command.
 type signals struct {
@@ -34,6 +38,7 @@ type signals struct {
 
 	mu   sync.Mutex
 	hear func(syscall.Signal)
+	halt func() // for those that stop
 }
 
 // listen returns signals that end a context by end.
@@ -46,10 +51,10 @@ func listen(end context.CancelCauseFunc) *signals {
 	return s
 }
 
-// notify asks for signals, but not for a hang-up that nohup has the process ignore.
+// notify asks for signals, but not for those that the process is to ignore: a hang-up by nohup.
 func (s *signals) notify(all ...os.Signal) {
 	for _, one := range all {
-		if one != syscall.SIGHUP || !signal.Ignored(one) {
+		if one == syscall.SIGINT || one == syscall.SIGTERM || !signal.Ignored(one) {
 			signal.Notify(s.heard, one)
 		}
 	}
@@ -63,17 +68,39 @@ func (s *signals) pass() {
 			return
 		case got := <-s.heard:
 			s.mu.Lock()
-			hear, number := s.hear, got.(syscall.Signal)
-			if hear != nil {
-				hear(number)
-			} else {
+			number := got.(syscall.Signal)
+			switch {
+			case s.hear != nil:
+				s.hear(number)
+			case slices.Contains(stopping, got):
+				s.halt()
+			default:
 				s.end(interrupted{number})
-				signal.Stop(s.heard)
+				s.once()
 			}
 			s.mu.Unlock()
 		}
 	}
 }
+
+// once leaves the signals that end a process to the kernel from here on: the next one does.
+func (s *signals) once() {
+	signal.Stop(s.heard)
+	if s.halt != nil {
+		s.notify(stopping...)
+	}
+}
+
+// haltBy has halt called for signals that stop the process.
+func (s *signals) haltBy(halt func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.halt = halt
+	s.notify(stopping...)
+}
+
+// heedStops asks again for a stop that was ignored for a while.
+func (s *signals) heedStops() { signal.Notify(s.heard, syscall.SIGTSTP) }
 
 // take hands all that come from now on to hear, and those besides that are named, until back
 // is called.

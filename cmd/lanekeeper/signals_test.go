@@ -38,6 +38,7 @@ func (w *town) process(cmd *exec.Cmd) *process {
 	if cmd.Stderr == nil {
 		cmd.Stderr = &p.out
 	}
+	cmd.WaitDelay = 10 * time.Second // what it leaves behind may hold its output
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -367,8 +368,8 @@ func TestD9_ExecPassesSignalsOn(t *testing.T) {
 	first.exit()
 }
 
-// terminal opens a pseudo terminal: its own end, and the one for programs.
-func terminal(t *testing.T) (own, program *os.File) {
+// pseudoTerminal opens a pseudo terminal: its own end, and the one for programs.
+func pseudoTerminal(t *testing.T) (own, program *os.File) {
 	t.Helper()
 	own, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -385,6 +386,9 @@ func terminal(t *testing.T) (own, program *os.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _, _ = own.Close(), program.Close() })
+	if err := own.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
 	return own, program
 }
 
@@ -392,12 +396,8 @@ func terminal(t *testing.T) (own, program *os.File) {
 func TestD9_ExecAndCtrlC(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
-	own, program := terminal(t)
 	cmd := w.command("exec", "s:a", "--", "sh", "-c", "trap 'echo got $((n+=1))' INT; trap 'echo total $n; exit 9' USR1; echo ready; while :; do sleep 0.02; done")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, program
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	p := w.process(cmd)
-	_ = program.Close() // with the last who has it open the terminal ends, and so does the wait for its words
+	p, own := w.onTerminal(cmd)
 	in := bufio.NewScanner(own)
 	says := func(want string) {
 		t.Helper()

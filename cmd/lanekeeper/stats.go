@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -20,13 +22,15 @@ slots of limits among them.`,
 				return err
 			}
 			s, err := d.Stats(cmd.Context())
-			if err != nil {
+			if err = a.partly(err, true); err != nil {
 				return err
 			}
 			if err := a.show(s, [][]string{
 				{"jobs in lanes", itoa(s.InLanes)}, {"jobs scheduled", itoa(s.Scheduled)},
 				{"dead letters", itoa(s.Dead)}, {"lanes", itoa(s.Lanes)}, {"  ready", itoa(s.Ready)},
-				{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"  suspended", itoa(s.Suspended)}, {"partitions", itoa(s.Partitions)},
+				{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"  suspended", itoa(s.Suspended)},
+				{"outcomes kept", fmt.Sprintf("%d, %d bytes", s.Outcomes, s.OutcomeBytes)}, {"windows kept", itoa(s.Windows)},
+				{"partitions", itoa(s.Partitions)},
 			}); err != nil {
 				return err
 			}
@@ -37,8 +41,11 @@ slots of limits among them.`,
 			cells := [][]string{{"KIND", "READY LANES", "WORKERS", "NOTE"}}
 			for _, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
 				k, note := s.Kinds[kind], ""
-				if k.Ready > 0 && k.Workers == 0 {
-					note = "no worker for kind"
+				if k.Blamed > 0 {
+					note = fmt.Sprintf("%d of %d workers are blamed", k.Blamed, k.Workers)
+				}
+				if k.Ready > 0 && k.Workers == k.Blamed && !a.lacks("workers") {
+					note = strings.TrimSuffix("no worker for kind; "+note, "; ")
 				}
 				cells = append(cells, []string{kind, itoa(k.Ready), itoa(k.Workers), note})
 			}

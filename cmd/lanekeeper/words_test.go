@@ -140,7 +140,7 @@ func TestD9_LogFormat(t *testing.T) {
 // An address that fails for a reason that can be seen is said to.
 func TestD9_HintsAboutAddresses(t *testing.T) {
 	t.Parallel()
-	a := &app{redisURL: "rediss://" + newTown(t).url[len("redis://"):]}
+	a := &app{redis: address{url: "rediss://" + newTown(t).url[len("redis://"):]}}
 	if got := a.hint(io.EOF); !strings.Contains(got, "does not speak TLS") {
 		t.Errorf("TLS to a plain port: %q", got)
 	}
@@ -169,7 +169,7 @@ func TestD9_HintsAboutAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	hangs := &app{redisURL: "redis://" + l.Addr().String()}
+	hangs := &app{redis: address{url: "redis://" + l.Addr().String()}}
 	if got := hangs.hint(&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}); got != "" {
 		t.Errorf("a server that hangs: %q", got)
 	}

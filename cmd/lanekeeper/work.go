@@ -36,6 +36,7 @@ type workOptions struct {
 	Pools      map[string]int             `yaml:"pools"`
 	PoolLimits map[string]int             `yaml:"pool_limits"`
 	Blame      bool                       `yaml:"blame"`
+	PassRedis  bool                       `yaml:"pass_redis"`
 }
 
 func (a *app) workCommand() *cobra.Command {
@@ -49,15 +50,24 @@ that kind, with the payload on standard input and in its environment
   LANEKEEPER_JOB  LANEKEEPER_SUBJECT  LANEKEEPER_KIND
   LANEKEEPER_ATTEMPT  LANEKEEPER_TOKEN  LANEKEEPER_SEQ
   LANEKEEPER_HEADERS  the job's headers as a JSON object
+  LANEKEEPER_NAMESPACE
+
+The address of Redis is the right to all that this worker may do, so programs do not get it: neither
+LANEKEEPER_REDIS nor LANEKEEPER_REDIS_FILE is passed on, unless --pass-redis asks for it. A 'lanekeeper
+enqueue' in a program needs one of the two. Its password, should it be in what a program prints, is
+replaced before that is kept.
 
 Exit code 0 finishes the job, 65 makes it a dead letter, any other retries it after
 a backoff; the end of the program's output is kept as the error, or as the result
 where the job's outcome is kept. A program that must
 stop gets SIGTERM, and SIGKILL before its subject can pass to another worker. It dies
-with its worker, even one killed with -9 (on Linux; its own children do not).
+with its worker, even one killed with -9, and so does all that is still in its process group
+when it ends. A worker that is stopped (Ctrl-Z) stops its programs; whose lease ends meanwhile
+is killed.
 
-PROGRAM is split into words like a shell would, but no shell is started. Jobs of
-kinds without a program are left to other workers.
+PROGRAM is split into words like a shell would, but no shell is started and nothing is expanded: $HOME,
+~ and * stay as they are, with a remark unless they are quoted so that a shell would leave them too.
+Jobs of kinds without a program are left to other workers.
 
 On SIGTERM, SIGINT or SIGHUP the pool claims no more, lets programs finish for --stop-timeout,
 then stops them and hands their jobs back with the attempt refunded. As the first process
@@ -79,7 +89,8 @@ work.yaml:
     move: {owner: storage, subject: artifact, pool: slow, limit: 3, on_failure: halt}
   pools: {default: 20, slow: 2}     # programs at once in this process, instead of concurrency
   pool_limits: {slow: 4}            # and in all processes
-  blame: true                       # stop claiming when five different jobs in a row fail here`,
+  pass_redis: true                  # as --pass-redis
+  blame: true                       # claim no more of a kind that fails here and goes well elsewhere`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
@@ -92,13 +103,14 @@ work.yaml:
 }
 
 func (o *workOptions) addFlags(cmd *cobra.Command) {
+	o.app.addPassFlag(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&o.handle, "handle", nil, "KIND=PROGRAM; may be given again")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "programs that run at once (default 10 a CPU)")
 	f.DurationVar(&o.LeaseTTL, "lease-ttl", 0, "how long a subject stays closed after its worker died (default 30s)")
 	f.StringToIntVar(&o.LaneBatch, "lane-batch", nil, "KIND=N: claim up to N (at most 250) waiting jobs of one lane together; a crash repeats those not reported yet")
 	f.Lookup("lane-batch").DefValue = ""
-	f.BoolVar(&o.Blame, "blame", false, "stop claiming when five different jobs in a row failed here; needs other workers")
+	f.BoolVar(&o.Blame, "blame", false, "claim no more of a kind, for a while, when five different jobs of it in a row fail here and others finish such")
 	f.DurationVar(&o.Timeout, "timeout", 0, "longest time of an attempt whose job sets none (default 1h)")
 	f.DurationVar(&o.StopTimeout, "stop-timeout", 0, "how long programs may go on when told to stop (default 20s)")
 }
@@ -207,9 +219,12 @@ func (o *workOptions) programs() (map[string][]string, error) {
 		if err := dispatcher.CheckKind(kind); err != nil {
 			return nil, err
 		}
-		argv, err := parseProgram(line)
+		argv, stays, err := parseProgram(line)
 		if err != nil {
 			return nil, usage("handler of %s: %w", kind, err)
+		}
+		if stays != "" {
+			o.app.note("handler of %s: %s stays as it is, for no shell is started; in single quotes it is no news.", kind, stays)
 		}
 		programs[kind] = argv
 	}

@@ -104,7 +104,7 @@ func reaped(pid int) bool {
 	return err != nil || strings.Contains(string(stat), ") Z ")
 }
 
-// A worker is frozen past its lease and woken [G3, G4]: its finish is refused, a
+// A machine is frozen past its lease and woken [G3, G4]: its worker's finish is refused, a
 // store that checks tokens sees no late write, and one that does not shows it.
 func TestI3_FrozenWorkerIsFenced(t *testing.T) {
 	t.Parallel()
@@ -113,10 +113,8 @@ func TestI3_FrozenWorkerIsFenced(t *testing.T) {
 	frozen := w.start("--lease-ttl", "1s", "--concurrency", "1")
 	w.until("the frozen one starts", func() bool { return w.logged("start") == 1 })
 	program := w.log()[0].pid
-	frozen.freeze()
-	if err := syscall.Kill(-program, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	guard := frozen.guard()
+	frozen.freezeAll(program)
 	other := w.start("--lease-ttl", "1s", "--concurrency", "1", "--until-empty")
 	if code := other.exit(); code != 0 {
 		t.Fatalf("the other worker ended with %d:\n%s", code, other.out.String())
@@ -129,6 +127,7 @@ func TestI3_FrozenWorkerIsFenced(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.until("the frozen program has written", func() bool { return w.logged("end") == 2 })
+	_ = syscall.Kill(guard, syscall.SIGCONT)
 	frozen.signal(syscall.SIGCONT)
 	frozen.signal(syscall.SIGTERM)
 	frozen.exit()
@@ -239,12 +238,12 @@ func TestParseProgram(t *testing.T) {
 		`sh -c 'echo "a b"; x'`: {"sh", "-c", `echo "a b"; x`},
 		`sh "two words" \$HOME`: {"sh", "two words", "$HOME"},
 	} {
-		if got, err := parseProgram(text); err != nil || !slices.Equal(got, want) {
+		if got, _, err := parseProgram(text); err != nil || !slices.Equal(got, want) {
 			t.Errorf("parseProgram(%s) = %q, %v; want %q", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"", "sh; rm", "sh | cat", "sh > x", "sh 'open", "no-such-program-anywhere"} {
-		if got, err := parseProgram(text); err == nil {
+		if got, _, err := parseProgram(text); err == nil {
 			t.Errorf("parseProgram(%s) = %q, want an error", text, got)
 		}
 	}

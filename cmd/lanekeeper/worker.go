@@ -16,7 +16,7 @@ var workerColumns = []column[dispatcher.Worker]{
 	{"CONCURRENCY", false, func(w dispatcher.Worker) string { return itoa(w.Concurrency) }},
 	{"STARTED (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.StartedAt) }},
 	{"SEEN (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.SeenAt) }},
-	{"NOTE", false, func(w dispatcher.Worker) string { return w.Blamed }},
+	{"NOTE", false, func(w dispatcher.Worker) string { return strings.Join(w.Why(), "; ") }},
 	{"LEASE TTL", true, func(w dispatcher.Worker) string { return w.LeaseTTL }},
 	{"POOL", false, func(w dispatcher.Worker) string { return w.Pool }},
 	{"HOST", true, func(w dispatcher.Worker) string { return w.Host }},
@@ -24,7 +24,7 @@ var workerColumns = []column[dispatcher.Worker]{
 }
 
 func workerState(w dispatcher.Worker) string {
-	if w.Alive && w.Blamed != "" {
+	if w.Alive && len(w.Blamed) > 0 {
 		return "blamed"
 	}
 	if w.Alive {

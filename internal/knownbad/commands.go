@@ -50,8 +50,8 @@ var fromCommands = []defect{
 		`if utf8.ValidString(k) && utf8.ValidString(v) {`, `if utf8.ValidString(k) {`,
 	},
 	{
-		"an error's text loses what looks like a package", "cmd/lanekeeper/main.go",
-		`text = strings.TrimPrefix(text, prefix)`, `text = strings.ReplaceAll(text, prefix, "")`,
+		"an error's text loses what looks like a package", "cmd/lanekeeper/message.go",
+		`strings.CutPrefix(said, name+": "); found {`, `strings.ReplaceAll(said, name+": ", ""), true; found && text != said {`,
 	},
 	{
 		"a broken log pipe ends the worker (prometheus/node_exporter#587)", "cmd/lanekeeper/signals.go",
@@ -108,7 +108,7 @@ var fromCommands = []defect{
 	},
 	{
 		"what is too large is no mistake in the command", "cmd/lanekeeper/main.go",
-		`, errors.Is(err, dispatcher.ErrTooLarge):`, `:`,
+		`, errors.Is(err, dispatcher.ErrTooLarge), errors.Is(err, dispatcher.ErrAmbiguous):`, `, errors.Is(err, dispatcher.ErrAmbiguous):`,
 	},
 	{
 		"exec: a command that is not there is a usage error", "cmd/lanekeeper/exec.go",
@@ -119,8 +119,8 @@ var fromCommands = []defect{
 		`.take(passed.hear, `, `.take(nil, `,
 	},
 	{
-		"exec: the command gets Ctrl-C twice (sashahart/vex#29)", "cmd/lanekeeper/exec.go",
-		`&& inForeground():`, `&& !inForeground():`,
+		"exec: a terminal's keys are lanekeeper's and not the command's (sashahart/vex#29)", "cmd/lanekeeper/exec.go",
+		`cmd.SysProcAttr.Ctty = tty.foreground() == tty.own, int(tty.Fd())`, `cmd.SysProcAttr.Ctty = false, int(tty.Fd())`,
 	},
 	{
 		"exec: a wait that is over does not say for whom it was", "cmd/lanekeeper/exec.go",
@@ -206,7 +206,7 @@ var fromCommands = []defect{
 	},
 	{
 		"a log in JSON has lines that are not", "cmd/lanekeeper/log.go",
-		`slog.New(slog.NewJSONHandler(a.err, options))`, `slog.New(slog.NewTextHandler(a.err, options))`,
+		`slog.New(slog.NewJSONHandler(escaped{a.err}, options))`, `slog.New(slog.NewTextHandler(a.err, options))`,
 	},
 	{
 		"go-redis's lines are nowhere", "cmd/lanekeeper/log.go",
@@ -215,5 +215,155 @@ var fromCommands = []defect{
 	{
 		"subjects are completed with names of files", "cmd/lanekeeper/main.go",
 		`SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)`, `SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)`,
+	},
+	{
+		"H10: the command of exec has no group of its own on a terminal", "cmd/lanekeeper/groups.go",
+		`	if err := start(cmd); err != nil {`, `	if cmd.SysProcAttr.Foreground {
+		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Setpgid = false, false
+	}
+	if err := start(cmd); err != nil {`,
+	},
+	{
+		"H10: what a command leaves behind holds on", "cmd/lanekeeper/program.go",
+		`	_ = syscall.Kill(-leader, syscall.SIGKILL)
+	<-ended`, `	<-ended`,
+	},
+	{
+		"H11: Ctrl-Z stops the worker and not its programs", "cmd/lanekeeper/groups.go",
+		`syscall.Kill(-leader, syscall.SIGSTOP)`, `leader`,
+	},
+	{
+		"H11: programs that were stopped stay so", "cmd/lanekeeper/groups.go",
+		`_ = syscall.Kill(-leader, signal)`, `_, _ = leader, signal`,
+	},
+	{
+		"H11: nobody ends the programs of a worker that stands still", "cmd/lanekeeper/guard.go",
+		`if boot.Now() >= until {`, `if until == 0 {`,
+	},
+	{
+		"H11: what programs have started outlives a dead worker", "cmd/lanekeeper/guard.go",
+		`		if errors.Is(err, io.EOF) {
+			for leader := range groups {`, `		if errors.Is(err, io.EOF) {
+			for leader := range map[int]bool{} {`,
+	},
+	{
+		"H11: a guard that is killed is missed by nobody", "cmd/lanekeeper/groups.go",
+		`		for leader, one := range s.all {
+			one.told = 0`, `		for leader, one := range map[int]*program{} {
+			one.told = 0`,
+	},
+	{
+		"H11: of two leases the longer counts", "lease/until.go",
+		`one.Before(end)`, `one.After(end)`,
+	},
+	{
+		"H20: a wall clock that is set forward ends all work", "lease/keeper.go",
+		`	return !now.at.Add(now.slept - h.proven.slept).Before(t)`,
+		`	return !now.at.Add(now.slept-h.proven.slept).Before(t) || !now.at.Round(0).Before(t.Round(0))`,
+	},
+	{
+		"H20: work goes on after its machine slept through the lease", "lease/keeper.go",
+		`now.at.Add(now.slept - h.proven.slept)`, `now.at`,
+	},
+	{
+		"H20: a suspension between a claim and its reply is not seen", "lease/keeper.go",
+		`moment{l.Proven, now.slept - asleep}`, `moment{l.Proven, now.slept - 0*asleep}`,
+	},
+	{
+		"H4: programs inherit the address of Redis", "cmd/lanekeeper/held.go",
+		`case heldVariable, redisVariable, redisFileVariable, namespaceVariable:`, `case heldVariable, namespaceVariable:`,
+	},
+	{
+		"H4: --pass-redis passes nothing", "cmd/lanekeeper/address.go",
+		`case !a.passRedis:`, `case a.passRedis || !a.passRedis:`,
+	},
+	{
+		"H4: passwords that programs print are kept", "cmd/lanekeeper/program.go",
+		`text := t.secrets.mask(t.rest + string(p))`, `text := t.rest + string(p)`,
+	},
+	{
+		"H4: a password that comes in pieces is kept", "cmd/lanekeeper/program.go",
+		`len(text)-max(0, t.secrets.longest()-1))`, `len(text))`,
+	},
+	{
+		"H4: others may read the file with the address", "cmd/lanekeeper/address.go",
+		`case info.Mode().Perm()&0o077 != 0:`, `case false:`,
+	},
+	{
+		"H4: dev prints its password", "cmd/lanekeeper/dev.go",
+		`kept in memory only."), file,`, `kept in memory only."), file+" "+server.URL(),`,
+	},
+	{
+		"H19: programs are not told their namespace", "cmd/lanekeeper/address.go",
+		`env := []string{namespaceVariable + "=" + a.namespace}`, `var env []string`,
+	},
+	{
+		"H19: a command in a program goes to the default server", "cmd/lanekeeper/app.go",
+		`if address == "" && withinProgram() {`, `if false {`,
+	},
+	{
+		"H4: what commands in a program know of the server is made of its password", "cmd/lanekeeper/held.go",
+		`defaultRedis)))`, `defaultRedis)) + a.redis.url)`,
+	},
+	{
+		"H4: passwords stand in logs", "cmd/lanekeeper/log.go",
+		`slog.StringValue(a.redis.secrets.mask(text))`, `slog.StringValue(text)`,
+	},
+	{
+		"H20: marks that turn the direction of writing act in tables", "cmd/lanekeeper/screen.go",
+		`		if !unicode.IsPrint(r) {
+			return ' '`, `		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return ' '`,
+	},
+	{
+		"H20: remarks print what they are told", "cmd/lanekeeper/screen.go",
+		`		case string:
+			shown[i] = a.clean(v)`, `		case string:
+			shown[i] = v`,
+	},
+	{
+		"H20: JSON has control characters as they are", "cmd/lanekeeper/screen.go",
+		`escaped{a.out}.Write(`, `a.out.Write(`,
+	},
+	{
+		"H20: a log in JSON has control characters as they are", "cmd/lanekeeper/log.go",
+		`slog.NewJSONHandler(escaped{a.err}, options)`, `slog.NewJSONHandler(a.err, options)`,
+	},
+	{
+		"H20: hints go by what a user wrote", "cmd/lanekeeper/main.go",
+		`answered && strings.Contains(answer.Error(), text)`, `strings.Contains(err.Error(), text)`,
+	},
+	{
+		"H20: a message takes a user's word for its cause", "cmd/lanekeeper/message.go",
+		`case strings.Count(text, cause) == 1:`, `case strings.Contains(text, cause):`,
+	},
+	{
+		"H20: a message loses a user's word at its beginning", "cmd/lanekeeper/message.go",
+		`	if !named(err) {`, `	if named(err) && false {`,
+	},
+	{
+		"H20: \\n in quotes of a program is n", "cmd/lanekeeper/words.go",
+		`if quote == '"' && !strings.ContainsRune(`, `if quote == 'x' && !strings.ContainsRune(`,
+	},
+	{
+		"H20: what a shell would expand stays without a word", "cmd/lanekeeper/words.go",
+		`if expands && stays == "" {`, `if expands && stays != "" {`,
+	},
+	{
+		"H20: payloads can be tried out", "cmd/lanekeeper/job.go",
+		`[]byte(digestKey())`, `[]byte(digestKey()[:0])`,
+	},
+	{
+		"H10: a command that reads in the background stops alone", "cmd/lanekeeper/exec.go",
+		`	stopTogether()
+	p.app.groups.halt(func()`, `	if p.tty.foreground() != leader {
+		return
+	}
+	stopTogether()
+	p.app.groups.halt(func()`,
+	},
+	{
+		"H10: a command that is stopped does not hear that it is to end", "cmd/lanekeeper/exec.go",
+		`if slices.Contains(ending, os.Signal(signal)) {`, `if false {`,
 	},
 }

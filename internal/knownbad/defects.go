@@ -9,7 +9,7 @@ type defect struct {
 }
 
 // defects are all of the list: by verb and feature here, and by the kind of fault beside.
-var defects = slices.Concat(byVerb, fromCommands, fromOutages, fromOrder)
+var defects = slices.Concat(byVerb, fromCommands, fromOutages, fromOrder, fromHostility, fromUsers)
 
 var byVerb = []defect{
 	{
@@ -26,7 +26,7 @@ var byVerb = []defect{
 	},
 	{
 		"release does not compare tokens (rails/solid_queue#761)", "lease/release.lua",
-		`if not fenced(record, token) then`, `if not record then`,
+		`token ~= '' and fenced(record, token) or`, `token ~= '' and record or`,
 	},
 	{
 		"acquire takes what is held", "lease/acquire.lua",
@@ -111,7 +111,7 @@ var byVerb = []defect{
 	},
 	{
 		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/enqueue.lua",
-		`if known[i] or first[id] then`, `if first[id] then`,
+		`elseif exists or first[id] then`, `elseif first[id] then`,
 	},
 	{
 		"a batch is half taken", "dispatcher/enqueue.lua",

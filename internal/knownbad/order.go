@@ -63,7 +63,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a limit that is declared later is not seen by sessions that run", "dispatcher/limit.go",
-		`pipe.Publish(ctx, d.keys[0].News(limitNews), "")`, `pipe.Publish(ctx, d.keys[0].News("nobody"), "")`,
+		`d.tell(ctx, d.keys[0].News(limitNews))`, `d.tell(ctx, d.keys[0].News("nobody"))`,
 	},
 	{
 		"a claim takes more lanes than it has slots for", "dispatcher/permit.go",
@@ -103,7 +103,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a pool that is about to claim gives up its place in line", "worker/desk.go",
-		`full := d.blamed || d.running+len(d.queue) >= d.concurrency`, `full := d.blamed || d.busyLocked() >= d.concurrency`,
+		`full := d.running+len(d.queue) >= d.concurrency`, `full := d.busyLocked() >= d.concurrency`,
 	},
 	{
 		"slots of a limit that is no more do not go back", "dispatcher/session.go",

@@ -114,8 +114,13 @@ var fromOutages = []defect{
 		"a record of nothing says that Redis is back", "worker/run.go",
 		`if err == nil { // else there is nobody to tell; and to have nothing to tell is no sign of Redis
 			sent = time.Now()
-			if err := p.record(ctx); err != nil && life.Err() == nil {`, `{
+			err := p.record(ctx)
+			if err == nil {
+				err = p.examine(ctx)
+			}
+			if err != nil && life.Err() == nil {`, `{
 			sent = time.Now()
-			if err := p.record(ctx); life.Err() == nil {`,
+			err := p.record(ctx)
+			if life.Err() == nil {`,
 	},
 }

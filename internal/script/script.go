@@ -55,7 +55,7 @@ type Runner struct {
 
 	name  string // unique per Runner, start of its callers' names
 	mu    sync.Mutex
-	idle  []*caller
+	idle  []*Caller
 	count int
 }
 
@@ -66,10 +66,17 @@ type layout struct {
 	ready, wake, tail string
 }
 
-// caller has at most one request in flight.
-type caller struct {
+// Caller makes requests one after the other, and has at most one in flight that anybody waits for.
+// Whoever has a caller of his own can give a request up by making the next one: the earlier one,
+// if it is still on its way, has no effect then ([ErrStale]).
+type Caller struct {
+	r      *Runner
 	name   string
 	number int64
+
+	// Under the mutex of r: requests that may still be on their way, and how many have the caller for
+	// themselves. It is idle when neither is left.
+	flights, owners int
 }
 
 // NewRunner returns a Runner. A nil now leaves the time to Redis, as production
@@ -98,7 +105,7 @@ type Call struct {
 	part   int
 	keys   []string
 	args   []any
-	caller *caller
+	caller *Caller
 	reply  *redis.Cmd
 	err    error // of the trip
 
@@ -108,19 +115,64 @@ type Call struct {
 
 // Once makes a call whose repetition is recognized and answered from memory.
 func (r *Runner) Once(partition int, s *Script, keys []string, args ...any) *Call {
+	return r.take(0).Once(partition, s, keys, args...)
+}
+
+// Caller returns a caller for the asker alone, until [Caller.Rest].
+func (r *Runner) Caller() *Caller { return r.take(1) }
+
+func (r *Runner) take(owners int) *Caller {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if len(r.idle) == 0 {
-		r.idle = append(r.idle, &caller{name: r.name + "." + strconv.Itoa(r.count)})
+		r.idle = append(r.idle, &Caller{r: r, name: r.name + "." + strconv.Itoa(r.count)})
 		r.count++
 	}
 	c := r.idle[len(r.idle)-1]
 	r.idle = r.idle[:len(r.idle)-1]
-	r.mu.Unlock()
+	c.owners = owners
+	return c
+}
 
-	c.number++
-	call := r.call(partition, s, c.name, strconv.FormatInt(c.number, 10), keys, args)
+// Once makes the caller's next call.
+func (c *Caller) Once(partition int, s *Script, keys []string, args ...any) *Call {
+	c.r.mu.Lock()
+	c.number, c.flights = c.number+1, c.flights+1
+	number := c.number
+	c.r.mu.Unlock()
+	call := c.r.call(partition, s, c.name, strconv.FormatInt(number, 10), keys, args)
 	call.caller = c
 	return call
+}
+
+// Again makes a call of the caller ready to be sent once more, as it is: what it did before has one
+// effect, and it gets the answer that it missed. It must be the caller's last one.
+func (c *Caller) Again(call *Call) *Call {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.flights++
+	return call
+}
+
+// Keep has the caller stay with who goes on with it when others give it back: each has to.
+func (c *Caller) Keep() {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.owners++
+}
+
+// Rest gives the caller back, who makes no more calls.
+func (c *Caller) Rest() {
+	c.r.mu.Lock()
+	defer c.r.mu.Unlock()
+	c.owners--
+	c.restLocked()
+}
+
+func (c *Caller) restLocked() {
+	if c.flights == 0 && c.owners == 0 {
+		c.r.idle = append(c.r.idle, c)
+	}
 }
 
 // Plain makes a call that does no harm when it is repeated.

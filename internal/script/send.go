@@ -132,7 +132,8 @@ func (r *Runner) rest(calls []*Call) {
 	defer r.mu.Unlock()
 	for _, c := range calls {
 		if c.caller != nil {
-			r.idle = append(r.idle, c.caller)
+			c.caller.flights--
+			c.caller.restLocked()
 		}
 	}
 }

@@ -140,7 +140,7 @@ func (w *World) do(ctx context.Context, verb string, args []string, opts map[str
 	case "skip":
 		return nil, w.d.Skip(ctx, key(args[0]))
 	case "cancel":
-		holder, err := w.d.Cancel(ctx, args[0])
+		holder, err := w.d.Cancel(ctx, dispatcher.JobRef{ID: args[0]})
 		if holder != "" {
 			return []string{holder + " is asked"}, err
 		}
@@ -148,10 +148,10 @@ func (w *World) do(ctx context.Context, verb string, args []string, opts map[str
 	case "declare":
 		return nil, w.declare(ctx, args[0], opts)
 	case "replay":
-		_, err := w.d.Replay(ctx, args[0], slices.Contains(args, "front"))
+		_, err := w.d.Replay(ctx, dispatcher.JobRef{ID: args[0]}, slices.Contains(args, "front"))
 		return nil, err
 	case "discard":
-		return nil, w.d.Discard(ctx, args[0])
+		return nil, w.d.Discard(ctx, dispatcher.JobRef{ID: args[0]})
 	case "doctor":
 		return w.doctor(ctx)
 	}
@@ -259,7 +259,7 @@ func (w *World) lane(ctx context.Context, id string) ([]string, error) {
 }
 
 func (w *World) job(ctx context.Context, id string) ([]string, error) {
-	j, err := w.d.Job(ctx, id)
+	j, err := w.d.Job(ctx, dispatcher.JobRef{ID: id})
 	if errors.Is(err, dispatcher.ErrNotFound) {
 		return []string{"gone"}, nil
 	}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminal is the one that this process was started on. A command that is run has its foreground when this
+// process has it, as from a shell: the keys go to it alone, and when it is stopped, by them or because it
+// reads in the background, lanekeeper stops too.
+type terminal struct {
+	*os.File
+	own int // group of this process
+}
+
+// terminalOf returns the terminal that in is, or nil when it is none.
+func terminalOf(in any) *terminal {
+	if !isTerminal(in) {
+		return nil
+	}
+	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+	if err != nil {
+		return nil
+	}
+	return &terminal{tty, unix.Getpgrp()}
+}
+
+func (t *terminal) foreground() int {
+	group, _ := unix.IoctlGetInt(int(t.Fd()), unix.TIOCGPGRP)
+	return group
+}
+
+// pass hands the terminal from one group to another, unless it is a third one's by now.
+func (t *terminal) pass(from, to int) {
+	if t.foreground() == from {
+		_ = unix.IoctlSetPointerInt(int(t.Fd()), unix.TIOCSPGRP, to)
+	}
+}
+
+// stopTogether stops who stands in a pipe with this process, and so is a job of the shell with it.
+func stopTogether() {
+	signal.Ignore(syscall.SIGTSTP) // this process stops last
+	_ = syscall.Kill(0, syscall.SIGTSTP)
+}
+
+// stops calls stopped each time that a child stops, and returns when it has ended. It takes the
+// news of a stop, and leaves that of the end to who waits for it.
+func stops(child int, stopped func()) {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, child, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err == nil && info.Code == cldStopped:
+			_ = unix.Waitid(unix.P_PID, child, nil, unix.WSTOPPED|unix.WNOHANG, nil)
+			stopped()
+		default:
+			return
+		}
+	}
+}
+
+// cldStopped is CLD_STOPPED of signal.h.
+const cldStopped = 5

@@ -1,0 +1,142 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+)
+
+// IncompleteError comes beside what a look has found when a part of Redis could not be asked, as
+// while a master of a cluster is away: what is returned with it is right, and what it names is
+// missing. When nothing could be asked the error wraps [ErrUnavailable] instead.
+type IncompleteError struct {
+	Missing []string // such as "partition 2 of 4", "workers"
+	Err     error    // why, of the first
+}
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("dispatcher: incomplete, without %s: %s", strings.Join(e.Missing, ", "), e.Err)
+}
+
+// Is makes errors.Is(err, ErrIncomplete) true. It is not ErrUnavailable, though its cause is: there is
+// an answer.
+func (e *IncompleteError) Is(target error) bool { return target == ErrIncomplete }
+
+// orNil is e as an error: nil when nothing is missing.
+func (e *IncompleteError) orNil() error {
+	if e == nil {
+		return nil
+	}
+	return e
+}
+
+// without notes one more thing that is missing, if err says that it could not be asked. Any other
+// error is returned.
+func (e *IncompleteError) without(what string, err error) (*IncompleteError, error) {
+	if err == nil || !errors.Is(err, ErrUnavailable) {
+		return e, err
+	}
+	if e == nil {
+		e = &IncompleteError{Err: err}
+	}
+	if !slices.Contains(e.Missing, what) {
+		e.Missing = append(e.Missing, what)
+	}
+	return e, nil
+}
+
+// partitionName names a partition to a reader of an error.
+func (d *Dispatcher) partitionName(p int) string {
+	return fmt.Sprintf("partition %d of %d", p, d.ns.Partitions)
+}
+
+// everyPartition are the numbers of all partitions.
+func (d *Dispatcher) everyPartition() []int {
+	all := make([]int, d.ns.Partitions)
+	for p := range all {
+		all[p] = p
+	}
+	return all
+}
+
+// across asks something of each of the partitions: on a cluster, where each may be on a server of
+// its own, of all at once. Those that can't be asked keep nobody from the others: they are
+// returned as missing, by their place in partitions too, unless it is all of them.
+func (d *Dispatcher) across(partitions []int, ask func(i int) error) (missing *IncompleteError, without []bool, err error) {
+	errs := make([]error, len(partitions))
+	if connect.IsCluster(d.rdb) {
+		var all sync.WaitGroup
+		for i := range partitions {
+			all.Go(func() { errs[i] = ask(i) })
+		}
+		all.Wait()
+	} else {
+		for i := range partitions {
+			if errs[i] = ask(i); errs[i] != nil {
+				return nil, nil, errs[i]
+			}
+		}
+	}
+	without = make([]bool, len(partitions))
+	n := 0
+	for i, p := range partitions {
+		if without[i] = errs[i] != nil; without[i] {
+			n++
+		}
+		if missing, err = missing.without(d.partitionName(p), errs[i]); err != nil {
+			return nil, nil, err
+		}
+	}
+	if n > 0 && n == len(partitions) {
+		return nil, nil, missing.Err
+	}
+	return missing, without, nil
+}
+
+// onePartitionAfterTheOther is across for what takes its time in each, and says when it is done with one.
+func (d *Dispatcher) onePartitionAfterTheOther(progress func(done int), visit func(p int) error) (missing *IncompleteError, err error) {
+	for p := range d.ns.Partitions {
+		err := visit(p)
+		if err != nil && connect.IsCluster(d.rdb) {
+			missing, err = missing.without(d.partitionName(p), err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if progress != nil {
+			progress(p + 1)
+		}
+	}
+	if missing != nil && len(missing.Missing) == d.ns.Partitions {
+		return nil, missing.Err
+	}
+	return missing, nil
+}
+
+// acrossTogether is across for plain commands, which one server gets in one round trip.
+func (d *Dispatcher) acrossTogether(ctx context.Context, partitions []int, say func(i int, pipe redis.Pipeliner)) (*IncompleteError, []bool, error) {
+	answer := func(err error) error {
+		if errors.Is(err, redis.Nil) {
+			return nil
+		}
+		return err
+	}
+	if !connect.IsCluster(d.rdb) {
+		err := d.together(ctx, func(pipe redis.Pipeliner) {
+			for i := range partitions {
+				say(i, pipe)
+			}
+		})
+		return nil, make([]bool, len(partitions)), answer(err)
+	}
+	return d.across(partitions, func(i int) error {
+		return answer(d.together(ctx, func(pipe redis.Pipeliner) { say(i, pipe) }))
+	})
+}

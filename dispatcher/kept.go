@@ -1,0 +1,81 @@
+package dispatcher
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+)
+
+//go:embed recount.lua
+var recountLua string
+
+var recountScript = redis.NewScript(recountLua)
+
+// mostKept is how many bytes of outcomes a partition keeps at most: MOST_KEPT of lane.lua.
+const mostKept = 64 << 20
+
+// besides is what an outcome counts besides its record and id, for what indexes need: BESIDES of lane.lua.
+const besides = 200
+
+// almost is from which share of a bound on the doctor speaks of it.
+const almost = 0.9
+
+// full warns of what in a partition is about to reach its bound.
+func (s *survey) full(d *Dispatcher, p int) (findings []Finding) {
+	warn := func(what string, has, most int64, then string) {
+		if float64(has) >= almost*float64(most) {
+			findings = append(findings, Finding{Warning, what, d.partitionName(p), fmt.Sprintf("%d of %d: %s", has, most, then)})
+		}
+	}
+	said, _ := strconv.ParseInt(s.clock["kept"], 10, 64)
+	warn("outcomes", said, mostKept, "bytes; the oldest outcomes go before their time is over")
+	warn("windows", int64(len(s.windows)), int64(d.share()), "unique keys stay taken; jobs with another window are refused")
+	return findings
+}
+
+// keptBytes is what a partition's clock says of the bytes of its outcomes, and what they are. ok is
+// false when outcomes came or went while they were counted.
+type keptBytes struct {
+	said string
+	are  int64
+	ok   bool
+}
+
+func (k keptBytes) wrong() bool {
+	said, err := strconv.ParseInt(k.said, 10, 64)
+	return k.ok && (k.said != "" || k.are > 0) && (err != nil || said != k.are)
+}
+
+func (d *Dispatcher) saidKept(ctx context.Context, p int) (string, error) {
+	said, err := connect.Ask(ctx, func(ctx context.Context) (string, error) {
+		return d.rdb.HGet(ctx, d.keys[p].Clock(), "kept").Result()
+	})
+	return said, unlessAbsent(err)
+}
+
+// countKept counts the outcomes of a partition, which is bounded by what may be kept.
+func (d *Dispatcher) countKept(ctx context.Context, p int) (k keptBytes, err error) {
+	if k.said, err = d.saidKept(ctx, p); err != nil {
+		return k, err
+	}
+	err = d.scanHash(ctx, d.keys[p].Outcomes(), func(id, record string) { k.are += int64(len(id) + len(record) + besides) })
+	if err != nil {
+		return keptBytes{}, unlessAbsent(err) // of a wrong type: a finding of its own
+	}
+	again, err := d.saidKept(ctx, p)
+	k.ok = again == k.said
+	return k, err
+}
+
+// recount corrects what the clock says, unless that has changed.
+func (d *Dispatcher) recount(ctx context.Context, p int, k keptBytes) (done bool, err error) {
+	words, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+		return recountScript.Run(ctx, d.rdb, []string{d.keys[p].Clock()}, k.said, k.are).StringSlice()
+	})
+	return err == nil && words[0] == "ok", err
+}

@@ -1,0 +1,167 @@
+package main
+
+// fromHostility are defects that a bad producer, a bad moment or a part that is away makes visible.
+var fromHostility = []defect{
+	{
+		"an id that several jobs have names the first one", "dispatcher/ref.go",
+		`return stored{}, &AmbiguousError{ref.ID, subjects}`, `return has[0], nil`,
+	},
+	{
+		"with a subject, the job of another subject is found", "dispatcher/ref.go",
+		`if !ref.anywhere() && err == nil && key != ref.Subject {`, `if err != nil && !ref.anywhere() && key != ref.Subject {`,
+	},
+	{
+		"one is changed though others may have its id", "dispatcher/ref.go",
+		`if errors.As(err, &missing) {`, `if errors.As(err, &missing) && s.text != "" {
+		err = nil
+	} else if missing != nil {`,
+	},
+	{
+		"leaving a section does not overtake what asked for it", "dispatcher/section.go",
+		`t.caller.Once(t.d.ns.Partition(t.key), leaveScript`, `t.d.run.Once(t.d.ns.Partition(t.key), leaveScript`,
+	},
+	{
+		"a lease of which nobody learnt stays", "lease/acquire.go",
+		`s.forgo(caller, key, holder, ttl)`, `_ = s.forgo`,
+	},
+	{
+		"slots of which nobody learnt stay", "dispatcher/permit.go",
+		`s.lose(lostStarts{calls[i], callers[i], p.limits[i].name, len(asked[i])})`, `callers[i].Rest()`,
+	},
+	{
+		"a slow repair renames what another one has mended", "dispatcher/aside.lua",
+		`if is == ARGV[1] or is == 'none' or`, `if is == 'none' or`,
+	},
+	{
+		"two repairs at once", "dispatcher/repair.go",
+		`if err == nil && !mine {`, `if err != nil && !mine {`,
+	},
+	{
+		"claims have no bound in bytes", "dispatcher/turn.lua",
+		`for i = 1, light(#ids) and 0 or #ids do`, `for i = 1, 0 do`,
+	},
+	{
+		"lanes that one turn has no room for are listed no more", "dispatcher/turn.lua",
+		`call('LPUSH', READY .. lane[1], lane[2])`, `local _ = lane`,
+	},
+	{
+		"lanes that went on and found no room are leased for ever", "dispatcher/turn.lua",
+		`  elseif late[handed[i]] then`, `  elseif false then`,
+	},
+	{
+		"an enqueue reads all that is there", "dispatcher/enqueue.lua",
+		`if length > 0 and has_read > 0 and has_read + length > MOST_BYTES + n * MOST_BESIDES then`, `if false then`,
+	},
+	{
+		"one large job takes single enqueues of others with it", "dispatcher/singles.go",
+		`if errors.Is(e.Err, errHeavy) && len(batch) > 1 {`, `if false {`,
+	},
+	{
+		"a page reads all bodies", "dispatcher/jobinfo.go",
+		`ids = ids[:upTo(pageBytes, sizes)]`, `_ = pageBytes`,
+	},
+	{
+		"nobody finds out how large jobs are", "dispatcher/survey.go",
+		`, "largest": s.largest}`, `}`,
+	},
+	{
+		"notes of waiting outlive their leases", "dispatcher/wait.go",
+		`if len(lanes) == 0 || lanes[0].Token != l.Token || !lanes[0].ExpiresAt.After(now) {`, `if len(lanes) == 9 && now.IsZero() {`,
+	},
+	{
+		"one partition away, and no look shows anything", "dispatcher/incomplete.go",
+		`if missing, err = missing.without(d.partitionName(p), errs[i]); err != nil {
+			return nil, nil, err
+		}`, `if errs[i] != nil {
+			return nil, nil, errs[i]
+		}
+		_ = p`,
+	},
+	{
+		"no pool starts while the list of workers is away", "dispatcher/session.go",
+		`err != nil && !(connect.IsCluster(d.rdb) && errors.Is(err, ErrUnavailable)) {`, `err != nil {`,
+	},
+	{
+		"no process starts while the home of a limit is away", "dispatcher/limit.go",
+		`	if err != nil {
+		return wrap("register limits", err)
+	}`, `	if err != nil || slices.Contains(without, true) {
+		return wrap("register limits", ErrUnavailable)
+	}`,
+	},
+	{
+		"the limit that was written last counts, and not the one declared last", "dispatcher/limit.lua",
+		`if version and tonumber(version) > tonumber(ARGV[4]) then`, `if false then`,
+	},
+	{
+		"versions begin anew with a kind that was taken out", "dispatcher/register.lua",
+		`local last = tonumber(redis.call('HGET', KEYS[2], ARGV[at]) or 0)`, `local last = 0`,
+	},
+	{
+		"the doctor does not compare limits with what is declared", "dispatcher/limitcheck.go",
+		`is.most != want.most || is.every != want.every {`, `false && is == want {`,
+	},
+	{
+		"waiters look once a second though they hear", "dispatcher/news.go",
+		`if hears { // not all at the same moment`, `if hears && waited < 0 {`,
+	},
+	{
+		"a subscription that died without a word is believed", "dispatcher/news.go",
+		`silent < 2*quiet && errors.As`, `errors.As`,
+	},
+	{
+		"outcomes have no bound", "dispatcher/lane.lua",
+		`local oldest = kept > MOST_KEPT and`, `local oldest = false and`,
+	},
+	{
+		"the newest outcomes make room", "dispatcher/lane.lua",
+		`call('ZRANGE', extra('ended'), 0, MOST_FORGOTTEN - 1) or {}`, `call('ZREVRANGE', extra('ended'), 0, MOST_FORGOTTEN - 1) or {}`,
+	},
+	{
+		"outcomes that go are counted still", "dispatcher/lane.lua",
+		`return bytes > 0 and call('HINCRBY', CLOCK, 'kept', whole(-bytes))`, `return bytes`,
+	},
+	{
+		"windows of unique keys have no bound", "dispatcher/enqueue.lua",
+		`if windows >= max_jobs then`, `if false then`,
+	},
+	{
+		"lines of --from go in batches that no call takes", "cmd/lanekeeper/feed.go",
+		`batchBytes = dispatcher.MaxBatchBytes`, `batchBytes = 2 * dispatcher.MaxBatchBytes`,
+	},
+	{
+		"a copy of a question that was answered held gets the lease", "dispatcher/section.lua",
+		`  remember('held somebody 0')`, `  remember('')
+  call('DEL', REQUEST)`,
+	},
+	{
+		"an outcome whose id is used again counts twice", "dispatcher/lane.lua",
+		`  if call('HEXISTS', extra('outcomes'), id) == 1 then -- of a job that had the id earlier`, `  if false then`,
+	},
+	{
+		"a repair is refused by a copy of itself", "dispatcher/repair.go",
+		`if err == nil && who != me {`, `if err == nil {`,
+	},
+	{
+		"a repair takes another one's lock away", "dispatcher/hold.lua",
+		`if redis.call('GET', KEYS[1]) ~= ARGV[1] then`, `if false then`,
+	},
+	{
+		"a limit of a later declaration that came to nothing stays", "dispatcher/limitcheck.go",
+		`want.version = is.version`, `want.version += 0`,
+	},
+	{
+		"what is declared already is declared again when memory is full", "dispatcher/limit.lua",
+		`elseif record ~= new then
+  redis.call('HDEL', KEYS[1], '')`, `else
+  redis.call('HLEN', KEYS[1])`,
+	},
+	{
+		"what one call took the same call is refused", "dispatcher/enqueue.lua",
+		`local MOST_BESIDES, has_read, stored_as = 5120, 0, {}`, `local MOST_BESIDES, has_read, stored_as = 0, 0, {}`,
+	},
+	{
+		"nobody is told that his ticket was passed over", "dispatcher/resume.lua",
+		`news(id_of(head), 'skipped')`, `news('nobody', 'skipped')`,
+	},
+}

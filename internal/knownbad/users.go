@@ -1,0 +1,102 @@
+package main
+
+// fromUsers are defects in what is made of code, rights and bad jobs of users.
+var fromUsers = []defect{
+	{
+		"an error of the user's is asked where a panic is everybody's", "worker/verdict.go",
+		`if cause := recover(); cause != nil { // of middleware, or of a batch`, `if cause := any(nil); cause != nil {`,
+	},
+	{
+		"an error that panics takes the other errors of its batch with it", "worker/verdict.go",
+		`if panicked := safely(func() { v.text = err.Error() }); panicked != "" {`, `if v.text = err.Error(); false {
+		panicked := ""`,
+	},
+	{
+		"who says something waits for the Logger", "worker/scribe.go",
+		`	if s.writing.CompareAndSwap(false, true) {
+		go s.write()
+	}
+}
+
+// laid`, `	if s.writing.CompareAndSwap(false, true) {
+		s.write()
+	}
+}
+
+// laid`,
+	},
+	{
+		"nobody is told that lines are missing", "worker/scribe.go",
+		`if n := s.missing.Swap(0); n > 0 {`, `if n := s.missing.Load(); n < 0 {`,
+	},
+	{
+		"a renewal that panics ends the process", "lease/keeper.go",
+		`	defer func() { panicked = recover() }()
+`, ``,
+	},
+	{
+		"bad jobs blame all workers", "worker/blame.go",
+		`	if finished <= c.others {`, `	if finished < c.others {`,
+	},
+	{
+		"the last worker of a kind is blamed", "dispatcher/blame.go",
+		`	case !others:`, `	case !others && false:`,
+	},
+	{
+		"who is blamed looks before it has said so", "dispatcher/blame.go",
+		`	err := s.Beat(ctx)
+	others := false
+	if err == nil {
+		others, err = s.othersTake(ctx, kind)
+	}
+`, `	others, err := s.othersTake(ctx, kind)
+	if err == nil {
+		err = s.Beat(ctx)
+	}
+`,
+	},
+	{
+		"a blame is for all kinds", "dispatcher/blame.go",
+		`return s.blame.why[kind] != "" })`, `return len(s.blame.why) > 0 })`,
+	},
+	{
+		"a blame never ends", "worker/blame.go",
+		`	case !now.Before(c.probe):`, `	case false:`,
+	},
+	{
+		"a probe takes all there is", "dispatcher/session.go",
+		`one.Want = 1`, `one.Want = 100`,
+	},
+	{
+		"who is blamed keeps a wake-up to itself", "dispatcher/session.go",
+		`if who = s.claimant(); !own(woken.Key) {`, `if who = s.claimant(); false {`,
+	},
+	{
+		"a kind whose workers are all blamed has workers", "dispatcher/standstill.go",
+		`workersOf[kind] == blamed[kind]`, `workersOf[kind] == 0`,
+	},
+	{
+		"all of CONFIG travels to whoever examines lanes", "dispatcher/server.go",
+		`rdb.ConfigGet(ctx, name)`, `rdb.ConfigGet(ctx, "*")`,
+	},
+	{
+		"a server that evicts is opened", "dispatcher/dispatcher.go",
+		`infoField(memory, "maxmemory"), infoField(memory, "maxmemory_policy"); evicts`, `infoField(memory, "maxmemory"), infoField(memory, "maxmemory-policy"); evicts`,
+	},
+	{
+		"a reader may ask for the passwords of Redis", "docs/operations.md",
+		"+info|persistence\n```", "+info|persistence +config|get\n```",
+	},
+	{
+		"a producer may cut the namespace otherwise", "docs/operations.md",
+		"user producer on >change-me resetchannels &{lanekeeper:* ~{lanekeeper:* %R~{lanekeeper}:*", "user producer on >change-me resetchannels &{lanekeeper:* ~{lanekeeper:* ~{lanekeeper}:*",
+	},
+	{
+		"a transaction that was not taken does not say why", "internal/connect/atomic.go",
+		`if !redis.HasErrorPrefix(err, "EXECABORT") {`, `if true {`,
+	},
+	{
+		"who may not list keys can't examine lanes", "dispatcher/survey.go",
+		`	if redis.HasErrorPrefix(err, "NOPERM") {`, `	if false {`,
+	},
+}

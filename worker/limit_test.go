@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -59,7 +60,22 @@ func (r *starts) wait(t *testing.T, n int) []string {
 		defer r.mu.Unlock()
 		return len(r.order) >= n
 	})
-	return r.order
+	r.mu.Lock() // others may start meanwhile
+	defer r.mu.Unlock()
+	return slices.Clone(r.order)
+}
+
+// peak is how many ran at once at most, and count how many have started.
+func (r *starts) peak() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most
+}
+
+func (r *starts) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.order)
 }
 
 // patientTTL is so long that no lease ends in a test.
@@ -137,8 +153,8 @@ func TestG18_LimitsTakeTurns(t *testing.T) {
 			if at < 0 || at >= 2*c.limit+3 {
 				t.Errorf("the lane of one job starts as number %d of %v", at, order)
 			}
-			if c.cfg.Kinds[0].Every == 0 && r.most > c.limit {
-				t.Errorf("%d ran at once under a limit of %d", r.most, c.limit)
+			if c.cfg.Kinds[0].Every == 0 && r.peak() > c.limit {
+				t.Errorf("%d ran at once under a limit of %d", r.peak(), c.limit)
 			}
 		})
 	}
@@ -213,8 +229,8 @@ func TestG18_LimitsTakeTurnsAcrossProcesses(t *testing.T) {
 				longest = max(longest, run)
 			}
 		}
-		if longest > 3 || r.most > 1 {
-			t.Errorf("one process had %d turns in a row, %d ran at once: %v", longest, r.most, order)
+		if longest > 3 || r.peak() > 1 {
+			t.Errorf("one process had %d turns in a row, %d ran at once: %v", longest, r.peak(), order)
 		}
 	})
 }
@@ -251,7 +267,7 @@ func TestG18_ManyWait(t *testing.T) {
 	r.mu.Unlock()
 	r.wait(t, 220)
 	r.mu.Lock()
-	each, most := float64(calls()-before)/float64(len(r.order)-from), r.most
+	each, most := float64(calls()-before)/float64(r.count()-from), r.peak()
 	r.mu.Unlock()
 	if each > 60 || most > 1 {
 		t.Errorf("%.0f scripts a start with 30 pools in line, want 60 at most; %d ran at once", each, most)

@@ -263,7 +263,7 @@ func TestG18_ManyWait(t *testing.T) {
 	}
 	r.wait(t, 60) // all have come to the line
 	r.mu.Lock()
-	before, from := calls(), len(r.order)
+	before, from := calls(), r.count()
 	r.mu.Unlock()
 	r.wait(t, 220)
 	r.mu.Lock()

@@ -80,6 +80,13 @@ func beyond(ctx context.Context) (context.Context, context.CancelFunc) {
 	return asking, func() { stop(); cancel() }
 }
 
+// soon returns a context that ends after most, and no later than beyondEnd after ctx.
+func soon(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
+	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(beyondEnd, cancel) })
+	return waiting, func() { stop(); cancel() }
+}
+
 // parting says something to Redis at the end of a call, which goes on when ctx has ended. It
 // returns when that is said, but not later than beyondEnd after ctx and not after most:
 // what is not said by then is left to itself.
@@ -87,9 +94,8 @@ func parting(ctx context.Context, most time.Duration, say func(ctx context.Conte
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	said := make(chan error, 1)
 	go func() { defer cancel(); said <- say(last) }()
-	waiting, stop := context.WithTimeout(context.WithoutCancel(ctx), most)
+	waiting, stop := soon(ctx, most)
 	defer stop()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(beyondEnd, stop) })()
 	select {
 	case err := <-said:
 		return err

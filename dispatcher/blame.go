@@ -122,15 +122,16 @@ func (s *Session) claimant() Claimant {
 // other kinds wait for the next turn: that comes once a minute.
 func (s *Session) prober(turns []Turn) (*Claimant, int) {
 	at := slices.IndexFunc(turns, func(t Turn) bool { return t.Claim && t.Want > 0 })
+	if at < 0 {
+		return nil, at
+	}
 	s.blame.mu.Lock()
 	defer s.blame.mu.Unlock()
 	for kind := range s.blame.probe {
-		if at >= 0 {
-			delete(s.blame.probe, kind)
-			who := s.who
-			who.Kinds, who.LaneBatch = []string{kind}, nil
-			return &who, at
-		}
+		delete(s.blame.probe, kind)
+		who := s.who
+		who.Kinds, who.LaneBatch = []string{kind}, nil
+		return &who, at
 	}
 	return nil, at
 }

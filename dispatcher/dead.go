@@ -30,19 +30,14 @@ func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, str
 	// The latest of every partition, of which the page takes the latest of all.
 	parts := d.everyPartition()
 	graves := make([][]grave, len(parts))
-	missing, without, err := d.across(parts, func(i int) (err error) {
+	missing, _, err := d.across(parts, func(i int) (err error) {
 		graves[i], err = d.graves(ctx, parts[i], before, limit+1)
 		return err
 	})
 	if err != nil {
 		return nil, "", err
 	}
-	var all []grave
-	for i := range graves {
-		if !without[i] {
-			all = append(all, graves[i]...)
-		}
-	}
+	all := slices.Concat(graves...) // those that could not be asked have none
 	slices.SortFunc(all, func(a, b grave) int {
 		return -cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.id, b.id))
 	})

@@ -1,13 +1,11 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -196,12 +194,12 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 	for _, kind := range s.unsaid {
 		wrong("kind", kind, "has ready lanes but is not among the kinds")
 	}
-	if strconv.FormatInt(s.kept, 10) != cmp.Or(s.clock["kept"], "0") {
-		if k, err := d.countKept(ctx, p); err != nil {
-			return nil, err
-		} else if k.wrong() {
-			wrong("clock", "kept", fmt.Sprintf("%q is not the number of bytes of outcomes: %d", k.said, k.are))
-		}
+	kept, amiss, err := d.wrongKept(ctx, p, s)
+	if err != nil {
+		return nil, err
+	}
+	if amiss {
+		wrong("clock", "kept", fmt.Sprintf("%q is not the number of bytes of outcomes: %d", kept.said, kept.are))
 	}
 	if len(lanes)+len(jobs) == 0 { // else the survey may be older than the clock
 		for field, least := range s.behind() {

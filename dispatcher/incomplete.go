@@ -37,6 +37,9 @@ func (e *IncompleteError) orNil() error {
 	return e
 }
 
+// all reports whether as many things are missing as there are.
+func (e *IncompleteError) all(n int) bool { return e != nil && len(e.Missing) == n }
+
 // without notes one more thing that is missing, if err says that it could not be asked. Any other
 // error is returned.
 func (e *IncompleteError) without(what string, err error) (*IncompleteError, error) {
@@ -85,16 +88,13 @@ func (d *Dispatcher) across(partitions []int, ask func(i int) error) (missing *I
 		}
 	}
 	without = make([]bool, len(partitions))
-	n := 0
 	for i, p := range partitions {
-		if without[i] = errs[i] != nil; without[i] {
-			n++
-		}
+		without[i] = errs[i] != nil
 		if missing, err = missing.without(d.partitionName(p), errs[i]); err != nil {
 			return nil, nil, err
 		}
 	}
-	if n > 0 && n == len(partitions) {
+	if missing != nil && !slices.Contains(without, false) {
 		return nil, nil, missing.Err
 	}
 	return missing, without, nil
@@ -114,7 +114,7 @@ func (d *Dispatcher) onePartitionAfterTheOther(progress func(done int), visit fu
 			progress(p + 1)
 		}
 	}
-	if missing != nil && len(missing.Missing) == d.ns.Partitions {
+	if missing.all(d.ns.Partitions) {
 		return nil, missing.Err
 	}
 	return missing, nil

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -70,6 +71,15 @@ func (d *Dispatcher) countKept(ctx context.Context, p int) (k keptBytes, err err
 	again, err := d.saidKept(ctx, p)
 	k.ok = again == k.said
 	return k, err
+}
+
+// wrongKept counts again when a survey and the clock do not agree, and returns what is wrong, if anything is.
+func (d *Dispatcher) wrongKept(ctx context.Context, p int, s *survey) (k keptBytes, wrong bool, err error) {
+	if strconv.FormatInt(s.kept, 10) == cmp.Or(s.clock["kept"], "0") {
+		return k, false, nil
+	}
+	k, err = d.countKept(ctx, p)
+	return k, err == nil && k.wrong(), err
 }
 
 // recount corrects what the clock says, unless that has changed.

@@ -64,7 +64,7 @@ func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 		}
 		at = next
 	}
-	if missing != nil && len(missing.Missing) == d.ns.Partitions {
+	if missing.all(d.ns.Partitions) {
 		return nil, "", missing.Err
 	}
 	if at.partition >= d.ns.Partitions {

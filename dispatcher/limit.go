@@ -41,12 +41,7 @@ type limitRecord struct {
 	version int
 }
 
-// String is how it stands among the limits.
-func (r limitRecord) String() string {
-	return fmt.Sprintf("%d %d %d", r.most, r.every.Milliseconds(), r.version)
-}
-
-// parseLimit reads a record. ok is false for one that has no limit (any more): those who knew another one find
+// parseLimit reads "<most at once> <ms between two starts> <version>". ok is false for one that has no limit (any more): those who knew another one find
 // that, and not none.
 func parseLimit(text string) (r limitRecord, ok bool) {
 	var ms int64

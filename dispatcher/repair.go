@@ -1,14 +1,12 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -183,17 +181,14 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 	if len(all) > 0 {
 		return all, nil
 	}
-	if strconv.FormatInt(s.kept, 10) != cmp.Or(s.clock["kept"], "0") {
-		k, err := d.countKept(ctx, p)
-		if err == nil && k.wrong() {
-			var done bool
-			if done, err = d.recount(ctx, p, k); done {
-				did("clock", "kept", fmt.Sprintf("set it to %d", k.are))
-			}
+	kept, wrong, err := d.wrongKept(ctx, p, s)
+	if wrong {
+		if wrong, err = d.recount(ctx, p, kept); wrong {
+			did("clock", "kept", fmt.Sprintf("set it to %d", kept.are))
 		}
-		if err != nil {
-			return all, err
-		}
+	}
+	if err != nil {
+		return all, err
 	}
 	for field, least := range s.behind() {
 		_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
@@ -223,6 +218,8 @@ const repairTTL = 30 * time.Second
 
 // alone runs a repair unless another one is under way: two would see what the other one is about
 // to mend. What each step changes it looks at again, so this is for the reader of what they say.
+//
+// It is no lease: those may be what is to be repaired.
 func (d *Dispatcher) alone(ctx context.Context, repair func() error) error {
 	key, me := d.ns.Repairing(), NewHolder()
 	mine, err := connect.Ask(ctx, func(ctx context.Context) (bool, error) { return d.rdb.SetNX(ctx, key, me, repairTTL).Result() })

@@ -218,31 +218,13 @@ func (t *ticket) leave(ctx context.Context, away bool) {
 		most = 0
 	}
 	call := t.caller.Once(t.d.ns.Partition(t.key), leaveScript, nil, t.key.Canonical(), t.holder, t.entry())
-	said := make(chan struct{})
-	t.caller.Keep()
-	go func() {
-		defer close(said)
-		defer t.caller.Rest()
-		for gone := time.Now().Add(t.d.cfg.SectionTTL); ; {
-			_, err := t.d.ask(context.WithoutCancel(ctx), call)
-			if err == nil || !errors.Is(err, ErrUnavailable) || time.Now().After(gone) {
-				return
-			}
-			time.Sleep(leaveAgain)
-			call = t.caller.Again(call)
-		}
-	}()
-	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(beyondEnd, cancel) })()
+	waiting, stop := soon(ctx, most)
+	defer stop()
 	select {
-	case <-said:
+	case <-t.caller.Insist(call, t.d.cfg.SectionTTL):
 	case <-waiting.Done():
 	}
 }
-
-// leaveAgain is how long after a failure it is said again that a ticket is given up.
-const leaveAgain = 250 * time.Millisecond
 
 // within runs fn under a lease, keeps it alive, and gives it back.
 func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.Context) error) (err error) {

@@ -44,14 +44,12 @@ func (d *Dispatcher) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{Partitions: d.ns.Partitions, Kinds: make(map[string]KindStats)}
 	parts := d.everyPartition()
 	counts := make([]Stats, len(parts))
-	missing, without, err := d.across(parts, func(i int) (err error) { counts[i], err = d.countPartition(ctx, parts[i]); return err })
+	missing, _, err := d.across(parts, func(i int) (err error) { counts[i], err = d.countPartition(ctx, parts[i]); return err })
 	if err != nil {
 		return Stats{}, err
 	}
-	for i := range counts {
-		if !without[i] {
-			s.add(&counts[i])
-		}
+	for i := range counts { // those that could not be asked have none
+		s.add(&counts[i])
 	}
 	workers, err := d.Workers(ctx)
 	if missing, err = missing.without(missingWorkers, err); err != nil {

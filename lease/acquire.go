@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -57,31 +56,13 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 	return Lease{Subject: key, Token: token, Holder: holder, Proven: sent, TTL: ttl}, nil
 }
 
-// A lease that nobody knows of is given back for as long as it lasts, and a minute at most: it is asked
-// for again after each failure.
-const (
-	forgoFor   = time.Minute
-	forgoAgain = 250 * time.Millisecond
-)
+// forgoFor is how long it is tried at most to give a lease back that nobody knows of.
+const forgoFor = time.Minute
 
 // forgo gives back what a caller has asked for, if the holder was given it, without waiting: a lease that
 // nobody knows of would close its subject until its end. The question, if it is still on its way,
 // has no effect after that.
 func (s *Store) forgo(caller *script.Caller, key subject.Key, holder string, ttl time.Duration) {
 	call := caller.Once(s.ns.Partition(key), releaseScript, nil, key.Canonical(), "", holder)
-	caller.Keep()
-	go func() {
-		defer caller.Rest()
-		for gone := time.Now().Add(min(ttl, forgoFor)); ; {
-			ctx, cancel := connect.Bounded(context.Background())
-			s.run.Ride(ctx, call)
-			cancel()
-			_, err := call.Words()
-			if err == nil || !errors.Is(err, connect.ErrUnavailable) || time.Now().After(gone) {
-				return
-			}
-			time.Sleep(forgoAgain)
-			call = caller.Again(call)
-		}
-	}()
+	caller.Insist(call, min(ttl, forgoFor))
 }

@@ -13,10 +13,11 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
-	"github.com/spf13/cobra"
 )
 
 // The codes of exec itself: exitBusy is EX_TEMPFAIL of sysexits.h, nothing was run, try again;

@@ -147,6 +147,29 @@ func TestH11_ProgramsEndWithTheLease(t *testing.T) {
 	}
 }
 
+// talk reads and writes a terminal: says waits for a line that has some text, press presses keys.
+func talk(t *testing.T, name string, terminal *os.File) (says func(want string) string, press func(keys string)) {
+	in := bufio.NewScanner(terminal)
+	says = func(want string) string {
+		t.Helper()
+		seen := ""
+		for in.Scan() {
+			seen += in.Text() + "\n"
+			if strings.Contains(in.Text(), want) {
+				return in.Text()
+			}
+		}
+		t.Fatalf("%s: the terminal does not say %q but\n%s", name, want, seen)
+		return ""
+	}
+	return says, func(keys string) {
+		t.Helper()
+		if _, err := terminal.WriteString(keys); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A stop that is over before the lease is costs nothing.
 func TestH11_GoOnUnderTheLease(t *testing.T) {
 	t.Parallel()
@@ -199,25 +222,7 @@ func TestH11_CtrlZ(t *testing.T) {
 		shell := exec.Command("sh", append([]string{"-mc", `"$@" & fg >/dev/null; echo stopped $?; read y; fg >/dev/null; echo ended $?`, "sh", cmd.Path}, cmd.Args[1:]...)...)
 		shell.Env = cmd.Env
 		_, own := w.onTerminal(shell)
-		in := bufio.NewScanner(own)
-		says := func(want string) string {
-			t.Helper()
-			seen := ""
-			for in.Scan() {
-				seen += in.Text() + "\n"
-				if strings.Contains(in.Text(), want) {
-					return in.Text()
-				}
-			}
-			t.Fatalf("%s: the terminal does not say %q but\n%s", name, want, seen)
-			return ""
-		}
-		press := func(keys string) {
-			t.Helper()
-			if _, err := own.WriteString(keys); err != nil {
-				t.Fatal(err)
-			}
-		}
+		says, press := talk(t, name, own)
 		says("ready")
 		press("\x1a")
 		says("stopped")
@@ -247,25 +252,7 @@ func TestH10_ReadsInTheBackground(t *testing.T) {
 		shell := exec.Command("sh", append([]string{"-mc", `"$@" & while ! grep -q ") T" /proc/$!/stat; do sleep 0.05; done; echo stopped; read y; ` + then, "sh", cmd.Path}, cmd.Args[1:]...)...)
 		shell.Env = cmd.Env
 		_, own := w.onTerminal(shell)
-		in := bufio.NewScanner(own)
-		says := func(want string) string {
-			t.Helper()
-			seen := ""
-			for in.Scan() {
-				seen += in.Text() + "\n"
-				if strings.Contains(in.Text(), want) {
-					return in.Text()
-				}
-			}
-			t.Fatalf("%s: the terminal does not say %q but\n%s", name, want, seen)
-			return ""
-		}
-		press := func(keys string) {
-			t.Helper()
-			if _, err := own.WriteString(keys); err != nil {
-				t.Fatal(err)
-			}
-		}
+		says, press := talk(t, name, own)
 		says("stopped")
 		press("\n")
 		if name == "fg" {

@@ -10,6 +10,7 @@
 package script
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -159,6 +160,29 @@ func (c *Caller) Keep() {
 	c.r.mu.Lock()
 	defer c.r.mu.Unlock()
 	c.owners++
+}
+
+// insistAgain is how long after a failure what is insisted on is said again.
+const insistAgain = 250 * time.Millisecond
+
+// Insist sends the caller's last call beside its caller, and again after each failure of Redis's, for so long: it is for what
+// must be said though nobody waits. said is closed when Redis has answered, or the time is over.
+func (c *Caller) Insist(call *Call, most time.Duration) (said <-chan struct{}) {
+	done := make(chan struct{})
+	c.Keep()
+	go func() {
+		defer close(done)
+		defer c.Rest()
+		for gone := time.Now().Add(most); ; {
+			c.r.Ride(context.Background(), call)
+			if _, err := call.Words(); !errors.Is(err, connect.ErrUnavailable) || time.Now().After(gone) {
+				return
+			}
+			time.Sleep(insistAgain)
+			call = c.Again(call)
+		}
+	}()
+	return done
 }
 
 // Rest gives the caller back, who makes no more calls.

@@ -128,6 +128,9 @@ var shared struct {
 // up, and fails the package when goroutines were left behind.
 func Main(m *testing.M, cleanUp ...func()) {
 	redis.SetLogger(silent{}) // errors come back anyway
+	if path := os.Getenv(DefectVar); path != "" {
+		putIn(path)
+	}
 	code := m.Run()
 	for _, f := range cleanUp {
 		f()

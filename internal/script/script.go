@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,11 +36,21 @@ type Script struct {
 	lua  func() *redis.Script
 }
 
+// Alter is nil but in tests, which set it before any script is called: it returns what runs in place
+// of a source, so that a test counts branches, or sees whether others notice a defect.
+var Alter func(source string) string
+
 // New makes a script of its own source and, before it, those functions of the shared
 // sources that it uses. They are put together when the script is first called: a process
 // calls few of all, and one that only prints its version calls none.
 func New(name, source string, shared ...string) *Script {
 	return &Script{Name: name, lua: sync.OnceValue(func() *redis.Script {
+		if Alter != nil {
+			source, shared = Alter(source), slices.Clone(shared)
+			for i := range shared {
+				shared[i] = Alter(shared[i])
+			}
+		}
 		return redis.NewScript(link(source, shared...))
 	})}
 }

@@ -133,6 +133,7 @@ var chaoses = []chaos{
 // Every fault of the list at real workers and a real server, one after the other. What was
 // acknowledged runs, in order; nothing stays stuck; and each fault did happen.
 func TestChaos_OneServer(t *testing.T) {
+	redistest.Beside(t)
 	s := redistest.Own(t, "--appendonly", "yes", "--appendfsync", "everysec", "--enable-debug-command", "local")
 	proxy, through := redistest.NewProxy(t, s)
 	straight := redistest.ClientOf(t, s)

@@ -182,7 +182,7 @@ func TestLanePagesMissNone(t *testing.T) {
 	}
 	for _, filter := range [][]string{nil, {"--state", "ready"}, {"--kind", "k"}} {
 		seen, cut := make(map[string]int), 0
-		for args := []string{"--limit", "43"}; ; {
+		for page, args := 0, []string{"--limit", "43"}; page < lanes; page++ {
 			code, out, errOut := w.run(append(append([]string{"lane", "ls", "-q"}, args...), filter...)...)
 			if code != 0 {
 				t.Fatalf("%v: exit %d\n%s", args, code, errOut)

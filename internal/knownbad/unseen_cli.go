@@ -54,11 +54,4 @@ var unseenCLI = []defect{
 		return false
 `,
 	},
-	{
-		"a command prints before it knows that Redis is there", "cmd/lanekeeper/exec.go",
-		`	told := o.tellOfWait(key)
-`, `	o.app.say("%s", key)
-	told := o.tellOfWait(key)
-`,
-	},
 }

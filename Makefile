@@ -35,8 +35,11 @@ chaos: redis ## faults at real processes, servers and clusters, for CHAOS_TIME (
 	$(GO) test ./cmd/lanekeeper -count=1 -run Chaos -timeout 3h || failed=1; \
 	cat $$figures; rm -f $$figures; exit $$failed
 
-known-bad: redis ## put defects in, one at a time, and see each caught (15 min)
+known-bad: redis ## put defects in, one at a time, and see each caught (20 min)
 	$(GO) run ./internal/knownbad
+
+mutants: redis ## put in MUTANTS (60, or all) defects that nobody chose, and see how many are caught (10 min)
+	$(GO) run ./internal/mutants -n $${MUTANTS:-60} $${SEED:+-seed $$SEED}
 
 stories: redis ## rewrite testdata/*.txt from what the code does now; read the diff
 	$(GO) test . -rewrite
@@ -56,4 +59,4 @@ redis: ## install redis-server when it is absent and the package manager may
 	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || \
 	  { echo "redis-server is needed: install it with your package manager (Debian: apt-get install redis-server)"; exit 1; }
 
-.PHONY: help test lint quick fuzz stories bench bench-quick chaos known-bad demo redis
+.PHONY: help test lint quick fuzz stories bench bench-quick chaos known-bad mutants demo redis

@@ -5,9 +5,9 @@ var fromCommands = []defect{
 	{
 		"all scripts are put together before main", "internal/script/script.go",
 		`lua: sync.OnceValue(func() *redis.Script {
-		return redis.NewScript(link(source, shared...))
+		return put(source, shared...)
 	})}`, `lua: func() func() *redis.Script {
-		made := redis.NewScript(link(source, shared...))
+		made := put(source, shared...)
 		return func() *redis.Script { return made }
 	}()}`,
 	},

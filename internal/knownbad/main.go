@@ -1,7 +1,6 @@
-// Command knownbad puts defects into a copy of this repository, one at a time, and runs
-// the fast layers of tests on each: L1, the tests of packages on miniredis and
-// redis-server, and where these find nothing L2, the simulator. Every defect must be
-// caught. 'make known-bad' runs it from the root of the repository.
+// Command knownbad puts defects into copies of this repository and runs the fast layers of tests
+// on each, as package defect does. Every defect must be caught. 'make known-bad' runs it from the
+// root of the repository.
 package main
 
 import (
@@ -10,155 +9,143 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
+	"os/signal"
 	"path/filepath"
-	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	inner "github.com/lanekeeper/lanekeeper/internal/defect"
 )
 
-// step is one test command. A defect is looked for in its own package first.
-type step struct {
-	layer, pkg string
-	args       []string
-}
-
-var steps = []step{
-	{"L1", "subject", nil}, {"L1", "lease", nil}, {"L1", "internal/script", nil},
-	{"L1", "dispatcher", []string{"-rapid.shrinktime", "100ms", "-rapid.nofailfile"}},
-	{"L1", "worker", []string{"-skip", "TestSimulation|TestHerd"}}, {"L1", ".", nil}, {"L1", "internal/connect", nil},
-	{"L1", "cmd/lanekeeper", []string{"-run", "TestG19|TestD9|TestH"}},
-	{"L2", "worker", []string{"-run", "TestSimulation", "-sim.seeds", "12"}},
-}
-
-// fastest returns the steps in the order in which to look for a defect in a file: L1,
-// beginning with the file's own package, and then L2.
-func fastest(file string) []step {
-	ordered := slices.Clone(steps)
-	rank := func(s step) int {
-		switch {
-		case s.layer == "L2":
-			return 2
-		case s.pkg == filepath.Dir(file), s.pkg == "cmd/lanekeeper" && filepath.Dir(file) == "docs":
-			return 0
-		}
-		return 1
-	}
-	slices.SortStableFunc(ordered, func(a, b step) int { return rank(a) - rank(b) })
-	return ordered
-}
-
 func main() {
-	only := flag.String("only", "", "only defects whose name contains this")
+	only := flag.String("only", "", "only defects whose name or file contains this")
 	flag.Parse()
-	if err := run(*only); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "knownbad:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only string) error {
-	dir, err := os.MkdirTemp("", "lanekeeper-knownbad-")
+// caughtBy is where the test that noticed a defect last time stands, so that it runs first.
+const caughtBy = "internal/knownbad/caught.txt"
+
+func run(ctx context.Context, only string) error {
+	chosen, err := choose(only)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	if err := os.CopyFS(dir, os.DirFS(".")); err != nil {
+	by, err := readCaught()
+	if err != nil {
 		return err
 	}
-	for _, s := range steps { // else every defect would seem caught
-		if name, caught := s.fails(dir); caught {
-			return fmt.Errorf("%s of %s fails without any defect: %s", s.layer, s.pkg, name)
+	begin := time.Now()
+	at := runtime.NumCPU()
+	net, err := inner.New(ctx, ".", at)
+	if err != nil {
+		return err
+	}
+	defer net.Close()
+
+	var mu sync.Mutex
+	var failed error
+	var missed []string
+	next := 0
+	work := func() {
+		for {
+			mu.Lock()
+			if next == len(chosen) || failed != nil {
+				mu.Unlock()
+				return
+			}
+			d := chosen[next]
+			next++
+			d.By = by[d.Name]
+			mu.Unlock()
+			caught, err := net.Catch(ctx, d)
+			mu.Lock()
+			switch {
+			case err != nil:
+				failed = err
+			case caught.Unbuilt != "":
+				failed = fmt.Errorf("%s: does not build: %s", d.Name, caught.Unbuilt)
+			case caught.By == "":
+				missed = append(missed, d.Name)
+				caught.By = "NOT CAUGHT"
+			default:
+				by[d.Name] = caught.By
+			}
+			fmt.Printf("%5.0fs %-62s %s\n", time.Since(begin).Seconds(), d.Name, caught.By)
+			mu.Unlock()
 		}
 	}
-	total, caught := 0, 0
-	for _, d := range defects {
-		if !strings.Contains(d.name, only) {
-			continue
-		}
-		total++
-		by, err := try(dir, d)
-		if err != nil {
-			return err
-		}
-		verdict := "NOT CAUGHT"
-		if by != "" {
-			caught++
-			verdict = by
-		}
-		fmt.Printf("%-62s %s\n", d.name, verdict)
+	var crew sync.WaitGroup
+	for range at {
+		crew.Go(work)
 	}
-	fmt.Printf("%d of %d caught\n", caught, total)
-	if caught != total {
+	crew.Wait()
+	if failed != nil {
+		return failed
+	}
+	fmt.Printf("%d of %d caught, in %v\n", len(chosen)-len(missed), len(chosen), time.Since(begin).Round(time.Second))
+	for _, name := range missed {
+		fmt.Println("not caught:", name)
+	}
+	if err := writeCaught(by); err != nil {
+		return err
+	}
+	if len(missed) > 0 {
 		return errors.New("some defects are not caught")
 	}
 	return nil
 }
 
-// try puts a defect in, returns the layer and the test that caught it, and takes it out.
-func try(dir string, d defect) (by string, err error) {
-	path := filepath.Join(dir, d.file)
-	good, err := os.ReadFile(path)
-	if err != nil {
-		return "", err
-	}
-	if n := strings.Count(string(good), d.good); n != 1 {
-		return "", fmt.Errorf("%s: what it changes in %s is there %d times, not once: bring the list up to date", d.name, d.file, n)
-	}
-	bad := strings.Replace(string(good), d.good, d.bad, 1)
-	if err := os.WriteFile(path, []byte(bad), 0o600); err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, os.WriteFile(path, good, 0o600)) }()
-	for _, s := range fastest(d.file) {
-		name, caught := s.fails(dir)
-		if strings.HasPrefix(name, notBuilt) {
-			return "", fmt.Errorf("%s: %s", d.name, name)
-		}
-		if !caught {
+// choose returns the defects whose name or file contains a text.
+func choose(only string) ([]inner.Defect, error) {
+	var chosen []inner.Defect
+	for _, d := range defects {
+		if !strings.Contains(d.name, only) && !strings.Contains(d.file, only) {
 			continue
 		}
-		if name != hangs && name != dies {
-			s.args = append(slices.Clone(s.args), "-run", "^"+name+"$")
+		good, err := os.ReadFile(filepath.FromSlash(d.file))
+		if err != nil {
+			return nil, err
 		}
-		if _, again := s.fails(dir); again { // what fails only once may be chance
-			return s.layer + " " + name, nil
+		if n := strings.Count(string(good), d.good); n != 1 {
+			return nil, fmt.Errorf("%s: what it changes in %s is there %d times, not once: bring the list up to date", d.name, d.file, n)
 		}
+		bad := strings.Replace(string(good), d.good, d.bad, 1)
+		chosen = append(chosen, inner.Defect{Name: d.name, File: d.file, Good: string(good), Bad: bad})
 	}
-	return "", nil
+	return chosen, nil
 }
 
-const (
-	hangs    = "a test hangs"
-	dies     = "a test ends the process"
-	notBuilt = "does not build or start: "
-)
-
-var (
-	failed = regexp.MustCompile(`--- FAIL: (\S+)`)
-	died   = regexp.MustCompile(`(?m)^(panic|fatal error): `)
-)
-
-// fails runs the tests of a step and returns the one that failed first.
-func (s step) fails(dir string) (name string, failing bool) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	args := append([]string{"test", "-vet=off", "-short", "-failfast", "-timeout", "3m", "./" + s.pkg}, s.args...)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err == nil {
-		return "", false
+// readCaught reads what caught each defect; writeCaught writes it, leaving out defects of before.
+func readCaught() (map[string]string, error) {
+	by := make(map[string]string)
+	text, err := os.ReadFile(caughtBy)
+	if err != nil {
+		return nil, err
 	}
-	switch m := failed.FindSubmatch(out); {
-	case m != nil:
-		return string(m[1]), true
-	case strings.Contains(string(out), "test timed out"):
-		return hangs, true
-	case died.Match(out):
-		return dies, true
+	for line := range strings.Lines(string(text)) {
+		if name, test, ok := strings.Cut(strings.TrimSpace(line), "\t"); ok {
+			by[name] = test
+		}
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return notBuilt + lines[0], true
+	return by, nil
+}
+
+func writeCaught(by map[string]string) error {
+	var lines []string
+	for _, d := range defects {
+		if by[d.name] != "" {
+			lines = append(lines, d.name+"\t"+by[d.name]+"\n")
+		}
+	}
+	slices.Sort(lines)
+	return os.WriteFile(caughtBy, []byte(strings.Join(lines, "")), 0o600)
 }

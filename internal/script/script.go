@@ -45,14 +45,19 @@ var Alter func(source string) string
 // calls few of all, and one that only prints its version calls none.
 func New(name, source string, shared ...string) *Script {
 	return &Script{Name: name, lua: sync.OnceValue(func() *redis.Script {
-		if Alter != nil {
-			source, shared = Alter(source), slices.Clone(shared)
-			for i := range shared {
-				shared[i] = Alter(shared[i])
-			}
-		}
-		return redis.NewScript(link(source, shared...))
+		return put(source, shared...)
 	})}
+}
+
+// put puts a script's sources together.
+func put(source string, shared ...string) *redis.Script {
+	if Alter != nil {
+		source, shared = Alter(source), slices.Clone(shared)
+		for i := range shared {
+			shared[i] = Alter(shared[i])
+		}
+	}
+	return redis.NewScript(link(source, shared...))
 }
 
 // Runner makes and runs calls on the partitions of one namespace. It is safe

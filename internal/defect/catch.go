@@ -1,0 +1,183 @@
+package defect
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+)
+
+// stage is some tests of one suite, which run together.
+type stage struct {
+	*suite
+	tests []test
+}
+
+const (
+	// quick is what a test takes at most to be among those that are tried first.
+	quick = time.Second
+	// small is how much of tests one stage has: after it the next one is worth a start.
+	small = 3 * time.Second
+)
+
+// stages returns the tests in the order in which to look for a defect in a package: its own quick
+// ones, others' quick ones, then what takes longer.
+func (n *Net) stages(pkg string) []stage {
+	var first, then, slow, last []stage
+	for _, s := range n.suites {
+		var quicks, slows []stage
+		sum := time.Duration(0)
+		for _, t := range s.tests {
+			switch {
+			case t.took > quick && len(slows) == 0:
+				slows = append(slows, stage{suite: s})
+				fallthrough
+			case t.took > quick:
+				slows[0].tests = append(slows[0].tests, t)
+				continue
+			case len(quicks) == 0 || sum > small && len(quicks) < 3:
+				quicks, sum = append(quicks, stage{suite: s}), 0
+			}
+			q := &quicks[len(quicks)-1]
+			q.tests, sum = append(q.tests, t), sum+t.took
+		}
+		switch {
+		case s.last:
+			last = append(append(last, quicks...), slows...)
+		case s.pkg == pkg:
+			first, slow = append(first, quicks...), append(slices.Clone(slows), slow...)
+		default:
+			then, slow = append(then, quicks...), append(slow, slows...)
+		}
+	}
+	return slices.Concat(first, then, slow, last)
+}
+
+// costs reads from what a verbose run said which tests there are, the cheapest first.
+func costs(out string) []test {
+	var tests []test
+	for _, m := range regexp.MustCompile(`(?m)^--- PASS: (\w+) \(([\d.]+)s\)`).FindAllStringSubmatch(out, -1) {
+		seconds, _ := strconv.ParseFloat(m[2], 64)
+		tests = append(tests, test{m[1], time.Duration(seconds * float64(time.Second))})
+	}
+	slices.SortStableFunc(tests, func(a, b test) int { return int(a.took - b.took) })
+	return tests
+}
+
+const (
+	hangs = "a test hangs"
+	dies  = "a test ends the process"
+)
+
+var (
+	failed = regexp.MustCompile(`--- FAIL: (\w+)`)
+	died   = regexp.MustCompile(`(?m)^(panic|fatal error): `)
+)
+
+// noticed reads from what a run said which of its tests failed.
+func noticed(out string) string {
+	switch m := failed.FindStringSubmatch(out); {
+	case strings.Contains(out, "test timed out"):
+		return hangs
+	case m != nil:
+		return m[1]
+	case died.MatchString(out):
+		return dies
+	}
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	return lines[len(lines)-1]
+}
+
+// Catch puts a defect in, says which test notices, and takes it out. It is safe for concurrent
+// use: as many at a time run as there are copies.
+func (n *Net) Catch(ctx context.Context, d Defect) (Catch, error) {
+	at := <-n.free
+	defer func() { n.free <- at }()
+	path := filepath.Join(at.dir, d.File)
+	if err := os.WriteFile(path, []byte(d.Bad), 0o600); err != nil {
+		return Catch{}, err
+	}
+	caught, err := n.look(ctx, at, d)
+	return caught, errors.Join(err, os.WriteFile(path, []byte(d.Good), 0o600))
+}
+
+func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
+	var env []string
+	if filepath.Ext(d.File) == ".lua" {
+		text, err := json.Marshal(redistest.Defect{Good: d.Good, Bad: d.Bad})
+		if err != nil {
+			return Catch{}, err
+		}
+		path := at.dir + ".defect"
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return Catch{}, err
+		}
+		env = append(env, redistest.DefectVar+"="+path)
+	}
+	bins := make(map[string]string) // by package
+	stages := n.stages(filepath.ToSlash(filepath.Dir(d.File)))
+	if pkg, name, ok := strings.Cut(d.By, " "); ok {
+		for _, s := range n.suites {
+			if i := slices.IndexFunc(s.tests, func(t test) bool { return t.name == name }); s.pkg == pkg && i >= 0 {
+				stages = slices.Insert(stages, 0, stage{s, s.tests[i : i+1]})
+				break
+			}
+		}
+	}
+	for _, s := range stages {
+		bin, ok := bins[s.pkg]
+		switch {
+		case ok:
+		case filepath.Ext(d.File) != ".go": // scripts are altered while it runs, pages are read then
+			bin = n.good[s.pkg]
+		default:
+			bin = fmt.Sprint(at.dir, len(bins), ".test")
+			if unbuilt, err := build(ctx, at.dir, s.pkg, bin); unbuilt != "" || err != nil {
+				return Catch{Unbuilt: unbuilt}, err
+			}
+		}
+		bins[s.pkg] = bin
+		by, err := s.fails(ctx, at.dir, bin, env)
+		if by != "" || err != nil {
+			return Catch{By: by}, err
+		}
+	}
+	return Catch{}, nil
+}
+
+// fails runs a stage and returns which test failed, if that fails again by itself: what fails once
+// may be chance.
+func (s stage) fails(ctx context.Context, dir, bin string, env []string) (string, error) {
+	names := make([]string, len(s.tests))
+	limit := 20 * time.Second
+	for i, t := range s.tests {
+		names[i] = t.name
+		limit += 5 * t.took
+	}
+	run := func(pattern string) (string, error) {
+		out, err := s.run(ctx, dir, bin, env, "-test.run=^("+pattern+")$", "-test.timeout="+limit.String())
+		if err == nil || ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return noticed(out), nil
+	}
+	name, err := run(strings.Join(names, "|"))
+	if name == "" || err != nil {
+		return "", err
+	}
+	if slices.Contains(names, name) {
+		if again, err := run(name); again == "" || err != nil {
+			return "", err
+		}
+	}
+	return s.pkg + " " + name, nil
+}

@@ -1,0 +1,151 @@
+// Package defect puts mistakes into copies of this repository, one at a time, and finds the test
+// that notices. 'make known-bad' does so with mistakes that somebody thought of or shipped, 'make
+// mutants' with mistakes that nobody chose.
+//
+// The tests are the fast layers: those of packages, the stories, those of the commands, and after
+// them the simulator. The cheapest run first, and those of the mistake's own package before others,
+// so most mistakes cost a build and a second.
+package defect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Defect is one mistake: the text of a file, and what it would be.
+type Defect struct {
+	Name, File string // File is a path from the root of the repository
+	Good, Bad  string
+	By         string // the test that noticed last time, as [Catch] named it, if any: it runs first
+}
+
+// Catch is what became of a defect.
+type Catch struct {
+	// By is the test that failed, "package TestName", or that a package's tests hang or die; it is
+	// empty when no test did.
+	By string
+	// Unbuilt is what the compiler said, when the text is no program: no test can notice that.
+	Unbuilt string
+}
+
+// suite is the tests of one package, as far as they belong to the fast layers.
+type suite struct {
+	pkg   string
+	args  []string // besides those that all get
+	skip  string   // tests that are no part of it
+	tests []test   // by cost
+	last  bool     // it costs more than all others
+}
+
+// test is a test and how long it took without any defect.
+type test struct {
+	name string
+	took time.Duration
+}
+
+// Net is the tests, ready to run.
+type Net struct {
+	dir    string
+	root   string // what is copied
+	suites []*suite
+	good   map[string]string // the tests of packages, built without any defect
+
+	free chan *copied
+}
+
+// copied is a copy of the repository in which one defect at a time is put.
+type copied struct{ dir string }
+
+// New copies the repository at root for n defects at a time, builds its tests, and runs them: a
+// test that fails without any defect would seem to notice all of them.
+func New(ctx context.Context, root string, n int) (*Net, error) {
+	dir, err := os.MkdirTemp("", "lanekeeper-defects-")
+	if err != nil {
+		return nil, err
+	}
+	net := &Net{dir: dir, root: root, free: make(chan *copied, n), suites: fastLayers(), good: make(map[string]string)}
+	for i := range n {
+		c := &copied{filepath.Join(dir, fmt.Sprint("copy", i))}
+		if err := os.CopyFS(c.dir, os.DirFS(root)); err != nil {
+			return nil, errors.Join(err, net.Close())
+		}
+		net.free <- c
+	}
+	if err := net.measure(ctx); err != nil {
+		return nil, errors.Join(err, net.Close())
+	}
+	return net, nil
+}
+
+// Close removes what New made.
+func (n *Net) Close() error { return os.RemoveAll(n.dir) }
+
+// fastLayers are the suites in the order in which a defect of no package of theirs is looked for.
+func fastLayers() []*suite {
+	return []*suite{
+		{pkg: "subject"}, {pkg: "lease"}, {pkg: "internal/script"}, {pkg: "internal/connect"},
+		{pkg: "dispatcher", args: []string{"-rapid.shrinktime=100ms", "-rapid.nofailfile"}},
+		{pkg: "worker", skip: "^(TestSimulation|TestHerd)"}, {pkg: "."},
+		{pkg: "cmd/lanekeeper", skip: "^TestChaos"},
+		{pkg: "worker", args: []string{"-sim.seeds=4"}, skip: "^Test([^S]|S[^i])", last: true},
+	}
+}
+
+// measure builds every suite without a defect and learns what its tests cost.
+func (n *Net) measure(ctx context.Context) error {
+	at := <-n.free
+	defer func() { n.free <- at }()
+	for _, s := range n.suites {
+		if n.good[s.pkg] == "" {
+			n.good[s.pkg] = filepath.Join(n.dir, fmt.Sprintf("good%d.test", len(n.good)))
+			if unbuilt, err := build(ctx, at.dir, s.pkg, n.good[s.pkg]); unbuilt != "" || err != nil {
+				return errors.Join(err, errors.New(unbuilt))
+			}
+		}
+		out, err := s.run(ctx, at.dir, n.good[s.pkg], nil, "-test.v", "-test.skip="+s.skip)
+		if err != nil {
+			// It may be chance: a test that fails now and then is broken, but tells of others still.
+			name := noticed(out)
+			fmt.Fprintf(os.Stderr, "%s %s fails without any defect\n", s.pkg, name)
+			if out, err = s.run(ctx, at.dir, n.good[s.pkg], nil, "-test.v", "-test.skip="+s.skip); err != nil {
+				return fmt.Errorf("%s fails without any defect: %s, and %s again", s.pkg, name, noticed(out))
+			}
+		}
+		s.tests = costs(out)
+	}
+	return nil
+}
+
+// build builds the tests of a package as the copy stands.
+func build(ctx context.Context, dir, pkg, bin string) (unbuilt string, err error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "./"+pkg)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if exit := new(exec.ExitError); errors.As(err, &exit) && ctx.Err() == nil {
+		return strings.TrimSpace(string(out)), nil
+	}
+	return "", err
+}
+
+// run runs a suite's binary in its package of a copy.
+func (s *suite) run(ctx context.Context, dir, bin string, env []string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, bin, append(append([]string{"-test.short", "-test.failfast"}, s.args...), args...)...)
+	cmd.Dir = filepath.Join(dir, s.pkg)
+	cmd.Env = append(os.Environ(), env...)
+	// What a test started goes with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
+	return string(out), err
+}

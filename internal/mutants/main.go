@@ -1,0 +1,246 @@
+// Command mutants measures the tests by mistakes that nobody chose: it takes a random sample of
+// small changes to the Lua and the Go of lease, dispatcher and worker, looks for each whether a
+// test notices, and prints the score and what survived. 'make mutants' runs it from the root of
+// the repository.
+//
+// A change that changes nothing that anybody could observe is explained in equivalent.txt; it
+// counts neither way.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/defect"
+)
+
+func main() {
+	count := flag.String("n", "60", "how many mutants, or 'all'")
+	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the sample")
+	in := flag.String("in", "", "only of files whose path contains this")
+	at := flag.Int("at", runtime.NumCPU(), "how many at a time")
+	list := flag.Bool("list", false, "print the sample and run nothing")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *count, *in, *seed, *at, *list); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+// mutant is one change of one line, as it was and as it is.
+type mutant struct {
+	file      string
+	line      int
+	was, is   string
+	name      string
+	good, bad string
+}
+
+// sources are what is mutated, from the root of the repository.
+var sources = []string{"lease/*.lua", "dispatcher/*.lua", "lease/*.go", "dispatcher/*.go", "worker/*.go"}
+
+// mutants returns those of all sources under root, by file.
+func mutants(root string) (map[string][]mutant, error) {
+	all := make(map[string][]mutant)
+	for _, pattern := range sources {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return nil, err
+		}
+		for _, path := range paths {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return nil, err
+			}
+			file, err := filepath.Rel(root, path)
+			if err != nil {
+				return nil, err
+			}
+			if file = filepath.ToSlash(file); strings.HasSuffix(file, ".lua") {
+				all[file] = mutateLua(file, string(text))
+			} else if all[file], err = mutateGo(file, string(text)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// sample puts mutants in a random order, in which each line is as likely as any other: the first
+// ones are a sample in proportion to the lines of files. A line comes again when all have been.
+func sample(all map[string][]mutant, rnd *rand.Rand) []mutant {
+	lines := make(map[string][]mutant)
+	for _, file := range all {
+		for _, m := range file {
+			at := fmt.Sprint(m.file, ":", m.line)
+			lines[at] = append(lines[at], m)
+		}
+	}
+	type placed struct {
+		round int
+		order float64
+		mutant
+	}
+	var order []placed
+	for _, at := range slices.Sorted(mapKeys(lines)) {
+		for round, i := range rnd.Perm(len(lines[at])) {
+			order = append(order, placed{round, rnd.Float64(), lines[at][i]})
+		}
+	}
+	slices.SortFunc(order, func(a, b placed) int {
+		if a.round != b.round {
+			return a.round - b.round
+		}
+		if a.order < b.order {
+			return -1
+		}
+		return 1
+	})
+	drawn := make([]mutant, len(order))
+	for i, p := range order {
+		drawn[i] = p.mutant
+	}
+	return drawn
+}
+
+func mapKeys[V any](m map[string]V) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// score is what became of mutants of one language.
+type score struct{ killed, survived, explained, unbuilt int }
+
+func (s score) String() string {
+	tried := s.killed + s.survived
+	return fmt.Sprintf("%d of %d killed (%.0f %%), %d explained as equivalent", s.killed, tried, 100*float64(s.killed)/float64(max(tried, 1)), s.explained)
+}
+
+func run(ctx context.Context, count, in string, seed uint64, at int, list bool) error {
+	all, err := mutants(".")
+	if err != nil {
+		return err
+	}
+	equal, err := readEquivalents("internal/mutants/equivalent.txt")
+	if err != nil {
+		return err
+	}
+	drawn := slices.DeleteFunc(sample(all, rand.New(rand.NewPCG(seed, 0))), func(m mutant) bool { return !strings.Contains(m.file, in) })
+	most := len(drawn)
+	if count != "all" {
+		if _, err := fmt.Sscan(count, &most); err != nil {
+			return fmt.Errorf("-n %q is no number and not 'all'", count)
+		}
+	}
+	fmt.Printf("%d mutants of %d, seed %d\n", min(most, len(drawn)), len(drawn), seed)
+	if list {
+		for _, m := range drawn[:min(most, len(drawn))] {
+			fmt.Println(m.name)
+		}
+		return nil
+	}
+	begin := time.Now()
+	net, err := defect.New(ctx, ".", at)
+	if err != nil {
+		return err
+	}
+	defer net.Close()
+	fmt.Printf("%v without any defect\n", time.Since(begin).Round(time.Second))
+
+	var mu sync.Mutex
+	var failed error
+	scores := make(map[string]*score)
+	var survivors []string
+	next, tried := 0, 0
+	// draw returns the next mutant; one that is no program is replaced by the one after the last.
+	draw := func() (m mutant, ok bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if tried == most || next == len(drawn) || failed != nil {
+			return m, false
+		}
+		next, tried = next+1, tried+1
+		return drawn[next-1], true
+	}
+	try := func(m mutant) error {
+		var caught defect.Catch
+		why, explained := equal.why(m)
+		if !explained {
+			var err error
+			if caught, err = net.Catch(ctx, defect.Defect{Name: m.name, File: m.file, Good: m.good, Bad: m.bad}); err != nil {
+				return err
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		language := filepath.Ext(m.file)[1:]
+		if scores[language] == nil {
+			scores[language] = &score{}
+		}
+		s := scores[language]
+		verdict := "killed by " + caught.By
+		switch {
+		case explained:
+			s.explained++
+			verdict = "equivalent: " + why
+		case caught.Unbuilt != "":
+			s.unbuilt++
+			tried--
+			return nil
+		case caught.By == "":
+			s.survived++
+			verdict = "SURVIVED"
+			survivors = append(survivors, m.name)
+		default:
+			s.killed++
+		}
+		fmt.Printf("%5.0fs %s: %s\n", time.Since(begin).Seconds(), m.name, verdict)
+		return nil
+	}
+	var crew sync.WaitGroup
+	for range at {
+		crew.Go(func() {
+			for m, ok := draw(); ok; m, ok = draw() {
+				if err := try(m); err != nil {
+					mu.Lock()
+					failed = err
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	crew.Wait()
+	var total score
+	for _, language := range slices.Sorted(mapKeys(scores)) {
+		s := scores[language]
+		fmt.Printf("%-4s %v\n", language, s)
+		total.killed, total.survived = total.killed+s.killed, total.survived+s.survived
+		total.explained += s.explained
+	}
+	fmt.Printf("all  %v, in %v, seed %d\n", total, time.Since(begin).Round(time.Second), seed)
+	slices.Sort(survivors)
+	for _, name := range survivors {
+		fmt.Println("survived:", name)
+	}
+	return failed
+}

@@ -54,4 +54,21 @@ var unseenCLI = []defect{
 		return false
 `,
 	},
+	{
+		"a job is said to be replayed before it is", "cmd/lanekeeper/dead.go",
+		`		instead, err := do(ref)
+`, `		a.say("%s %s", idWord(id), what)
+		instead, err := do(ref)
+`,
+	},
+	{
+		"exec that finds its subject held ends as if it had failed", "cmd/lanekeeper/exec.go",
+		`exitBusy     = 75`, `exitBusy     = 1`,
+	},
+	{
+		"a server that is not there is a failure of the command", "cmd/lanekeeper/main.go",
+		`	case redisAway(err):
+		return exitNoRedis`, `	case redisAway(err):
+		return exitFailed`,
+	},
 }

@@ -29,6 +29,7 @@ func TestI2I4I5I6I7_RandomSchedules(t *testing.T) {
 				token: make(map[string]lease.Token), first: make(map[string]int64), started: make(map[string]bool),
 				turn: make(map[string]turnInLane), last: make(map[string]turnInLane),
 			}
+			defer redistest.Clear(rdb, r.cfg.Namespace)
 			rt.Repeat(map[string]func(*rapid.T){
 				"enqueue": r.enqueueSome, "claim": r.claimSome, "end": r.endOne,
 				"advance": func(rt *rapid.T) {

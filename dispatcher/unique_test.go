@@ -221,6 +221,7 @@ func TestG8_NoLostWakeUp(t *testing.T) {
 	_, mini := redistest.Mini(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		h := newHouse(t, mini, dispatcher.Config{Partitions: 1})
+		defer redistest.Clear(mini, h.cfg.Namespace)
 		owed := make(map[string]bool) // keys with an enqueue after their last start
 		var held *dispatcher.Claim
 		start := func() {

@@ -140,6 +140,18 @@ func TestEveryCommandEndsAsDocumented(t *testing.T) {
 		}
 	}
 	documented := regexp.MustCompile(`(?m)^  (\d+) `).FindAllStringSubmatch(exitCodesHelp, -1)
+	pages, _ := filepath.Glob("../../docs/features/*.md")
+	for _, page := range append(pages, "../../docs/operations.md", "../../docs/guarantees.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?i)(?:exit codes?|ends? with) (\d+)`).FindAllStringSubmatch(string(text), -1) {
+			if !strings.Contains(exitCodesHelp, "\n  "+m[1]+" ") {
+				t.Errorf("%s speaks of the exit code %s, which 'help exit-codes' does not have", page, m[1])
+			}
+		}
+	}
 	for _, m := range documented {
 		if !codes[m[1]] {
 			t.Errorf("no command ends with %s here", m[1])

@@ -73,21 +73,21 @@ func costs(out string) []test {
 	return tests
 }
 
-const (
-	hangs = "a test hangs"
-	dies  = "a test ends the process"
-)
+// dies is what is said when nobody knows which test a process died of.
+const dies = "a test ends the process"
 
 var (
+	hung   = regexp.MustCompile(`panic: test timed out after \S+\n\s+running tests:\n\s+(\w+)`)
 	failed = regexp.MustCompile(`--- FAIL: (\w+)`)
 	died   = regexp.MustCompile(`(?m)^(panic|fatal error): `)
 )
 
 // noticed reads from what a run said which of its tests failed.
 func noticed(out string) string {
+	if m := hung.FindStringSubmatch(out); m != nil {
+		return m[1]
+	}
 	switch m := failed.FindStringSubmatch(out); {
-	case strings.Contains(out, "test timed out"):
-		return hangs
 	case m != nil:
 		return m[1]
 	case died.MatchString(out):
@@ -158,24 +158,28 @@ func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
 // may be chance.
 func (s stage) fails(ctx context.Context, dir, bin string, env []string) (string, error) {
 	names := make([]string, len(s.tests))
-	limit := 20 * time.Second
 	for i, t := range s.tests {
 		names[i] = t.name
-		limit += 5 * t.took
 	}
-	run := func(pattern string) (string, error) {
-		out, err := s.run(ctx, dir, bin, env, "-test.run=^("+pattern+")$", "-test.timeout="+limit.String())
+	run := func(names []string) (string, error) {
+		limit := 15 * time.Second // for whoever hangs; on a busy machine all take longer
+		for _, t := range s.tests {
+			if slices.Contains(names, t.name) {
+				limit += 4 * t.took
+			}
+		}
+		out, err := s.run(ctx, dir, bin, env, "-test.run=^("+strings.Join(names, "|")+")$", "-test.timeout="+limit.String())
 		if err == nil || ctx.Err() != nil {
 			return "", ctx.Err()
 		}
 		return noticed(out), nil
 	}
-	name, err := run(strings.Join(names, "|"))
+	name, err := run(names)
 	if name == "" || err != nil {
 		return "", err
 	}
 	if slices.Contains(names, name) {
-		if again, err := run(name); again == "" || err != nil {
+		if again, err := run([]string{name}); again == "" || err != nil {
 			return "", err
 		}
 	}

@@ -28,8 +28,8 @@ type Defect struct {
 
 // Catch is what became of a defect.
 type Catch struct {
-	// By is the test that failed, "package TestName", or that a package's tests hang or die; it is
-	// empty when no test did.
+	// By is the test that failed, "package TestName", or that a package's tests die; it is empty
+	// when no test did.
 	By string
 	// Unbuilt is what the compiler said, when the text is no program: no test can notice that.
 	Unbuilt string

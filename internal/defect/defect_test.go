@@ -39,7 +39,7 @@ func TestStages(t *testing.T) {
 func TestWhatARunSays(t *testing.T) {
 	t.Parallel()
 	for out, want := range map[string]string{
-		"--- FAIL: TestA (0.1s)\n    --- FAIL: TestA/x\n": "TestA", "panic: test timed out after 1s\n--- FAIL: TestA": hangs,
+		"--- FAIL: TestA (0.1s)\n    --- FAIL: TestA/x\n": "TestA", "panic: test timed out after 1s\n\trunning tests:\n\t\tTestB (1s)\n--- FAIL: TestA": "TestB",
 		"panic: nil\n": dies, "goroutines left behind: x\n": "goroutines left behind: x",
 	} {
 		if got := noticed(out); got != want {

@@ -6,8 +6,10 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: redis lint ## check everything: format, vet, staticcheck, all tests with the race detector
-	@# One package at a time: some tests hold real processes to a bound.
-	$(GO) test -race -p 1 -timeout 10m ./...
+	@# Two packages beside each other, but for two that start real processes and pools and hold them to a time. These
+	@# mostly wait, so many of their tests run at once. Vet was run by lint. Limits are for a machine three times slower.
+	$(GO) test -race -vet=off -p 2 -parallel 4 -timeout 20m $$($(GO) list ./... | grep -v -e /cmd/lanekeeper$$ -e /worker$$); \
+	failed=$$?; $(GO) test -race -vet=off -p 1 -parallel 6 -timeout 30m ./worker ./cmd/lanekeeper && exit $$failed
 
 lint: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "run gofmt -w on:"; echo "$$bad"; exit 1; fi
@@ -28,6 +30,7 @@ fuzz: redis ## fuzz subjects, stored jobs, command lines and what is shown, each
 
 chaos: redis ## faults at real processes, servers and clusters, for CHAOS_TIME (30m), and what was measured
 	@figures=$$(mktemp); export CHAOS_TIME=$${CHAOS_TIME:-30m} CHAOS_FIGURES=$$figures; failed=0; \
+	$(GO) test ./dispatcher -count=1 -run 'TwoDrainers|NoLostWakeUp|RandomSchedules|AreAlike' -rapid.checks=1000 -timeout 3h || failed=1; \
 	$(GO) test ./worker -count=1 -run 'Simulation|Herd' -timeout 3h || failed=1; \
 	$(GO) test ./cmd/lanekeeper -count=1 -run Chaos -timeout 3h || failed=1; \
 	cat $$figures; rm -f $$figures; exit $$failed

@@ -196,7 +196,7 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 
 // The doctor says of each corruption that it is there [L6]; the repair ends it, is
 // idempotent, and keeps every body that was there; and after it all that can be read
-// runs (F20).
+// runs.
 func TestI4I7_EachCorruptionIsSeenAndRepaired(t *testing.T) {
 	t.Parallel()
 	for name, corrupt := range corruptions() {

@@ -18,7 +18,7 @@ func counted(h *house, kind string) int64 {
 	return all.Count
 }
 
-// F13: what could not be recorded goes with the next record, and what was recorded with its
+// What could not be recorded goes with the next record, and what was recorded with its
 // answer lost is not counted again.
 func TestC14_DurationsAreRecordedOnce(t *testing.T) {
 	t.Parallel()

@@ -33,7 +33,7 @@ func TestEnqueueKeepsEverything(t *testing.T) {
 	})
 }
 
-// Subjects and ids are bytes [I16]: none can change a slot, match a pattern, break
+// Subjects and ids are bytes: none can change a slot, match a pattern, break
 // a reply, or be taken for another.
 func TestNastyBytes(t *testing.T) {
 	t.Parallel()

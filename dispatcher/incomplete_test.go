@@ -75,6 +75,8 @@ func (p *partly) in(missing bool, n int) (lanes []string) {
 
 // H13: with a master of a cluster away, looks show the rest and say what is missing, what works on
 // one partition works on the others, and a pool starts and serves them.
+//
+// It waits for the seconds that a call gives a server that is away.
 func TestH13_OnePartAway(t *testing.T) {
 	t.Parallel()
 	p := newPartly(t, dispatcher.Config{})
@@ -218,6 +220,8 @@ func (p *partly) claimAll(s *dispatcher.Session) (claimed int) {
 
 // H13: the same when what is away has the keys of the whole namespace: who workers are is not known
 // then, and a pool that begins serves the others, though it can't be listed yet.
+//
+// It waits for the five seconds in which Open looks for another server.
 func TestH13_NamespaceAway(t *testing.T) {
 	t.Parallel()
 	p := newPartly(t, dispatcher.Config{})

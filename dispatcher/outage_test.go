@@ -244,7 +244,7 @@ func TestD2_CallsEndWithACancellation(t *testing.T) {
 	})
 }
 
-// Without a deadline the documented bound holds.
+// Without a deadline the documented bound holds. It is ten seconds of the wall clock, so these are waited for.
 func TestD2_CallsHaveABound(t *testing.T) {
 	t.Parallel()
 	f := freeze(t)

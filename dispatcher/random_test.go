@@ -29,6 +29,7 @@ func TestI2I4I5I6I7_RandomSchedules(t *testing.T) {
 				token: make(map[string]lease.Token), first: make(map[string]int64), started: make(map[string]bool),
 				turn: make(map[string]turnInLane), last: make(map[string]turnInLane),
 			}
+			defer redistest.Clear(rdb, r.cfg.Namespace)
 			rt.Repeat(map[string]func(*rapid.T){
 				"enqueue": r.enqueueSome, "claim": r.claimSome, "end": r.endOne,
 				"advance": func(rt *rapid.T) {
@@ -180,13 +181,16 @@ func (r *random) check(rt *rapid.T) {
 	}
 }
 
-// Two drainers whose leases are forced to run out, over a hundred thousand jobs: the
+// Two drainers whose leases are forced to run out, over many thousand jobs, a hundred thousand in 'make chaos': the
 // shape of an incident in which a list was trimmed by position [G10].
 func TestI7_TwoDrainersWithForcedExpiryLoseNothing(t *testing.T) {
 	t.Parallel()
-	jobs := 100_000
-	if testing.Short() {
+	jobs := 20_000
+	switch {
+	case testing.Short():
 		jobs = 5_000
+	case redistest.ChaosTime() > 0:
+		jobs = 100_000
 	}
 	rdb := redistest.Client(t)
 	h := newHouse(t, rdb, dispatcher.Config{})

@@ -150,7 +150,7 @@ func TestH3_NobodyToBlame(t *testing.T) {
 }
 
 // H3: bad jobs of several kinds stop neither a worker nor the jobs of other kinds, and are dead
-// letters in the end.
+// letters in the end. Pools look at the wall clock every BeatEvery, and two of their looks are waited for.
 func TestH3_BadJobsStopNobody(t *testing.T) {
 	t.Parallel()
 	const kinds, workers, each = 2, 3, 15
@@ -176,7 +176,7 @@ func TestH3_BadJobsStopNobody(t *testing.T) {
 		time.Sleep(50 * time.Millisecond) // work comes all the time
 	}
 	redistest.Until(t, "the bad ones are dead letters", func() bool { st, _ := s.Stats(t.Context()); return st.Dead == kinds*each })
-	if t.Logf("%d good jobs ran beside", put); time.Since(begin) > 2*looks {
+	if t.Logf("%d good jobs ran beside", put); time.Since(begin) > 6*looks {
 		t.Errorf("that took %s", time.Since(begin))
 	}
 	all, err := s.Workers(t.Context())

@@ -20,7 +20,7 @@ import (
 )
 
 // Many idle workers lose their server at once, and find it again: not all in one moment,
-// and work goes on before the last of them is back (F26).
+// and work goes on before the last of them is back.
 func TestHerd(t *testing.T) {
 	workers := 150
 	if redistest.ChaosTime() > 0 {

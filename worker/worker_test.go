@@ -241,7 +241,7 @@ func TestStop(t *testing.T) {
 }
 
 // Redis goes away while a handler ends: the end is told when it is back, and the
-// pool does not spin meanwhile [I20].
+// pool does not spin meanwhile.
 func TestEndsSurviveAnOutage(t *testing.T) {
 	t.Parallel()
 	f := newFake()

@@ -127,6 +127,7 @@ func (c *clusterCrew) checkSpread() {
 // Masters change by command and slots move, under load: nothing is lost, no lane is
 // stuck, an attempt goes on under its lease.
 func TestChaos_ClusterMoves(t *testing.T) {
+	// Not beside others: a master that gets no time for a second is failed over, and loses jobs by that.
 	c := newClusterCrew(t)
 	c.checkSpread()
 	var failovers, moves, spent []time.Duration
@@ -186,6 +187,7 @@ func TestChaos_ClusterMoves(t *testing.T) {
 // Masters are killed and frozen under load. What Redis loses then it loses; but lanes go
 // on, in order, and a stale end is refused.
 func TestChaos_ClusterFails(t *testing.T) {
+	redistest.Beside(t)
 	c := newClusterCrew(t)
 	var forgot []time.Time
 	var kills, freezes []time.Duration
@@ -226,6 +228,7 @@ func TestChaos_ClusterFails(t *testing.T) {
 
 // The master of a Sentinel group is killed: the replica takes over, and work goes on.
 func TestChaos_Sentinel(t *testing.T) {
+	redistest.Beside(t)
 	g := redistest.OwnSentinels(t)
 	c := newCrew(t, g.URL(), 2)
 	rdb := clientFor(t, g.URL())

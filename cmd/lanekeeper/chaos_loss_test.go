@@ -120,6 +120,7 @@ const written = 2000 // enqueues before and after what happens
 // What acknowledged enqueues a server loses in each mode, by the faults that can be made
 // on one machine. A power cut, where the kernel's own cache is lost, is not among them.
 func TestChaos_LossOnOneServer(t *testing.T) {
+	redistest.Beside(t)
 	for _, c := range []struct {
 		mode string
 		args []string
@@ -162,6 +163,7 @@ func TestChaos_LossOnOneServer(t *testing.T) {
 
 // What a failover to a replica loses, and what waiting for the replica changes.
 func TestChaos_LossWithAReplica(t *testing.T) {
+	redistest.Beside(t)
 	for _, c := range []struct {
 		mode   string
 		safe   dispatcher.Durability
@@ -214,6 +216,7 @@ func TestChaos_LossWithAReplica(t *testing.T) {
 // A master of a cluster is cut off from the others, with clients on its side: what it
 // still acknowledges is gone when its replica has taken over.
 func TestChaos_LossUnderACut(t *testing.T) {
+	redistest.Beside(t)
 	for _, safe := range []dispatcher.Durability{{}, {Replicas: 1, Within: 50 * time.Millisecond}} {
 		c := redistest.OwnCluster(t)
 		rdb := c.Client()

@@ -25,54 +25,54 @@ type chaos struct {
 }
 
 var chaoses = []chaos{
-	{"F1 worker killed", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
+	{"worker killed", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
 		c.any().signal(syscall.SIGKILL)
 	}},
-	{"F2 worker frozen past its leases", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
+	{"worker frozen past its leases", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
 		p := c.any()
 		p.freeze()
 		time.Sleep(2500 * time.Millisecond)
 		_ = p.cmd.Process.Signal(syscall.SIGCONT)
 	}},
-	{"F3 worker told to stop", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
+	{"worker told to stop", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
 		c.any().signal(syscall.SIGTERM)
 	}},
-	{"F4 Redis killed and restarted", func(c *crew, s *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
+	{"Redis killed and restarted", func(c *crew, s *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
 		s.Kill()
 		time.Sleep(time.Duration(rand.IntN(1500)) * time.Millisecond)
 		if err := s.Restart(); err != nil {
 			c.t.Error(err)
 		}
 	}},
-	{"F5 connections cut", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
+	{"connections cut", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
 		for range 5 {
 			p.Cut()
 			time.Sleep(50 * time.Millisecond)
 		}
 	}},
-	{"F5 black hole", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
+	{"black hole", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
 		p.BlackHole(true)
 		time.Sleep(1500 * time.Millisecond)
 		p.BlackHole(false)
 	}},
-	{"F5 slow replies", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
+	{"slow replies", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
 		p.Slow(100 * time.Millisecond)
 		time.Sleep(time.Second)
 		p.Slow(0)
 	}},
-	{"F7 replies lost", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
+	{"replies lost", func(_ *crew, _ *redistest.Server, p *redistest.Proxy, _ *redis.Client) {
 		for range 10 {
 			p.LoseReplies(2)
 			time.Sleep(50 * time.Millisecond)
 		}
 		p.LoseReplies(0)
 	}},
-	{"F8 memory full", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"memory full", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		c.redis(rdb, "config", "set", "maxmemory", "1")
 		time.Sleep(700 * time.Millisecond)
 		c.redis(rdb, "config", "set", "maxmemory", "0")
 	}},
-	{"F9 poison", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"poison", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		d, err := dispatcher.Open(context.Background(), dispatcher.Config{Redis: rdb, Namespace: c.namespace})
 		if err != nil {
 			c.t.Error(err)
@@ -90,7 +90,7 @@ var chaoses = []chaos{
 		}
 		c.t.Error(err)
 	}},
-	{"F10 script cache flushed", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"script cache flushed", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		for range 10 {
 			c.redis(rdb, "script", "flush")
 			time.Sleep(50 * time.Millisecond)
@@ -98,32 +98,32 @@ var chaoses = []chaos{
 		info := rdb.Info(context.Background(), "errorstats").Val() // since the server's last start
 		c.noScript.Add(redistest.InfoNumber(info, "errorstat_NOSCRIPT:count="))
 	}},
-	{"F16 Redis frozen", func(c *crew, s *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
+	{"Redis frozen", func(c *crew, s *redistest.Server, _ *redistest.Proxy, _ *redis.Client) {
 		_ = s.Signal(syscall.SIGSTOP)
 		time.Sleep(1500 * time.Millisecond)
 		_ = s.Signal(syscall.SIGCONT)
 	}},
-	{"F16 Redis busy", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"Redis busy", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		c.redis(rdb, "debug", "sleep", "0.5")
 	}},
-	{"F17 writes paused", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"writes paused", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		c.redis(rdb, "client", "pause", "1200", "write")
 		time.Sleep(1200 * time.Millisecond)
 	}},
-	{"F18 clients killed", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"clients killed", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		c.redis(rdb, "client", "kill", "type", "normal", "skipme", "yes")
 	}},
-	{"F21 Redis read-only", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"Redis read-only", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		c.redis(rdb, "replicaof", "127.0.0.1", "1")
 		time.Sleep(700 * time.Millisecond)
 		c.redis(rdb, "replicaof", "no", "one")
 	}},
-	{"F21 too few replicas", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"too few replicas", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		c.redis(rdb, "config", "set", "min-replicas-to-write", "1")
 		time.Sleep(700 * time.Millisecond)
 		c.redis(rdb, "config", "set", "min-replicas-to-write", "0")
 	}},
-	{"F27 rights taken away", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
+	{"rights taken away", func(c *crew, _ *redistest.Server, _ *redistest.Proxy, rdb *redis.Client) {
 		c.redis(rdb, "acl", "setuser", "default", "-eval", "-evalsha", "-bzpopmin")
 		time.Sleep(700 * time.Millisecond)
 		c.redis(rdb, "acl", "setuser", "default", "+eval", "+evalsha", "+bzpopmin")
@@ -133,6 +133,7 @@ var chaoses = []chaos{
 // Every fault of the list at real workers and a real server, one after the other. What was
 // acknowledged runs, in order; nothing stays stuck; and each fault did happen.
 func TestChaos_OneServer(t *testing.T) {
+	redistest.Beside(t)
 	s := redistest.Own(t, "--appendonly", "yes", "--appendfsync", "everysec", "--enable-debug-command", "local")
 	proxy, through := redistest.NewProxy(t, s)
 	straight := redistest.ClientOf(t, s)
@@ -164,8 +165,8 @@ func TestChaos_OneServer(t *testing.T) {
 			t.Errorf("there was no %s", what)
 		}
 	}
-	if c.dead != met["F9 poison"] {
-		t.Errorf("%d dead letters, %d poisoned jobs", c.dead, met["F9 poison"])
+	if c.dead != met["poison"] {
+		t.Errorf("%d dead letters, %d poisoned jobs", c.dead, met["poison"])
 	}
 	faults := 0
 	for _, n := range met {

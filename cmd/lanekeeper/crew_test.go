@@ -113,7 +113,7 @@ func (c *crew) supervise() {
 	}
 }
 
-// nasty are subjects that a careless system would trip over (F22).
+// nasty are subjects that a careless system would trip over.
 var nasty = []string{"{a}", "a*", "}{:", "a b", "\x00\r\n", "\xff\xfe", "ünï", strings.Repeat("long", 100)}
 
 // produce enqueues jobs in order, each until it is acknowledged, with the same id.

@@ -58,7 +58,7 @@ func TestH5_CommandsAskWhich(t *testing.T) {
 }
 
 // H13: on a cluster with a master away, looks show what is there, say what is missing, and end with
-// a code of their own.
+// a code of their own. Each of them waits the seconds that a call gives a server that is away.
 func TestH13_LooksSayWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	c := redistest.OwnCluster(t)

@@ -14,6 +14,23 @@ func ChaosTime() time.Duration {
 	return d
 }
 
+// Beside lets a chaos test run beside others in 'make test', where it mostly waits: for leases to run
+// out, for clusters to notice. In 'make chaos', which measures, each runs by itself.
+func Beside(t *testing.T) {
+	if ChaosTime() == 0 {
+		t.Parallel()
+	}
+}
+
+// Bound is what a measured time is held to: as promised in 'make chaos', and four times that in 'make
+// test', where others run beside it and the machine may be slow.
+func Bound(promised time.Duration) time.Duration {
+	if ChaosTime() == 0 {
+		return 4 * promised
+	}
+	return promised
+}
+
 // Rounds is how often a chaos test repeats what it measures: `short` times in 'make
 // test', and so many times a minute of [ChaosTime].
 func Rounds(short int, perMinute float64) int {

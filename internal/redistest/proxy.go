@@ -22,6 +22,8 @@ type Proxy struct {
 	Lost atomic.Int64 // replies that were
 	hole atomic.Bool
 	slow atomic.Int64 // ns by which each reply is late
+	ends atomic.Bool  // once what is left has passed
+	left atomic.Int64 // requests that still pass
 
 	mu   sync.Mutex
 	open map[net.Conn]bool
@@ -61,6 +63,22 @@ func (p *Proxy) BlackHole(on bool) { p.hole.Store(on) }
 // Slow makes each reply late.
 func (p *Proxy) Slow(d time.Duration) { p.slow.Store(int64(d)) }
 
+// EndAfter lets n more requests through, pipelines counting as one. After that the server is away: all
+// connections break, and each new one does.
+func (p *Proxy) EndAfter(n int) {
+	p.left.Store(int64(n))
+	p.ends.Store(true)
+}
+
+// request decides whether a request gets through.
+func (p *Proxy) request() bool {
+	if p.ends.Load() && p.left.Add(-1) < 0 {
+		p.Cut()
+		return false
+	}
+	return true
+}
+
 // Cut breaks all connections.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
@@ -84,7 +102,7 @@ func (p *Proxy) accept() {
 		p.mu.Lock()
 		p.open[client], p.open[server] = true, true
 		p.mu.Unlock()
-		p.conns.Go(func() { p.pass(client, server, func() bool { return true }) })
+		p.conns.Go(func() { p.pass(client, server, p.request) })
 		p.conns.Go(func() { p.pass(server, client, p.reply) })
 	}
 }

@@ -3,6 +3,8 @@ package dispatcher
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -218,4 +221,205 @@ func TestScheduledJobsHaveNoSequenceNumberYet(t *testing.T) {
 			}
 		}
 	})
+}
+
+// I9: a claim that is repeated gives back all its lanes, up to the most that one gives, with their
+// jobs, and none of those that others claimed in the same ms, however many: lanes that it left out
+// were leased to nobody until their leases were over, and those of others had two holders.
+func TestI9_RepeatedClaimGivesItsOwnLanes(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for _, n := range []int{1, 2, 100, MaxClaim} {
+			for _, along := range []int{1, 2} {
+				d := openAt(t, rdb)
+				other, err := Open(t.Context(), d.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				const lanes, others = 2*MaxClaim + 1, 63
+				for i := range lanes {
+					put2(t, d, fmt.Sprint("lane", i), 2)
+				}
+				claim := func(holder string, n int) *endCall {
+					who := &Claimant{Holder: holder, Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": along}}
+					call := d.turnCall(0, who, n, nil, nil)
+					if holder != "w" {
+						call = other.turnCall(0, who, n, nil, nil)
+					}
+					return &call
+				}
+				read := func(call *endCall) (got []string) {
+					d.run.Run(t.Context(), call.Call)
+					var a Turned
+					words, err := call.Words()
+					if err == nil {
+						err = a.readClaims(words, 0, &Claimant{}, time.Now())
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, c := range a.Claims {
+						for _, job := range c.Each() {
+							got = append(got, fmt.Sprint(job.Subject.ID, " ", job.ID, " ", job.Lease.Token))
+						}
+					}
+					slices.Sort(got)
+					return got
+				}
+				read(claim("before", others))
+				mine := claim("w", n)
+				first := read(mine)
+				read(claim("after", others))
+				if again := read(mine); !slices.Equal(again, first) || len(first) != n*min(along, 250/n) {
+					t.Errorf("%d lanes with %d jobs each: %d jobs at first, and then %d", n, along, len(first), len(again))
+				}
+			}
+		}
+	})
+}
+
+// I9: the same where more leases end in one ms than are looked at together.
+func TestI9_RepeatedClaimAmongAThousand(t *testing.T) {
+	t.Parallel()
+	d := openAt(t, redistest.Client(t))
+	who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+	for i := range 10 * MaxClaim {
+		put2(t, d, fmt.Sprintf("lane%04d", i), 1)
+	}
+	for range 10 {
+		call := d.turnCall(0, who, MaxClaim, nil, nil)
+		var tokens [2]string
+		for i := range tokens {
+			d.run.Run(t.Context(), call.Call)
+			words, err := call.Words()
+			if err != nil || len(words) != turnHead+3*MaxClaim {
+				t.Fatalf("call %d gives %d words, %v", i, len(words), err)
+			}
+			tokens[i] = words[2]
+		}
+		if tokens[0] != tokens[1] {
+			t.Errorf("tokens %v", tokens)
+		}
+	}
+}
+
+// openAt is open with a clock that stands still.
+func openAt(t *testing.T, rdb *redis.Client) *Dispatcher {
+	t.Helper()
+	d := open(t, rdb)
+	cfg := d.cfg
+	cfg.Now = func() time.Time { return time.UnixMilli(1_000_000) }
+	d, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// put2 enqueues n jobs in one lane, in one call.
+func put2(t *testing.T, d *Dispatcher, lane string, n int) {
+	t.Helper()
+	jobs := make([]NewJob, n)
+	for i := range jobs {
+		jobs[i] = NewJob{Subject: subject.Key{Kind: "s", ID: lane}, Kind: "k"}
+	}
+	if _, err := d.EnqueueMany(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// I9: a turn that is repeated says the same of what it ended, in its order, and gives the same lanes,
+// those that are still its own.
+func TestI9_RepeatedTurnSaysTheSame(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := openAt(t, rdb)
+		other, err := Open(t.Context(), d.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 9 {
+			put2(t, d, fmt.Sprint("lane", i), 2)
+		}
+		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+		claims := d.turns(t.Context(), who, []Turn{{Claim: true, Want: 5}})[0].Claims
+		var ends []End
+		for i := range claims {
+			ends = append(ends, End{Claim: &claims[i]})
+		}
+		if err := other.Finish(t.Context(), claims[1]); err != nil { // so that this one is lost
+			t.Fatal(err)
+		}
+		call := d.turnCall(0, who, 8, ends, []int{0, 1, 2, 3, 4})
+		var said []string
+		for i := range 3 {
+			d.run.Run(t.Context(), call.Call)
+			words, err := call.Words()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(words[turnHead:turnHead+5], " "); got != "ok lost ok ok ok" {
+				t.Errorf("call %d says of the ends %s", i, got)
+			}
+			var lanes []string
+			for rows := words[turnHead+5:]; len(rows) > 0; rows = rows[3:] {
+				lanes = append(lanes, rows[0])
+			}
+			slices.Sort(lanes)
+			switch {
+			case i == 0 && len(lanes) != 8:
+				t.Fatalf("claimed %d lanes, want 8", len(lanes))
+			case i == 1 && !slices.Equal(lanes, said):
+				t.Errorf("at first it gave %q, and then %q", said, lanes)
+			case i == 2 && len(lanes) != 7:
+				t.Errorf("one of its lanes is another's by now; it gave %d of 8", len(lanes))
+			}
+			said = lanes
+			if i == 1 { // what the second call gave is used, and another one gets the lane
+				key, err := subject.FromCanonical(lanes[0])
+				var token int64
+				_, _ = fmt.Sscan(words[2], &token)
+				if err == nil {
+					err = other.leases.Release(t.Context(), lease.Lease{Subject: key, Token: lease.Token(token)})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				other.turns(t.Context(), &Claimant{Holder: "other", Kinds: []string{"k"}, TTL: time.Minute}, []Turn{{Claim: true, Want: 9}})
+			}
+		}
+	})
+}
+
+// A trip takes as many jobs as one call may have, in number and in bytes, and one in any case: a
+// single job that had more than that never set out, and those behind it were forgotten.
+func TestTripsAreFilled(t *testing.T) {
+	t.Parallel()
+	const mebi = 1 << 20
+	for name, c := range map[string]struct {
+		jobs  []int // bytes of each
+		trips []int // jobs of each
+	}{
+		"as many as may be":         {make([]int, MaxBatch), []int{MaxBatch}},
+		"one more":                  {make([]int, MaxBatch+1), []int{MaxBatch, 1}},
+		"as many bytes as may be":   {[]int{mebi, mebi}, []int{2}},
+		"one byte more":             {[]int{mebi, mebi + 1}, []int{1, 1}},
+		"one that alone has more":   {[]int{3 * mebi, 1, 1}, []int{1, 2}},
+		"one of 17 MiB among small": {[]int{1, 17 * mebi, 1}, []int{1, 1, 1}},
+		"none":                      {nil, nil},
+	} {
+		s := &singles{flights: 1}
+		for _, n := range c.jobs {
+			s.waiting = append(s.waiting, single{prepared{body: make([]byte, n)}, nil})
+		}
+		var trips []int
+		for s.flights > 0 {
+			if n := len(s.board()); n > 0 {
+				trips = append(trips, n)
+			}
+		}
+		if !slices.Equal(trips, c.trips) || len(s.waiting) > 0 {
+			t.Errorf("%s: trips of %v jobs, want %v; %d left behind", name, trips, c.trips, len(s.waiting))
+		}
+	}
 }

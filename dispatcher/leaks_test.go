@@ -94,6 +94,12 @@ var lives = map[string]func(h *house){
 		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom", Workers: 1}, false)
 		h.ok(h.Discard(bg, ref("j")))
 	},
+	"failed, and then dead": func(h *house) {
+		h.of1("k", "j")
+		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom", Workers: 3}, false)
+		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "x"}, false)
+		h.ok(h.Discard(bg, ref("j")))
+	},
 	"crash": func(h *house) {
 		h.of1("k", "j")
 		h.first()

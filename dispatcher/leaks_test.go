@@ -173,6 +173,19 @@ var lives = map[string]func(h *house){
 		h.cancels("j")
 		h.outlives()
 	},
+	"halt, and finish": func(h *house) {
+		h.of1("halt", "j")
+		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "x"}, false)
+		h.ok(h.Resume(bg, key("a")))
+		h.ends(h.first(), dispatcher.End{}, false)
+		h.outlives()
+	},
+	"unique key, a window that ends before": func(h *house) {
+		h.unique(dispatcher.ForWindow)
+		h.outlives()
+		h.clean()
+		h.ends(h.first(), dispatcher.End{}, false)
+	},
 	"outcome": func(h *house) {
 		h.of1("kept", "j")
 		h.ends(h.first(), dispatcher.End{Result: []byte("r")}, false)

@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -589,6 +590,105 @@ func TestPagesThatAreFilled(t *testing.T) {
 			if (err == nil) != good || !good && !errors.Is(err, dispatcher.ErrInvalid) || limit == 0 && len(part) > 50 {
 				t.Errorf("%s in pages of %d: %d entries, %v", name, limit, len(part), err)
 			}
+		}
+	}
+}
+
+// A job that is set aside is shown, and found by who means to change it, after up to a hundred attempts. It was shown as one
+// that waits in its lane from the fifty-first on.
+func TestJobsThatFailedOften(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", OnFailure: dispatcher.Skip, MaxAttempts: 1000}}})
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j"})
+		for n := 1; n <= 100; n++ {
+			_, err := h.Retry(bg, one(h.claimed("w", 1)), time.Second, "boom")
+			h.ok(err)
+			if job, err := h.Job(bg, ref("j")); err != nil || job.State != dispatcher.Scheduled || job.Attempt != n || job.Error != "boom" {
+				t.Fatalf("after %d attempts it is %s, attempt %d, %q, %v", n, job.State, job.Attempt, job.Error, err)
+			}
+			if n == 100 {
+				break
+			}
+			h.advance(time.Second)
+			h.reaped()
+		}
+		h.ok(h.SuspendJob(bg, ref("j")))
+		if job, err := h.Job(bg, ref("j")); err != nil || job.State != dispatcher.Suspended || job.Attempt != 100 {
+			t.Errorf("suspended it is %s, attempt %d, %v", job.State, job.Attempt, err)
+		}
+		h.ok(h.ResumeJob(bg, ref("j")))
+		h.cancels("j")
+		h.clean()
+		h.empty()
+	})
+}
+
+// A section gets its turn behind more dead tickets than one call drops, with nobody there to reap.
+func TestSectionBehindManyDeadTickets(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+		h.enqueued("a", "j1")
+		c := h.head("w", "j1", 1)
+		for i := range 250 {
+			h.deadTicket("a", i)
+		}
+		h.ok(h.Finish(bg, c))
+		h.enqueued("a", "j2")
+		h.advance(2 * time.Second)
+		over := make(chan error, 1)
+		go func() { over <- h.Do(bg, key("a"), time.Minute, nothing) }()
+		h.ok(h.Finish(bg, h.waitHead("j2")))
+		h.ok(<-over)
+		h.clean()
+		h.empty()
+	})
+}
+
+// A chain of waits is followed over a hundred subjects, and no further.
+func TestLongChainsOfWaits(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for n, want := range map[int]error{1: dispatcher.ErrWouldDeadlock, 99: dispatcher.ErrWouldDeadlock, 100: dispatcher.ErrBusy} {
+			h := newHouse(t, rdb, dispatcher.Config{})
+			for i := range n { // each waits for the next one, and the last for the caller's
+				l, err := h.Leases().Acquire(bg, key(fmt.Sprint(i)), "w", time.Minute)
+				h.ok(err)
+				next := fmt.Sprint(i + 1)
+				if i == n-1 {
+					next = "held"
+				}
+				h.noteWait(rdb, l, next)
+			}
+			h.ok(h.Do(bg, key("held"), 0, func(ctx context.Context) error {
+				if err := h.Do(ctx, key("0"), 50*time.Millisecond, nothing); !errors.Is(err, want) {
+					t.Errorf("a chain of %d: %v, want %v", n, err, want)
+				}
+				return nil
+			}))
+		}
+	})
+}
+
+// A thousand workers are listed, those who were seen last.
+func TestWorkersAreListedUpToAThousand(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	h := newHouse(t, rdb, dispatcher.Config{})
+	for n, want := range map[int]int{1000: 1000, 1001: 1000} {
+		_, err := rdb.Pipelined(bg, func(pipe redis.Pipeliner) error {
+			for i := range n {
+				holder := fmt.Sprint("w", i)
+				pipe.HSet(bg, h.Namespace().Workers(), holder, fmt.Sprintf(`{"holder":%q}`, holder))
+				pipe.ZAdd(bg, h.Namespace().Seen(), redis.Z{Score: float64(h.ms.Load() + int64(i)), Member: holder})
+			}
+			return nil
+		})
+		h.ok(err)
+		workers, err := h.Workers(bg)
+		if err != nil || len(workers) != want || workers[0].Holder != fmt.Sprint("w", n-1) {
+			t.Errorf("of %d workers %d are listed, first %s, %v", n, len(workers), workers[0].Holder, err)
 		}
 	}
 }

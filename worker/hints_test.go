@@ -124,6 +124,9 @@ func TestDeskFollowsAnOffer(t *testing.T) {
 			got := make(map[int]dispatcher.Turn)
 			for range 3 { // a trip asks one partition for lanes
 				for _, e := range trip(t, d, nothingDue) {
+					if _, twice := got[e.Partition]; twice {
+						t.Errorf("%s: it comes to partition %d twice: %+v", name, e.Partition, e.Turn)
+					}
 					got[e.Partition] = e.Turn
 				}
 			}

@@ -313,3 +313,86 @@ func TestDeskRestsWhenItIsNotServed(t *testing.T) {
 		}
 	})
 }
+
+// Lanes that no handler has begun with go back when the pool is told to stop or is to blame, and when they have
+// waited for as long as they may; they go to the handlers there are otherwise, first come first served.
+func TestDeskGivesBackWhatWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		crowded := func() *desk {
+			d := idleDesk(t, 1, 1)
+			d.wake(dispatcher.Hint{})
+			errands, _ := d.plan(time.Now())
+			answer := nothingDue
+			for _, id := range []string{"j1", "j2", "j3"} {
+				answer.Claims = append(answer.Claims, dispatcher.Claim{Job: dispatcher.Job{ID: id}})
+			}
+			start, fresh := d.take(errands[0], answer, nil)
+			d.back()
+			if len(start) != 1 || start[0].claim.ID != "j1" || fresh != 1 {
+				t.Fatalf("it starts %+v, %d of them fresh", start, fresh)
+			}
+			return d
+		}
+		for name, c := range map[string]struct {
+			then  func(d *desk)
+			gives bool
+		}{
+			"it stops":         {func(d *desk) { d.stop() }, true},
+			"it is to blame":   {func(d *desk) { d.giveQueueBack() }, true},
+			"for long":         {func(d *desk) { time.Sleep(maxPatience) }, true},
+			"not so long":      {func(d *desk) { time.Sleep(maxPatience - time.Millisecond) }, false},
+			"nothing happened": {func(*desk) {}, false},
+		} {
+			d := crowded()
+			c.then(d)
+			errands, wait := d.plan(time.Now())
+			if !c.gives {
+				if q, ok := d.vacate(); len(errands) != 0 || wait > maxPatience || !ok || q.claim.ID != "j2" {
+					t.Errorf("%s: it plans %+v, waits %s, and its place goes on with %+v", name, errands, wait, q)
+				}
+				continue
+			}
+			if len(errands) != 1 || len(errands[0].Ends) != 2 {
+				t.Fatalf("%s: it plans %+v, want two lanes to go back", name, errands)
+			}
+			for i, id := range []string{"j2", "j3"} {
+				if end := errands[0].Ends[i]; end.Outcome != dispatcher.HandedBack || end.Claim.ID != id {
+					t.Errorf("%s: of %s it says %v", name, end.Claim.ID, end.Outcome)
+				}
+			}
+			if _, ok := d.vacate(); ok {
+				t.Errorf("%s: its place goes on with a lane that went back", name)
+			}
+		}
+	})
+}
+
+// A pool whose blame has ended looks for lanes at once: nobody may have left a hint for it.
+func TestAbsolvedPoolLooksAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	_, _ = pooled(t, Config{Concurrency: 1, Blame: true}, f, func(p *Pool) {
+		p.Handle("k", func(context.Context, []byte) error { return nil })
+	}, func(p *Pool) {
+		synctest.Wait()
+		asked := func() (n int) { f.set(func() { n = f.asked }); return n }
+		before := asked()
+		begin := time.Now()
+		p.absolve("k", "of the test")
+		synctest.Wait()
+		if asked() == before || time.Since(begin) > 0 {
+			t.Error("it waits for its next look")
+		}
+		before = asked()
+		p.conducts.add("k", failure{{Job: dispatcher.Job{ID: "j"}}}, false)
+		p.conducts.change("k", func(c *conduct) { c.why = "of the test" })
+		if err := p.blamed(p.life, "k", conduct{failed: []failure{{{Job: dispatcher.Job{ID: "j"}}}}, why: "of the test"}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if asked() == before || f.probes != 1 {
+			t.Errorf("a probe, of %d, waits for the next look", f.probes)
+		}
+	})
+}

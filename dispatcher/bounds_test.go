@@ -692,3 +692,135 @@ func TestWorkersAreListedUpToAThousand(t *testing.T) {
 		}
 	}
 }
+
+// inEach enqueues a job in a lane of its own in each partition.
+func (h *house) inEach(id string) {
+	h.t.Helper()
+	for p := range h.Namespace().Partitions {
+		for i := 0; ; i++ {
+			if lane := key(fmt.Sprint(id, i)); h.Namespace().Partition(lane) == p {
+				h.enqueue(dispatcher.NewJob{Subject: lane, Kind: "k", ID: fmt.Sprint(id, p)})
+				break
+			}
+		}
+	}
+}
+
+// offered returns who is offered starts under the limit of kind k, a place each.
+func (h *house) offered() (places []string) {
+	h.t.Helper()
+	for p := range h.Namespace().Partitions {
+		all, err := h.rdb.HGetAll(bg, strings.TrimSuffix(h.Namespace().Keys(p).Jobs(), "jobs")+"places:kind/k").Result()
+		h.ok(err)
+		for place, said := range all {
+			if strings.Split(said, " ")[1] != "0" {
+				places = append(places, place)
+			}
+		}
+	}
+	slices.Sort(places)
+	return places
+}
+
+// Who is short of a limit stands in a line of which a call looks at sixteen at a time: those behind them get what
+// is offered too, when those in front have gone meanwhile. They were passed over.
+func TestLinesThatAreLong(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		const n = 20
+		set := func() (h *house, has *member, claims []dispatcher.Claim) {
+			h = newHouse(t, rdb, dispatcher.Config{Partitions: n, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: n}}})
+			has = h.member("has", "", "k")
+			h.inEach("first")
+			if claims, _ = has.turn(n); len(claims) != n {
+				t.Fatalf("%d started", len(claims))
+			}
+			h.inEach("second")
+			return h, has, claims
+		}
+		gives := func(h *house, has *member, claims ...dispatcher.Claim) {
+			byPartition := make([]dispatcher.Turn, n)
+			for p := range byPartition {
+				byPartition[p].Partition = p
+			}
+			for i := range claims {
+				p := h.Namespace().Partition(claims[i].Subject)
+				byPartition[p].Ends = append(byPartition[p].Ends, dispatcher.End{Claim: &claims[i]})
+			}
+			for _, a := range has.s.Turns(bg, byPartition) {
+				h.ok(a.Err)
+			}
+		}
+
+		h, has, claims := set()
+		short := h.member("short", "", "k")
+		short.turn(n)
+		gives(h, has, claims[:n-1]...) // all at once
+		if got := h.offered(); len(got) != n-1 {
+			t.Errorf("of %d starts that came back %d are offered: %v", n-1, len(got), got)
+		}
+		got, _ := short.turn(n)
+		if len(got) != n-1 {
+			t.Errorf("%d of them start", len(got))
+		}
+
+		h, has, claims = set()
+		gone, live := h.member("gone", "", "k"), h.member("live", "", "k")
+		gone.turn(n)
+		live.turn(n)
+		gives(h, has, claims[0]) // which is offered to who has gone, and passes
+		if got := h.offered(); len(got) != 1 || !strings.HasSuffix(got[0], " gone") {
+			t.Fatalf("offered to %v", got)
+		}
+		h.advance(time.Second)
+		gives(h, has, claims[1])
+		if got := h.offered(); len(got) != 1 || got[0] != "0 live" {
+			t.Errorf("with those in front gone it is offered to %v, want the first of those who live", got)
+		}
+
+		// The same when those in front have just got what they want.
+		h, has, claims = set()
+		front, behind := h.member("front", "", "k"), h.member("behind", "", "k")
+		var turns []dispatcher.Turn
+		for p := range 16 {
+			turns = append(turns, dispatcher.Turn{Partition: p, Claim: true, Want: 1})
+		}
+		front.s.Turns(bg, turns)
+		behind.turn(n)
+		gives(h, has, claims[:18]...)
+		started := 0
+		for _, a := range front.s.Turns(bg, turns) {
+			h.ok(a.Err)
+			started += len(a.Claims)
+		}
+		if got := h.offered(); started != 16 || !slices.Equal(got, []string{"0 behind", "1 behind"}) {
+			t.Errorf("%d start, and the other two are offered to %v", started, got)
+		}
+	})
+}
+
+// One reap looks for tickets among no more than so many entries of lanes.
+func TestReapSearchesWithinItsBound(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+	h.enqueued("a", "j")
+	h.head("w", "j", 1)
+	entries := make([]any, 5000)
+	for i := range entries {
+		entries[i] = "\x02\x01ixk1"
+	}
+	for range 10 {
+		h.ok(rdb.RPush(bg, h.Namespace().Keys(0).Tail(canonical("a")), entries...).Err())
+	}
+	for i := range 5 {
+		h.deadTicket("a", i)
+	}
+	h.advance(2 * time.Second)
+	for _, want := range []int64{3, 1, 0} { // of some fifty thousand each
+		h.reap()
+		if left := rdb.ZCard(bg, h.Namespace().Keys(0).Expiring()).Val(); left != want {
+			t.Errorf("%d tickets are left, want %d", left, want)
+		}
+	}
+}

@@ -147,7 +147,7 @@ func TestTwoReplicas(t *testing.T) {
 		return redistest.InfoNumber(rdb.Info(bg, "clients").Val(), "blocked_clients:") == 1 || len(acked) > 0
 	})
 	if len(acked) > 0 {
-		t.Errorf("with one of two replicas it answers %+v", <-acked)
+		t.Fatalf("with one of two replicas it answers %+v", <-acked)
 	}
 	h.ok(slow.Signal(syscall.SIGCONT))
 	if a := <-acked; a.err != nil || a.done.Acked != 2 {

@@ -434,6 +434,9 @@ func TestDoctorLooksAtAll(t *testing.T) {
 		for i := range lanes {
 			h.ok(rdb.LPush(bg, keys.Tail(canonical(fmt.Sprint("lane", i))), "no entry").Err())
 		}
+		for i := range 25 { // more than one step of a repair takes out of a lane
+			h.ok(rdb.RPush(bg, keys.Tail(canonical("lane0")), fmt.Sprint("no entry ", i)).Err())
+		}
 		lost := make(map[string]bool)
 		for _, f := range h.findings() {
 			lost[f.Where] = true

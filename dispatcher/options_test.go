@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -128,11 +129,15 @@ func TestNamespacesAreApart(t *testing.T) {
 func TestTwoReplicas(t *testing.T) {
 	t.Parallel()
 	master := redistest.Own(t, "--repl-diskless-sync-delay", "0")
-	redistest.Replica(t, master)
-	slow := redistest.Replica(t, master)
+	host, port, err := net.SplitHostPort(master.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	redistest.Own(t, "--replicaof", host, port)
+	slow := redistest.Own(t, "--replicaof", host, port)
 	rdb := redistest.ClientOf(t, master)
 	h := newHouse(t, rdb, dispatcher.Config{Durability: dispatcher.Durability{Replicas: 2, Within: 30 * time.Second}})
-	h.enqueued("a", "j1")
+	h.enqueued("a", "j1") // once both are in step
 	h.ok(slow.Signal(syscall.SIGSTOP))
 	type answer struct {
 		done dispatcher.Enqueued

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -421,5 +422,149 @@ func TestTripsAreFilled(t *testing.T) {
 		if !slices.Equal(trips, c.trips) || len(s.waiting) > 0 {
 			t.Errorf("%s: trips of %v jobs, want %v; %d left behind", name, trips, c.trips, len(s.waiting))
 		}
+	}
+}
+
+// state is all that a namespace holds but memories of requests and hints.
+func state(t *testing.T, rdb *redis.Client, namespace string) string {
+	t.Helper()
+	var all []string
+	iter := rdb.Scan(t.Context(), 0, "{"+namespace+"*", 1000).Iterator()
+	for iter.Next(t.Context()) {
+		if key := iter.Val(); !strings.Contains(key, "}:request:") && !strings.Contains(key, "}:wake:") {
+			all = append(all, key+" "+rdb.Dump(t.Context(), key).Val())
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
+}
+
+// I9: each request about several jobs that comes twice says the same of each of them, and changes nothing the second time.
+func TestI9_EachRequestTwice(t *testing.T) {
+	t.Parallel()
+	const lanes = 4
+	ends := func(outcome Outcome) func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+		return func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			var all []End
+			for i := range claims {
+				all = append(all, End{Claim: &claims[i], Outcome: outcome, Wait: time.Second, Error: "boom", Reason: "why", Result: []byte("r")})
+			}
+			claims[1].Lease.Token-- // somebody else's by now
+			return d.endCall(0, outcome, all, []int{0, 1, 2, 3}, nil).Call
+		}
+	}
+	for name, c := range map[string]struct {
+		make func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call
+		want string
+	}{
+		"finish, kept": {ends(Finished), "ok lost ok ok"}, "retry": {ends(Retry), "ok lost ok ok"},
+		"dead letter": {ends(DeadLettered), "ok lost ok ok"}, "hand back": {ends(HandedBack), "ok lost ok ok"},
+		"a batch": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			c := &claims[3]
+			end := End{Claim: c, Outcome: Several}
+			for i, job := range c.Each() {
+				end.Each = append(end.Each, End{Claim: job, Outcome: []Outcome{Finished, Retry, DeadLettered}[i], Wait: time.Second, Error: "boom"})
+			}
+			return d.severalCall(0, []End{end}, 0, nil).Call
+		}, "ok ok ok"},
+		"enqueue": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			var jobs []prepared
+			var which []int
+			for i, job := range []NewJob{
+				{ID: "new"}, {ID: claims[0].ID}, {ID: "later", Delay: time.Hour}, {ID: "first", Unique: &Unique{Key: "u"}},
+				{ID: "merged", Unique: &Unique{Key: "u"}}, {ID: "taken", Unique: &Unique{Key: "u", OnConflict: Reject}},
+			} {
+				job.Subject, job.Kind = claims[0].Subject, "k"
+				p, err := d.prepare(&job)
+				if err != nil {
+					t.Fatal(err)
+				}
+				jobs, which = append(jobs, p), append(which, i)
+			}
+			return d.enqueueCall(0, "each", jobs, which)
+		}, ""},
+		"slots": {func(t *testing.T, d *Dispatcher, _ []Claim) *script.Call {
+			if err := WriteLimit(t.Context(), d, "k", 5, 1); err != nil {
+				t.Fatal(err)
+			}
+			return d.run.Once(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, 0, 2, 2, 1, 2, 2, 2, 3, 3)
+		}, ""},
+		"give back": {func(t *testing.T, d *Dispatcher, _ []Claim) *script.Call {
+			if err := WriteLimit(t.Context(), d, "k", 5, 1); err != nil {
+				t.Fatal(err)
+			}
+			call := d.run.Plain(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, 0, 3, 3)
+			d.run.Run(t.Context(), call)
+			words, err := call.Words()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.run.Once(d.limitHome(kindLimit("k")), givebackScript, nil, kindLimit("k"), "w", "", "-", 1, words[6], words[4], words[7], words[4])
+		}, "ok"},
+		"discard": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			for _, i := range []int{0, 2} {
+				if err := d.DeadLetter(t.Context(), claims[i], "x", ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return d.run.Once(0, discardScript, nil, packID(claims[0].ID), packID(claims[1].ID), packID(claims[2].ID))
+		}, "ok missing ok"},
+		"refund": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			var args []any
+			for i := range 3 {
+				if _, err := d.Retry(t.Context(), claims[i], time.Hour, "boom"); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, claims[i].Subject.Canonical(), entryOf(&claims[i].Job))
+			}
+			return d.run.Once(0, refundScript, nil, append([]any{"w"}, args...)...)
+		}, "ok ok ok"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := redistest.Client(t)
+			d := openAt(t, rdb)
+			maker, err := Open(t.Context(), d.cfg) // whose callers are its own
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range lanes {
+				for k := range 3 {
+					job := NewJob{Subject: subject.Key{Kind: "s", ID: fmt.Sprint("lane", i)}, Kind: "k", ID: fmt.Sprint("j", i, k)}
+					if name == "finish, kept" {
+						job.Keep = time.Hour
+					}
+					if _, err := d.Enqueue(t.Context(), job); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+			claims := d.turns(t.Context(), who, []Turn{{Claim: true, Want: lanes - 1}})[0].Claims
+			who.LaneBatch = map[string]int{"k": 3}
+			claims = append(claims, d.turns(t.Context(), who, []Turn{{Claim: true, Want: 1}})[0].Claims...)
+			call := c.make(t, maker, claims)
+			run := func() string {
+				maker.run.Run(t.Context(), call)
+				words, err := call.Words()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return strings.Join(words, " ")
+			}
+			first := run()
+			after := state(t, rdb, d.cfg.Namespace)
+			if c.want != "" && first != c.want {
+				t.Errorf("it says %q, want %q", first, c.want)
+			}
+			for range 2 {
+				if again := run(); again != first {
+					t.Errorf("at first it says %q, and then %q", first, again)
+				}
+			}
+			if state(t, rdb, d.cfg.Namespace) != after {
+				t.Error("the second time changes something")
+			}
+		})
 	}
 }

@@ -396,3 +396,28 @@ func TestAbsolvedPoolLooksAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A pool that is to blame gives back the lanes that it has claimed ahead: others do them better.
+func TestBlamedPoolGivesBackWhatWaits(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	f.elsewhere = 5
+	_, _ = pooled(t, Config{Concurrency: 1, Blame: true}, f, func(p *Pool) {
+		p.Handle("k", func(context.Context, []byte) error { time.Sleep(time.Minute); return nil })
+	}, func(p *Pool) {
+		f.add(dispatcher.Job{ID: "runs"})
+		synctest.Wait()
+		p.desk.mu.Lock()
+		p.desk.queue = []queued{{claim: &dispatcher.Claim{Job: dispatcher.Job{ID: "waits", Kind: "k"}}, at: time.Now()}}
+		p.desk.mu.Unlock()
+		failed := []failure{{{Job: dispatcher.Job{ID: "j"}}}}
+		p.conducts.add("k", failed[0], false)
+		if err := p.suspect(p.life, "k", conduct{failed: failed, looked: true}); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if end, ended := f.end("waits"); !ended || end.Outcome != dispatcher.HandedBack || f.blamed == "" {
+			t.Errorf("blamed for %q; of what waits it said %t, %v", f.blamed, ended, end.Outcome)
+		}
+	})
+}

@@ -61,7 +61,7 @@ func (h *house) ends(c dispatcher.Claim, end dispatcher.End, claims bool) {
 
 func (h *house) first() dispatcher.Claim {
 	h.t.Helper()
-	c := one(h.claimedKinds("w", 1, "k", "kept", "other", "skip", "halt"))
+	c := one(h.claimedKinds("w", 1, "k", "kept", "other", "skip", "halt", "stops"))
 	if c.ID == "" {
 		h.t.Fatal("nothing is ready")
 	}

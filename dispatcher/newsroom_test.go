@@ -161,9 +161,14 @@ func TestEachWaitLeavesItsChannels(t *testing.T) {
 					t.Error(err)
 				}
 			},
-			"a section that is busy": func(t *testing.T) {
+			"a section that is given up": func(t *testing.T) {
 				put()
-				if err := d.Do(t.Context(), a, 100*time.Millisecond, nil); !errors.Is(err, ErrBusy) {
+				ended := make(chan error)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { ended <- d.Do(ctx, a, time.Minute, nil) }()
+				redistest.Until(t, "it listens", listens(1))
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
 					t.Error(err)
 				}
 				finish()

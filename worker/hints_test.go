@@ -391,8 +391,10 @@ func TestAbsolvedPoolLooksAtOnce(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if asked() == before || f.probes != 1 {
-			t.Errorf("a probe, of %d, waits for the next look", f.probes)
+		probes := 0
+		f.set(func() { probes = f.probes })
+		if asked() == before || probes != 1 {
+			t.Errorf("a probe, of %d, waits for the next look", probes)
 		}
 	})
 }
@@ -416,8 +418,10 @@ func TestBlamedPoolGivesBackWhatWaits(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		if end, ended := f.end("waits"); !ended || end.Outcome != dispatcher.HandedBack || f.blamed == "" {
-			t.Errorf("blamed for %q; of what waits it said %t, %v", f.blamed, ended, end.Outcome)
+		blamed := ""
+		f.set(func() { blamed = f.blamed })
+		if end, ended := f.end("waits"); !ended || end.Outcome != dispatcher.HandedBack || blamed == "" {
+			t.Errorf("blamed for %q; of what waits it said %t, %v", blamed, ended, end.Outcome)
 		}
 	})
 }

@@ -134,14 +134,18 @@ elseif before then
     reply[#reply + 1] = word
   end
   if token ~= '0' then
-    local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', 0, 1000)
-    local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
-    for i, subject in ipairs(at) do
-      if entries[i] and fenced(records[i], token) then
-        local k = #subjects + 1
-        subjects[k], heads[k], bounds[k] = subject, entries[i], along_of(records[i])
+    local from, part = 0, 1000 -- any number may end in that ms
+    repeat
+      local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', from, part)
+      local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
+      for i, subject in ipairs(at) do
+        if entries[i] and fenced(records[i], token) then
+          local k = #subjects + 1
+          subjects[k], heads[k], bounds[k] = subject, entries[i], along_of(records[i])
+        end
       end
-    end
+      from = from + part
+    until #at < part
     give(reply, subjects, heads, bounds)
   end
   return reply

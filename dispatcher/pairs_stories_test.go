@@ -62,7 +62,7 @@ var deeds = []string{
 	"put x KIND 0 running", "put x KIND 0 waiting, put y KIND 0 running", "section", "leave", "leave, section",
 	"put d KIND 1000, pass 2000", "pass 6000", "crash", "cancel p, crash", "cancel p, stop, crash, start", "cancel p, go", "stop, go, start, go",
 	"finish", "fail 0", "fail 5000", "stop, fail 5000, start", "back", "die", "die, front j, rear p", "each fail back finish", "stop, each finish fail die",
-	"cancel p, each back finish fail",
+	"cancel p, each back finish fail", "cancel j-once", "cancel j-once, start", "suspend j-once, start", "suspend j-once, resume j-once", "stop, back, start",
 }
 
 // Wherever a job stands, under each policy: whatever an operator, a holder, a caller or time does to it or to

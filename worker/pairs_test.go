@@ -260,6 +260,7 @@ func TestPairs_StopHandsBack(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
+				kind := kind
 				kind.Name, kind.Owner, kind.MaxAttempts = "k", "o", 1
 				s := declare(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{kind}})
 				job := dispatcher.NewJob{Subject: subject.Key{Kind: "s", ID: "a"}, Kind: "k", ID: "j", Unique: &dispatcher.Unique{Key: "x", Scope: dispatcher.WhileWaitingOrRunning}}

@@ -264,7 +264,7 @@ local handed, freed, freed_records, next_up, h, f = {}, {}, {}, {}, 0, 0
 for k = 1, l do
   if not open[k] then
     local subject, head = lane[k], next_head[k]
-    local stops = head and suspended(head) or find(record[k], '!', 1, true)
+    local stops = head and suspended(head) or marked(record[k], 's') -- other marks were for the job that is done
     local left = head and budget[kind_of(head)]
     if head and n + h < wanted and along[kind_of(head)] and not stops and (not left or left > 0) then
       if left then

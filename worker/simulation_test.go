@@ -110,7 +110,8 @@ type simulation struct {
 	h     history.History
 	end   context.CancelFunc
 	ctx   context.Context // ends the producers and what goes wrong
-	all   sync.WaitGroup  // producers, workers, and what goes wrong
+	all   sync.WaitGroup  // workers
+	busy  sync.WaitGroup  // all others, whose last calls are answered before anybody looks what is left
 
 	mu      sync.Mutex
 	workers []*simWorker
@@ -159,14 +160,15 @@ func (s *simulation) run() {
 		s.hire()
 	}
 	for p := range 2 {
-		s.all.Go(func() { s.produce(p) })
+		s.busy.Go(func() { s.produce(p) })
 	}
-	s.all.Go(s.misfortune)
-	s.all.Go(s.operate)
-	s.all.Go(s.visit)
+	s.busy.Go(s.misfortune)
+	s.busy.Go(s.operate)
+	s.busy.Go(s.visit)
 	time.Sleep(*simFor)
 	s.end()
 	s.world.Calm()
+	s.busy.Wait()
 	s.settle()
 }
 

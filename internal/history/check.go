@@ -29,6 +29,7 @@ type Report struct {
 	// a lease was lost and its handler was slow to stop, but it is worth knowing.
 	Overlaps       int
 	LongestOverlap time.Duration
+	Overlap        string // the last one
 
 	// StaleStarts are handlers that started after their job had ended under a higher
 	// token: their lease was lost between the last look at it and the start.
@@ -205,21 +206,23 @@ func (c *checker) suspensions() {
 			claims[e.Token] = e
 		}
 	}
+	maybe := false
 	for i, s := range c.events {
-		if s.Op != Suspend || s.open() || c.forgot(s.Begin) {
+		maybe = maybe || s.Op == Resume && s.open() // it may take effect at any time from now on
+		if s.Op != Suspend || s.open() || maybe || c.forgot(s.Begin) {
 			continue
 		}
+		till := slices.IndexFunc(c.events, func(e Event) bool {
+			return e.Op == Resume && !e.Begin.Before(s.Begin) && (e.open() || !e.Return.Before(s.Begin))
+		})
 		for _, e := range c.events[i+1:] {
-			if e.Op == Resume && (e.open() || e.Return.After(s.Begin)) {
-				break
-			}
 			claim := e
 			if e.Op == Start { // one that was taken along
 				claim = claims[e.Token]
 			} else if e.Op != Claim {
 				continue
 			}
-			if claim.Begin.After(s.Return) && (s.Job == "" || s.Job == e.Job) {
+			if claim.Begin.After(s.Return) && (till < 0 || claim.Return.Before(c.events[till].Begin)) && (s.Job == "" || s.Job == e.Job) {
 				c.say("suspension", "%s was given out with token %d after %q was suspended", e.Job, claim.Token, s.Job)
 			}
 		}
@@ -252,7 +255,7 @@ func (c *checker) unique() {
 		first, ok := last[at]
 		claim, claimed := taken[first.Job]
 		if ok && first.Job != e.Job && first.Return.Before(e.Begin) && !gone[first.Job] && !c.forgot(first.Begin) &&
-			(claimed && claim.Begin.After(e.Return) || !claimed && c.world.Stored[first.Job]) {
+			claimed && claim.Begin.After(e.Return) {
 			c.say("unique", "%s was taken while %s waited, of the same key %s", e.Job, first.Job, e.Key)
 		}
 		last[at] = e
@@ -315,9 +318,8 @@ func (c *checker) ends() {
 		}
 		switch {
 		case e.Op == Replay:
-			delete(done, e.Job)
 			delete(cancelled, e.Job)
-			maybe[e.Job] = true // it may come in before the end that it replays is answered
+			maybe[e.Job] = true
 		case e.Op == Cancel:
 			maybe[e.Job] = true
 			if !e.open() {
@@ -331,7 +333,7 @@ func (c *checker) ends() {
 			}
 			d, ok := done[e.Job]
 			switch {
-			case !ok || !d.Return.Before(e.Begin) || c.forgot(d.Begin) || last.after(d):
+			case !ok || !d.Return.Before(e.Begin) || c.forgot(d.Begin) || last.after(d) || c.replayed(d, e):
 			case e.Token < d.Token:
 				c.report.StaleStarts++
 			default:
@@ -341,7 +343,7 @@ func (c *checker) ends() {
 		case e.open():
 			maybe[e.Job] = true
 		default:
-			if d, ok := done[e.Job]; ok && !c.forgot(d.Begin) && !last.after(d) {
+			if d, ok := done[e.Job]; ok && !c.forgot(d.Begin) && !last.after(d) && !c.replayed(d, e) {
 				c.say("repeat", "the end of %s was accepted with token %d and with token %d", e.Job, d.Token, e.Token)
 			}
 			done[e.Job] = e
@@ -353,6 +355,21 @@ func (c *checker) ends() {
 			c.say("loss", "%s was acknowledged, has not ended and is not there", e.Job)
 		}
 	}
+}
+
+// replayed reports whether a job may have been replayed between an end and another event of it.
+func (c *checker) replayed(end, e Event) bool {
+	return slices.ContainsFunc(c.events, func(r Event) bool {
+		return r.Op == Replay && r.Job == e.Job && !r.Begin.After(e.until()) && (r.open() || !r.Return.Before(end.Begin))
+	})
+}
+
+// until is the latest time at which an event may have happened, as far as is known.
+func (e *Event) until() time.Time {
+	if e.open() {
+		return e.Begin
+	}
+	return e.Return
 }
 
 // enqueues are, by job, the last ones.
@@ -381,6 +398,7 @@ func (c *checker) overlaps() {
 		token       int64
 	}
 	var latest time.Time // when the handlers that have started so far have all stopped
+	var with run         // the last one that did
 	stops := make(map[run]time.Time)
 	for _, e := range c.events {
 		if e.Op == Stop {
@@ -395,8 +413,9 @@ func (c *checker) overlaps() {
 		if !ok {
 			stop = e.Begin // its process died
 		}
-		if e.Begin.Before(latest) {
+		if e.Begin.Before(latest) && (with.worker != e.Worker || with.token != e.Token) { // else it is the same batch
 			c.report.Overlaps++
+			c.report.Overlap = fmt.Sprintf("%s of %s with token %d", e.Job, c.subject, e.Token)
 			until := latest
 			if stop.Before(until) {
 				until = stop
@@ -404,7 +423,7 @@ func (c *checker) overlaps() {
 			c.report.LongestOverlap = max(c.report.LongestOverlap, until.Sub(e.Begin))
 		}
 		if stop.After(latest) {
-			latest = stop
+			latest, with = stop, run{e.Worker, e.Job, e.Token}
 		}
 	}
 }

@@ -214,6 +214,10 @@ func TestWrongHistories(t *testing.T) {
 			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), call(Suspend, "b", 4), claim("a", "w", 1, 6), start("a", "w", 1, 9)},
 			world:  there,
 		},
+		"claimed while it is resumed": {
+			events: []Event{enqueue("a", 0, 1), call(Suspend, "", 2), claim("a", "w", 1, 6), call(Resume, "", 7)},
+			world:  there,
+		},
 		"claimed after it was resumed": {
 			events: []Event{enqueue("a", 0, 1), call(Suspend, "", 2), call(Suspend, "a", 4), call(Resume, "", 6), claim("a", "w", 1, 8), start("a", "w", 1, 9)},
 			world:  there,
@@ -271,6 +275,10 @@ func TestWrongHistories(t *testing.T) {
 		"replayed": {
 			events: append(good(), call(Replay, "b", 30), claim("b", "w", 3, 40), start("b", "w", 3, 42), finish("b", "w", 3, 44)),
 		},
+		"started at the moment of its replay": {
+			events: append(good(), start("b", "w", 3, 30), call(Replay, "b", 30), finish("b", "w", 3, 44)),
+			want:   []string{"lane"}, // nobody claimed it
+		},
 		"replayed, and done twice": {
 			events: append(good(), call(Replay, "b", 30), claim("b", "w", 3, 40), start("b", "w", 3, 42), finish("b", "w", 3, 44), start("b", "w", 4, 50)),
 			want:   []string{"repeat"},
@@ -300,5 +308,9 @@ func TestOverlapsAreMeasured(t *testing.T) {
 	}, World{})
 	if r.Overlaps != 1 || r.LongestOverlap != 3*time.Millisecond || r.Executions != 2 || r.Repeats != 1 {
 		t.Errorf("%+v", r)
+	}
+	together := Check([]Event{start("a", "w", 1, 4), start("b", "w", 1, 4), stop("b", "w", 1, 9), stop("a", "w", 1, 9)}, World{})
+	if together.Overlaps != 0 {
+		t.Errorf("a batch overlaps itself: %+v", together)
 	}
 }

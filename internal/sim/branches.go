@@ -104,6 +104,7 @@ func sites(source string) (all []site) {
 	type block struct{ word, text string }
 	var open []block
 	file, function, like := "", "", make(map[string]int)
+	files := headers(source)
 	begin, word, depth := 0, "", 0 // of a condition, a loop or a list of parameters
 	add := func(text string, at int) {
 		if file == "" {
@@ -118,8 +119,8 @@ func sites(source string) (all []site) {
 	for _, t := range token.FindAllStringIndex(source, -1) {
 		switch text := source[t[0]:t[1]]; {
 		case strings.HasPrefix(text, "--"):
-			if name := header.FindStringSubmatch(source[t[0]:]); name != nil && strings.HasPrefix(source[t[0]:], name[0]) {
-				file = name[1]
+			if i := slices.IndexFunc(files, func(f []int) bool { return f[0] == t[0] }); i >= 0 {
+				file = source[files[i][2]:files[i][3]]
 			}
 		case text == "if", text == "elseif", text == "for", text == "while":
 			begin, word = t[0], text
@@ -158,6 +159,17 @@ func sites(source string) (all []site) {
 		}
 	}
 	return all
+}
+
+// headers finds where files begin: with their names, in a comment's first line.
+func headers(source string) (found [][]int) {
+	for _, at := range header.FindAllStringSubmatchIndex(source, -1) {
+		before := strings.TrimSuffix(source[:at[0]], "\n")
+		if !strings.HasPrefix(before[strings.LastIndexByte(before, '\n')+1:], "--") {
+			found = append(found, at)
+		}
+	}
+	return found
 }
 
 // outcomes are the words that a script's header says it returns.

@@ -23,7 +23,8 @@ local function f(a) -- if this then
     repeat until true
   end
 end
--- two: second
+-- two: second, with
+-- more: of the same
 while f(1) do
   if x then y() end
   if x then y() end

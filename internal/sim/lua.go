@@ -126,7 +126,7 @@ func compile(source string) (*program, error) {
 		return nil, err
 	}
 	p := &program{proto, make(map[string]int)}
-	if all := header.FindAllStringSubmatchIndex(source, -1); all != nil { // the last file is the verb's own
+	if all := headers(source); all != nil { // the last file is the verb's own
 		own := all[len(all)-1]
 		for _, word := range outcomes(source[own[0]:]) {
 			p.words[word] = numberOf(outcome(source[own[2]:own[3]], word))

@@ -1,0 +1,131 @@
+package worker
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lanekeeper/lanekeeper/internal/sim"
+)
+
+var simBranches = flag.String("sim.branches", "", "write how often each branch of each script ran to this file")
+
+// coreScripts are those of which every branch has to run: a job's way from its enqueue to its end.
+var coreScripts = []string{"turn", "enqueue", "reap", "retry", "deadletter", "handback", "conclude", "release", "refund", "several", "short"}
+
+// scriptBranches are all that there are.
+func scriptBranches(t *testing.T) []sim.Branch {
+	paths, _ := filepath.Glob("../dispatcher/*.lua")
+	more, _ := filepath.Glob("../lease/*.lua")
+	all, err := sim.Branches(append(paths, more...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func writeBranches(t *testing.T, ran map[string]int) {
+	var b strings.Builder
+	for _, branch := range scriptBranches(t) {
+		fmt.Fprintf(&b, "%d\t%s\t%s\n", ran[branch.Name], branch, branch.Name)
+	}
+	if err := os.WriteFile(*simBranches, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judgeBranches looks whether the simulation took every road.
+func judgeBranches(t *testing.T, ran map[string]int, seeds int) {
+	for _, complaint := range complaints(scriptBranches(t), ran, seeds) {
+		t.Error(complaint)
+	}
+}
+
+// complaints says which branches are dark that may not be, and which are said to be and are not.
+func complaints(all []sim.Branch, ran map[string]int, seeds int) (list []string) {
+	exists := make(map[string]bool)
+	for _, b := range all {
+		exists[b.Name] = true
+		file, _, _ := strings.Cut(b.Name, ".lua: ")
+		_, mayBeDark := darkBranches[b.Name]
+		switch n := ran[b.Name]; {
+		case n > 0 && mayBeDark:
+			list = append(list, fmt.Sprintf("%s ran %d times, and is on the list of branches that do not: take it off", b, n))
+		case n > 0 || mayBeDark || !slices.Contains(coreScripts, file):
+		case seeds >= manySeeds || seeds >= fewSeeds && !seldomBranches[b.Name]:
+			list = append(list, fmt.Sprintf("no seed ran %s", b))
+		}
+	}
+	for name := range darkBranches {
+		if !exists[name] {
+			list = append(list, fmt.Sprintf("%s is on the list of branches that do not run, and does not exist: take it off", name))
+		}
+	}
+	for name := range seldomBranches {
+		if !exists[name] {
+			list = append(list, fmt.Sprintf("%s is on the list of branches that seldom run, and does not exist: take it off", name))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// From fewSeeds on what is not seldom has to run, and from manySeeds on everything.
+const fewSeeds, manySeeds = 10000, 10000
+
+// darkBranches may not run, each for its reason.
+var darkBranches = map[string]string{}
+
+// seldomBranches do not run in each run of few seeds.
+var seldomBranches = map[string]bool{}
+
+// A list that names what no longer is, or excuses what runs, excuses what comes after it too.
+func TestDarkBranchesAreComplainedOf(t *testing.T) {
+	t.Parallel()
+	var dark, seldom string
+	for dark = range darkBranches {
+		break
+	}
+	for seldom = range seldomBranches {
+		break
+	}
+	all := scriptBranches(t)
+	well := make(map[string]int)
+	for _, b := range all {
+		if _, ok := darkBranches[b.Name]; !ok {
+			well[b.Name] = 1
+		}
+	}
+	without := func(name string) map[string]int {
+		ran := maps.Clone(well)
+		delete(ran, name)
+		return ran
+	}
+	with := maps.Clone(well)
+	with[dark] = 1
+	for name, c := range map[string]struct {
+		all   []sim.Branch
+		ran   map[string]int
+		seeds int
+		want  int
+	}{
+		"all well":                     {all, well, manySeeds, 0},
+		"one is dark":                  {all, without(all[0].Name), 1, 0},
+		"one of the core is dark":      {all, without("turn.lua: if n > 0"), fewSeeds, 1},
+		"one is dark in a run of few":  {all, without("turn.lua: if n > 0"), fewSeeds - 1, 0},
+		"a seldom one is dark":         {all, without(seldom), fewSeeds, 0},
+		"a seldom one is dark in many": {all, without(seldom), manySeeds, 1},
+		"one that is excused runs":     {all, with, 1, 1},
+		"one that is excused is gone":  {slices.DeleteFunc(slices.Clone(all), func(b sim.Branch) bool { return b.Name == dark }), well, 1, 1},
+		"a seldom one is gone":         {slices.DeleteFunc(slices.Clone(all), func(b sim.Branch) bool { return b.Name == seldom }), well, 1, 1},
+	} {
+		if got := complaints(c.all, c.ran, c.seeds); len(got) != c.want {
+			t.Errorf("%s: %d complaints, want %d: %q", name, len(got), c.want, got)
+		}
+	}
+}

@@ -16,8 +16,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// deadTicket puts the ticket of a section at the end of a lane, of which nobody has been heard for long.
-func (h *house) deadTicket(lane string) {
+// lostTicket puts the ticket of a section at the end of a lane, of which nobody has been heard for long.
+func (h *house) lostTicket(lane string) {
 	h.t.Helper()
 	entry, canonical := "\x05\x01idead~1", key(lane).Canonical()
 	keys := h.Namespace().Keys(h.Namespace().Partition(key(lane)))
@@ -45,8 +45,8 @@ func TestPairs_WhatASectionFrees(t *testing.T) {
 			stopped bool
 		}{
 			"a dead section": {func(h *house) { dead(h); h.enqueued("aa", "j1", "j2"); h.advance(11 * time.Second) }, false},
-			"dead tickets":   {func(h *house) { h.deadTicket("aa"); h.enqueued("aa", "j1", "j2") }, false},
-			"both":           {func(h *house) { dead(h); h.deadTicket("aa"); h.enqueued("aa", "j1", "j2"); h.advance(11 * time.Second) }, false},
+			"dead tickets":   {func(h *house) { h.lostTicket("aa"); h.enqueued("aa", "j1", "j2") }, false},
+			"both":           {func(h *house) { dead(h); h.lostTicket("aa"); h.enqueued("aa", "j1", "j2"); h.advance(11 * time.Second) }, false},
 			"a dead section of a lane that is to be suspended": {func(h *house) {
 				dead(h)
 				h.enqueued("aa", "j1", "j2")
@@ -54,7 +54,7 @@ func TestPairs_WhatASectionFrees(t *testing.T) {
 				h.advance(11 * time.Second)
 			}, true},
 			"dead tickets before a suspended job": {func(h *house) {
-				h.deadTicket("aa")
+				h.lostTicket("aa")
 				h.enqueued("aa", "j1", "j2")
 				h.ok(h.SuspendJob(bg, ref("j1")))
 			}, true},

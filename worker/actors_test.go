@@ -157,7 +157,7 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 		}
 		p.declared = d.Declared
 		for _, kind := range simKinds {
-			grouped := kind.Name == "group" || w.role >= 2 && (kind.Name == "halt" || kind.Name == "skip" || kind.Name == "kept")
+			grouped := kind.Name == "group" || w.role >= 2 && (kind.Name == "skip" || kind.Name == "kept")
 			switch limited := kind.Limit > 0 || kind.Every > 0; {
 			case grouped:
 				p.HandleBatch(kind.Name, 4, func(ctx context.Context, jobs []dispatcher.Job) []error { return s.handleBatch(ctx, w, jobs) })
@@ -166,7 +166,12 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 			}
 		}
 		err = p.Run(ctx)
-		if err != nil && errors.As(err, new(*StopError)) {
+		switch {
+		case err == nil:
+		case errors.As(err, new(*StopError)):
+			return
+		case !strings.HasPrefix(err.Error(), "start pool"): // which Redis may be away from
+			s.t.Errorf("seed %d: %s does not work: %v", s.seed, w.name, err)
 			return
 		}
 		pauseFor(ctx, time.Second)

@@ -21,8 +21,8 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "simulate only this seed")
-	simSeeds = flag.Int("sim.seeds", 0, "how many seeds to simulate (default 12, with -short 4)")
-	simFor   = flag.Duration("sim.for", 6*time.Minute, "how long each seed has faults, in virtual time")
+	simSeeds = flag.Int("sim.seeds", 0, "how many seeds to simulate (default 8, with -short 4)")
+	simFor   = flag.Duration("sim.for", 4*time.Minute, "how long each seed has faults, in virtual time")
 )
 
 // The whole of dispatcher, lease and worker against a network and a server that fail in
@@ -34,7 +34,7 @@ var (
 //	go test ./worker -run TestSimulation -sim.seed N
 func TestSimulation(t *testing.T) {
 	t.Parallel()
-	seeds := 12
+	seeds := 8
 	if testing.Short() {
 		seeds = 4
 	}

@@ -6,10 +6,11 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: redis lint ## check everything: format, vet, staticcheck, all tests with the race detector
-	@# Two packages beside each other, but for two that start real processes and pools and hold them to a time. These
-	@# mostly wait, so many of their tests run at once. Vet was run by lint. Limits are for a machine three times slower.
+	@# Two packages beside each other, but for two that hold pools and processes to a time. The command's tests mostly
+	@# wait, so many of them run at once. Vet was run by lint. Limits are for a machine three times slower.
 	$(GO) test -race -vet=off -p 2 -parallel 4 -timeout 20m $$($(GO) list ./... | grep -v -e /cmd/lanekeeper$$ -e /worker$$); \
-	failed=$$?; $(GO) test -race -vet=off -p 1 -parallel 6 -timeout 30m ./worker ./cmd/lanekeeper && exit $$failed
+	failed=$$?; $(GO) test -race -vet=off -timeout 30m ./worker || failed=1; \
+	$(GO) test -race -vet=off -parallel 6 -timeout 20m ./cmd/lanekeeper && exit $$failed
 
 lint: ## gofmt, go vet, staticcheck
 	@bad=$$(gofmt -l .); if [ -n "$$bad" ]; then echo "run gofmt -w on:"; echo "$$bad"; exit 1; fi

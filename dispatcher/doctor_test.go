@@ -431,11 +431,15 @@ func TestDoctorLooksAtAll(t *testing.T) {
 		h.batches(2*lanes, func(i int) dispatcher.NewJob { return eachItsLane(i % lanes) })
 		keys := h.Namespace().Keys(0)
 		h.ok(rdb.Del(bg, keys.Ready("k")).Err())
+		nobody := func(lane, n int) { // puts the entry of a job that is not there behind a head
+			entry := fmt.Sprintf("\x06\x01i%05dk3", n)
+			h.ok(rdb.LPush(bg, keys.Tail(canonical(fmt.Sprint("lane", lane))), entry).Err())
+		}
 		for i := range lanes {
-			h.ok(rdb.LPush(bg, keys.Tail(canonical(fmt.Sprint("lane", i))), "no entry").Err())
+			nobody(i, i)
 		}
 		for i := range 25 { // more than one step of a repair takes out of a lane
-			h.ok(rdb.RPush(bg, keys.Tail(canonical("lane0")), fmt.Sprint("no entry ", i)).Err())
+			nobody(0, lanes+i)
 		}
 		lost := make(map[string]bool)
 		for _, f := range h.findings() {
@@ -447,6 +451,11 @@ func TestDoctorLooksAtAll(t *testing.T) {
 		_, err := h.Repair(bg, nil)
 		h.ok(err)
 		h.clean()
+		for i := range lanes {
+			if n := rdb.LLen(bg, keys.Tail(canonical(fmt.Sprint("lane", i)))).Val(); n != 1 {
+				t.Errorf("behind the head of lane %d there stand %d entries after the repair, want 1", i, n)
+			}
+		}
 		if claims, _ := h.everything(worker); len(claims) != lanes {
 			t.Errorf("%d lanes are ready after the repair, want %d", len(claims), lanes)
 		}

@@ -394,3 +394,61 @@ func TestDoctorJudgesTheServer(t *testing.T) {
 		t.Errorf("findings %s", text)
 	}
 }
+
+// The doctor tells of a worker that is to blame, and why, and of no other, and not after its absolution.
+func TestDoctorTellsOfAWorkerToBlame(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		a := h.member("a", "", "k")
+		h.member("b", "", "k")
+		if ok, err := a.s.Blame(bg, "k", "its disk is full", nil); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if says := h.found("worker", "a"); !strings.Contains(says, "k: its disk is full") {
+			t.Errorf("of the worker to blame the doctor says %q", says)
+		}
+		if says := h.found("worker", "b"); says != "" {
+			t.Errorf("of another one it says %q", says)
+		}
+		if says := h.found("kind", "k"); says != "1 of 2 workers are blamed" {
+			t.Errorf("of the kind it says %q", says)
+		}
+		a.s.Absolve("k", false)
+		h.ok(a.s.Beat(bg))
+		if says := h.found("worker", "a") + h.found("kind", "k"); says != "" {
+			t.Errorf("after the absolution it says %q", says)
+		}
+	})
+}
+
+// What is wrong with more lanes than one look reads is all found, and all mended.
+func TestDoctorLooksAtAll(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		const lanes = 450 // a look reads 200 keys, or fields of one
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+		h.batches(2*lanes, func(i int) dispatcher.NewJob { return eachItsLane(i % lanes) })
+		keys := h.Namespace().Keys(0)
+		h.ok(rdb.Del(bg, keys.Ready("k")).Err())
+		for i := range lanes {
+			h.ok(rdb.LPush(bg, keys.Tail(canonical(fmt.Sprint("lane", i))), "no entry").Err())
+		}
+		for i := range 25 { // more than one step of a repair takes out of a lane
+			h.ok(rdb.RPush(bg, keys.Tail(canonical("lane0")), fmt.Sprint("no entry ", i)).Err())
+		}
+		lost := make(map[string]bool)
+		for _, f := range h.findings() {
+			lost[f.Where] = true
+		}
+		if len(lost) < lanes {
+			t.Errorf("the doctor finds something wrong with %d lanes, want %d", len(lost), lanes)
+		}
+		_, err := h.Repair(bg, nil)
+		h.ok(err)
+		h.clean()
+		if claims, _ := h.everything(worker); len(claims) != lanes {
+			t.Errorf("%d lanes are ready after the repair, want %d", len(claims), lanes)
+		}
+	})
+}

@@ -225,3 +225,28 @@ func TestOpenRefusesEviction(t *testing.T) {
 		t.Errorf("%v, want ErrEviction", err)
 	}
 }
+
+// A unique key, or a payload, is one of its subject and kind: jobs of two kinds with the same one are two.
+func TestUniqueKeysAreOfTheirKind(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for name, u := range map[string]*dispatcher.Unique{
+			"key": {Key: "u"}, "payload": {}, "window": {Key: "u", Scope: dispatcher.ForWindow, Window: time.Hour},
+		} {
+			h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
+			for i, job := range []struct {
+				lane, kind string
+				u          *dispatcher.Unique
+				created    bool
+			}{
+				{"a", "k", u, true}, {"a", "k2", u, true}, {"b", "k", u, true}, {"a", "k", u, false}, {"a", "k2", u, false},
+				{"a", "k", &dispatcher.Unique{Key: "other"}, true},
+			} {
+				done := h.enqueue(dispatcher.NewJob{Subject: key(job.lane), Kind: job.kind, ID: fmt.Sprint(i), Unique: job.u, Payload: []byte("p")})
+				if done.Created != job.created {
+					t.Errorf("%s: job %d of %s: %+v, want it created: %t", name, i, job.kind, done, job.created)
+				}
+			}
+		}
+	})
+}

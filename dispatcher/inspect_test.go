@@ -218,3 +218,48 @@ func TestWorkersAliveAndSilent(t *testing.T) {
 		h.ok(again.Close(bg))
 	})
 }
+
+// When a ready lane starts whose head's kind is limited, nobody knows: others of the kind go first.
+func TestEstimatesOfLimitedKinds(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	h := newHouse(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{
+		{Name: "free", Owner: "o", Expected: time.Minute}, {Name: "limited", Owner: "o", Expected: time.Minute, Limit: 1},
+		{Name: "rated", Owner: "o", Expected: time.Minute, Every: time.Second},
+	}})
+	m := h.member("w", "", "free", "limited", "rated")
+	for _, kind := range []string{"free", "limited", "rated"} {
+		h.enqueue(dispatcher.NewJob{Subject: key(kind), Kind: kind, ID: kind})
+		_, jobs, _, err := h.Lane(bg, key(kind), dispatcher.Page{})
+		h.ok(err)
+		if known := !jobs[0].Starts.IsZero(); known != (kind == "free") {
+			t.Errorf("a ready job of the kind %s starts at %s", kind, jobs[0].Starts)
+		}
+	}
+	m.turn(3)
+	for _, kind := range []string{"limited", "rated"} { // once it runs all is known
+		_, jobs, _, err := h.Lane(bg, key(kind), dispatcher.Page{})
+		h.ok(err)
+		if got := jobs[0].Ends.Sub(jobs[0].Starts); got != time.Minute {
+			t.Errorf("a running job of the kind %s takes %s, want what is declared", kind, got)
+		}
+	}
+}
+
+// Up to a thousand jobs of a lane have estimates, and those behind have none.
+func TestEstimatesAreBounded(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Expected: time.Minute}}})
+	h.member("w", "", "k")
+	h.batches(1010, func(int) dispatcher.NewJob { return dispatcher.NewJob{Subject: key("a")} })
+	for from, known := range map[int]bool{999: true, 1000: true, 1001: false} {
+		_, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{Cursor: fmt.Sprint(from), Limit: 1})
+		h.ok(err)
+		if len(jobs) != 1 || jobs[0].Position != from+1 || jobs[0].Starts.IsZero() == known {
+			t.Errorf("behind %d: %+v", from, jobs)
+		}
+		if at := jobs[0].Starts.Sub(h.cfg.Now()); known && at != time.Duration(from)*time.Minute {
+			t.Errorf("the job behind %d starts in %s", from, at)
+		}
+	}
+}

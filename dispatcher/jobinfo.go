@@ -290,13 +290,16 @@ func (j *JobInfo) die(at float64, record string) {
 	j.Reason, j.Error = reason, failure
 }
 
+// mostTried is after how many attempts a job that was set aside is still found: MOST_TRIED of lane.lua.
+const mostTried = 100
+
 // scheduledMembers are how a job may stand on the schedule: after i attempts at 2i, and
 // suspended at 2i+1. Only jobs that are set aside when they fail have any behind them.
 func scheduledMembers(job Job) []string {
 	e, canonical := entry{packID(job.ID), job.Kind, 0, job.MaxAttempts, job.flags}, job.Subject.Canonical()
 	most := 0
 	if strings.Contains(job.flags, flagSkip) {
-		most = min(job.MaxAttempts, 50)
+		most = min(job.MaxAttempts, mostTried)
 	}
 	var members []string
 	for e.attempts = 0; e.attempts <= most; e.attempts++ {

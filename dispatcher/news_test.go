@@ -58,8 +58,14 @@ func TestH15_WaitersAreQuiet(t *testing.T) {
 	for _, c := range h.claimed("w", waiters) {
 		h.ok(h.Finish(bg, c))
 	}
-	for range waiters {
-		h.ok(<-ended)
+	within := time.After(10 * time.Second) // none looks by itself before that
+	for i := range waiters {
+		select {
+		case err := <-ended:
+			h.ok(err)
+		case <-within:
+			t.Fatalf("%d of %d waiters wait for their next look", waiters-i, waiters)
+		}
 	}
 }
 

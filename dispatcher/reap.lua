@@ -95,13 +95,15 @@ for i, subject in ipairs(candidates) do
     }
     if along > 0 then
       local followers, back = call('LRANGE', tail, 0, along - 1), {}
-      for k = #followers, 1, -1 do
-        local changed, before, letter = charge(followers[k], holder, 0)
+      for _, follower in ipairs(followers) do -- in their order: so they die, and are replayed
+        local changed, before, letter = charge(follower, holder, 0)
         lost[#lost + 1] = {
-          kind_of(followers[k]), token, '-', subject, id_of(followers[k]), whole(before + 1), letter and 'dead' or 'again', holder,
+          kind_of(follower), token, '-', subject, id_of(follower), whole(before + 1), letter and 'dead' or 'again', holder,
         }
-        back[#back + 1] = changed
         fate.letters[#fate.letters + 1] = letter
+        if changed then
+          table.insert(back, 1, changed) -- LPUSH puts the last one first
+        end
       end
       tails[#tails + 1] = { tail, #followers, back }
     end

@@ -43,12 +43,12 @@ func TestC14_ReapedTellsWhatWasLost(t *testing.T) {
 		}
 		_, err = h.Cancel(bg, ref("stops"))
 		h.ok(err)
-		h.advance(time.Second)
+		h.advance(time.Minute) // long after the leases have ended, which is what counts
 		r := h.reaped()
 		var got []string
 		for _, l := range r.Lost {
 			i := slices.IndexFunc(claims, func(c dispatcher.Claim) bool { return c.Subject == l.Subject })
-			if i < 0 || l.Token != claims[i].Lease.Token || l.Holder != "gone" || l.Attempt != 1 || l.Along != (l.Took == 0) {
+			if i < 0 || l.Token != claims[i].Lease.Token || l.Holder != "gone" || l.Attempt != 1 || l.Along != (l.Took == 0) || !l.Along && l.Took != time.Second {
 				t.Errorf("%+v", l)
 			}
 			got = append(got, fmt.Sprintf("%s %s %s %t", l.Kind, l.Job, l.Became, l.Along))
@@ -62,5 +62,34 @@ func TestC14_ReapedTellsWhatWasLost(t *testing.T) {
 			t.Errorf("lost %q, %d buried, want %q and 2", got, r.Buried, want)
 		}
 		h.clean()
+	})
+}
+
+// The outcome of a job that was cancelled while it ran, and whose holder did not say so, is kept for an hour.
+func TestOutcomeOfACancelledJobIsKept(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for name, end := range map[string]func(h *house, c dispatcher.Claim){
+			"lost":   func(h *house, _ dispatcher.Claim) { h.advance(time.Minute); h.reaped() },
+			"failed": func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
+			"dead":   func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
+		} {
+			h := newHouse(t, rdb, dispatcher.Config{})
+			job := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Second})
+			c := h.head("w", "j", 1)
+			h.cancels("j")
+			end(h, c)
+			for _, c := range []struct {
+				after time.Duration
+				kept  bool
+			}{{59 * time.Minute, true}, {2 * time.Minute, false}} {
+				h.advance(c.after)
+				h.reaped()
+				o, err := h.Outcome(bg, job.Ref())
+				if kept := err == nil && o.State == dispatcher.JobCancelled; kept != c.kept {
+					t.Errorf("%s: after %s more its outcome is %+v, %v", name, c.after, o, err)
+				}
+			}
+		}
 	})
 }

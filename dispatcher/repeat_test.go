@@ -3,6 +3,8 @@ package dispatcher
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -218,4 +222,349 @@ func TestScheduledJobsHaveNoSequenceNumberYet(t *testing.T) {
 			}
 		}
 	})
+}
+
+// I9: a claim that is repeated gives back all its lanes, up to the most that one gives, with their
+// jobs, and none of those that others claimed in the same ms, however many: lanes that it left out
+// were leased to nobody until their leases were over, and those of others had two holders.
+func TestI9_RepeatedClaimGivesItsOwnLanes(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for _, n := range []int{1, 2, 100, MaxClaim} {
+			for _, along := range []int{1, 2} {
+				d := openAt(t, rdb)
+				other, err := Open(t.Context(), d.cfg)
+				if err != nil {
+					t.Fatal(err)
+				}
+				const lanes, others = 2*MaxClaim + 1, 63
+				for i := range lanes {
+					put2(t, d, fmt.Sprint("lane", i), 2)
+				}
+				claim := func(holder string, n int) *endCall {
+					who := &Claimant{Holder: holder, Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": along}}
+					call := d.turnCall(0, who, n, nil, nil)
+					if holder != "w" {
+						call = other.turnCall(0, who, n, nil, nil)
+					}
+					return &call
+				}
+				read := func(call *endCall) (got []string) {
+					d.run.Run(t.Context(), call.Call)
+					var a Turned
+					words, err := call.Words()
+					if err == nil {
+						err = a.readClaims(words, 0, &Claimant{}, time.Now())
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, c := range a.Claims {
+						for _, job := range c.Each() {
+							got = append(got, fmt.Sprint(job.Subject.ID, " ", job.ID, " ", job.Lease.Token))
+						}
+					}
+					slices.Sort(got)
+					return got
+				}
+				read(claim("before", others))
+				mine := claim("w", n)
+				first := read(mine)
+				read(claim("after", others))
+				if again := read(mine); !slices.Equal(again, first) || len(first) != n*min(along, 250/n) {
+					t.Errorf("%d lanes with %d jobs each: %d jobs at first, and then %d", n, along, len(first), len(again))
+				}
+			}
+		}
+	})
+}
+
+// I9: the same where more leases end in one ms than are looked at together.
+func TestI9_RepeatedClaimAmongAThousand(t *testing.T) {
+	t.Parallel()
+	d := openAt(t, redistest.Client(t))
+	who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+	for i := range 10 * MaxClaim {
+		put2(t, d, fmt.Sprintf("lane%04d", i), 1)
+	}
+	for range 10 {
+		call := d.turnCall(0, who, MaxClaim, nil, nil)
+		var tokens [2]string
+		for i := range tokens {
+			d.run.Run(t.Context(), call.Call)
+			words, err := call.Words()
+			if err != nil || len(words) != turnHead+3*MaxClaim {
+				t.Fatalf("call %d gives %d words, %v", i, len(words), err)
+			}
+			tokens[i] = words[2]
+		}
+		if tokens[0] != tokens[1] {
+			t.Errorf("tokens %v", tokens)
+		}
+	}
+}
+
+// openAt is open with a clock that stands still.
+func openAt(t *testing.T, rdb *redis.Client) *Dispatcher {
+	t.Helper()
+	d := open(t, rdb)
+	cfg := d.cfg
+	cfg.Now = func() time.Time { return time.UnixMilli(1_000_000) }
+	d, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// put2 enqueues n jobs in one lane, in one call.
+func put2(t *testing.T, d *Dispatcher, lane string, n int) {
+	t.Helper()
+	jobs := make([]NewJob, n)
+	for i := range jobs {
+		jobs[i] = NewJob{Subject: subject.Key{Kind: "s", ID: lane}, Kind: "k"}
+	}
+	if _, err := d.EnqueueMany(t.Context(), jobs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// I9: a turn that is repeated says the same of what it ended, in its order, and gives the same lanes,
+// those that are still its own.
+func TestI9_RepeatedTurnSaysTheSame(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := openAt(t, rdb)
+		other, err := Open(t.Context(), d.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 9 {
+			put2(t, d, fmt.Sprint("lane", i), 2)
+		}
+		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+		claims := d.turns(t.Context(), who, []Turn{{Claim: true, Want: 5}})[0].Claims
+		var ends []End
+		for i := range claims {
+			ends = append(ends, End{Claim: &claims[i]})
+		}
+		if err := other.Finish(t.Context(), claims[1]); err != nil { // so that this one is lost
+			t.Fatal(err)
+		}
+		call := d.turnCall(0, who, 8, ends, []int{0, 1, 2, 3, 4})
+		var said []string
+		for i := range 3 {
+			d.run.Run(t.Context(), call.Call)
+			words, err := call.Words()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(words[turnHead:turnHead+5], " "); got != "ok lost ok ok ok" {
+				t.Errorf("call %d says of the ends %s", i, got)
+			}
+			var lanes []string
+			for rows := words[turnHead+5:]; len(rows) > 0; rows = rows[3:] {
+				lanes = append(lanes, rows[0])
+			}
+			slices.Sort(lanes)
+			switch {
+			case i == 0 && len(lanes) != 8:
+				t.Fatalf("claimed %d lanes, want 8", len(lanes))
+			case i == 1 && !slices.Equal(lanes, said):
+				t.Errorf("at first it gave %q, and then %q", said, lanes)
+			case i == 2 && len(lanes) != 7:
+				t.Errorf("one of its lanes is another's by now; it gave %d of 8", len(lanes))
+			}
+			said = lanes
+			if i == 1 { // what the second call gave is used, and another one gets the lane
+				key, err := subject.FromCanonical(lanes[0])
+				var token int64
+				_, _ = fmt.Sscan(words[2], &token)
+				if err == nil {
+					err = other.leases.Release(t.Context(), lease.Lease{Subject: key, Token: lease.Token(token)})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				other.turns(t.Context(), &Claimant{Holder: "other", Kinds: []string{"k"}, TTL: time.Minute}, []Turn{{Claim: true, Want: 9}})
+			}
+		}
+	})
+}
+
+// A trip takes as many jobs as one call may have, in number and in bytes, and one in any case: a
+// single job that had more than that never set out, and those behind it were forgotten.
+func TestTripsAreFilled(t *testing.T) {
+	t.Parallel()
+	const mebi = 1 << 20
+	for name, c := range map[string]struct {
+		jobs  []int // bytes of each
+		trips []int // jobs of each
+	}{
+		"as many as may be":         {make([]int, MaxBatch), []int{MaxBatch}},
+		"one more":                  {make([]int, MaxBatch+1), []int{MaxBatch, 1}},
+		"as many bytes as may be":   {[]int{mebi, mebi}, []int{2}},
+		"one byte more":             {[]int{mebi, mebi + 1}, []int{1, 1}},
+		"one that alone has more":   {[]int{3 * mebi, 1, 1}, []int{1, 2}},
+		"one of 17 MiB among small": {[]int{1, 17 * mebi, 1}, []int{1, 1, 1}},
+		"none":                      {nil, nil},
+	} {
+		s := &singles{flights: 1}
+		for _, n := range c.jobs {
+			s.waiting = append(s.waiting, single{prepared{body: make([]byte, n)}, nil})
+		}
+		var trips []int
+		for s.flights > 0 {
+			if n := len(s.board()); n > 0 {
+				trips = append(trips, n)
+			}
+		}
+		if !slices.Equal(trips, c.trips) || len(s.waiting) > 0 {
+			t.Errorf("%s: trips of %v jobs, want %v; %d left behind", name, trips, c.trips, len(s.waiting))
+		}
+	}
+}
+
+// state is all that a namespace holds but memories of requests and hints.
+func state(t *testing.T, rdb *redis.Client, namespace string) string {
+	t.Helper()
+	var all []string
+	iter := rdb.Scan(t.Context(), 0, "{"+namespace+"*", 1000).Iterator()
+	for iter.Next(t.Context()) {
+		if key := iter.Val(); !strings.Contains(key, "}:request:") && !strings.Contains(key, "}:wake:") {
+			all = append(all, key+" "+rdb.Dump(t.Context(), key).Val())
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, "\n")
+}
+
+// I9: each request about several jobs that comes twice says the same of each of them, and changes nothing the second time.
+func TestI9_EachRequestTwice(t *testing.T) {
+	t.Parallel()
+	const lanes = 4
+	ends := func(outcome Outcome) func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+		return func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			var all []End
+			for i := range claims {
+				all = append(all, End{Claim: &claims[i], Outcome: outcome, Wait: time.Second, Error: "boom", Reason: "why", Result: []byte("r")})
+			}
+			claims[1].Lease.Token-- // somebody else's by now
+			return d.endCall(0, outcome, all, []int{0, 1, 2, 3}, nil).Call
+		}
+	}
+	for name, c := range map[string]struct {
+		make func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call
+		want string
+	}{
+		"finish, kept": {ends(Finished), "ok lost ok ok"}, "retry": {ends(Retry), "ok lost ok ok"},
+		"dead letter": {ends(DeadLettered), "ok lost ok ok"}, "hand back": {ends(HandedBack), "ok lost ok ok"},
+		"a batch": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			c := &claims[3]
+			end := End{Claim: c, Outcome: Several}
+			for i, job := range c.Each() {
+				end.Each = append(end.Each, End{Claim: job, Outcome: []Outcome{Finished, Retry, DeadLettered}[i], Wait: time.Second, Error: "boom"})
+			}
+			return d.severalCall(0, []End{end}, 0, nil).Call
+		}, "ok ok ok"},
+		"enqueue": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			var jobs []prepared
+			var which []int
+			for i, job := range []NewJob{
+				{ID: "new"}, {ID: claims[0].ID}, {ID: "later", Delay: time.Hour}, {ID: "first", Unique: &Unique{Key: "u"}},
+				{ID: "merged", Unique: &Unique{Key: "u"}}, {ID: "taken", Unique: &Unique{Key: "u", OnConflict: Reject}},
+			} {
+				job.Subject, job.Kind = claims[0].Subject, "k"
+				p, err := d.prepare(&job)
+				if err != nil {
+					t.Fatal(err)
+				}
+				jobs, which = append(jobs, p), append(which, i)
+			}
+			return d.enqueueCall(0, "each", jobs, which)
+		}, ""},
+		"slots": {func(t *testing.T, d *Dispatcher, _ []Claim) *script.Call {
+			if err := WriteLimit(t.Context(), d, "k", 5, 1); err != nil {
+				t.Fatal(err)
+			}
+			return d.run.Once(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, 0, 2, 2, 1, 2, 2, 2, 3, 3)
+		}, ""},
+		"give back": {func(t *testing.T, d *Dispatcher, _ []Claim) *script.Call {
+			if err := WriteLimit(t.Context(), d, "k", 5, 1); err != nil {
+				t.Fatal(err)
+			}
+			call := d.run.Plain(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, 0, 3, 3)
+			d.run.Run(t.Context(), call)
+			words, err := call.Words()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d.run.Once(d.limitHome(kindLimit("k")), givebackScript, nil, kindLimit("k"), "w", "", "-", 1, words[6], words[4], words[7], words[4])
+		}, "ok"},
+		"discard": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			for _, i := range []int{0, 2} {
+				if err := d.DeadLetter(t.Context(), claims[i], "x", ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return d.run.Once(0, discardScript, nil, packID(claims[0].ID), packID(claims[1].ID), packID(claims[2].ID))
+		}, "ok missing ok"},
+		"refund": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
+			var args []any
+			for i := range 3 {
+				if _, err := d.Retry(t.Context(), claims[i], time.Hour, "boom"); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, claims[i].Subject.Canonical(), entryOf(&claims[i].Job))
+			}
+			return d.run.Once(0, refundScript, nil, append([]any{"w"}, args...)...)
+		}, "ok ok ok"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := redistest.Client(t)
+			d := openAt(t, rdb)
+			maker, err := Open(t.Context(), d.cfg) // whose callers are its own
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range lanes {
+				for k := range 3 {
+					job := NewJob{Subject: subject.Key{Kind: "s", ID: fmt.Sprint("lane", i)}, Kind: "k", ID: fmt.Sprint("j", i, k)}
+					if name == "finish, kept" {
+						job.Keep = time.Hour
+					}
+					if _, err := d.Enqueue(t.Context(), job); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+			claims := d.turns(t.Context(), who, []Turn{{Claim: true, Want: lanes - 1}})[0].Claims
+			who.LaneBatch = map[string]int{"k": 3}
+			claims = append(claims, d.turns(t.Context(), who, []Turn{{Claim: true, Want: 1}})[0].Claims...)
+			call := c.make(t, maker, claims)
+			run := func() string {
+				maker.run.Run(t.Context(), call)
+				words, err := call.Words()
+				if err != nil {
+					t.Fatal(err)
+				}
+				return strings.Join(words, " ")
+			}
+			first := run()
+			after := state(t, rdb, d.cfg.Namespace)
+			if c.want != "" && first != c.want {
+				t.Errorf("it says %q, want %q", first, c.want)
+			}
+			for range 2 {
+				if again := run(); again != first {
+					t.Errorf("at first it says %q, and then %q", first, again)
+				}
+			}
+			if state(t, rdb, d.cfg.Namespace) != after {
+				t.Error("the second time changes something")
+			}
+		})
+	}
 }

@@ -51,13 +51,13 @@ local function offer(name, p, n, now, asks)
   end
 end
 
--- along_line looks at places from the first on, as long as each(place) returns true. Places of
--- holders that have let an offer pass go, unless it is asked for just now (`asked`, by member);
--- `partitions` is how many they may have.
+-- along_line looks at places from the first on, as long as each(place) returns true; one that has no starts left then
+-- stands in line no more. Places of holders that have let an offer pass go, unless it is asked for
+-- just now (`asked`, by member); `partitions` is how many they may have.
 local function along_line(name, now, partitions, asked, each)
   local line, from, gone = extra('line:') .. name, 0, {}
   repeat
-    local members, left = call('ZRANGE', line, from, from + LINE_PART - 1), {}
+    local members, left, served = call('ZRANGE', line, from, from + LINE_PART - 1), {}, 0
     for _, member in ipairs(members) do
       local p = place_of(name, member)
       local late = p and not asked[member] and p.offered > 0 and (p.till <= now or p.till > now + OFFER_MS) -- or the clock was set back
@@ -68,12 +68,14 @@ local function along_line(name, now, partitions, asked, each)
       elseif not each(p) then
         members = {}
         break
+      elseif p.starts == 0 then
+        served = served + 1
       end
     end
     for _, member in ipairs(left) do
       leave_line(name, member)
     end
-    from = from + LINE_PART
+    from = from + LINE_PART - #left - served -- those are not in front any more
   until #members < LINE_PART
   for holder in pairs(gone) do
     for partition = 0, partitions - 1 do

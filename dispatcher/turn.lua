@@ -134,14 +134,18 @@ elseif before then
     reply[#reply + 1] = word
   end
   if token ~= '0' then
-    local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', 0, 1000)
-    local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
-    for i, subject in ipairs(at) do
-      if entries[i] and fenced(records[i], token) then
-        local k = #subjects + 1
-        subjects[k], heads[k], bounds[k] = subject, entries[i], along_of(records[i])
+    local from, part = 0, 1000 -- any number may end in that ms
+    repeat
+      local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', from, part)
+      local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
+      for i, subject in ipairs(at) do
+        if entries[i] and fenced(records[i], token) then
+          local k = #subjects + 1
+          subjects[k], heads[k], bounds[k] = subject, entries[i], along_of(records[i])
+        end
       end
-    end
+      from = from + part
+    until #at < part
     give(reply, subjects, heads, bounds)
   end
   return reply
@@ -260,7 +264,7 @@ local handed, freed, freed_records, next_up, h, f = {}, {}, {}, {}, 0, 0
 for k = 1, l do
   if not open[k] then
     local subject, head = lane[k], next_head[k]
-    local stops = head and suspended(head) or find(record[k], '!', 1, true)
+    local stops = head and suspended(head) or marked(record[k], 's') -- other marks were for the job that is done
     local left = head and budget[kind_of(head)]
     if head and n + h < wanted and along[kind_of(head)] and not stops and (not left or left > 0) then
       if left then

@@ -107,3 +107,62 @@ func TestH11_UntilTheFirstEnd(t *testing.T) {
 		t.Error("work under no lease has one")
 	}
 }
+
+// naps renews all, and counts how often it was asked; while it is asked the machine may be suspended.
+type naps struct {
+	asked int
+	nap   func()
+}
+
+func (n *naps) Renew(_ context.Context, _ time.Duration, leases ...Lease) []error {
+	n.asked++
+	if n.nap != nil {
+		n.nap()
+	}
+	return make([]error, len(leases))
+}
+
+// For how long the machine was suspended counts wherever a lease is looked at: at the last look before work starts,
+// when renewals are due, and of a renewal that was under way. The clock that stood still trusted leases that
+// others had by then.
+func TestH20_EachLookCountsASuspension(t *testing.T) {
+	t.Parallel()
+	const ttl, margin = time.Hour, time.Minute
+	for name, c := range map[string]struct {
+		before, during time.Duration // suspended before the look, and while it asks
+		asks, trusted  bool
+	}{
+		"awake":                        {0, 0, false, true},
+		"not due yet":                  {ttl/3 - time.Minute, 0, false, true},
+		"due":                          {ttl / 3, 0, true, true},
+		"just in time":                 {ttl - 2*margin, 0, true, true},
+		"within the margin":            {ttl - margin, 0, false, false},
+		"over":                         {2 * ttl, 0, false, false},
+		"asleep while it was asked":    {ttl / 3, 2 * ttl, true, false},
+		"a nap while it was asked":     {ttl / 3, ttl / 2, true, true},
+		"asked, and within the margin": {ttl / 3, ttl - margin, true, false},
+	} {
+		for how, look := range map[string]func(k *Keeper, l Lease) bool{
+			"last look": func(k *Keeper, l Lease) bool { return k.Trusted(context.Background(), l) },
+			"renewal": func(k *Keeper, l Lease) bool {
+				k.cancelOver(context.Background()) // as it does beside
+				k.renewDue(context.Background())
+				k.cancelOver(context.Background())
+				_, held := k.held[l.grip()]
+				return held
+			},
+		} {
+			var slept time.Duration
+			n := &naps{nap: func() { slept += c.during }}
+			k := NewKeeper(n, ttl, margin)
+			k.slept = func() time.Duration { return slept }
+			l := Lease{Subject: subject.Key{Kind: "s", ID: "a"}, Token: 7, Proven: time.Now(), TTL: ttl}
+			_, release := k.Keep(t.Context(), l)
+			slept += c.before
+			if got := look(k, l); got != c.trusted || (n.asked > 0) != c.asks {
+				t.Errorf("%s, %s: trusted %t, asked %d times; want %t and %t", name, how, got, n.asked, c.trusted, c.asks)
+			}
+			release()
+		}
+	}
+}

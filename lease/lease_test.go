@@ -3,6 +3,7 @@ package lease_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -175,4 +176,55 @@ func TestAcquireRefusesNonsense(t *testing.T) {
 			t.Errorf("acquire %+v: no error", c)
 		}
 	}
+}
+
+// Leases are renewed 250 in a call, and the rest in others: each has its own answer, and its end moves.
+func TestRenewOfMoreThanOneCallTakes(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for n, calls := range map[int]int{250: 1, 251: 2, 500: 2, 501: 3} {
+			count := &trips{}
+			rdb := redis.NewClient(rdb.Options())
+			defer rdb.Close()
+			rdb.AddHook(count)
+			ns := subject.Namespace{Name: redistest.Namespace(t, rdb), Partitions: 1}
+			v := &vault{t: t}
+			v.Store = lease.NewStore(rdb, ns, func() time.Time { return time.UnixMilli(v.ms.Load()) })
+			v.ms.Store(1_000_000)
+			var leases []lease.Lease
+			for i := range n {
+				leases = append(leases, v.acquired(fmt.Sprint(i), "w"))
+			}
+			for _, i := range []int{0, 249, n - 1} {
+				leases[i].Token--
+			}
+			v.Renew(bg, 10*time.Second, leases[0]) // the server knows the script from here on
+			v.ms.Add(9_999)
+			count.n = 0
+			errs := v.Renew(bg, 10*time.Second, leases...)
+			if count.n != calls {
+				t.Errorf("%d leases are renewed in %d calls, want %d", n, count.n, calls)
+			}
+			v.ms.Add(9_999)
+			for i, err := range errs {
+				switch lost := i == 0 || i == 249 || i == n-1; {
+				case lost:
+					v.lost(err)
+				case err != nil:
+					t.Errorf("lease %d of %d: %v", i, n, err)
+				case i%50 == 1:
+					v.held(fmt.Sprint(i), "w")
+				}
+			}
+		}
+	})
+}
+
+// trips counts the commands of pipelines.
+type trips struct{ n int }
+
+func (c *trips) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error { c.n += len(cmds); return next(ctx, cmds) }
 }

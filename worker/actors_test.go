@@ -17,24 +17,95 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// hire starts a worker process.
-func (s *simulation) hire() {
+// hire starts a worker process. Those of even roles handle no kind with a limit, so that their turns finish and claim
+// in one call.
+func (s *simulation) hire(role int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.made++
 	ctx, stop := context.WithCancel(context.Background())
-	w := &simWorker{name: fmt.Sprint("w", s.made), stop: stop}
+	w := &simWorker{name: fmt.Sprint("w", s.made), stop: stop, role: role, hired: time.Now()}
 	s.workers = append(s.workers, w)
 	s.all.Go(func() { s.work(ctx, w) })
 }
 
-// simLimit is how many jobs of the kind "few" may run at once, of all workers' nine places.
+// simLimit is how many jobs of the kind "few" may run at once, of all workers' places.
 const simLimit = 2
 
 var simKinds = []dispatcher.Kind{
-	{Name: "plain", Owner: "sim"}, {Name: "batch", Owner: "sim"}, {Name: "merge", Owner: "sim"},
+	{Name: "plain", Owner: "sim"}, {Name: "batch", Owner: "sim"}, {Name: "group", Owner: "sim"},
+	{Name: "first", Owner: "sim", Priority: 5},
+	{Name: "kept", Owner: "sim", Keep: time.Minute},
+	{Name: "merge", Owner: "sim", Unique: dispatcher.Coalesce},
+	{Name: "replace", Owner: "sim", Unique: &dispatcher.Unique{Scope: dispatcher.WhileWaiting, OnConflict: dispatcher.Replace}},
+	{Name: "reject", Owner: "sim", Unique: &dispatcher.Unique{Scope: dispatcher.WhileWaitingOrRunning, OnConflict: dispatcher.Reject}},
+	{Name: "window", Owner: "sim", Unique: &dispatcher.Unique{Scope: dispatcher.ForWindow, Window: 4 * time.Second, OnConflict: dispatcher.Merge}},
+	{Name: "halt", Owner: "sim", OnFailure: dispatcher.Halt, MaxAttempts: 2, Keep: time.Minute},
+	{Name: "skip", Owner: "sim", OnFailure: dispatcher.Skip, Keep: time.Minute},
+	{Name: "frail", Owner: "sim", MaxAttempts: 2},
 	{Name: "few", Owner: "sim", Limit: simLimit},
-	{Name: "halt", Owner: "sim", OnFailure: dispatcher.Halt, MaxAttempts: 2},
+	{Name: "rated", Owner: "sim", Every: 400 * time.Millisecond},
+}
+
+// simLane is a lane of some owner's. The last one of each is loose: its jobs may change places.
+const simLanes, simLoose = 4, 3
+
+func simLane(whose, n any) subject.Key { return subject.Key{Kind: "s", ID: fmt.Sprint(whose, "-", n)} }
+
+// kindFor picks the kind of a job in a lane.
+func (s *simulation) kindFor(lane uint64, words ...any) string {
+	kinds := []string{
+		"plain", "plain", "batch", "batch", "group", "first", "kept", "kept", "merge", "replace", "reject", "window", "halt", "few", "few", "rated",
+	}
+	if lane == simLoose {
+		kinds = append(kinds, "skip", "skip", "skip", "skip", "frail", "frail", "frail")
+	}
+	return kinds[s.world.Roll(uint64(len(kinds)), append(words, "kind")...)]
+}
+
+// job makes one. Jobs of one kind and payload have one unique key, where they have any.
+func (s *simulation) job(id string, whose any, lane uint64) dispatcher.NewJob {
+	job := dispatcher.NewJob{
+		Subject: simLane(whose, lane), ID: id, Kind: s.kindFor(lane, id), MaxAttempts: 1000,
+		Payload: []byte{'a' + byte(s.world.Roll(2, id, "payload"))},
+	}
+	for _, k := range simKinds {
+		if k.Name == job.Kind {
+			job.Unique = k.Unique
+			if k.MaxAttempts > 0 {
+				job.MaxAttempts = k.MaxAttempts
+			}
+		}
+	}
+	if s.world.Roll(8, id, "delay") == 0 {
+		job.Delay = time.Duration(s.world.Roll(20_000, id, "for")) * time.Millisecond
+	}
+	return job
+}
+
+// asked is the enqueue of a job as the history has it.
+func (s *simulation) asked(job dispatcher.NewJob) history.Event {
+	e := history.Event{
+		Op: history.Enqueue, Subject: job.Subject.ID, Job: job.ID, Kind: job.Kind, Begin: time.Now(), Delay: job.Delay,
+		Unordered: job.Delay > 0 && s.clockJumps(), Loose: strings.HasSuffix(job.Subject.ID, fmt.Sprint("-", simLoose)),
+	}
+	if job.Unique != nil && job.Unique.Scope != dispatcher.ForWindow {
+		e.Key = string(job.Payload)
+	}
+	return e
+}
+
+// answeredBy is the event when the answer is there.
+func (s *simulation) answeredBy(e history.Event, done dispatcher.Enqueued) history.Event {
+	e.Return = time.Now()
+	if done.ID != e.Job { // it is that one now
+		e.Op, e.Job = history.Merge, done.ID
+		if e.Key == "" { // a window may last longer than its job
+			e.Return = time.Time{}
+		}
+		s.world.Saw("merge")
+	}
+	return e
 }
 
 // open opens the namespace on a client of its own, as often as it takes.
@@ -60,10 +131,17 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 		return
 	}
 	defer closeClient()
+	batches := map[string]int{"batch": 4}
+	if w.role < 2 {
+		batches["kept"] = 3
+	}
+	if w.role%2 == 1 {
+		batches["few"] = 2
+	}
 	for ctx.Err() == nil { // a pool whose start fails is started again
 		p, err := newPool(Config{
-			Concurrency: 3, LeaseTTL: simTTL, CancelGrace: simGrace, StopTimeout: 5 * time.Second,
-			LaneBatch: map[string]int{"batch": 4},
+			Concurrency: 3, LeaseTTL: simTTL, CancelGrace: simGrace, StopTimeout: time.Second, Blame: true,
+			LaneBatch: batches,
 			Backoff:   dispatcher.Backoff{Base: time.Second, Cap: 8 * time.Second},
 			Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
 		}, func(ctx context.Context, who dispatcher.Claimant, n int) (Source, error) {
@@ -77,11 +155,23 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 			s.t.Error(err)
 			return
 		}
-		for _, kind := range []string{"plain", "batch", "merge", "few", "halt"} {
-			p.Handle(kind, func(ctx context.Context, _ []byte) error { return s.handle(ctx, w) })
+		p.declared = d.Declared
+		for _, kind := range simKinds {
+			grouped := kind.Name == "group" || w.role >= 2 && (kind.Name == "skip" || kind.Name == "kept")
+			switch limited := kind.Limit > 0 || kind.Every > 0; {
+			case grouped:
+				p.HandleBatch(kind.Name, 4, func(ctx context.Context, jobs []dispatcher.Job) []error { return s.handleBatch(ctx, w, jobs) })
+			case !limited || w.role%2 == 1:
+				p.Handle(kind.Name, func(ctx context.Context, _ []byte) error { return s.handle(ctx, w) })
+			}
 		}
 		err = p.Run(ctx)
-		if err != nil && errors.As(err, new(*StopError)) {
+		switch {
+		case err == nil:
+		case errors.As(err, new(*StopError)):
+			return
+		case !strings.HasPrefix(err.Error(), "start pool"): // which Redis may be away from
+			s.t.Errorf("seed %d: %s does not work: %v", s.seed, w.name, err)
 			return
 		}
 		pauseFor(ctx, time.Second)
@@ -92,17 +182,84 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 // that it should stop.
 func (s *simulation) handle(ctx context.Context, w *simWorker) error {
 	c, _ := FromContext(ctx)
-	if c.Kind == "few" {
-		defer s.few(w)()
+	defer s.starting(w, &c.Job, &c)()
+	roll := s.takeTime(ctx, &c)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case s.broken(w, c.Kind):
+		return errors.New("all of them fail here")
+	case roll < 60 || c.Kind == "frail" && roll < 300 || c.Kind == "skip" && roll < 200 || c.Kind == "halt" && roll < 150:
+		return errors.New("boom")
+	case roll < 70 || c.Kind == "halt" && roll < 300:
+		return Permanent(errors.New("broken"))
+	case roll < 80:
+		return RetryAfter(0, errors.New("at once"))
+	case roll < 90:
+		return RetryAfter(time.Second, errors.New("soon"))
 	}
+	_ = SetResult(ctx, []byte(c.ID))
+	return nil
+}
+
+// broken reports whether a worker fails at most that it does, in its second quarter of a minute and on.
+func (s *simulation) broken(w *simWorker, kind string) bool {
+	if !slices.Contains([]string{"plain", "batch", "group", "skip"}, kind) {
+		return false
+	}
+	age := time.Since(w.hired)
+	return s.world.Roll(3, "broken", w.name) == 0 && age > 15*time.Second && age < 75*time.Second
+}
+
+// handleBatch does the same with several jobs.
+func (s *simulation) handleBatch(ctx context.Context, w *simWorker, jobs []dispatcher.Job) []error {
+	c, _ := FromContext(ctx)
+	for i := range jobs {
+		defer s.starting(w, &jobs[i], &c)()
+	}
+	if len(jobs) > 1 {
+		s.world.Saw("several")
+	}
+	roll := s.takeTime(ctx, &c)
+	broken := s.broken(w, c.Kind)
+	if roll < 300 && ctx.Err() == nil && !broken {
+		return nil
+	}
+	errs := make([]error, len(jobs))
+	for i := range jobs {
+		switch own := s.world.Roll(10, "one of", jobs[i].ID, c.Attempt); {
+		case ctx.Err() != nil:
+			errs[i] = context.Cause(ctx)
+		case own == 0 || broken:
+			errs[i] = errors.New("boom")
+		case own == 1:
+			errs[i] = Permanent(errors.New("broken"))
+		case own == 2:
+			errs[i] = RetryAfter(0, errors.New("at once"))
+		}
+	}
+	return errs
+}
+
+// starting notes that a job starts, and then that it stops.
+func (s *simulation) starting(w *simWorker, job *dispatcher.Job, c *dispatcher.Claim) (stop func()) {
 	e := history.Event{
-		Op: history.Start, Subject: c.Subject.ID, Job: c.ID, Worker: w.name,
+		Op: history.Start, Subject: job.Subject.ID, Job: job.ID, Kind: job.Kind, Worker: w.name,
 		Token: int64(c.Lease.Token), Attempt: c.Attempt,
 	}
+	s.starts.Add(1)
 	s.note(w, e)
+	return func() { e.Op = history.Stop; s.note(w, e) }
+}
+
+// takeTime is how long a job takes. It returns a number below 1000 that decides what becomes of it.
+func (s *simulation) takeTime(ctx context.Context, c *dispatcher.Claim) uint64 {
 	roll := s.world.Roll(1000, "handle", c.ID, c.Attempt)
-	takes := time.Duration(s.world.Roll(1500, "takes", c.ID, c.Attempt)) * time.Millisecond
-	if roll >= 980 {
+	takes := time.Duration(s.world.Roll(1000, "takes", c.ID, c.Attempt)) * time.Millisecond
+	if c.Kind == "batch" {
+		takes /= 20 // several end while Redis is told of others
+	}
+	if roll >= 985 {
 		takes = 25 * time.Second // longer than its lease, unless that is renewed
 	}
 	if deaf := s.rough && roll%50 == 7; deaf {
@@ -110,17 +267,7 @@ func (s *simulation) handle(ctx context.Context, w *simWorker) error {
 	} else {
 		pauseFor(ctx, takes)
 	}
-	e.Op = history.Stop
-	s.note(w, e)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case roll < 50:
-		return errors.New("boom")
-	case roll < 60:
-		return Permanent(errors.New("broken"))
-	}
-	return nil
+	return roll
 }
 
 // note records a moment of a process that is not dead.
@@ -152,32 +299,63 @@ func (r *recorded) Turns(ctx context.Context, turns []dispatcher.Turn) []dispatc
 	for i, t := range turns {
 		for k, end := range t.Ends {
 			e := history.Event{
-				Op: history.End, Subject: end.Claim.Subject.ID, Job: end.Claim.ID, Worker: r.worker.name,
-				Token: int64(end.Claim.Lease.Token), Begin: begin, Return: back, GoesOn: end.GoesOn, Outcome: history.Gone,
+				Op: history.End, Subject: end.Claim.Subject.ID, Worker: r.worker.name,
+				Token: int64(end.Claim.Lease.Token), Begin: begin, Return: back,
 			}
 			ended := answers[i].Ended[k]
-			kept := end.Outcome == dispatcher.HandedBack || end.Outcome == dispatcher.Retry && !ended.Dead || ended.Halted
-			if kept && !ended.Cancelled {
-				e.Outcome = history.Kept
-			}
-			switch err := answers[i].Ended[k].Err; {
-			case errors.Is(err, lease.ErrLost):
+			switch {
+			case errors.Is(ended.Err, lease.ErrLost):
 				e.Refused = true
-			case err != nil:
+			case ended.Err != nil:
 				e.Return = time.Time{}
 			}
-			r.s.h.Add(e)
+			if end.Outcome != dispatcher.Several {
+				r.s.h.Add(endEvent(e, &end, ended))
+				continue
+			}
+			for n := range end.Each {
+				one := dispatcher.Ended{}
+				if n < len(ended.Each) {
+					one = ended.Each[n]
+				}
+				e := endEvent(e, &end.Each[n], one)
+				e.GoesOn = n < len(end.Each)-1
+				r.s.h.Add(e)
+			}
 		}
 		for _, c := range answers[i].Claims {
 			if !dead { // else nobody heard the answer
-				r.s.h.Add(history.Event{
+				e := history.Event{
 					Op: history.Claim, Subject: c.Subject.ID, Job: c.ID, Worker: r.worker.name,
 					Token: int64(c.Lease.Token), Attempt: c.Attempt, Begin: begin, Return: back,
-				})
+				}
+				for _, job := range c.Along {
+					e.Along = append(e.Along, job.ID)
+				}
+				r.s.h.Add(e)
 			}
 		}
 	}
 	return answers
+}
+
+// Blame is noted: a run in which nobody is blamed gives no attempts back.
+func (r *recorded) Blame(ctx context.Context, kind, why string, failed []*dispatcher.Claim) (bool, error) {
+	blamed, err := r.Session.Blame(ctx, kind, why, failed)
+	if blamed {
+		r.s.world.Saw("blame")
+	}
+	return blamed, err
+}
+
+// endEvent is what an end says of its job.
+func endEvent(e history.Event, end *dispatcher.End, ended dispatcher.Ended) history.Event {
+	e.Job, e.GoesOn, e.Outcome = end.Claim.ID, end.GoesOn, history.Gone
+	kept := end.Outcome == dispatcher.HandedBack || end.Outcome == dispatcher.Retry && !ended.Dead || ended.Halted
+	if kept && !ended.Cancelled {
+		e.Outcome = history.Kept
+	}
+	return e
 }
 
 // produce enqueues jobs until the faults end. What is not answered is asked again with
@@ -190,78 +368,86 @@ func (s *simulation) produce(p int) {
 	}
 	defer closeClient()
 	for i := 0; ; i++ {
-		job := dispatcher.NewJob{
-			// Each producer has subjects of its own: then their order is known.
-			Subject: subject.Key{Kind: "s", ID: fmt.Sprint(p, "-", s.world.Roll(3, name, "subject", i))},
-			Kind:    []string{"plain", "plain", "batch", "few", "merge", "halt"}[s.world.Roll(6, name, "kind", i)],
-			ID:      fmt.Sprint(name, "-", i), MaxAttempts: 1000,
+		// Each producer has subjects of its own: then their order is known.
+		job := s.job(fmt.Sprint(name, "-", i), p, s.world.Roll(simLanes, name, "subject", i))
+		if s.enqueue(d, job) && job.Kind == "kept" && s.world.Roll(3, name, "wait", i) == 0 {
+			s.busy.Go(func() { s.await(d, job) })
 		}
-		switch job.Kind {
-		case "merge":
-			job.Unique = dispatcher.Coalesce
-		case "halt":
-			job.MaxAttempts = 2
-		}
-		if s.world.Roll(10, name, "delay", i) == 0 {
-			job.Delay = time.Duration(s.world.Roll(20_000, name, "for", i)) * time.Millisecond
-		}
-		s.enqueue(d, job)
-		if !pauseFor(s.ctx, time.Duration(s.world.Roll(2500, name, "pause", i))*time.Millisecond) {
+		if !pauseFor(s.ctx, time.Duration(s.world.Roll(1200, name, "pause", i))*time.Millisecond) {
 			return
 		}
 	}
 }
 
-func (s *simulation) enqueue(d *dispatcher.Dispatcher, job dispatcher.NewJob) {
-	e := history.Event{
-		Op: history.Enqueue, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now(), Delay: job.Delay,
-		Unordered: job.Delay > 0 && s.clockJumps(),
-	}
+// enqueue reports whether the job is there.
+func (s *simulation) enqueue(d *dispatcher.Dispatcher, job dispatcher.NewJob) bool {
+	e := s.asked(job)
 	for {
 		done, err := d.Enqueue(context.Background(), job)
-		if err == nil && job.Unique != nil {
-			s.mu.Lock()
-			s.owed = append(s.owed, debt{done.ID, e.Begin})
-			s.mu.Unlock()
-			if done.ID != job.ID {
-				return // it is that one now
-			}
-		}
 		if err == nil {
-			e.Return = time.Now()
-			break
+			s.h.Add(s.answeredBy(e, done))
+			return done.ID == job.ID
+		}
+		if errors.Is(err, dispatcher.ErrTaken) {
+			return false
 		}
 		if s.ctx.Err() != nil {
-			break // never answered
+			s.h.Add(e)
+			return false // never answered
 		}
 		time.Sleep(time.Second)
 	}
-	s.h.Add(e)
 }
 
-// debt is a job that has to start after a time, for it was asked for then.
-type debt struct {
-	job   string
-	since time.Time
+// await waits for a job's outcome, and looks whether it is that job's.
+func (s *simulation) await(d *dispatcher.Dispatcher, job dispatcher.NewJob) {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute)
+	defer cancel()
+	o, err := d.WaitFor(ctx, dispatcher.JobRef{ID: job.ID})
+	if err != nil {
+		return
+	}
+	s.world.Saw("outcome")
+	if o.Subject != job.Subject || len(o.Result) > 0 && string(o.Result) != job.ID {
+		s.t.Errorf("seed %d: the outcome of %s is %+v", s.seed, job.ID, o)
+	}
 }
 
-// few counts how many jobs of the limited kind run, of processes that live.
-func (s *simulation) few(w *simWorker) (end func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w.dead {
-		return func() {}
-	}
-	w.few++
-	n := 0
-	for _, other := range s.workers {
-		n += other.few
-	}
-	s.mostFew = max(s.mostFew, n)
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		w.few--
+// pester is a producer who asks once, several jobs in one call, some of them twice, and with bounds that are soon reached.
+func (s *simulation) pester() {
+	rdb := s.world.Client("pest")
+	defer rdb.Close()
+	for i := 0; pauseFor(s.ctx, time.Duration(s.world.Roll(2500, "pest", i))*time.Millisecond); i++ {
+		cfg := dispatcher.Config{Redis: rdb, Namespace: "sim", Partitions: 2, Kinds: simKinds}
+		switch s.world.Roll(6, "bound", i) {
+		case 0:
+			cfg.MaxLane = 2
+		case 1:
+			cfg.MaxBacklog = 4 + 10*int(s.world.Roll(3, "backlog", i))
+		}
+		d, err := dispatcher.Open(s.ctx, cfg)
+		if err != nil {
+			continue
+		}
+		var jobs []dispatcher.NewJob
+		for n := range 1 + s.world.Roll(4, "how many", i) {
+			id := fmt.Sprint("q-", i, "-", n)
+			if s.world.Roll(6, id, "again") == 0 {
+				id = fmt.Sprint("q-", i, "-0") // of the same call, perhaps of another subject
+			}
+			jobs = append(jobs, s.job(id, 2, s.world.Roll(simLanes, id, "subject", n)))
+		}
+		events := make([]history.Event, len(jobs))
+		for k := range jobs {
+			events[k] = s.asked(jobs[k])
+		}
+		all, _ := d.EnqueueMany(context.Background(), jobs)
+		for k, e := range events {
+			if k < len(all) && all[k].Err == nil {
+				e = s.answeredBy(e, all[k])
+			}
+			s.h.Add(e)
+		}
 	}
 }
 
@@ -273,24 +459,98 @@ func (s *simulation) operate() {
 	}
 	defer closeClient()
 	ctx := context.Background()
-	for i := 0; pauseFor(s.ctx, time.Duration(1+s.world.Roll(6, "operate", i))*time.Second); i++ {
-		lane := subject.Key{Kind: "s", ID: fmt.Sprint(s.world.Roll(2, "whose", i), "-", s.world.Roll(3, "lane", i))}
-		switch s.world.Roll(4, "do", i) {
+	for i := 0; pauseFor(s.ctx, time.Duration(200+s.world.Roll(2500, "operate", i))*time.Millisecond); i++ {
+		lane := simLane(s.world.Roll(3, "whose", i), s.world.Roll(simLanes, "lane", i))
+		switch s.world.Roll(8, "do", i) {
 		case 0:
-			_, jobs, _, err := d.Lane(ctx, lane, dispatcher.Page{Limit: 20})
-			if err == nil && len(jobs) > 0 {
-				s.cancel(d, jobs[s.world.Roll(uint64(len(jobs)), "which", i)])
+			if job, ok := s.pick(d, lane, i); ok {
+				s.cancel(d, job)
 			}
-		case 1:
-			_, _ = d.Suspend(ctx, lane, "operator")
-		case 2:
-			_, jobs, _, err := d.Lane(ctx, lane, dispatcher.Page{Limit: 20})
-			if err == nil && len(jobs) > 0 {
-				_ = d.SuspendJob(ctx, dispatcher.JobRef{ID: jobs[s.world.Roll(uint64(len(jobs)), "which", i)].ID})
+		case 1, 2:
+			e := history.Event{Op: history.Suspend, Subject: lane.ID, Begin: time.Now()}
+			if _, err := d.Suspend(ctx, lane, []string{"operator", ""}[s.world.Roll(2, "why", i)]); err == nil {
+				e.Return = time.Now()
 			}
+			s.h.Add(e)
+		case 3, 4:
+			if job, ok := s.pick(d, lane, i); ok {
+				e := history.Event{Op: history.Suspend, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now()}
+				if err := d.SuspendJob(ctx, dispatcher.JobRef{ID: job.ID}); err == nil {
+					e.Return = time.Now()
+				}
+				s.h.Add(e)
+			}
+		case 5:
+			if job, ok := s.pick(d, lane, i); ok {
+				s.resuming(job.Subject.ID, func() error { return d.ResumeJob(ctx, dispatcher.JobRef{ID: job.ID}) })
+			}
+		case 6, 7:
+			s.raise(d, i)
 		}
 		s.resumeAll(d, 3)
 	}
+}
+
+// pick picks one of the jobs that wait in a lane or run.
+func (s *simulation) pick(d *dispatcher.Dispatcher, lane subject.Key, i int) (job dispatcher.JobInfo, ok bool) {
+	_, jobs, _, err := d.Lane(context.Background(), lane, dispatcher.Page{Limit: 20})
+	if err != nil || len(jobs) == 0 {
+		return job, false
+	}
+	job = jobs[s.world.Roll(uint64(len(jobs)), "which", i)]
+	return job, job.Kind != dispatcher.SectionKind
+}
+
+// resuming notes a call that may resume a lane or a job.
+func (s *simulation) resuming(lane string, call func() error) {
+	e := history.Event{Op: history.Resume, Subject: lane, Begin: time.Now()}
+	if err := call(); err == nil || errors.Is(err, dispatcher.ErrNotSuspended) || errors.Is(err, dispatcher.ErrNotFound) {
+		e.Return = time.Now()
+	}
+	s.h.Add(e)
+}
+
+// raise replays a dead letter, or discards it.
+func (s *simulation) raise(d *dispatcher.Dispatcher, i int) {
+	ctx := context.Background()
+	letters, _, err := d.DeadLetters(ctx, dispatcher.Page{Limit: 20})
+	if err != nil || len(letters) == 0 {
+		return
+	}
+	job := letters[s.world.Roll(uint64(len(letters)), "letter", i)]
+	ref := dispatcher.JobRef{ID: job.ID}
+	e := history.Event{Op: history.Replay, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now()}
+	gone := e
+	gone.Op, gone.Outcome = history.Cancel, history.Gone // when nobody knows
+	how := s.world.Roll(5, "raise", i)
+	switch {
+	case how == 0:
+		if err = d.Discard(ctx, ref); !errors.Is(err, dispatcher.ErrNotFound) {
+			s.h.Add(gone)
+		}
+		return
+	case how == 1:
+		var done dispatcher.Enqueued
+		done, err = d.ReplayOrMerge(ctx, ref, false)
+		if err == nil && !done.Created {
+			s.h.Add(gone)
+			s.h.Add(s.answeredBy(e, done))
+			return
+		} else if err != nil {
+			s.h.Add(gone)
+		}
+	default:
+		e.Loose = how == 2
+		_, err = d.Replay(ctx, ref, how == 2)
+	}
+	if errors.Is(err, dispatcher.ErrNotFound) || errors.Is(err, dispatcher.ErrTaken) {
+		return
+	}
+	if err == nil {
+		e.Return = time.Now()
+		s.world.Saw("replay")
+	}
+	s.h.Add(e)
 }
 
 func (s *simulation) cancel(d *dispatcher.Dispatcher, job dispatcher.JobInfo) {
@@ -304,9 +564,6 @@ func (s *simulation) cancel(d *dispatcher.Dispatcher, job dispatcher.JobInfo) {
 	}
 	s.world.Saw("cancel")
 	s.h.Add(e)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cancelled[job.ID] = true
 }
 
 // resumeAll resumes one in n of the lanes and jobs that are suspended.
@@ -324,9 +581,18 @@ func (s *simulation) resumeAll(d *dispatcher.Dispatcher, n int) {
 		if strings.HasPrefix(lane.Why, "halted") && s.world.Roll(2, "skip", time.Now().UnixNano()) == 0 {
 			// It takes whatever job is the head by then; the answer may be lost too.
 			s.h.Add(history.Event{Op: history.Cancel, Subject: lane.Subject.ID, Job: lane.HeadID, Begin: time.Now(), Outcome: history.Gone})
-			_ = d.Skip(ctx, lane.Subject)
+			s.resuming(lane.Subject.ID, func() error { return d.Skip(ctx, lane.Subject) })
 		} else {
-			_ = d.Resume(ctx, lane.Subject)
+			s.resuming(lane.Subject.ID, func() error { return d.Resume(ctx, lane.Subject) })
+		}
+	}
+	if n > 1 {
+		return
+	}
+	// What has stepped aside is in no lane that is suspended.
+	for _, e := range s.h.Events() {
+		if e.Op == history.Suspend && e.Job != "" {
+			s.resuming(e.Subject, func() error { return d.ResumeJob(ctx, dispatcher.JobRef{ID: e.Job}) })
 		}
 	}
 }
@@ -340,18 +606,38 @@ func (s *simulation) visit() {
 	defer closeClient()
 	w := &simWorker{name: "visitor"}
 	for i := 0; pauseFor(s.ctx, time.Duration(s.world.Roll(3000, "visit", i))*time.Millisecond); i++ {
-		lane := subject.Key{Kind: "s", ID: fmt.Sprint(s.world.Roll(2, "visits", i), "-", s.world.Roll(3, "at", i))}
-		wait := time.Duration(s.world.Roll(20, "patience", i)) * time.Second
-		_ = d.Do(s.ctx, lane, wait, func(ctx context.Context) error {
+		// One lane has sections before it has any job: those come from within.
+		whose, n := s.world.Roll(4, "visits", i), s.world.Roll(simLanes, "at", i)
+		lane := simLane(whose, n)
+		job := s.job(fmt.Sprint("v-", i), whose, n)
+		inside := func(ctx context.Context) error {
 			l, _ := dispatcher.LeaseFrom(ctx)
 			e := history.Event{Op: history.Start, Subject: lane.ID, Job: fmt.Sprint("section-", i), Worker: w.name, Token: int64(l.Token)}
 			s.note(w, e)
 			s.world.Saw("section")
+			if whose == 3 && s.world.Roll(3, "inside", i) == 0 {
+				s.enqueue(d, job)
+			}
 			pauseFor(ctx, time.Duration(s.world.Roll(3000, "stay", i))*time.Millisecond)
 			e.Op = history.Stop
 			s.note(w, e)
 			return nil
-		})
+		}
+		switch s.world.Roll(6, "how", i) {
+		case 0:
+			_ = d.Do(s.ctx, lane, 0, inside)
+		case 1:
+			e := s.asked(job)
+			ran, done, err := d.DoOrEnqueue(s.ctx, job, inside)
+			if err == nil && !ran {
+				e = s.answeredBy(e, done)
+			}
+			if !ran {
+				s.h.Add(e)
+			}
+		default:
+			_ = d.Do(s.ctx, lane, time.Duration(s.world.Roll(20, "patience", i))*time.Second, inside)
+		}
 	}
 }
 
@@ -360,11 +646,13 @@ func (s *simulation) misfortune() {
 	ctx := context.Background()
 	var snapshot sim.Snapshot
 	var taken time.Time
-	for i := 0; pauseFor(s.ctx, time.Duration(5+s.world.Roll(20, "between", i))*time.Second); i++ {
-		s.world.Tick(15 * time.Second)
-		switch roll := s.world.Roll(10, "misfortune", i); {
+	for i := 0; pauseFor(s.ctx, time.Duration(3+s.world.Roll(12, "between", i))*time.Second); i++ {
+		s.world.Tick(9 * time.Second)
+		switch roll := s.world.Roll(12, "misfortune", i); {
 		case roll < 2:
-			s.kill(int(s.world.Roll(3, "whom", i)))
+			s.kill(int(s.world.Roll(4, "whom", i)))
+		case roll >= 10:
+			s.stop(int(s.world.Roll(4, "whom", i)))
 		case roll == 2:
 			s.world.Loading(time.Duration(s.world.Roll(8000, "loading", i)) * time.Millisecond)
 		case roll == 3:
@@ -413,15 +701,28 @@ func (s *simulation) inspect(look bool) {
 	}
 }
 
+// stop tells a worker process to stop, which hands back what is not done in time, and starts another.
+func (s *simulation) stop(which int) {
+	w := s.dismiss(which, false)
+	w.stop()
+	s.world.Saw("stop")
+	s.hire(w.role)
+}
+
 // kill ends a worker process as kill -9 does, and starts another.
 func (s *simulation) kill(which int) {
-	s.mu.Lock()
-	w := s.workers[which]
-	w.dead = true
-	s.workers = slices.Delete(s.workers, which, which+1)
-	s.mu.Unlock()
+	w := s.dismiss(which, true)
 	s.world.Kill(w.name)
 	s.world.Saw("kill")
 	w.stop() // of a dead process nothing is left; here its goroutines have to end
-	s.hire()
+	s.hire(w.role)
+}
+
+func (s *simulation) dismiss(which int, dead bool) *simWorker {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.workers[which]
+	w.dead = dead
+	s.workers = slices.Delete(s.workers, which, which+1)
+	return w
 }

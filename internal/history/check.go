@@ -9,7 +9,7 @@ import (
 
 // Violation is a promise that was broken.
 type Violation struct {
-	Rule    string // order, token, stale, loss, repeat, lane
+	Rule    string // order, token, stale, given back, loss, repeat, cancel, suspension, limit, unique, merge, lane
 	Subject string
 	Detail  string
 }
@@ -29,6 +29,7 @@ type Report struct {
 	// a lease was lost and its handler was slow to stop, but it is worth knowing.
 	Overlaps       int
 	LongestOverlap time.Duration
+	Overlap        string // the last one
 
 	// StaleStarts are handlers that started after their job had ended under a higher
 	// token: their lease was lost between the last look at it and the start.
@@ -43,6 +44,8 @@ type World struct {
 	// asynchronous failover does: what was acknowledged before may be gone, and what
 	// was done may be done again.
 	Forgot []time.Time
+	// Limits is, by kind, how many handlers may run at once.
+	Limits map[string]int
 }
 
 // Check judges a history.
@@ -63,13 +66,18 @@ func Check(events []Event, world World) Report {
 		c.order()
 		c.tokens()
 		c.stale()
+		c.givenBack()
 		c.ends()
+		c.suspensions()
+		c.unique()
+		c.merges()
 		c.overlaps()
 		claimed := slices.ContainsFunc(lane, func(e Event) bool { return e.Op == Claim })
 		if len(world.Forgot) == 0 && claimed && !linear(lane) {
 			c.say("lane", "no order of these calls explains their answers")
 		}
 	}
+	limits(events, world, &r)
 	slices.SortFunc(r.Violations, func(a, b Violation) int { return strings.Compare(a.String(), b.String()) })
 	return r
 }
@@ -99,9 +107,11 @@ func (c *checker) order() {
 			enqueued[e.Job] = e
 		}
 	}
-	started, cancelled := make(map[string]bool), make(map[string]bool)
+	started, cancelled, moved := make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	for _, e := range c.events {
 		cancelled[e.Job] = cancelled[e.Job] || e.Op == Cancel
+		// One that is suspended when it falls due, or steps aside, gets a new place; and so does a dead letter.
+		moved[e.Job] = moved[e.Job] || e.Op == Suspend || e.Op == Replay
 	}
 	var latest Event // of the started jobs, the one that fell due last
 	for _, e := range c.events {
@@ -115,7 +125,7 @@ func (c *checker) order() {
 		}
 		started[e.Job] = true
 		mine, ok := enqueued[e.Job]
-		if !ok || mine.Unordered || cancelled[e.Job] && len(c.world.Forgot) > 0 {
+		if !ok || mine.Unordered || moved[e.Job] || cancelled[e.Job] && len(c.world.Forgot) > 0 {
 			continue // a cancel may be forgotten too, and the job is back in its old place
 		}
 		if mine.before(&latest) {
@@ -171,16 +181,145 @@ func (c *checker) stale() {
 	}
 }
 
+// givenBack: an end is not accepted once the lease it was under has ended by another one.
+func (c *checker) givenBack() {
+	over := make(map[int64]Event)
+	for _, e := range c.events {
+		if e.Op != End || e.open() || e.Refused {
+			continue
+		}
+		if before, ok := over[e.Token]; ok && before.Return.Before(e.Begin) && !c.forgot(before.Begin) {
+			c.say("given back", "the end of %s was accepted with token %d, which the end of %s had given back", e.Job, e.Token, before.Job)
+		}
+		if before, ok := over[e.Token]; !e.GoesOn && (!ok || e.Return.Before(before.Return)) {
+			over[e.Token] = e
+		}
+	}
+}
+
+// suspensions: between the answer to a suspension and the first call that may have ended it nothing of
+// what is suspended is claimed.
+func (c *checker) suspensions() {
+	claims := make(map[int64]Event)
+	for _, e := range c.events {
+		if e.Op == Claim {
+			claims[e.Token] = e
+		}
+	}
+	maybe := false
+	for i, s := range c.events {
+		maybe = maybe || s.Op == Resume && s.open() // it may take effect at any time from now on
+		if s.Op != Suspend || s.open() || maybe || c.forgot(s.Begin) {
+			continue
+		}
+		till := slices.IndexFunc(c.events, func(e Event) bool {
+			return e.Op == Resume && !e.Begin.Before(s.Begin) && (e.open() || !e.Return.Before(s.Begin))
+		})
+		for _, e := range c.events[i+1:] {
+			claim := e
+			if e.Op == Start { // one that was taken along
+				claim = claims[e.Token]
+			} else if e.Op != Claim {
+				continue
+			}
+			if claim.Begin.After(s.Return) && (till < 0 || claim.Return.Before(c.events[till].Begin)) && (s.Job == "" || s.Job == e.Job) {
+				c.say("suspension", "%s was given out with token %d after %q was suspended", e.Job, claim.Token, s.Job)
+			}
+		}
+	}
+}
+
+// unique: of one key no second job is taken while the first one waits.
+func (c *checker) unique() {
+	taken, gone := make(map[string]Event), make(map[string]bool) // first claims; what no claim shows the end of its wait of
+	for _, e := range c.events {
+		switch e.Op {
+		case Claim:
+			for _, job := range append([]string{e.Job}, e.Along...) {
+				if _, again := taken[job]; !again {
+					taken[job] = e
+					gone[job] = gone[job] || e.Attempt > 1 // nobody heard of its first claim
+				}
+			}
+		case Cancel, Replay, Suspend, Resume:
+			gone[e.Job] = true
+		}
+	}
+	type place struct{ kind, key string }
+	last := make(map[place]Event)
+	for _, e := range c.events {
+		if e.Op != Enqueue || e.Key == "" || e.open() {
+			continue
+		}
+		at := place{e.Kind, e.Key}
+		first, ok := last[at]
+		claim, claimed := taken[first.Job]
+		if ok && first.Job != e.Job && first.Return.Before(e.Begin) && !gone[first.Job] && !c.forgot(first.Begin) &&
+			claimed && claim.Begin.After(e.Return) {
+			c.say("unique", "%s was taken while %s waited, of the same key %s", e.Job, first.Job, e.Key)
+		}
+		last[at] = e
+	}
+}
+
+// merges: what was merged into a job has a start of it after that, or the job is there still.
+func (c *checker) merges() {
+	last, cancelled := make(map[string]time.Time), make(map[string]bool)
+	for _, e := range c.events {
+		if e.Op == Start {
+			last[e.Job] = e.Begin
+		}
+		cancelled[e.Job] = cancelled[e.Job] || e.Op == Cancel
+	}
+	for _, e := range c.events {
+		if e.Op == Merge && !e.open() && last[e.Job].Before(e.Begin) && !c.world.Stored[e.Job] && !cancelled[e.Job] && !c.forgot(e.Begin) {
+			c.say("merge", "%s was asked for once more at %s and did not start after that", e.Job, e.Begin.Format("15:04:05.000"))
+		}
+	}
+}
+
+// limits: of a limited kind no more handlers run at once than may. What has not stopped ran in a process that died.
+func limits(events []Event, world World, r *Report) {
+	type run struct {
+		worker, job string
+		token       int64
+	}
+	if len(world.Limits) == 0 {
+		return
+	}
+	stopped, running := make(map[run]bool), make(map[string]int)
+	for _, e := range events {
+		if e.Op == Stop {
+			stopped[run{e.Worker, e.Job, e.Token}] = true
+		}
+	}
+	for _, e := range events {
+		most, limited := world.Limits[e.Kind]
+		if !limited || e.Op != Start && e.Op != Stop || !stopped[run{e.Worker, e.Job, e.Token}] {
+			continue
+		}
+		if e.Op == Stop {
+			running[e.Kind]--
+		} else if running[e.Kind]++; running[e.Kind] > most {
+			r.Violations = append(r.Violations, Violation{"limit", e.Subject, fmt.Sprintf("%s starts as the %dth of its kind, of %d", e.Job, running[e.Kind], most)})
+		}
+	}
+}
+
 // ends: what was acknowledged ends or is there still; what was done is not done again.
 func (c *checker) ends() {
 	done, begun := make(map[string]Event), make(map[string]bool)
 	maybe := make(map[string]bool) // an end of it was not answered, or it was cancelled
 	cancelled := make(map[string]Event)
+	last := c.lastEnqueues()
 	for _, e := range c.events {
 		if at, ok := cancelled[e.Job]; ok && e.Op == Start && at.Return.Before(e.Begin) && !c.forgot(at.Begin) {
 			c.say("cancel", "%s starts after it was cancelled", e.Job)
 		}
 		switch {
+		case e.Op == Replay:
+			delete(cancelled, e.Job)
+			maybe[e.Job] = true
 		case e.Op == Cancel:
 			maybe[e.Job] = true
 			if !e.open() {
@@ -194,7 +333,7 @@ func (c *checker) ends() {
 			}
 			d, ok := done[e.Job]
 			switch {
-			case !ok || !d.Return.Before(e.Begin) || c.forgot(d.Begin):
+			case !ok || !d.Return.Before(e.Begin) || c.forgot(d.Begin) || last.after(d) || c.replayed(d, e):
 			case e.Token < d.Token:
 				c.report.StaleStarts++
 			default:
@@ -204,7 +343,7 @@ func (c *checker) ends() {
 		case e.open():
 			maybe[e.Job] = true
 		default:
-			if d, ok := done[e.Job]; ok && !c.forgot(d.Begin) {
+			if d, ok := done[e.Job]; ok && !c.forgot(d.Begin) && !last.after(d) && !c.replayed(d, e) {
 				c.say("repeat", "the end of %s was accepted with token %d and with token %d", e.Job, d.Token, e.Token)
 			}
 			done[e.Job] = e
@@ -218,6 +357,40 @@ func (c *checker) ends() {
 	}
 }
 
+// replayed reports whether a job may have been replayed between an end and another event of it.
+func (c *checker) replayed(end, e Event) bool {
+	return slices.ContainsFunc(c.events, func(r Event) bool {
+		return r.Op == Replay && r.Job == e.Job && !r.Begin.After(e.until()) && (r.open() || !r.Return.Before(end.Begin))
+	})
+}
+
+// until is the latest time at which an event may have happened, as far as is known.
+func (e *Event) until() time.Time {
+	if e.open() {
+		return e.Begin
+	}
+	return e.Return
+}
+
+// enqueues are, by job, the last ones.
+type enqueues map[string]Event
+
+func (c *checker) lastEnqueues() enqueues {
+	last := make(enqueues)
+	for _, e := range c.events {
+		if e.Op == Enqueue {
+			last[e.Job] = e
+		}
+	}
+	return last
+}
+
+// after reports whether a job may have been enqueued anew after its end: its producer asked until it was answered.
+func (last enqueues) after(end Event) bool {
+	e, ok := last[end.Job]
+	return ok && (e.open() || !e.Return.Before(end.Begin))
+}
+
 // overlaps measures how long handlers of the subject ran at one time.
 func (c *checker) overlaps() {
 	type run struct {
@@ -225,6 +398,7 @@ func (c *checker) overlaps() {
 		token       int64
 	}
 	var latest time.Time // when the handlers that have started so far have all stopped
+	var with run         // the last one that did
 	stops := make(map[run]time.Time)
 	for _, e := range c.events {
 		if e.Op == Stop {
@@ -239,8 +413,9 @@ func (c *checker) overlaps() {
 		if !ok {
 			stop = e.Begin // its process died
 		}
-		if e.Begin.Before(latest) {
+		if e.Begin.Before(latest) && (with.worker != e.Worker || with.token != e.Token) { // else it is the same batch
 			c.report.Overlaps++
+			c.report.Overlap = fmt.Sprintf("%s of %s with token %d", e.Job, c.subject, e.Token)
 			until := latest
 			if stop.Before(until) {
 				until = stop
@@ -248,7 +423,7 @@ func (c *checker) overlaps() {
 			c.report.LongestOverlap = max(c.report.LongestOverlap, until.Sub(e.Begin))
 		}
 		if stop.After(latest) {
-			latest = stop
+			latest, with = stop, run{e.Worker, e.Job, e.Token}
 		}
 	}
 }

@@ -40,6 +40,23 @@ func ran(first string, token int64, begin int, second string, token2 int64, begi
 	}
 }
 
+// call is one of the operator's.
+func call(op Op, job string, begin int) Event {
+	return Event{Op: op, Subject: "s", Job: job, Begin: at(begin), Return: at(begin + 1)}
+}
+
+// there says that all jobs are there still.
+var there = World{Stored: map[string]bool{"a": true, "b": true, "x": true}}
+
+// keyed is an enqueue of a job that has a unique key.
+func keyed(e Event) Event { e.Kind, e.Key = "k", "key"; return e }
+
+func along(e Event, jobs ...string) Event { e.Along = jobs; return e }
+func goesOn(e Event) Event                { e.GoesOn = true; return e }
+func of(kind string, e Event) Event       { e.Kind = kind; return e }
+func in(subject string, e Event) Event    { e.Subject = subject; return e }
+func again(e Event, attempt int) Event    { e.Attempt = attempt; return e }
+
 func refused(e Event) Event { e.Refused = true; return e }
 func open(e Event) Event    { e.Return = time.Time{}; return e }
 func kept(e Event) Event    { e.Outcome = Kept; return e }
@@ -104,7 +121,7 @@ func TestWrongHistories(t *testing.T) {
 		},
 		"token falls": {
 			events: append(good()[:6:6], claim("b", "w", 1, 20), finish("b", "w", 1, 26)),
-			want:   []string{"lane", "token"},
+			want:   []string{"given back", "lane", "token"},
 		},
 		"stale end accepted": {
 			events: []Event{
@@ -130,7 +147,7 @@ func TestWrongHistories(t *testing.T) {
 		},
 		"done twice": {
 			events: append(good(), finish("b", "w", 2, 40)),
-			want:   []string{"lane", "repeat"},
+			want:   []string{"given back", "lane", "repeat"},
 		},
 		"done again after Redis forgot": {
 			events: append(good(), claim("b", "v", 3, 40), start("b", "v", 3, 42), finish("b", "v", 3, 43)),
@@ -145,6 +162,126 @@ func TestWrongHistories(t *testing.T) {
 				enqueue("a", 0, 1), claim("a", "w", 1, 2), claim("a", "v", 2, 10), finish("a", "w", 1, 20), refused(finish("a", "v", 2, 22)),
 			},
 			want: []string{"lane", "stale"},
+		},
+		"starts after its cancel": {
+			events: []Event{enqueue("a", 0, 1), call(Cancel, "a", 2), start("a", "w", 1, 10)},
+			want:   []string{"cancel"},
+		},
+		"starts while it is cancelled": {
+			events: []Event{enqueue("a", 0, 1), start("a", "w", 1, 3), open(call(Cancel, "a", 2))},
+		},
+		"claimed after its cancel": {
+			events: []Event{enqueue("a", 0, 1), call(Cancel, "a", 2), claim("a", "w", 1, 10)},
+			want:   []string{"lane"},
+		},
+		"ended after its lease was given back": {
+			events: []Event{enqueue("a", 0, 1), claim("a", "w", 1, 2), kept(finish("a", "w", 1, 4)), finish("a", "w", 1, 8)},
+			want:   []string{"given back", "lane"},
+		},
+		"ended after the end of the job before it gave the lease back": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), along(claim("a", "w", 1, 4), "b"), finish("a", "w", 1, 6), finish("b", "w", 1, 8)},
+			want:   []string{"given back", "lane"},
+		},
+		"ended under a lease that goes on": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), along(claim("a", "w", 1, 4), "b"), goesOn(finish("a", "w", 1, 6)), finish("b", "w", 1, 8)},
+		},
+		"token falls from worker to worker": {
+			events: append(good()[:6:6], claim("b", "v", 0, 20)),
+			want:   []string{"lane", "token"},
+			world:  there,
+		},
+		"two workers have one token": {
+			events: append(good()[:6:6], claim("b", "v", 1, 20)),
+			want:   []string{"lane", "token"},
+			world:  there,
+		},
+		"claimed while its lane is suspended": {
+			events: []Event{enqueue("a", 0, 1), call(Suspend, "", 2), claim("a", "w", 1, 4), call(Resume, "", 8)},
+			want:   []string{"suspension"},
+			world:  there,
+		},
+		"claimed while it is suspended": {
+			events: []Event{enqueue("a", 0, 1), call(Suspend, "a", 2), claim("a", "w", 1, 4)},
+			want:   []string{"suspension"},
+			world:  there,
+		},
+		"taken along while it is suspended": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), call(Suspend, "b", 4), along(claim("a", "w", 1, 6), "b"), start("b", "w", 1, 9)},
+			want:   []string{"suspension"},
+			world:  there,
+		},
+		"claimed before a suspended one": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), call(Suspend, "b", 4), claim("a", "w", 1, 6), start("a", "w", 1, 9)},
+			world:  there,
+		},
+		"claimed while it is resumed": {
+			events: []Event{enqueue("a", 0, 1), call(Suspend, "", 2), claim("a", "w", 1, 6), call(Resume, "", 7)},
+			world:  there,
+		},
+		"claimed after it was resumed": {
+			events: []Event{enqueue("a", 0, 1), call(Suspend, "", 2), call(Suspend, "a", 4), call(Resume, "", 6), claim("a", "w", 1, 8), start("a", "w", 1, 9)},
+			world:  there,
+		},
+		"claimed before it was suspended": {
+			events: []Event{enqueue("a", 0, 1), claim("a", "w", 1, 2), call(Suspend, "", 4), start("a", "w", 1, 6), finish("a", "w", 1, 8)},
+		},
+		"suspension lost by Redis": {
+			events: []Event{enqueue("a", 0, 1), call(Suspend, "", 2), claim("a", "w", 1, 14)}, world: World{Forgot: []time.Time{at(10)}},
+		},
+		"more than a limit": {
+			events: []Event{
+				of("few", start("a", "w", 1, 1)), in("t", of("few", start("b", "v", 1, 2))),
+				of("few", stop("a", "w", 1, 3)), in("t", of("few", stop("b", "v", 1, 4))),
+			},
+			world: World{Limits: map[string]int{"few": 1}}, want: []string{"limit"},
+		},
+		"as many as a limit, and one that died": {
+			events: []Event{
+				of("few", start("x", "w", 1, 0)), of("few", start("a", "w", 1, 1)), of("few", stop("a", "w", 1, 3)),
+				in("t", of("few", start("b", "v", 1, 3))), in("t", of("few", stop("b", "v", 1, 4))),
+			},
+			world: World{Limits: map[string]int{"few": 1}},
+		},
+		"two wait with one key": {
+			events: []Event{keyed(enqueue("a", 0, 1)), keyed(enqueue("b", 2, 3)), claim("a", "w", 1, 4), start("a", "w", 1, 6)},
+			want:   []string{"unique"},
+			world:  there,
+		},
+		"one waits with a key while the other runs": {
+			events: []Event{keyed(enqueue("a", 0, 1)), claim("a", "w", 1, 2), keyed(enqueue("b", 4, 5))},
+			world:  there,
+		},
+		"one waits with a key while another one runs along": {
+			events: []Event{enqueue("x", 0, 0), keyed(enqueue("a", 0, 1)), along(claim("x", "w", 1, 2), "a"), keyed(enqueue("b", 4, 5))},
+			world:  there,
+		},
+		"one waits with a key while the other ran unheard": {
+			events: []Event{keyed(enqueue("a", 0, 1)), keyed(enqueue("b", 4, 5)), again(claim("a", "w", 1, 8), 2)},
+			world:  there,
+		},
+		"merged into one that starts no more": {
+			events: append(good(), call(Merge, "b", 40)),
+			want:   []string{"merge"},
+		},
+		"merged into one that starts then": {
+			events: append(good(), call(Merge, "b", 21)),
+		},
+		"merged into one that is there": {
+			events: append(good(), call(Merge, "b", 40)), world: World{Stored: map[string]bool{"b": true}},
+		},
+		"done, and enqueued again because nobody answered": {
+			events: append([]Event{enqueue("x", 0, 50)}, append(ran("x", 1, 10, "x", 2, 20), again(claim("x", "w", 3, 60), 1))...),
+		},
+		"replayed": {
+			events: append(good(), call(Replay, "b", 30), claim("b", "w", 3, 40), start("b", "w", 3, 42), finish("b", "w", 3, 44)),
+		},
+		"started at the moment of its replay": {
+			events: append(good(), start("b", "w", 3, 30), call(Replay, "b", 30), finish("b", "w", 3, 44)),
+			want:   []string{"lane"}, // nobody claimed it
+		},
+		"replayed, and done twice": {
+			events: append(good(), call(Replay, "b", 30), claim("b", "w", 3, 40), start("b", "w", 3, 42), finish("b", "w", 3, 44), start("b", "w", 4, 50)),
+			want:   []string{"repeat"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,5 +308,9 @@ func TestOverlapsAreMeasured(t *testing.T) {
 	}, World{})
 	if r.Overlaps != 1 || r.LongestOverlap != 3*time.Millisecond || r.Executions != 2 || r.Repeats != 1 {
 		t.Errorf("%+v", r)
+	}
+	together := Check([]Event{start("a", "w", 1, 4), start("b", "w", 1, 4), stop("b", "w", 1, 9), stop("a", "w", 1, 9)}, World{})
+	if together.Overlaps != 0 {
+		t.Errorf("a batch overlaps itself: %+v", together)
 	}
 }

@@ -18,14 +18,20 @@ import (
 // Op is what an event tells of.
 type Op string
 
-// The operations. The first four are calls with a beginning and an answer; Start and
+// The operations. All but the last two are calls with a beginning and an answer; Start and
 // Stop are moments in a handler, or in a section that is no job. A cancel that was passed on
-// to the job's holder stays open: it takes effect at some time, or never.
+// to the job's holder stays open: it takes effect at some time, or never. A suspension is one of a job, or without
+// a job of the lane; a resumption may always have been one of both. A merge is an enqueue that became one with
+// a job that waited. A replay puts a dead letter back.
 const (
 	Enqueue Op = "enqueue"
+	Merge   Op = "merge"
 	Claim   Op = "claim"
 	End     Op = "end"
 	Cancel  Op = "cancel"
+	Suspend Op = "suspend"
+	Resume  Op = "resume"
+	Replay  Op = "replay"
 	Start   Op = "start"
 	Stop    Op = "stop"
 )
@@ -39,14 +45,19 @@ type Event struct {
 	Token   int64 // of the lease; not of an enqueue
 	Attempt int   // of a claim, a start or a stop
 
+	Kind  string   // of the job, of a start or a stop
+	Key   string   // that one waiting job may have, of an enqueue
+	Along []string // jobs that a claim took along
+
 	Begin  time.Time // of a call; or the moment
 	Return time.Time // when the answer was there; zero when it never came
 
 	// Of an enqueue: after how long the job takes its place, by Redis's clock; and whether it was
 	// put there out of order, or by a clock that jumped, so that its first start proves nothing
-	// about order.
+	// about order. Of a loose lane the jobs may change places: they are set aside when they fail, or die unheard.
 	Delay     time.Duration
 	Unordered bool
+	Loose     bool
 
 	// Of an end: what it said of the job, whether the holder went on with the lane,
 	// and whether it was refused for a superseded token.

@@ -57,8 +57,8 @@ var fromOutages = []defect{
 	},
 	{
 		"reaping does not tell of jobs that were claimed along", "dispatcher/reap.lua",
-		`        local changed, before, letter = charge(followers[k], holder, 0)
-        lost[#lost + 1] = {`, `        local changed, before, letter = charge(followers[k], holder, 0)
+		`        local changed, before, letter = charge(follower, holder, 0)
+        lost[#lost + 1] = {`, `        local changed, before, letter = charge(follower, holder, 0)
         lost.along = {`,
 	},
 	{

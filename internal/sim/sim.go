@@ -42,6 +42,7 @@ type World struct {
 	Faults Faults
 
 	mini    *miniredis.Miniredis
+	lua     *interpreter
 	control *redis.Client // meets no faults
 
 	mu     sync.Mutex
@@ -66,8 +67,18 @@ func New(seed uint64, faults Faults) (*World, error) {
 		return nil, err
 	}
 	_ = first.Close()
-	w.mini.Server().SetPreHook(w.hook)
 	w.control = w.Client("")
+	w.lua = newInterpreter(w)
+	w.mini.Server().SetPreHook(func(c *server.Peer, cmd string, _ ...string) bool {
+		if cmd == "ECHO" {
+			w.lua.inner = c.Ctx
+		}
+		return false
+	})
+	if err := w.control.Eval(context.Background(), "return redis.call('ECHO', '')", nil).Err(); err != nil {
+		return nil, err
+	}
+	w.mini.Server().SetPreHook(w.hook)
 	return w, nil
 }
 
@@ -75,6 +86,7 @@ func New(seed uint64, faults Faults) (*World, error) {
 func (w *World) Close() {
 	_ = w.control.Close()
 	w.mini.Close()
+	w.lua.state.Close()
 }
 
 // Calm ends all faults: what is broken heals.
@@ -123,7 +135,12 @@ func (w *World) Full(d time.Duration) {
 // hook runs before each command of the server, those that scripts call among them: to
 // refuse one of these would be half a fault.
 func (w *World) hook(c *server.Peer, cmd string, args ...string) bool {
-	if cmd != "EVALSHA" && cmd != "EVAL" && cmd != "BZPOPMIN" {
+	switch {
+	case c == w.lua.peer:
+		return false
+	case cmd == "MULTI" || cmd == "EXEC" || cmd == "DISCARD" || cmd == "SCRIPT":
+		return w.lua.serve(c, cmd, args)
+	case cmd != "EVALSHA" && cmd != "EVAL" && cmd != "BZPOPMIN":
 		return false
 	}
 	w.Served.Add(1)
@@ -143,7 +160,7 @@ func (w *World) hook(c *server.Peer, cmd string, args ...string) bool {
 	case full:
 		c.WriteError("OOM command not allowed when used memory > 'maxmemory'.")
 	}
-	return down || full
+	return down || full || w.lua.serve(c, cmd, args)
 }
 
 // setClock tells the server what time it is, when that is not the world's.

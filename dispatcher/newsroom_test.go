@@ -1,0 +1,222 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// signal waits for a signal that must come.
+func signal(t *testing.T, what string, heard <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-heard:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no signal %s", what)
+	}
+}
+
+// channels are those of a namespace that anybody listens to.
+func channels(t *testing.T, rdb *redis.Client, namespace string) []string {
+	t.Helper()
+	list, err := rdb.PubSubChannels(t.Context(), "{"+namespace+"*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Whoever listens is told when that has begun, and again when it has ended or begun anew: what happened
+// before was not heard, and has to be looked for.
+func TestListenersLookWhenTheySubscribe(t *testing.T) {
+	t.Parallel()
+	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
+	d := open(t, rdb)
+	a, b := d.keys[0].News("a"), d.keys[0].News("b")
+	heard, leave := d.news.listen(a, b)
+	defer leave()
+	d.news.keep(heard)
+	signal(t, "that listening has begun", heard)
+	redistest.Until(t, "both are heard", func() bool { return d.news.pace(a, 0) > lookAgain && d.news.pace(b, 0) > lookAgain })
+	if said := d.news.take(heard); !said[""] {
+		t.Errorf("what may have been missed is not among what was said: %v", said)
+	}
+	later, leaveLater := d.news.listenToEach([]string{d.keys[0].News("c")}, []string{d.keys[0].News("d")})
+	for i, heard := range later {
+		signal(t, fmt.Sprint("that newcomer ", i, " is heard"), heard)
+		defer leaveLater[i]()
+	}
+	for len(heard) > 0 {
+		<-heard
+	}
+	proxy.Cut()
+	signal(t, "that nothing is heard any more", heard)
+	redistest.Until(t, "it hears again", func() bool { return d.news.pace(a, 0) > lookAgain })
+	if said := d.news.take(heard); !said[""] {
+		t.Errorf("after a new start: %v", said)
+	}
+}
+
+// A channel is left when nobody listens to it any more, also while others are listened to, and all of
+// them with the last listener: each wait leaked one.
+func TestChannelsAreLeft(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	d := open(t, rdb)
+	ns := d.cfg.Namespace
+	a, b := d.keys[0].News("a"), d.keys[0].News("b")
+	if got := channels(t, rdb, ns); len(got) != 0 {
+		t.Fatalf("a fresh namespace has the channels %v", got)
+	}
+	heard, leaveA := d.news.listen(a)
+	again, leaveAgain := d.news.listen(a, b)
+	signal(t, "of the first", heard)
+	signal(t, "of the second", again)
+	redistest.Until(t, "both channels are there", func() bool { return slices.Equal(channels(t, rdb, ns), []string{a, b}) })
+	d.news.keep(again)
+	leaveAgain()
+	redistest.Until(t, "one of them is left, and the other stays", func() bool { return slices.Equal(channels(t, rdb, ns), []string{a}) })
+	d.news.mu.Lock()
+	if d.news.live[b] || !d.news.live[a] || len(d.news.said) > 0 {
+		t.Errorf("it takes %v for heard, and keeps what is said for %v", d.news.live, d.news.said)
+	}
+	d.news.mu.Unlock()
+	if err := rdb.Publish(t.Context(), a, "x").Err(); err != nil {
+		t.Fatal(err)
+	}
+	signal(t, "of what is said to who stayed", heard)
+	leaveA()
+	redistest.Until(t, "none is listened to", func() bool { return len(channels(t, rdb, ns)) == 0 })
+	d.news.mu.Lock()
+	defer d.news.mu.Unlock()
+	if len(d.news.listeners)+len(d.news.live)+len(d.news.said) > 0 {
+		t.Errorf("it remembers %v, %v and %v", d.news.listeners, d.news.live, d.news.said)
+	}
+}
+
+// Whatever waits leaves its channels, however the wait ends, while somebody else listens all the time.
+func TestEachWaitLeavesItsChannels(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := open(t, rdb)
+		ns, a := d.cfg.Namespace, subject.Key{Kind: "s", ID: "a"}
+		stays, leave := d.news.listen(d.keys[0].News("stays"))
+		defer leave()
+		signal(t, "of who stays", stays)
+		put := func() JobRef {
+			done, err := d.Enqueue(t.Context(), NewJob{Subject: a, Kind: "k", Keep: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done.Ref()
+		}
+		finish := func() {
+			claims, err := d.Claim(t.Context(), Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+			if err == nil && len(claims) == 1 {
+				err = d.Finish(t.Context(), claims[0])
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		listens := func(n int) func() bool { return func() bool { return len(channels(t, rdb, ns)) == 1+n } }
+		for name, wait := range map[string]func(t *testing.T){
+			"a job that ends": func(t *testing.T) {
+				ref, ended := put(), make(chan error)
+				go func() { _, err := d.WaitFor(t.Context(), ref); ended <- err }()
+				redistest.Until(t, "it listens", listens(1))
+				finish()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			},
+			"a wait that is given up": func(t *testing.T) {
+				ref, ended := put(), make(chan error)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { _, err := d.WaitFor(ctx, ref); ended <- err }()
+				redistest.Until(t, "it listens", listens(1))
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				finish()
+			},
+			"a section that gets its turn": func(t *testing.T) {
+				put()
+				ended := make(chan error)
+				go func() { ended <- d.Do(t.Context(), a, time.Minute, func(context.Context) error { return nil }) }()
+				redistest.Until(t, "it listens", listens(1))
+				finish()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			},
+			"a section that is given up": func(t *testing.T) {
+				put()
+				ended := make(chan error)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { ended <- d.Do(ctx, a, time.Minute, nil) }()
+				redistest.Until(t, "it listens", listens(1))
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				finish()
+			},
+			"a session": func(t *testing.T) {
+				s, err := d.Join(t.Context(), Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				redistest.Until(t, "it listens", listens(3)) // for what is asked of it, for slots, and for limits
+				if err := s.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			},
+		} {
+			wait(t)
+			redistest.Until(t, name+" has left its channels", listens(0))
+			if t.Failed() {
+				return
+			}
+		}
+	})
+}
+
+// What was said is of the session, and nothing that may have been missed is taken for all.
+func TestOfferedIsWhatWasSaid(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	d := open(t, rdb)
+	s, err := d.Join(t.Context(), Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close(t.Context()) }()
+	signal(t, "that listening has begun", s.Slots())
+	if got := s.Offered(); got != nil {
+		t.Errorf("when something may have been missed %v is offered, want any", got)
+	}
+	for _, c := range []struct{ said, want string }{{"0", "[0]"}, {"7", "[]"}, {"x", "[]"}} {
+		if err := rdb.Publish(t.Context(), d.keys[0].News("w/slots"), c.said).Err(); err != nil {
+			t.Fatal(err)
+		}
+		signal(t, "of "+c.said, s.Slots())
+		if got := fmt.Sprint(s.Offered()); got != c.want {
+			t.Errorf("%q was said: %s, want %s", c.said, got, c.want)
+		}
+	}
+	if !strings.Contains(fmt.Sprint(channels(t, rdb, d.cfg.Namespace)), "limits") {
+		t.Error("nobody listens for limits")
+	}
+}

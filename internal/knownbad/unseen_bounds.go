@@ -1,0 +1,129 @@
+package main
+
+// unseenBounds are defects that no test saw once: bounds and pages that none filled, requests repeated with
+// several lanes and holders, hints that got lost, leaks, and rules that none set.
+var unseenBounds = []defect{
+	{
+		"a repeated claim gives back a hundred of its lanes", "dispatcher/turn.lua",
+		`if entries[i] and fenced(records[i], token) then`, `if entries[i] and fenced(records[i], token) and #subjects < 100 then`,
+	},
+	{
+		"a repeated claim looks at the first thousand leases of its ms", "dispatcher/turn.lua",
+		`    until #at < part`, `    until true`,
+	},
+	{
+		"a repeated claim gives out other holders' lanes", "dispatcher/turn.lua",
+		`if entries[i] and fenced(records[i], token) then`, `if entries[i] and records[i] then`,
+	},
+	{
+		"a reap that stops at its bound ends one lease more than it charges", "dispatcher/reap.lua",
+		`  if jobs > MOST or bytes > MOST_BYTES then
+    break -- the rest is due still, and left for the next call
+  end
+  local record, entry = all_records[i], all_heads[i]
+  expired[i] = subject
+`, `  expired[i] = subject
+  if jobs > MOST or bytes > MOST_BYTES then
+    break
+  end
+  local record, entry = all_records[i], all_heads[i]
+`,
+	},
+	{
+		"of more finishes than one call takes the first go last", "dispatcher/turn.go",
+		`with, parts = parts[n-1], parts[:n-1]`, `with, parts = parts[0], parts[1:]`,
+	},
+	{
+		"a list of lanes skips what a page cut off a batch", "dispatcher/lanes.go",
+		`		case at.list+len(subjects) < len(fields)/2:
+			further = cursor{at.partition, at.list + len(subjects), at.place}
+`, ``,
+	},
+	{
+		"a job that has more bytes than a trip takes never sets out", "dispatcher/singles.go",
+		`(n == 0 || bytes+len(s.waiting[n].job.body) <= MaxBatchBytes)`, `bytes+len(s.waiting[n].job.body) <= max(MaxBatchBytes, 16<<20)`,
+	},
+	{
+		"one call fills a lane beyond its bound while the partition is small", "dispatcher/enqueue.lua",
+		`local deep = stored + n > max_lane`, `local deep = stored > max_lane`,
+	},
+	{
+		"a job due before what sleepers know of wakes nobody", "dispatcher/enqueue.lua",
+		`if behind or not earliest or job[1] < earliest then`, `if behind or not earliest then`,
+	},
+	{
+		"what happened before a subscription is not looked for", "dispatcher/news.go",
+		`	n.live[channel] = n.listeners[channel] != nil
+	n.mu.Unlock()
+	n.signal(channel, "")`, `	n.live[channel] = n.listeners[channel] != nil
+	n.mu.Unlock()`,
+	},
+	{
+		"who has no room keeps a hint to itself", "worker/desk.go",
+		`	p.passOn = d.busyLocked() >= d.concurrency
+`, ``,
+	},
+	{
+		"the answer of a trip buries a hint that came meanwhile", "worker/desk.go",
+		`	case p.news != e.heard: // a hint came meanwhile; what the answer knows is old
+`, ``,
+	},
+	{
+		"who has no room keeps an offer to itself", "worker/desk.go",
+		`p.ready, p.short, p.refuse = unknown, false, full`, `p.ready, p.short, p.refuse = unknown, false, full && false`,
+	},
+	{
+		"remembered replies never expire", "lease/fence.lua",
+		`call('SET', REQUEST, ARGV[2] .. ' ' .. reply, 'PX', REMEMBER_MS)`, `call('SET', REQUEST, ARGV[2] .. ' ' .. reply)`,
+	},
+	{
+		"channels are never left while anybody listens", "dispatcher/news.go",
+		`err = errors.Join(err, sub.Unsubscribe(ctx, gone...))`, `_ = gone`,
+	},
+	{
+		"the error of a halted head outlives its resumption", "dispatcher/resume.lua",
+		`    call('HDEL', ERRORS, id_of(head))
+`, ``,
+	},
+	{
+		"a job's own timeout is ignored", "worker/attempt.go",
+		`cmp.Or(a.claim.Timeout, p.cfg.Timeout))`, `p.cfg.Timeout)`,
+	},
+	{
+		"how long a kind keeps outcomes is ignored", "dispatcher/kind.go",
+		`	job.Keep = cmp.Or(job.Keep, kind.Keep)
+`, ``,
+	},
+	{
+		"an enqueue that asks for two replicas waits for one", "internal/script/send.go",
+		`conn.Wait(ctx, replicas, within)`, `conn.Wait(ctx, 1, within)`,
+	},
+	{
+		"lost attempts are measured until they were reaped", "dispatcher/reap.lua",
+		`call('ZSCORE', DEADLINES, subject) or '0'`, `whole(now)`,
+	},
+	{
+		"the outcome of a job cancelled while it ran is kept for seconds", "dispatcher/lane.lua",
+		`local KEEP_MS = 3600000`, `local KEEP_MS = 3600`,
+	},
+	{
+		"the last look trusts the clock that stood still", "lease/keeper.go",
+		`	if !ok || h.past(now, k.deadline(h)) {`, `	if !ok || !now.at.Before(k.deadline(h)) {`,
+	},
+	{
+		"a renewal that took long is trusted by the clock that stood still", "lease/keeper.go",
+		`	return ok && !h.past(k.now(), k.deadline(h))`, `	return ok && time.Now().Before(k.deadline(h))`,
+	},
+	{
+		"jobs of two kinds with one unique key merge", "dispatcher/unique.go",
+		`return fmt.Sprintf("%d %s%s %s", len(canonical), canonical, job.Kind, key)`, `return fmt.Sprintf("%d %s%s %s", len(canonical), canonical, "", key)`,
+	},
+	{
+		"estimates of a rated kind are made as if it were not", "dispatcher/durations.go",
+		`k.Limit > 0 || k.Every > 0 {`, `k.Limit > 0 {`,
+	},
+	{
+		"the doctor says nothing of a worker that is to blame", "dispatcher/standstill.go",
+		`if w.Alive && len(w.Blamed) > 0 {`, `if false {`,
+	},
+}

@@ -1,0 +1,101 @@
+package main
+
+// unseenLanes are defects that no test saw once: where lane batches, marks of operators, repeated claims and sections
+// meet each other and what else there is.
+var unseenLanes = []defect{
+	{
+		"the next job of a lane batch starts though a kept end has freed the lane", "worker/attempt.go",
+		`end.Outcome == dispatcher.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil`, `end.Outcome == dispatcher.Finished && a.ctx.Err() == nil`,
+	},
+	{
+		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/turn.lua",
+		`with_along(unmark(unmark(record[k], 'c'), 'r'), along_of(record[k]) - went[k])`, `with_along(record[k], along_of(record[k]) - went[k])`,
+	},
+	{
+		"a suspension is forgotten when the holder goes on with a lane batch", "dispatcher/turn.lua",
+		`with_along(unmark(unmark(record[k], 'c'), 'r'), along_of(record[k]) - went[k])`, `with_along(unmark(record[k]), along_of(record[k]) - went[k])`,
+	},
+	{
+		"a job that was claimed along can be suspended", "dispatcher/suspendjob.lua",
+		` or at == 'tail' and place < along_of(record) then`, ` then`,
+	},
+	{
+		"a job that was claimed along can be cancelled", "dispatcher/cancel.lua",
+		`elseif at == 'tail' and call('LPOS', TAIL .. subject, as) < along_of(record) then`, `elseif false then`,
+	},
+	{
+		"slots go back after the first job of a lane batch", "dispatcher/permit.go",
+		`if name := limitName(slot); !e.GoesOn {`, `if name := limitName(slot); true {`,
+	},
+	{
+		"a job of a failed batch that stands in the tail gets no attempt back", "dispatcher/refund.lua",
+		`      call('LSET', TAIL .. subject, call('LPOS', TAIL .. subject, as), back)
+`, ``,
+	},
+	{
+		"a lane waits as long as the last failed job of its batch says", "dispatcher/several.lua",
+		`wait = #stay == 0 and ms or wait`, `wait = ms`,
+	},
+	{
+		"a batch that finished while its pool stops runs again", "worker/attempt.go",
+		`case v.failed && (stopped || errors.Is(cause, lease.ErrCancelled)):`, `case stopped || v.failed && errors.Is(cause, lease.ErrCancelled):`,
+	},
+	{
+		"a batch handler that returns too few errors ends the process", "worker/batch.go",
+		`if errs != nil && len(errs) != len(jobs) {`, `if false {`,
+	},
+	{
+		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/several.lua",
+		`free({ subject }, { record })`, `free({ subject }, {})`,
+	},
+	{
+		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/turn.lua",
+		`suspended(head) or marked(record[k], 's') -- other`, `suspended(head) or false -- other`,
+	},
+	{
+		"a lane whose cancelled job finished is handed to nobody", "dispatcher/turn.lua",
+		`suspended(head) or marked(record[k], 's') -- other`, `suspended(head) or find(record[k], '!', 1, true) -- other`,
+	},
+	{
+		"jobs that one crash has used up die in reverse order", "dispatcher/reap.lua",
+		`      for _, follower in ipairs(followers) do -- in their order: so they die, and are replayed
+`, `      for k = #followers, 1, -1 do
+        local follower = followers[k]
+`,
+	},
+	{
+		"a repeated claim gives out what others got in the same ms", "dispatcher/turn.lua",
+		`if entries[i] and fenced(records[i], token) then`, `if entries[i] then`,
+	},
+	{
+		"taking a suspension back forgets that the job was cancelled", "dispatcher/resume.lua",
+		`unmark(record, 's'))`, `unmark(record))`,
+	},
+	{
+		"suspending a halted lane without a reason forgets that it is halted", "dispatcher/suspend.lua",
+		`if why ~= '' or not before_it then
+`, `if why ~= '' or true then
+  before_it = why ~= '' and before_it or nil
+`,
+	},
+	{
+		"suspending a halted lane with a reason forgets that it is halted", "dispatcher/suspend.lua",
+		`local by = before_it and find(before_it, '^%d+ halted ') and ' halted ' or ' operator '`, `local by = ' operator '`,
+	},
+	{
+		"a second mark takes the first one off a lease", "lease/lease.lua",
+		`marks_of(unmark(record, letter)) .. letter`, `letter`,
+	},
+	{
+		"an expired lease over a lane that is to be suspended is taken", "lease/acquire.lua",
+		`deadline > now or waiting or marked(record, 's')`, `deadline > now or waiting`,
+	},
+	{
+		"a section takes the lane of a dead one that is to be suspended", "dispatcher/section.lua",
+		`free({ subject }, { record })`, `free({ subject }, {})`,
+	},
+	{
+		"what a section call frees is listed nowhere", "dispatcher/section.lua",
+		`if freed and head and not record then`, `if false then`,
+	},
+}

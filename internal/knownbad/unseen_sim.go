@@ -1,0 +1,41 @@
+package main
+
+// unseenSim are defects that neither the simulator nor its checker saw.
+var unseenSim = []defect{
+	{
+		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/turn.lua",
+		`local stops = head and suspended(head) or marked(record[k], 's') -- other marks were for the job that is done`, `local stops = head and suspended(head)`,
+	},
+	{
+		"the checker does not see a job that starts after its cancel", "internal/history/check.go",
+		`c.say("cancel", "%s starts after it was cancelled", e.Job)`, ``,
+	},
+	{
+		"the checker compares tokens of one worker only", "internal/history/check.go",
+		`for _, b := range claims[i+1:] {`, `for _, b := range claims[i+1:] {
+			if a.Worker != b.Worker {
+				continue
+			}`,
+	},
+	{
+		"the checker does not see an end under a lease that was given back", "internal/history/check.go",
+		`over[e.Token] = e`, `delete(over, e.Token)`,
+	},
+	{
+		"the checker does not see a claim of what is suspended", "internal/history/check.go",
+		`c.suspensions()`, ``,
+	},
+	{
+		"the checker does not see that a limit is exceeded", "internal/history/check.go",
+		`running[e.Kind]++; running[e.Kind] > most`, `running[e.Kind]++; false`,
+	},
+	{
+		"the checker does not see two that wait with one key", "internal/history/check.go",
+		`		c.unique()
+`, ``,
+	},
+	{
+		"the checker does not see that what was merged never ran", "internal/history/check.go",
+		`c.merges()`, ``,
+	},
+}

@@ -1,0 +1,230 @@
+package worker
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lanekeeper/lanekeeper/internal/sim"
+)
+
+var simBranches = flag.String("sim.branches", "", "write how often each branch of each script ran to this file")
+
+// coreScripts are those of which every branch has to run: a job's way from its enqueue to its end.
+var coreScripts = []string{"turn", "enqueue", "reap", "retry", "deadletter", "handback", "conclude", "release", "refund", "several", "short"}
+
+// scriptBranches are all that there are.
+func scriptBranches(t *testing.T) []sim.Branch {
+	paths, _ := filepath.Glob("../dispatcher/*.lua")
+	more, _ := filepath.Glob("../lease/*.lua")
+	all, err := sim.Branches(append(paths, more...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func writeBranches(t *testing.T, ran map[string]int) {
+	var b strings.Builder
+	for _, branch := range scriptBranches(t) {
+		fmt.Fprintf(&b, "%d\t%s\t%s\n", ran[branch.Name], branch, branch.Name)
+	}
+	if err := os.WriteFile(*simBranches, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judgeBranches looks whether the simulation took every road.
+func judgeBranches(t *testing.T, ran map[string]int, seeds int) {
+	for _, complaint := range complaints(scriptBranches(t), ran, seeds) {
+		t.Error(complaint)
+	}
+}
+
+// complaints says which branches are dark that may not be, and which are said to be and are not.
+func complaints(all []sim.Branch, ran map[string]int, seeds int) (list []string) {
+	exists := make(map[string]bool)
+	for _, b := range all {
+		exists[b.Name] = true
+		file, _, _ := strings.Cut(b.Name, ".lua: ")
+		_, mayBeDark := darkBranches[b.Name]
+		switch n := ran[b.Name]; {
+		case n > 0 && mayBeDark:
+			list = append(list, fmt.Sprintf("%s ran %d times, and is on the list of branches that do not: take it off", b, n))
+		case n > 0 || mayBeDark || !slices.Contains(coreScripts, file):
+		case seeds >= manySeeds || seeds >= fewSeeds && !seldomBranches[b.Name]:
+			list = append(list, fmt.Sprintf("no seed ran %s", b))
+		}
+	}
+	for name := range darkBranches {
+		if !exists[name] {
+			list = append(list, fmt.Sprintf("%s is on the list of branches that do not run, and does not exist: take it off", name))
+		}
+	}
+	for name := range seldomBranches {
+		if !exists[name] {
+			list = append(list, fmt.Sprintf("%s is on the list of branches that seldom run, and does not exist: take it off", name))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// From fewSeeds on what is not seldom has to run, and from manySeeds on all.
+const fewSeeds, manySeeds = 30, 1000
+
+// darkBranches do not run, each for its reason.
+var darkBranches = map[string]string{
+	"enqueue.lua: body_of: if length > 0 and has_read > 0 and has_read + length > MOST_BYTES + n * MOST_BESIDES": "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: check: else of if known":                       "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: check: if exists == 'heavy'":                   "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: check: if other and body_of(other) == 'heavy'": "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: grown: if #new[i] > longest":                   "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: grown: if longest > SMALL and (stored == 0 or longest > tonumber(call('HGET', CLOCK, 'largest') or 0))": "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: returns 'heavy'":                   "no job here is large: dispatcher/bytes_test.go has those",
+	"reap.lua: if jobs > MOST or bytes > MOST_BYTES": "no call here fills a page: dispatcher's tests of bounds do",
+	"several.lua: elseif flag(entry, 'h') and #stay == 0 and (how == 'dead' or how == 'failed' and counted >= max)": "a kind that halts its lane has no batch handler: Pool.Run refuses it",
+	"several.lua: if halted":                               "a kind that halts its lane has no batch handler: Pool.Run refuses it",
+	"several.lua: returns 'halted'":                        "a kind that halts its lane has no batch handler: Pool.Run refuses it",
+	"turn.lua: fits: for i = 1, light(#ids) and 0 or #ids": "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: fits: if bytes > MOST_BYTES and i > 1":      "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: give: for i = #ids, most + 1, -1":           "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: give: if owners[i] ~= owners[most]":         "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: give: if not body":                          "an index that is corrupt: dispatcher/doctor_test.go has those",
+	"turn.lua: if broken[handed[i]]":                       "an index that is corrupt: dispatcher/doctor_test.go has those",
+	"turn.lua: elseif late[handed[i]]":                     "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: if late[lanes[i]]":                          "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: for _, lane in ipairs(back)":                "no job here is large: dispatcher/bytes_test.go has those",
+}
+
+// seldomBranches do not run in each run of fewSeeds: in one of four minutes each they ran less than 60 times.
+var seldomBranches = map[string]bool{
+	"conclude.lua: if before":                    true,
+	"conclude.lua: returns 'lost'":               true,
+	"conclude.lua: returns 'stale'":              true,
+	"deadletter.lua: if before":                  true,
+	"deadletter.lua: if marked(records[k], 'c')": true,
+	"deadletter.lua: returns 'cancelled'":        true,
+	"deadletter.lua: returns 'lost'":             true,
+	"deadletter.lua: returns 'stale'":            true,
+	"enqueue.lua: runs: for _, entry in ipairs(along > 0 and call('LRANGE', TAIL .. subject, 0, along - 1) or {})": true,
+	"enqueue.lua: rival: if takes[field]":                                  true,
+	"enqueue.lua: rival: elseif not body_of(id)":                           true,
+	"enqueue.lua: check: if windows >= max_jobs":                           true,
+	"enqueue.lua: if change and change[2] and change[3] == 'replace'":      true,
+	"enqueue.lua: if before_it and not call('ZSCORE', DEAD, before_it)":    true,
+	"enqueue.lua: returns 'windows'":                                       true,
+	"enqueue.lua: returns 'stale'":                                         true,
+	"handback.lua: if before":                                              true,
+	"handback.lua: if marked(records[k], 'c')":                             true,
+	"handback.lua: else of if marked(records[k], 'c')":                     true,
+	"handback.lua: for _, k in ipairs(kept)":                               true,
+	"handback.lua: if marked(records[k], 'r') and attempts > 0":            true,
+	"handback.lua: for n, ms in pairs(kept_ms)":                            true,
+	"handback.lua: returns 'ok'":                                           true,
+	"handback.lua: returns 'cancelled'":                                    true,
+	"handback.lua: returns 'lost'":                                         true,
+	"handback.lua: returns 'stale'":                                        true,
+	"reap.lua: charge: if attempts + 1 - refunded >= max":                  true,
+	"reap.lua: settle: if marked(record, 'c')":                             true,
+	"reap.lua: settle: if letter":                                          true,
+	"reap.lua: settle: elseif flag(entry, 's')":                            true,
+	"reap.lua: settle: elseif not marked(record, 's')":                     true,
+	"reap.lua: if entry and use_of(record) ~= 'job'":                       true,
+	"reap.lua: if along > 0":                                               true,
+	"reap.lua: for k = #followers, 1, -1":                                  true,
+	"reap.lua: for _, t in ipairs(tails)":                                  true,
+	"reap.lua: elseif searched < MOST_SEARCHED":                            true,
+	"reap.lua: returns 'dead'":                                             true,
+	"reap.lua: returns 'halted'":                                           true,
+	"reap.lua: returns 'cancelled'":                                        true,
+	"refund.lua: if before":                                                true,
+	"refund.lua: elseif attempts == 0":                                     true,
+	"refund.lua: if attempts == 1 and not claimed":                         true,
+	"refund.lua: if at == 'scheduled'":                                     true,
+	"refund.lua: elseif at == 'tail'":                                      true,
+	"refund.lua: elseif claimed":                                           true,
+	"refund.lua: returns 'dead'":                                           true,
+	"refund.lua: returns 'stale'":                                          true,
+	"retry.lua: if before":                                                 true,
+	"retry.lua: if marked(records[k], 'c')":                                true,
+	"retry.lua: returns 'cancelled'":                                       true,
+	"retry.lua: returns 'lost'":                                            true,
+	"retry.lua: returns 'stale'":                                           true,
+	"several.lua: if before":                                               true,
+	"several.lua: if not fenced(record, ARGV[FIRST + 2])":                  true,
+	"several.lua: if lane[i] ~= ARGV[JOB + 4 * (i - 1)]":                   true,
+	"several.lua: if how ~= 'finished' and i == 1 and marked(record, 'c')": true,
+	"several.lua: elseif how == 'failed' and (counted >= max or worn_out)": true,
+	"several.lua: elseif counted == attempts and attempts > 0":             true,
+	"several.lua: else of elseif counted == attempts and attempts > 0":     true,
+	"several.lua: for i = #stay, 2, -1":                                    true,
+	"several.lua: if ARGV[FIRST] == ''":                                    true,
+	"several.lua: returns 'dead'":                                          true,
+	"several.lua: returns 'cancelled'":                                     true,
+	"several.lua: returns 'lost'":                                          true,
+	"several.lua: returns 'stale'":                                         true,
+	"short.lua: along_line: if not p or gone[p.holder]":                    true,
+	"turn.lua: lot: if not batches":                                        true,
+	"turn.lua: lot: for i = 1, #heads":                                     true,
+	"turn.lua: if k":                                                       true,
+	"turn.lua: else of if head == entry and fenced(records[i], token)":     true,
+	"turn.lua: if left":                                                    true,
+	"turn.lua: returns 'lost'":                                             true,
+	"release.lua: if before":                                               true,
+	"release.lua: if not own":                                              true,
+	"release.lua: if token == ''":                                          true,
+	"release.lua: returns 'lost'":                                          true,
+	"release.lua: returns 'stale'":                                         true,
+}
+
+// A list that names what no longer is, or excuses what runs, excuses what comes after it too.
+func TestDarkBranchesAreComplainedOf(t *testing.T) {
+	t.Parallel()
+	var dark, seldom string
+	for dark = range darkBranches {
+		break
+	}
+	for seldom = range seldomBranches {
+		break
+	}
+	all := scriptBranches(t)
+	well := make(map[string]int)
+	for _, b := range all {
+		if _, ok := darkBranches[b.Name]; !ok {
+			well[b.Name] = 1
+		}
+	}
+	without := func(name string) map[string]int {
+		ran := maps.Clone(well)
+		delete(ran, name)
+		return ran
+	}
+	with := maps.Clone(well)
+	with[dark] = 1
+	for name, c := range map[string]struct {
+		all   []sim.Branch
+		ran   map[string]int
+		seeds int
+		want  int
+	}{
+		"all well":                     {all, well, manySeeds, 0},
+		"one is dark":                  {all, without(all[0].Name), 1, 0},
+		"one of the core is dark":      {all, without("turn.lua: if n > 0"), fewSeeds, 1},
+		"one is dark in a run of few":  {all, without("turn.lua: if n > 0"), fewSeeds - 1, 0},
+		"a seldom one is dark":         {all, without(seldom), fewSeeds, 0},
+		"a seldom one is dark in many": {all, without(seldom), manySeeds, 1},
+		"one that is excused runs":     {all, with, 1, 1},
+		"one that is excused is gone":  {slices.DeleteFunc(slices.Clone(all), func(b sim.Branch) bool { return b.Name == dark }), well, 1, 1},
+		"a seldom one is gone":         {slices.DeleteFunc(slices.Clone(all), func(b sim.Branch) bool { return b.Name == seldom }), well, 1, 1},
+	} {
+		if got := complaints(c.all, c.ran, c.seeds); len(got) != c.want {
+			t.Errorf("%s: %d complaints, want %d: %q", name, len(got), c.want, got)
+		}
+	}
+}

@@ -25,7 +25,7 @@ import (
 const (
 	artifacts = 100
 	hanging   = 5 // of the moves, those that hang in the middle and hear of no timeout
-	timeout   = 100 * time.Millisecond
+	timeout   = 250 * time.Millisecond
 	hangFor   = 2 * time.Second
 )
 
@@ -77,7 +77,7 @@ func run(ctx context.Context, lanes, checks bool) (result, error) {
 	}
 	s := &storage{lanes: lanes, checks: checks, copies: make(map[string]bool), tokens: make(map[string]lease.Token)}
 	pool, err := worker.New(d, worker.Config{
-		Concurrency: 20, LeaseTTL: time.Second, CancelGrace: timeout, Timeout: timeout,
+		Concurrency: 20, LeaseTTL: 5 * time.Second, CancelGrace: timeout, Timeout: timeout,
 		Backoff: dispatcher.Backoff{Base: timeout, Cap: timeout}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

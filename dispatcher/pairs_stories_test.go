@@ -70,9 +70,9 @@ var deeds = []string{
 func TestPairs_Stories(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		share := 2
+		share := 4
 		if strings.HasSuffix(t.Name(), "mini") { // which is slow, and has the same scripts
-			share = 8
+			share = 16
 		}
 		for i, place := range places {
 			t.Run(place.name, func(t *testing.T) {
@@ -80,7 +80,7 @@ func TestPairs_Stories(t *testing.T) {
 				for k, kind := range policies {
 					var stories []string
 					for n, deed := range deeds {
-						if (k > 0 || share > 2) && (i+k+n)%share != 0 {
+						if (k > 0 || share > 4) && (i+k+n)%share != 0 {
 							continue // a share of the others, in turn
 						}
 						stories = append(stories, strings.ReplaceAll(fmt.Sprint(place.story, ", ", deed), "KIND", kind))

@@ -49,6 +49,7 @@ var places = []struct{ name, story string }{
 	{"suspended head", "put j KIND, put n KIND, suspend j"},
 	{"suspended tail", "put p KIND, put j KIND, put n KIND, suspend j"},
 	{"suspended on the schedule", "put j KIND 5000, suspend j"},
+	{"claimed along with its key", "put p KIND, put j KIND 0 waiting, put n KIND, claim 3"},
 	{"has a key", "put p KIND, put j KIND 0 running, put n KIND"},
 	{"has a key while it waits", "put j KIND 0 waiting, put n KIND, claim 1, put k KIND 0 waiting"},
 }
@@ -63,6 +64,7 @@ var deeds = []string{
 	"put d KIND 1000, pass 2000", "pass 6000", "crash", "cancel p, crash", "cancel p, stop, crash, start", "cancel p, go", "stop, go, start, go",
 	"finish", "fail 0", "fail 5000", "stop, fail 5000, start", "back", "die", "die, front j, rear p", "each fail back finish", "stop, each finish fail die",
 	"cancel p, each back finish fail", "cancel j-once", "cancel j-once, start", "suspend j-once, start", "suspend j-once, resume j-once", "stop, back, start",
+	"suspend j, claim 3, finish", "pass 6000, claim 3, crash", "fail 0, claim 3, back",
 }
 
 // Wherever a job stands, under each policy: whatever an operator, a holder, a caller or time does to it or to

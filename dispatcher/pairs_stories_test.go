@@ -49,6 +49,7 @@ var places = []struct{ name, story string }{
 	{"suspended head", "put j KIND, put n KIND, suspend j"},
 	{"suspended tail", "put p KIND, put j KIND, put n KIND, suspend j"},
 	{"suspended on the schedule", "put j KIND 5000, suspend j"},
+	{"claimed along with its key", "put p KIND, put j KIND 0 waiting, put n KIND, claim 3"},
 	{"has a key", "put p KIND, put j KIND 0 running, put n KIND"},
 	{"has a key while it waits", "put j KIND 0 waiting, put n KIND, claim 1, put k KIND 0 waiting"},
 }
@@ -63,6 +64,7 @@ var deeds = []string{
 	"put d KIND 1000, pass 2000", "pass 6000", "crash", "cancel p, crash", "cancel p, stop, crash, start", "cancel p, go", "stop, go, start, go",
 	"finish", "fail 0", "fail 5000", "stop, fail 5000, start", "back", "die", "die, front j, rear p", "each fail back finish", "stop, each finish fail die",
 	"cancel p, each back finish fail", "cancel j-once", "cancel j-once, start", "suspend j-once, start", "suspend j-once, resume j-once", "stop, back, start",
+	"suspend j, claim 3, finish", "pass 6000, claim 3, crash", "fail 0, claim 3, back",
 }
 
 // Wherever a job stands, under each policy: whatever an operator, a holder, a caller or time does to it or to
@@ -70,9 +72,9 @@ var deeds = []string{
 func TestPairs_Stories(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		share := 2
+		share := 4
 		if strings.HasSuffix(t.Name(), "mini") { // which is slow, and has the same scripts
-			share = 8
+			share = 16
 		}
 		for i, place := range places {
 			t.Run(place.name, func(t *testing.T) {
@@ -80,7 +82,7 @@ func TestPairs_Stories(t *testing.T) {
 				for k, kind := range policies {
 					var stories []string
 					for n, deed := range deeds {
-						if (k > 0 || share > 2) && (i+k+n)%share != 0 {
+						if (k > 0 || share > 4) && (i+k+n)%share != 0 {
 							continue // a share of the others, in turn
 						}
 						stories = append(stories, strings.ReplaceAll(fmt.Sprint(place.story, ", ", deed), "KIND", kind))

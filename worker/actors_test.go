@@ -204,9 +204,7 @@ func (s *simulation) handle(ctx context.Context, w *simWorker) error {
 
 // broken reports whether a worker fails at most that it does, in its second quarter of a minute and on.
 func (s *simulation) broken(w *simWorker, kind string) bool {
-	// Not those of odd roles: when all who handle a kind with a limit are blamed for another kind, lanes of the
-	// limited one stand ready and nobody claims them.
-	if w.role%2 == 1 || !slices.Contains([]string{"plain", "batch", "group", "skip"}, kind) {
+	if !slices.Contains([]string{"plain", "batch", "group", "skip"}, kind) {
 		return false
 	}
 	age := time.Since(w.hired)

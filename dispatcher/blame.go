@@ -59,7 +59,7 @@ func (s *Session) Blame(ctx context.Context, kind, why string, failed []*Claim) 
 	}
 	s.refunds = append(s.refunds, failed...)
 	if before == "" {
-		s.standAside(ctx) // from limits of the kind: offers would wait for it
+		s.standAside(ctx, kind) // from limits of the kind: offers would wait for it
 	}
 	return true, s.giveAttemptsBack(ctx)
 }

@@ -226,7 +226,7 @@ func (s *Session) Close(ctx context.Context) error {
 		leave()
 	}
 	s.recoverLost(ctx)
-	s.standAside(ctx)
+	s.standAside(ctx, "")
 	err := s.signOff(ctx)
 	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {
 		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {

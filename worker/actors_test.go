@@ -208,7 +208,7 @@ func (s *simulation) broken(w *simWorker, kind string) bool {
 		return false
 	}
 	age := time.Since(w.hired)
-	return s.world.Roll(3, "broken", w.name) == 0 && age > 15*time.Second && age < 75*time.Second
+	return s.world.Roll(2, "broken", w.name) == 0 && age > 15*time.Second && age < 75*time.Second
 }
 
 // handleBatch does the same with several jobs.
@@ -227,7 +227,7 @@ func (s *simulation) handleBatch(ctx context.Context, w *simWorker, jobs []dispa
 	}
 	errs := make([]error, len(jobs))
 	for i := range jobs {
-		switch own := s.world.Roll(10, "one of", jobs[i].ID, c.Attempt); {
+		switch own := s.world.Roll(10, "one of", jobs[i].ID, roll); {
 		case ctx.Err() != nil:
 			errs[i] = context.Cause(ctx)
 		case own == 0 || broken:
@@ -254,8 +254,13 @@ func (s *simulation) starting(w *simWorker, job *dispatcher.Job, c *dispatcher.C
 
 // takeTime is how long a job takes. It returns a number below 1000 that decides what becomes of it.
 func (s *simulation) takeTime(ctx context.Context, c *dispatcher.Claim) uint64 {
-	roll := s.world.Roll(1000, "handle", c.ID, c.Attempt)
-	takes := time.Duration(s.world.Roll(1000, "takes", c.ID, c.Attempt)) * time.Millisecond
+	// Not by the attempt: one that is given back would come to the same again, for ever.
+	s.mu.Lock()
+	s.nth[c.ID]++
+	nth := s.nth[c.ID]
+	s.mu.Unlock()
+	roll := s.world.Roll(1000, "handle", c.ID, nth)
+	takes := time.Duration(s.world.Roll(1000, "takes", c.ID, nth)) * time.Millisecond
 	if c.Kind == "batch" {
 		takes /= 20 // several end while Redis is told of others
 	}
@@ -355,6 +360,7 @@ func endEvent(e history.Event, end *dispatcher.End, ended dispatcher.Ended) hist
 	if kept && !ended.Cancelled {
 		e.Outcome = history.Kept
 	}
+	e.Loose = ended.Err != nil && end.Outcome == dispatcher.Retry // it may have been the last, on the third worker
 	return e
 }
 
@@ -660,21 +666,21 @@ func (s *simulation) misfortune() {
 		case roll == 4 && s.clockJumps():
 			s.world.Skew(time.Duration(s.world.Roll(120, "skew", i))*time.Second - time.Minute)
 			s.world.Saw("clock jump")
-		case roll >= 7 && s.inspector != nil:
-			s.inspect(roll == 7)
-		case roll == 5 && s.seed%4 == 0:
+		case (roll == 5 || roll == 7) && s.seed%4 == 0:
 			var err error
 			if snapshot, err = s.world.Take(ctx); err != nil {
 				s.t.Error(err)
 			}
 			taken = time.Now()
-		case roll == 6 && snapshot != nil && time.Since(taken) < time.Minute:
+		case (roll == 6 || roll == 8) && snapshot != nil && time.Since(taken) < time.Minute:
 			s.mu.Lock()
 			s.forgot = append(s.forgot, time.Now())
 			s.mu.Unlock()
 			if err := s.world.FailOver(ctx, snapshot); err != nil {
 				s.t.Error(err)
 			}
+		case roll >= 7 && s.inspector != nil:
+			s.inspect(roll == 7)
 		}
 	}
 }

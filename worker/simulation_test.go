@@ -133,6 +133,7 @@ type simulation struct {
 	workers []*simWorker
 	made    int
 	forgot  []time.Time
+	nth     map[string]int // starts of each job
 
 	starts atomic.Int64
 
@@ -192,7 +193,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &simulation{t: t, seed: seed, world: world, rough: seed%2 == 0}
+	s := &simulation{t: t, seed: seed, world: world, rough: seed%2 == 0, nth: make(map[string]int)}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	return s
 }
@@ -238,6 +239,10 @@ func (s *simulation) settle() {
 		if time.Since(begin) > 20*time.Minute {
 			workers, _ := d.Workers(context.Background())
 			s.t.Errorf("seed %d: no end: %+v; workers: %+v\n%s", s.seed, stats, workers, sim.Dump())
+			lanes, _, _ := d.Lanes(context.Background(), dispatcher.LaneFilter{}, dispatcher.Page{Limit: 100})
+			for _, lane := range lanes {
+				s.t.Logf("%+v\n%s", lane, s.h.Of(lane.Subject.ID))
+			}
 			break
 		}
 		time.Sleep(time.Second)

@@ -125,7 +125,7 @@ func (c *checker) order() {
 		}
 		started[e.Job] = true
 		mine, ok := enqueued[e.Job]
-		if !ok || mine.Unordered || moved[e.Job] || cancelled[e.Job] && len(c.world.Forgot) > 0 {
+		if !ok || mine.Unordered || moved[e.Job] || mine.Loose && e.Attempt > 1 || cancelled[e.Job] && len(c.world.Forgot) > 0 {
 			continue // a cancel may be forgotten too, and the job is back in its old place
 		}
 		if mine.before(&latest) {

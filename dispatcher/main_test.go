@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -15,7 +16,12 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-func TestMain(m *testing.M) { redistest.Main(m) }
+func TestMain(m *testing.M) {
+	if redistest.Race {
+		_ = flag.Set("rapid.checks", "15") // of 100, unless the command line says otherwise
+	}
+	redistest.Main(m)
+}
 
 // house is a dispatcher in a namespace of its own, with a clock that the test
 // moves, and the verbs of a test's story.

@@ -76,6 +76,9 @@ func TestPairs_Stories(t *testing.T) {
 		if strings.HasSuffix(t.Name(), "mini") { // which is slow, and has the same scripts
 			share = 16
 		}
+		if redistest.Race {
+			share *= 8
+		}
 		for i, place := range places {
 			t.Run(place.name, func(t *testing.T) {
 				t.Parallel()

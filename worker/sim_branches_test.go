@@ -137,7 +137,7 @@ var seldomBranches = map[string]bool{
 	"reap.lua: settle: elseif not marked(record, 's')":                     true,
 	"reap.lua: if entry and use_of(record) ~= 'job'":                       true,
 	"reap.lua: if along > 0":                                               true,
-	"reap.lua: for k = #followers, 1, -1":                                  true,
+	"reap.lua: for _, follower in ipairs(followers)":                       true,
 	"reap.lua: for _, t in ipairs(tails)":                                  true,
 	"reap.lua: elseif searched < MOST_SEARCHED":                            true,
 	"reap.lua: returns 'dead'":                                             true,

@@ -21,7 +21,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "simulate only this seed")
-	simSeeds = flag.Int("sim.seeds", 0, "how many seeds to simulate (default 8, with -short 4)")
+	simSeeds = flag.Int("sim.seeds", 0, "how many seeds to simulate (default 12, with -short 4, with -race 2)")
 	simFor   = flag.Duration("sim.for", 4*time.Minute, "how long each seed has faults, in virtual time")
 )
 
@@ -34,8 +34,11 @@ var (
 //	go test ./worker -run TestSimulation -sim.seed N
 func TestSimulation(t *testing.T) {
 	t.Parallel()
-	seeds := 8
-	if testing.Short() {
+	seeds := 12
+	switch {
+	case redistest.Race:
+		seeds = 2
+	case testing.Short():
 		seeds = 4
 	}
 	if seeds = redistest.Rounds(seeds, 6); *simSeeds > 0 {
@@ -100,7 +103,7 @@ func TestSimulation(t *testing.T) {
 	if *simBranches != "" {
 		writeBranches(t, ran)
 	}
-	if *simSeed > 0 || t.Failed() {
+	if *simSeed > 0 || redistest.Race || t.Failed() {
 		return
 	}
 	// A run in which something never happened has not tested it.

@@ -360,7 +360,9 @@ func endEvent(e history.Event, end *dispatcher.End, ended dispatcher.Ended) hist
 	if kept && !ended.Cancelled {
 		e.Outcome = history.Kept
 	}
-	e.Loose = ended.Err != nil && end.Outcome == dispatcher.Retry // it may have been the last, on the third worker
+	if failed := end.Outcome == dispatcher.Retry || end.Outcome == dispatcher.DeadLettered; failed && e.Return.IsZero() {
+		e.Outcome = history.Maybe // the last attempt, on the last worker that it may fail on, or one that halts its lane
+	}
 	return e
 }
 

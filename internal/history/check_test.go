@@ -60,6 +60,7 @@ func again(e Event, attempt int) Event    { e.Attempt = attempt; return e }
 func refused(e Event) Event { e.Refused = true; return e }
 func open(e Event) Event    { e.Return = time.Time{}; return e }
 func kept(e Event) Event    { e.Outcome = Kept; return e }
+func maybe(e Event) Event   { e.Outcome = Maybe; return open(e) }
 
 // good is a history in which two jobs run one after the other.
 func good() []Event {
@@ -184,6 +185,63 @@ func TestWrongHistories(t *testing.T) {
 		},
 		"ended under a lease that goes on": {
 			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), along(claim("a", "w", 1, 4), "b"), goesOn(finish("a", "w", 1, 6)), finish("b", "w", 1, 8)},
+		},
+		"a batch that stays, and then goes on in its order": { // the second job was never the head, and its end went unexplained
+			events: append([]Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), enqueue("c", 4, 5),
+				along(claim("a", "w", 1, 4), "b"), goesOn(kept(finish("a", "w", 1, 6))), kept(finish("b", "w", 1, 6)),
+			}, append(ran("a", 2, 20, "b", 3, 30), claim("c", "w", 4, 40), finish("c", "w", 4, 44))...),
+		},
+		"a batch that stays, and then goes on in another order": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3),
+				along(claim("a", "w", 1, 4), "b"), goesOn(kept(finish("a", "w", 1, 6))), kept(finish("b", "w", 1, 6)), claim("b", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"a batch whose first job stays": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3),
+				along(claim("a", "w", 1, 4), "b"), goesOn(kept(finish("a", "w", 1, 6))), finish("b", "w", 1, 6), claim("b", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"an unanswered failure that was the last": { // as many workers had failed it as may
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), claim("a", "w", 1, 4), maybe(finish("a", "w", 1, 6)), claim("b", "w", 2, 20)},
+			world:  there,
+		},
+		"an unanswered failure that was not the last": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), claim("a", "w", 1, 4), maybe(finish("a", "w", 1, 6)), claim("a", "w", 2, 20)},
+			world:  there,
+		},
+		"an unanswered failure of both of a batch, the second of them the last": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), enqueue("x", 4, 5), along(claim("a", "w", 1, 6), "b"),
+				goesOn(maybe(finish("a", "w", 1, 8))), maybe(finish("b", "w", 1, 8)), claim("a", "w", 2, 20), finish("a", "w", 2, 22), claim("x", "w", 3, 30),
+			},
+			world: there,
+		},
+		"an unanswered failure lets two jobs go": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), enqueue("x", 4, 5), claim("a", "w", 1, 6), maybe(finish("a", "w", 1, 8)), claim("x", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"an unanswered hand-back of a batch leaves its first job behind": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), along(claim("a", "w", 1, 4), "b"),
+				goesOn(open(kept(finish("a", "w", 1, 6)))), open(kept(finish("b", "w", 1, 6))), claim("b", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"an unanswered hand-back lets its job go": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), claim("a", "w", 1, 4), open(kept(finish("a", "w", 1, 6))), claim("b", "w", 2, 20)},
+			want:   []string{"lane"},
+			world:  there,
 		},
 		"token falls from worker to worker": {
 			events: append(good()[:6:6], claim("b", "v", 0, 20)),

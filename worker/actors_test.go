@@ -87,7 +87,7 @@ func (s *simulation) job(id string, whose any, lane uint64) dispatcher.NewJob {
 func (s *simulation) asked(job dispatcher.NewJob) history.Event {
 	e := history.Event{
 		Op: history.Enqueue, Subject: job.Subject.ID, Job: job.ID, Kind: job.Kind, Begin: time.Now(), Delay: job.Delay,
-		Unordered: job.Delay > 0 && s.clockJumps(), Loose: strings.HasSuffix(job.Subject.ID, fmt.Sprint("-", simLoose)),
+		Unordered: job.Delay > 0 && s.clockJumps(), Loose: job.Kind == "skip" || job.Kind == "frail",
 	}
 	if job.Unique != nil && job.Unique.Scope != dispatcher.ForWindow {
 		e.Key = string(job.Payload)
@@ -600,7 +600,9 @@ func (s *simulation) resumeAll(d *dispatcher.Dispatcher, n int) {
 	// What has stepped aside is in no lane that is suspended.
 	for _, e := range s.h.Events() {
 		if e.Op == history.Suspend && e.Job != "" {
-			s.resuming(e.Subject, func() error { return d.ResumeJob(ctx, dispatcher.JobRef{ID: e.Job, Subject: subject.Key{Kind: "s", ID: e.Subject}}) })
+			s.resuming(e.Subject, func() error {
+				return d.ResumeJob(ctx, dispatcher.JobRef{ID: e.Job, Subject: subject.Key{Kind: "s", ID: e.Subject}})
+			})
 		}
 	}
 }

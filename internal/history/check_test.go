@@ -60,6 +60,7 @@ func again(e Event, attempt int) Event    { e.Attempt = attempt; return e }
 func refused(e Event) Event { e.Refused = true; return e }
 func open(e Event) Event    { e.Return = time.Time{}; return e }
 func kept(e Event) Event    { e.Outcome = Kept; return e }
+func loose(e Event) Event   { e.Loose = true; return e }
 func maybe(e Event) Event   { e.Outcome = Maybe; return open(e) }
 
 // good is a history in which two jobs run one after the other.
@@ -113,6 +114,20 @@ func TestWrongHistories(t *testing.T) {
 		},
 		"due together": {
 			events: append([]Event{delayed(enqueue("a", 0, 4), 10), delayed(enqueue("b", 3, 5), 9)}, ran("b", 1, 30, "a", 2, 40)...),
+		},
+		"overtaken after it was set aside by a worker that nobody heard of": {
+			events: append([]Event{loose(enqueue("a", 0, 1)), enqueue("b", 2, 3)}, claim("b", "w", 1, 4), start("b", "w", 1, 6), finish("b", "w", 1, 8),
+				again(claim("a", "w", 2, 10), 2), again(start("a", "w", 2, 12), 2), finish("a", "w", 2, 14)),
+		},
+		"overtaken, though it would have been set aside": {
+			events: append([]Event{loose(enqueue("a", 0, 1)), enqueue("b", 2, 3)}, claim("b", "w", 1, 4), start("b", "w", 1, 6), finish("b", "w", 1, 8),
+				claim("a", "w", 2, 10), again(start("a", "w", 2, 12), 1), finish("a", "w", 2, 14)),
+			want: []string{"order"},
+		},
+		"overtaken after its worker died, and not set aside by that": {
+			events: append([]Event{enqueue("a", 0, 1), enqueue("b", 2, 3)}, claim("b", "w", 1, 4), start("b", "w", 1, 6), finish("b", "w", 1, 8),
+				again(claim("a", "w", 2, 10), 2), again(start("a", "w", 2, 12), 2), finish("a", "w", 2, 14)),
+			want: []string{"lane", "order"},
 		},
 		"enqueued together": {
 			events: []Event{

@@ -54,7 +54,8 @@ type Event struct {
 
 	// Of an enqueue: after how long the job takes its place, by Redis's clock; and whether it was
 	// put there out of order, or by a clock that jumped, so that its first start proves nothing
-	// about order. Of a loose lane the jobs may change places: they are set aside when they fail, or die unheard.
+	// about order. A loose job may change its place, or go, by what nobody heard of: it is set aside when its worker
+	// dies, or has few attempts.
 	Delay     time.Duration
 	Unordered bool
 	Loose     bool

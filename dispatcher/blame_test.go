@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -308,6 +309,48 @@ func TestH3_BlamedForOneKind(t *testing.T) {
 			a.s.Absolve("k", false)
 			if kinds := kindsOf(a); kinds != "k k" {
 				t.Errorf("when it is well it claims %q", kinds)
+			}
+		})
+	}
+}
+
+// H3: who is blamed for a kind keeps the places in line for limits of others, and of the pool, and leaves those of the kind. When all
+// were given up, the worker thought that it had them, and waited to be told: lanes of limited kinds stood ready and nobody claimed them.
+func TestH3_BlamedWorkerStaysInLineForOtherLimits(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		limited, blamed string
+		stays           bool
+	}{
+		"a limit of another kind": {"few", "k", true},
+		"a limit of the kind":     {"few", "few", false},
+		"the pool's":              {"", "few", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "few", Owner: "o"}, {Name: "k", Owner: "o"}}}
+			if c.limited != "" {
+				cfg.Kinds[0].Limit = 1
+			} else {
+				cfg.PoolLimits = map[string]int{"default": 1}
+			}
+			kind := cmp.Or(c.limited, "k")
+			h := newHouse(t, redistest.Client(t), cfg)
+			a, b := h.member("a", "default", "few", "k"), h.member("b", "default", "few", "k")
+			h.lanes(kind, 1)
+			first, _ := b.turn(1)
+			h.lanes(kind, 3)
+			if none, _ := a.turn(1); len(first) != 1 || len(none) != 0 {
+				t.Fatalf("%d and %d start, want one", len(first), len(none))
+			}
+			a.blame(c.blamed)
+			b.turn(0, done(first[0]))
+			want := map[bool]int{true: 1}[c.stays]
+			if passed, _ := b.turn(1); len(passed) != 1-want {
+				t.Errorf("the other one starts %d, want %d", len(passed), 1-want)
+			}
+			if own, _ := a.turn(1); len(own) != want {
+				t.Errorf("who is blamed for %s starts %d of %s, want %d", c.blamed, len(own), kind, want)
 			}
 		})
 	}

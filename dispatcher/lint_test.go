@@ -50,6 +50,9 @@ func lintScript(t *testing.T, path, text string) {
 			t.Errorf("%s: uses %s, which the two servers do not share (shared/miniredis.md)", path, bad)
 		}
 	}
+	if cut := regexp.MustCompile(`[-+*/%] (string\.)?sub\(|\bsub\([^()]*\) [-+*/%]`).FindString(body); cut != "" {
+		t.Errorf("%s: %s reckons with digits cut out of a text: what begins with a 0 is octal to miniredis's Lua", path, cut)
+	}
 	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
 		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
 	}

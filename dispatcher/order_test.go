@@ -248,3 +248,29 @@ func TestI8_TimesAreTheServers(t *testing.T) {
 		t.Errorf("leased until %s, %v, want a minute from the server's time", lane.ExpiresAt, err)
 	}
 }
+
+// I8: every ms of a second is read as what it is. Those whose digits begin with a 0 were octal numbers to miniredis's
+// Lua: for 56 ms of each second its time was up to 14 ms behind, and jobs fell due and leases ended so much too early.
+func TestI8_TimesAreExact(t *testing.T) {
+	t.Parallel()
+	m, rdb := redistest.Mini(t)
+	d, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb), Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i, us := range []int{7, 8_010, 10_000, 65_532, 77_999, 80_000, 99_001, 100_000, 765_000, 999_999} {
+		at := second.Add(time.Duration(i)*time.Minute + time.Duration(us)*time.Microsecond)
+		m.SetTime(at)
+		if _, err = d.Enqueue(bg, dispatcher.NewJob{Subject: key(fmt.Sprint(us)), Kind: "k"}); err != nil {
+			t.Fatal(err)
+		}
+		claims, err := d.Claim(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+		if err != nil || len(claims) != 1 {
+			t.Fatal(claims, err)
+		}
+		if got, token := claims[0].EnqueuedAt, claims[0].Lease.Token; !got.Equal(at.Truncate(time.Millisecond)) || int64(token) != at.UnixMicro() {
+			t.Errorf("at %s the time was read as %s, and as %d", at, got, token)
+		}
+	}
+}

@@ -126,7 +126,7 @@ func (c *checker) order() {
 		started[e.Job] = true
 		mine, ok := enqueued[e.Job]
 		if !ok || mine.Unordered || moved[e.Job] || mine.Loose && e.Attempt > 1 || cancelled[e.Job] && len(c.world.Forgot) > 0 {
-			continue // a cancel may be forgotten too, and the job is back in its old place
+			continue // of a cancel that was forgotten the job is back in its old place; a loose one may have been set aside unheard
 		}
 		if mine.before(&latest) {
 			c.say("order", "%s starts after %s, which took its place from %s on, when %s had its own (by %s)",

@@ -60,6 +60,8 @@ func again(e Event, attempt int) Event    { e.Attempt = attempt; return e }
 func refused(e Event) Event { e.Refused = true; return e }
 func open(e Event) Event    { e.Return = time.Time{}; return e }
 func kept(e Event) Event    { e.Outcome = Kept; return e }
+func loose(e Event) Event   { e.Loose = true; return e }
+func maybe(e Event) Event   { e.Outcome = Maybe; return open(e) }
 
 // good is a history in which two jobs run one after the other.
 func good() []Event {
@@ -112,6 +114,20 @@ func TestWrongHistories(t *testing.T) {
 		},
 		"due together": {
 			events: append([]Event{delayed(enqueue("a", 0, 4), 10), delayed(enqueue("b", 3, 5), 9)}, ran("b", 1, 30, "a", 2, 40)...),
+		},
+		"overtaken after it was set aside by a worker that nobody heard of": {
+			events: append([]Event{loose(enqueue("a", 0, 1)), enqueue("b", 2, 3)}, claim("b", "w", 1, 4), start("b", "w", 1, 6), finish("b", "w", 1, 8),
+				again(claim("a", "w", 2, 10), 2), again(start("a", "w", 2, 12), 2), finish("a", "w", 2, 14)),
+		},
+		"overtaken, though it would have been set aside": {
+			events: append([]Event{loose(enqueue("a", 0, 1)), enqueue("b", 2, 3)}, claim("b", "w", 1, 4), start("b", "w", 1, 6), finish("b", "w", 1, 8),
+				claim("a", "w", 2, 10), again(start("a", "w", 2, 12), 1), finish("a", "w", 2, 14)),
+			want: []string{"order"},
+		},
+		"overtaken after its worker died, and not set aside by that": {
+			events: append([]Event{enqueue("a", 0, 1), enqueue("b", 2, 3)}, claim("b", "w", 1, 4), start("b", "w", 1, 6), finish("b", "w", 1, 8),
+				again(claim("a", "w", 2, 10), 2), again(start("a", "w", 2, 12), 2), finish("a", "w", 2, 14)),
+			want: []string{"lane", "order"},
 		},
 		"enqueued together": {
 			events: []Event{
@@ -184,6 +200,63 @@ func TestWrongHistories(t *testing.T) {
 		},
 		"ended under a lease that goes on": {
 			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), along(claim("a", "w", 1, 4), "b"), goesOn(finish("a", "w", 1, 6)), finish("b", "w", 1, 8)},
+		},
+		"a batch that stays, and then goes on in its order": { // the second job was never the head, and its end went unexplained
+			events: append([]Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), enqueue("c", 4, 5),
+				along(claim("a", "w", 1, 4), "b"), goesOn(kept(finish("a", "w", 1, 6))), kept(finish("b", "w", 1, 6)),
+			}, append(ran("a", 2, 20, "b", 3, 30), claim("c", "w", 4, 40), finish("c", "w", 4, 44))...),
+		},
+		"a batch that stays, and then goes on in another order": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3),
+				along(claim("a", "w", 1, 4), "b"), goesOn(kept(finish("a", "w", 1, 6))), kept(finish("b", "w", 1, 6)), claim("b", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"a batch whose first job stays": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3),
+				along(claim("a", "w", 1, 4), "b"), goesOn(kept(finish("a", "w", 1, 6))), finish("b", "w", 1, 6), claim("b", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"an unanswered failure that was the last": { // as many workers had failed it as may
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), claim("a", "w", 1, 4), maybe(finish("a", "w", 1, 6)), claim("b", "w", 2, 20)},
+			world:  there,
+		},
+		"an unanswered failure that was not the last": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), claim("a", "w", 1, 4), maybe(finish("a", "w", 1, 6)), claim("a", "w", 2, 20)},
+			world:  there,
+		},
+		"an unanswered failure of both of a batch, the second of them the last": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), enqueue("x", 4, 5), along(claim("a", "w", 1, 6), "b"),
+				goesOn(maybe(finish("a", "w", 1, 8))), maybe(finish("b", "w", 1, 8)), claim("a", "w", 2, 20), finish("a", "w", 2, 22), claim("x", "w", 3, 30),
+			},
+			world: there,
+		},
+		"an unanswered failure lets two jobs go": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), enqueue("x", 4, 5), claim("a", "w", 1, 6), maybe(finish("a", "w", 1, 8)), claim("x", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"an unanswered hand-back of a batch leaves its first job behind": {
+			events: []Event{
+				enqueue("a", 0, 1), enqueue("b", 2, 3), along(claim("a", "w", 1, 4), "b"),
+				goesOn(open(kept(finish("a", "w", 1, 6)))), open(kept(finish("b", "w", 1, 6))), claim("b", "w", 2, 20),
+			},
+			want:  []string{"lane"},
+			world: there,
+		},
+		"an unanswered hand-back lets its job go": {
+			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), claim("a", "w", 1, 4), open(kept(finish("a", "w", 1, 6))), claim("b", "w", 2, 20)},
+			want:   []string{"lane"},
+			world:  there,
 		},
 		"token falls from worker to worker": {
 			events: append(good()[:6:6], claim("b", "v", 0, 20)),

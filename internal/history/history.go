@@ -54,14 +54,14 @@ type Event struct {
 
 	// Of an enqueue: after how long the job takes its place, by Redis's clock; and whether it was
 	// put there out of order, or by a clock that jumped, so that its first start proves nothing
-	// about order. Of a loose lane the jobs may change places: they are set aside when they fail, or die unheard;
-	// or nobody knows what an end made of its job.
+	// about order. A loose job may change its place, or go, by what nobody heard of: it is set aside when its worker
+	// dies, or has few attempts.
 	Delay     time.Duration
 	Unordered bool
 	Loose     bool
 
-	// Of an end: what it said of the job, whether the holder went on with the lane,
-	// and whether it was refused for a superseded token.
+	// Of an end: what it said of the job; whether the holder went on with the lane, or the same
+	// call ends more of its jobs; and whether it was refused for a superseded token.
 	Outcome Outcome
 	GoesOn  bool
 	Refused bool
@@ -70,10 +70,12 @@ type Event struct {
 // Outcome is what an accepted end makes of its job.
 type Outcome string
 
-// The outcomes. Gone jobs are done or set aside; kept ones stay at the head of their lane.
+// The outcomes. Gone jobs are done or set aside; kept ones stay at the head of their lane. Of a failure that was not
+// answered nobody knows which it was.
 const (
-	Gone Outcome = "gone"
-	Kept Outcome = "kept"
+	Gone  Outcome = "gone"
+	Kept  Outcome = "kept"
+	Maybe Outcome = "maybe"
 )
 
 // dueFrom and dueBy are the earliest and the latest time at which an enqueued job can have taken

@@ -8,17 +8,19 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// laneState is what the model knows of a lane: its jobs, and the last lease that some
-// client was told of.
+// laneState is what the model knows of a lane: its jobs, those of a batch that stay while the
+// others of it end, and the last lease that some client was told of.
 type laneState struct {
 	jobs  []string
+	stay  []string
 	token int64
 	held  bool
 }
 
 // laneModel is a lane as a sequential object: enqueue appends, a claim gives out the
 // head under a higher token, an end with the current token takes it off or leaves it, a cancel
-// takes a job out of its place.
+// takes a job out of its place. One call ends a batch, job by job here: those that stay stand in
+// front again when it is through.
 //
 // Leases may run out at any moment, and a claim whose answer was lost gives the head to
 // nobody; so a refusal is always possible, and only acceptance proves something.
@@ -31,7 +33,7 @@ var laneModel = porcupine.Model{
 			s.jobs = append(slices.Clip(s.jobs), e.Job)
 			return true, s
 		case Claim:
-			if len(s.jobs) == 0 || s.jobs[0] != e.Job || e.Token <= s.token {
+			if len(s.jobs) == 0 || s.jobs[0] != e.Job || e.Token <= s.token || len(s.stay) > 0 {
 				return false, s
 			}
 			s.token, s.held = e.Token, true
@@ -49,15 +51,18 @@ var laneModel = porcupine.Model{
 		if !s.held || s.token != e.Token || len(s.jobs) == 0 || s.jobs[0] != e.Job {
 			return e.open(), s // an open one may never have happened
 		}
-		if e.Outcome == Gone {
-			s.jobs = s.jobs[1:]
+		if e.Outcome == Kept {
+			s.stay = append(slices.Clip(s.stay), e.Job)
 		}
-		s.held = e.GoesOn
+		s.jobs = s.jobs[1:]
+		if s.held = e.GoesOn; !s.held {
+			s.jobs, s.stay = append(slices.Clip(s.stay), s.jobs...), nil
+		}
 		return true, s
 	},
 	Equal: func(a, b any) bool {
 		x, y := a.(laneState), b.(laneState)
-		return x.token == y.token && x.held == y.held && slices.Equal(x.jobs, y.jobs)
+		return x.token == y.token && x.held == y.held && slices.Equal(x.jobs, y.jobs) && slices.Equal(x.stay, y.stay)
 	},
 }
 
@@ -80,18 +85,18 @@ func linear(events []Event) bool {
 		}
 	}
 	var ops []porcupine.Operation
-	known := make(map[string]bool)
+	enqueued := make(map[string]bool)
 	first := time.Time{}
-	for _, e := range events {
+	for _, e := range known(events) {
 		if first.IsZero() {
 			first = e.Begin
 		}
 		switch e.Op {
 		case Enqueue:
-			if known[e.Job] { // a repeat of one that was not answered, or of one that exists
+			if enqueued[e.Job] { // a repeat of one that was not answered, or of one that exists
 				continue
 			}
-			known[e.Job] = true
+			enqueued[e.Job] = true
 		case Claim, End, Cancel, Replay:
 		default:
 			continue
@@ -108,4 +113,17 @@ func linear(events []Event) bool {
 		ops = append(ops, op)
 	}
 	return porcupine.CheckOperationsTimeout(laneModel, ops, 2*time.Second) != porcupine.Illegal
+}
+
+// known makes of each end of which nobody knows what it made of its job both that it may have been: at most one takes effect.
+func known(events []Event) (all []Event) {
+	for _, e := range events {
+		if e.Outcome == Maybe {
+			e.Outcome = Kept
+			all = append(all, e)
+			e.Outcome = Gone
+		}
+		all = append(all, e)
+	}
+	return all
 }

@@ -38,4 +38,26 @@ var unseenSim = []defect{
 		"the checker does not see that what was merged never ran", "internal/history/check.go",
 		`c.merges()`, ``,
 	},
+	{
+		"digits of the time that begin with a 0 are octal to the embedded server: it is up to 14 ms behind", "lease/fence.lua",
+		`return t[1] * 1000 + math.floor(t[2] / 1000), `, `return t[1] * 1000 + string.sub('00000' .. t[2], -6, -4), `,
+	},
+	{
+		"a worker that is blamed for one kind gives up its places in line for limits of others", "dispatcher/permit.go",
+		`if kind != "" && (isPoolLimit(at.limit)`, `if false && (isPoolLimit(at.limit)`,
+	},
+	{
+		"a worker that is blamed for one kind gives up its place in line for the limit of its pool", "dispatcher/permit.go",
+		`if kind != "" && (isPoolLimit(at.limit) || `, `if kind != "" && (`,
+	},
+	{
+		"the checker takes a batch's end for as many ends: what stays of it was never the head", "internal/history/model.go",
+		`			s.stay = append(slices.Clip(s.stay), e.Job)
+`, ``,
+	},
+	{
+		"the checker takes an unanswered failure for one that leaves its job in place", "internal/history/model.go",
+		`			e.Outcome = Gone
+`, ``,
+	},
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,6 +35,9 @@ const (
 func (n *Net) stages(pkg string) []stage {
 	var first, then, slow, last []stage
 	for _, s := range n.suites {
+		if !uses(s.pkg, pkg) {
+			continue
+		}
 		var quicks, slows []stage
 		sum := time.Duration(0)
 		for _, t := range s.tests {
@@ -62,12 +66,26 @@ func (n *Net) stages(pkg string) []stage {
 	return slices.Concat(first, then, slow, last)
 }
 
-// costs reads from what a verbose run said which tests there are, the cheapest first.
+// rooms in the order in which they use each other; what is none of them may be used by all.
+var rooms = []string{"subject", "lease", "dispatcher", "worker", ".", "cmd/lanekeeper"}
+
+// uses reports whether tests of a package can notice a change in another one.
+func uses(pkg, other string) bool {
+	at, from := slices.Index(rooms, pkg), slices.Index(rooms, other)
+	return from < 0 || at >= from
+}
+
+// costs reads from what a verbose run said which tests there are, the cheapest first. What a test's parts took counts
+// for it: those that run beside each other are no part of its own time.
 func costs(out string) []test {
-	var tests []test
-	for _, m := range regexp.MustCompile(`(?m)^--- PASS: (\w+) \(([\d.]+)s\)`).FindAllStringSubmatch(out, -1) {
+	took := make(map[string]time.Duration)
+	for _, m := range regexp.MustCompile(`(?m)^ *--- PASS: (\w+)\S* \(([\d.]+)s\)`).FindAllStringSubmatch(out, -1) {
 		seconds, _ := strconv.ParseFloat(m[2], 64)
-		tests = append(tests, test{m[1], time.Duration(seconds * float64(time.Second))})
+		took[m[1]] += time.Duration(seconds * float64(time.Second))
+	}
+	var tests []test
+	for _, name := range slices.Sorted(maps.Keys(took)) {
+		tests = append(tests, test{name, took[name]})
 	}
 	slices.SortStableFunc(tests, func(a, b test) int { return int(a.took - b.took) })
 	return tests

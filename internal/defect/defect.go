@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -109,17 +110,36 @@ func (n *Net) measure(ctx context.Context) error {
 				return errors.Join(err, errors.New(unbuilt))
 			}
 		}
-		out, err := s.run(ctx, at.dir, n.good[s.pkg], nil, "-test.v", "-test.skip="+s.skip)
-		if err != nil {
-			// It may be chance: a test that fails now and then is broken, but tells of others still.
-			name := noticed(out)
-			fmt.Fprintf(os.Stderr, "%s %s fails without any defect\n", s.pkg, name)
-			if out, err = s.run(ctx, at.dir, n.good[s.pkg], nil, "-test.v", "-test.skip="+s.skip); err != nil {
-				return fmt.Errorf("%s fails without any defect: %s, and %s again", s.pkg, name, noticed(out))
-			}
-		}
-		s.tests = costs(out)
 	}
+	errs := make([]error, len(n.suites))
+	var all sync.WaitGroup
+	turn := make(chan bool, cap(n.free)) // as many at a time as there will be
+	for i, s := range n.suites {
+		all.Go(func() {
+			turn <- true
+			defer func() { <-turn }()
+			errs[i] = n.costs(ctx, at.dir, s)
+		})
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// costs learns what the tests of one suite cost.
+func (n *Net) costs(ctx context.Context, dir string, s *suite) error {
+	run := func() (string, error) {
+		return s.run(ctx, dir, n.good[s.pkg], nil, "-test.v", "-test.parallel=8", "-test.skip="+s.skip)
+	}
+	out, err := run()
+	if err != nil {
+		// It may be chance: a test that fails now and then is broken, but tells of others still.
+		name := noticed(out)
+		fmt.Fprintf(os.Stderr, "%s %s fails without any defect\n", s.pkg, name)
+		if out, err = run(); err != nil {
+			return fmt.Errorf("%s fails without any defect: %s, and %s again", s.pkg, name, noticed(out))
+		}
+	}
+	s.tests = costs(out)
 	return nil
 }
 

@@ -19,8 +19,9 @@ func TestStages(t *testing.T) {
 		{pkg: "worker", tests: []test{of("TestSimulation", time.Minute)}, last: true},
 	}}
 	for pkg, want := range map[string]string{
-		"worker":     "[TestW] [TestL] [TestA TestB TestC TestD] [TestE] [TestLong] [TestSlow] [TestSimulation]",
-		"dispatcher": "[TestA TestB TestC TestD] [TestE] [TestL] [TestW] [TestSlow] [TestLong] [TestSimulation]",
+		"worker":     "[TestW] [TestLong] [TestSimulation]",
+		"dispatcher": "[TestA TestB TestC TestD] [TestE] [TestW] [TestSlow] [TestLong] [TestSimulation]",
+		"internal/x": "[TestL] [TestA TestB TestC TestD] [TestE] [TestW] [TestSlow] [TestLong] [TestSimulation]",
 	} {
 		var got []string
 		for _, s := range n.stages(pkg) {
@@ -46,8 +47,8 @@ func TestWhatARunSays(t *testing.T) {
 			t.Errorf("%q says %q, want %q", out, got, want)
 		}
 	}
-	got := costs("--- PASS: TestSlow (2.50s)\n    --- PASS: TestSlow/x (0.1s)\n--- PASS: TestQuick (0.00s)\n--- SKIP: TestNone (0.00s)\n")
-	if fmt.Sprint(got) != "[{TestQuick 0} {TestSlow 2500000000}]" {
+	got := costs("--- PASS: TestSlow (2.50s)\n    --- PASS: TestSlow/x (0.10s)\n--- PASS: TestQuick (0.00s)\n--- SKIP: TestNone (0.00s)\n")
+	if fmt.Sprint(got) != "[{TestQuick 0} {TestSlow 2600000000}]" {
 		t.Errorf("costs %v", got)
 	}
 }

@@ -206,3 +206,35 @@ func TestC4_SetAsideIsVisible(t *testing.T) {
 		}
 	})
 }
+
+// A lane batch whose kind halts its lane by now, when its head fails for good: the lane halts with it, and nothing is lost. On the
+// embedded server the script broke in its midst, and the lane stood nowhere: miniredis's Lua mixes up what is assigned together.
+func TestBatchHaltsItsLane(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := kindsHouse(t, rdb)
+		h.enqueuedKind("halt", "a", "head", "along")
+		s, err := h.Join(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"halt"}, TTL: time.Minute, LaneBatch: map[string]int{"halt": 2}}, 1)
+		h.ok(err)
+		defer func() { h.ok(s.Close(bg)) }()
+		claims, _ := (&member{h, s}).turn(1)
+		if len(claims) != 1 || len(claims[0].Along) != 1 {
+			t.Fatalf("claims: %+v", claims)
+		}
+		end := dispatcher.End{Claim: &claims[0], Outcome: dispatcher.Several}
+		for _, c := range claims[0].Each() {
+			end.Each = append(end.Each, dispatcher.End{Claim: c, Outcome: dispatcher.DeadLettered, Reason: "permanent", Error: "boom"})
+		}
+		turned := s.Turns(bg, []dispatcher.Turn{{Partition: h.Namespace().Partition(key("a")), Ends: []dispatcher.End{end}}})[0]
+		h.ok(turned.Ended[0].Err)
+		if each := turned.Ended[0].Each; !each[0].Halted {
+			t.Errorf("ended: %+v", each)
+		}
+		lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+		h.ok(err)
+		if !lane.Halted || lane.HeadID != "head" {
+			t.Errorf("the lane: %+v", lane)
+		}
+		h.clean()
+	})
+}

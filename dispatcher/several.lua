@@ -54,7 +54,8 @@ for i = 1, n do
     kept[#kept + 1] = ms > 0 and { id_of(entry), attempts + 1, text, ms } or nil
   elseif flag(entry, 'h') and #stay == 0 and (how == 'dead' or how == 'failed' and counted >= max) then
     reply[i] = 'halted'
-    halted, stay[1] = { entry, attempts + 1, 'attempts exhausted', text }, entry
+    halted = { entry, attempts + 1, 'attempts exhausted', text } -- apart from stay: miniredis's Lua mixes them up
+    stay[1] = entry
   elseif how == 'dead' then
     local reason, failure = string.match(text, '^([^\n]*)\n(.*)$')
     letters[#letters + 1] = { entry, attempts + 1, reason, failure }

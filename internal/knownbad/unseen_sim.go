@@ -60,4 +60,9 @@ var unseenSim = []defect{
 		`			e.Outcome = Gone
 `, ``,
 	},
+	{
+		"on the embedded server the end of a batch whose head halts its lane breaks in its midst", "dispatcher/several.lua",
+		`halted = { entry, attempts + 1, 'attempts exhausted', text } -- apart from stay: miniredis's Lua mixes them up
+    stay[1] = entry`, `halted, stay[1] = { entry, attempts + 1, 'attempts exhausted', text }, entry`,
+	},
 }

@@ -128,7 +128,7 @@ func (n *Net) measure(ctx context.Context) error {
 // costs learns what the tests of one suite cost.
 func (n *Net) costs(ctx context.Context, dir string, s *suite) error {
 	run := func() (string, error) {
-		return s.run(ctx, dir, n.good[s.pkg], nil, "-test.v", "-test.parallel=8", "-test.skip="+s.skip)
+		return s.run(ctx, dir, n.good[s.pkg], nil, "-test.v", "-test.skip="+s.skip)
 	}
 	out, err := run()
 	if err != nil {
@@ -156,7 +156,7 @@ func build(ctx context.Context, dir, pkg, bin string) (unbuilt string, err error
 
 // run runs a suite's binary in its package of a copy.
 func (s *suite) run(ctx context.Context, dir, bin string, env []string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, bin, append(append([]string{"-test.short", "-test.failfast"}, s.args...), args...)...)
+	cmd := exec.CommandContext(ctx, bin, append(append([]string{"-test.short", "-test.failfast", "-test.parallel=8"}, s.args...), args...)...)
 	cmd.Dir = filepath.Join(dir, s.pkg)
 	cmd.Env = append(os.Environ(), env...)
 	// What a test started goes with it.

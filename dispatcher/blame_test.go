@@ -356,6 +356,25 @@ func TestH3_BlamedWorkerStaysInLineForOtherLimits(t *testing.T) {
 	}
 }
 
+// H3: who may try one lane of the kind that it is blamed for, and finds none, goes on with its other kinds meanwhile. It claimed nothing
+// at all until there was one: lanes that nobody else handles stood ready for as long.
+func TestH3_ProbeInVainKeepsNobodyWaiting(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
+	a := h.member("a", "", "k", "x")
+	h.member("b", "", "k")
+	a.blame("k")
+	a.s.Absolve("k", true)
+	h.lanes("x", 3)
+	if kinds := kindsOf(a); kinds != "x x x" {
+		t.Errorf("it claims %q, want three of x", kinds)
+	}
+	h.lanes("k", 2)
+	if first, second := kindsOf(a), kindsOf(a); first != "k" || second != "" {
+		t.Errorf("it tries %q, and then %q", first, second)
+	}
+}
+
 // H3: what a blamed worker tries is one job, however many partitions it asks at once and jobs it would take
 // along; where none is ready it tries elsewhere.
 func TestH3_ProbeIsOneJob(t *testing.T) {

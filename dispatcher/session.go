@@ -125,6 +125,12 @@ func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
 			s.Absolve(who.Kinds[0], true)
 		}
 		others := s.Turns(ctx, slices.Delete(slices.Clone(turns), at, at+1))
+		if len(tried[0].Claims) == 0 && tried[0].Err == nil { // the room is for its other kinds: it may try in vain for long
+			who := s.claimant()
+			rest := s.turnsOf(ctx, &who, []Turn{{Partition: one.Partition, Claim: true, Want: turns[at].Want}})[0]
+			rest.Ended, rest.Reaped = tried[0].Ended, tried[0].Reaped
+			tried[0] = rest
+		}
 		return slices.Insert(others, at, tried[0])
 	}
 	if len(turns) == 0 {

@@ -65,4 +65,8 @@ var unseenSim = []defect{
 		`halted = { entry, attempts + 1, 'attempts exhausted', text } -- apart from stay: miniredis's Lua mixes them up
     stay[1] = entry`, `halted, stay[1] = { entry, attempts + 1, 'attempts exhausted', text }, entry`,
 	},
+	{
+		"a blamed worker that finds no lane to try claims nothing of its other kinds", "dispatcher/session.go",
+		`if len(tried[0].Claims) == 0 && tried[0].Err == nil {`, `if false {`,
+	},
 }

@@ -47,6 +47,8 @@ var simKinds = []dispatcher.Kind{
 	{Name: "rated", Owner: "sim", Every: 400 * time.Millisecond},
 }
 
+var allKinds = slices.Concat(simKinds, oddKinds)
+
 // simLane is a lane of some owner's. The last one of each is loose: its jobs may change places.
 const simLanes, simLoose = 4, 3
 
@@ -113,7 +115,7 @@ func (s *simulation) open(ctx context.Context, name string) (*dispatcher.Dispatc
 	rdb := s.world.Client(name)
 	for {
 		d, err := dispatcher.Open(ctx, dispatcher.Config{
-			Redis: rdb, Namespace: "sim", Partitions: 2, Kinds: simKinds, SectionTTL: simTTL,
+			Redis: rdb, Namespace: "sim", Partitions: 2, Kinds: allKinds, SectionTTL: simTTL,
 		})
 		if err == nil {
 			return d, func() { _ = rdb.Close() }
@@ -156,7 +158,10 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 			return
 		}
 		p.declared = d.Declared
-		for _, kind := range simKinds {
+		for _, kind := range allKinds {
+			if w.role != oddRole && slices.ContainsFunc(oddKinds, func(k dispatcher.Kind) bool { return k.Name == kind.Name }) {
+				continue
+			}
 			grouped := kind.Name == "group" || w.role >= 2 && (kind.Name == "skip" || kind.Name == "kept")
 			switch limited := kind.Limit > 0 || kind.Every > 0; {
 			case grouped:
@@ -426,7 +431,7 @@ func (s *simulation) pester() {
 	rdb := s.world.Client("pest")
 	defer rdb.Close()
 	for i := 0; pauseFor(s.ctx, time.Duration(s.world.Roll(2500, "pest", i))*time.Millisecond); i++ {
-		cfg := dispatcher.Config{Redis: rdb, Namespace: "sim", Partitions: 2, Kinds: simKinds}
+		cfg := dispatcher.Config{Redis: rdb, Namespace: "sim", Partitions: 2, Kinds: allKinds}
 		switch s.world.Roll(6, "bound", i) {
 		case 0:
 			cfg.MaxLane = 2

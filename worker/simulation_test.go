@@ -215,6 +215,8 @@ func (s *simulation) run() {
 	s.busy.Go(s.operate)
 	s.busy.Go(s.visit)
 	s.busy.Go(s.pester)
+	s.busy.Go(s.clumsy)
+	s.busy.Go(s.hasty)
 	time.Sleep(*simFor)
 	s.end()
 	s.world.Calm()

@@ -44,13 +44,19 @@ func (w *World) fate(name string, n uint64) Fault {
 	if name == "" || w.calm.Load() {
 		return ""
 	}
+	w.mu.Lock()
+	faults, ok := w.worse[name]
+	w.mu.Unlock()
+	if !ok {
+		faults = w.Faults
+	}
 	roll := int(w.Roll(1000, name, n))
 	for _, f := range []Fault{LostRequest, LostReply, SlowReply, NoScript, Stalled} {
-		if roll < w.Faults[f] {
+		if roll < faults[f] {
 			w.Saw(f)
 			return f
 		}
-		roll -= w.Faults[f]
+		roll -= faults[f]
 	}
 	return ""
 }

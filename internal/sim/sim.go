@@ -46,6 +46,7 @@ type World struct {
 	control *redis.Client // meets no faults
 
 	mu     sync.Mutex
+	worse  map[string]Faults // of clients that have their own
 	seen   map[Fault]int
 	conns  map[*conn]bool
 	dead   map[string]bool
@@ -60,7 +61,7 @@ type World struct {
 func New(seed uint64, faults Faults) (*World, error) {
 	w := &World{
 		Seed: seed, Faults: faults, mini: miniredis.NewMiniRedis(),
-		seen: make(map[Fault]int), conns: make(map[*conn]bool), dead: make(map[string]bool),
+		worse: make(map[string]Faults), seen: make(map[Fault]int), conns: make(map[*conn]bool), dead: make(map[string]bool),
 	}
 	first, err := w.mini.Dial() // the first call makes the server, without a port
 	if err != nil {
@@ -87,6 +88,13 @@ func (w *World) Close() {
 	_ = w.control.Close()
 	w.mini.Close()
 	w.lua.state.Close()
+}
+
+// Worsen gives a client a network of its own.
+func (w *World) Worsen(client string, faults Faults) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.worse[client] = faults
 }
 
 // Calm ends all faults: what is broken heals.

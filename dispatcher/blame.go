@@ -59,7 +59,8 @@ func (s *Session) Blame(ctx context.Context, kind, why string, failed []*Claim) 
 	}
 	s.refunds = append(s.refunds, failed...)
 	if before == "" {
-		s.standAside(ctx, kind) // from limits of the kind: offers would wait for it
+		left := s.claimant()
+		s.standAside(ctx, s.under(&left))
 	}
 	return true, s.giveAttemptsBack(ctx)
 }

@@ -325,6 +325,7 @@ func TestH3_BlamedWorkerStaysInLineForOtherLimits(t *testing.T) {
 		"a limit of another kind": {"few", "k", true},
 		"a limit of the kind":     {"few", "few", false},
 		"the pool's":              {"", "few", true},
+		"the pool's, of all":      {"", "few k", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -343,7 +344,9 @@ func TestH3_BlamedWorkerStaysInLineForOtherLimits(t *testing.T) {
 			if none, _ := a.turn(1); len(first) != 1 || len(none) != 0 {
 				t.Fatalf("%d and %d start, want one", len(first), len(none))
 			}
-			a.blame(c.blamed)
+			for _, blamed := range strings.Fields(c.blamed) {
+				a.blame(blamed)
+			}
 			b.turn(0, done(first[0]))
 			want := map[bool]int{true: 1}[c.stays]
 			if passed, _ := b.turn(1); len(passed) != 1-want {
@@ -372,6 +375,29 @@ func TestH3_ProbeInVainKeepsNobodyWaiting(t *testing.T) {
 	h.lanes("k", 2)
 	if first, second := kindsOf(a), kindsOf(a); first != "k" || second != "" {
 		t.Errorf("it tries %q, and then %q", first, second)
+	}
+}
+
+// H3: a probe that a limit was in the way of says so, or its worker comes again when an idle one would; and one that
+// gets its job says that nobody has looked at the other kinds.
+func TestH3_ProbeSaysWhatIsLeft(t *testing.T) {
+	t.Parallel()
+	for limit, says := range map[int]func(got dispatcher.Turned) bool{
+		1: func(got dispatcher.Turned) bool { return len(got.Claims) == 0 && got.Short && got.Err == nil },
+		2: func(got dispatcher.Turned) bool { return len(got.Claims) == 1 && got.Ready > 0 && got.Err == nil },
+	} {
+		kinds := []dispatcher.Kind{{Name: "few", Owner: "o", Limit: limit}, {Name: "k", Owner: "o"}}
+		h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1, Kinds: kinds})
+		a, b := h.member("a", "", "few", "k"), h.member("b", "", "few")
+		h.lanes("few", 3)
+		if first, _ := b.turn(1); len(first) != 1 {
+			t.Fatalf("b starts %d", len(first))
+		}
+		a.blame("few")
+		a.s.Absolve("few", true)
+		if got := a.s.Turns(bg, []dispatcher.Turn{{Claim: true, Want: 3}})[0]; !says(got) {
+			t.Errorf("limit %d: %+v", limit, got)
+		}
 	}
 }
 

@@ -391,18 +391,16 @@ func (s *Session) nowAsks(at shortOf, short bool) {
 	}
 }
 
-// standAside gives up the places in the order of those who are short: of a kind that the session is blamed for, or all when it ends.
-func (s *Session) standAside(ctx context.Context, kind string) {
-	who := s.who
-	who.Kinds = []string{kind}
-	limits := s.under(&who)
+// standAside gives up the places in the order of those who are short, but under some limits: the session ends, or
+// is blamed for a kind, and claims nothing more under the others. Offers would wait for it.
+func (s *Session) standAside(ctx context.Context, but []limit) {
 	s.permits.mu.Lock()
 	places := slices.Collect(maps.Keys(s.permits.asking))
 	s.permits.mu.Unlock()
 	var calls []*script.Call
 	for _, at := range places {
-		if kind != "" && (isPoolLimit(at.limit) || !slices.ContainsFunc(limits, func(l limit) bool { return l.name == at.limit })) {
-			continue // other kinds wait there, and nobody would tell the session any more
+		if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {
+			continue // nobody would tell the session any more
 		}
 		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, at.limit, s.who.Holder, s.who.TTL.Milliseconds(), s.d.ns.Partitions, at.partition, 0, 0))
 	}

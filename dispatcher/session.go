@@ -120,18 +120,27 @@ func (s *Session) Turns(ctx context.Context, turns []Turn) []Turned {
 	if who, at := s.prober(turns); who != nil {
 		one := turns[at]
 		one.Want = 1
-		tried := s.turnsOf(ctx, who, []Turn{one})
-		if len(tried[0].Claims) == 0 { // no lane was ready there
+		tried := s.turnsOf(ctx, who, []Turn{one})[0]
+		left := s.claimant()        // its other kinds
+		if len(tried.Claims) == 0 { // no lane was ready there
 			s.Absolve(who.Kinds[0], true)
+		} else {
+			s.standAside(ctx, s.under(&left)) // what it tries next is another probe
 		}
 		others := s.Turns(ctx, slices.Delete(slices.Clone(turns), at, at+1))
-		if len(tried[0].Claims) == 0 && tried[0].Err == nil { // the room is for its other kinds: it may try in vain for long
-			who := s.claimant()
-			rest := s.turnsOf(ctx, &who, []Turn{{Partition: one.Partition, Claim: true, Want: turns[at].Want}})[0]
-			rest.Ended, rest.Reaped = tried[0].Ended, tried[0].Reaped
-			tried[0] = rest
+		switch {
+		case len(left.Kinds) == 0 || tried.Err != nil:
+		case len(tried.Claims) > 0:
+			tried.Ready = max(tried.Ready, 1) // nobody has looked for them there
+		default: // the room is for them: it may try in vain for long
+			rest := s.turnsOf(ctx, &left, []Turn{{Partition: one.Partition, Claim: true, Want: turns[at].Want}})[0]
+			tried.Claims, tried.Ready, tried.Err = rest.Claims, rest.Ready, rest.Err
+			tried.Short = tried.Short || rest.Short
+			if rest.Later > 0 && (tried.Later == 0 || rest.Later < tried.Later) {
+				tried.Later = rest.Later
+			}
 		}
-		return slices.Insert(others, at, tried[0])
+		return slices.Insert(others, at, tried)
 	}
 	if len(turns) == 0 {
 		return nil
@@ -232,7 +241,7 @@ func (s *Session) Close(ctx context.Context) error {
 		leave()
 	}
 	s.recoverLost(ctx)
-	s.standAside(ctx, "")
+	s.standAside(ctx, nil)
 	err := s.signOff(ctx)
 	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {
 		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {

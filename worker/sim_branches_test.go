@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/internal/sim"
 )
 
@@ -41,6 +42,9 @@ func writeBranches(t *testing.T, ran map[string]int) {
 
 // judgeBranches looks whether the simulation took every road.
 func judgeBranches(t *testing.T, ran map[string]int, seeds int) {
+	if os.Getenv(redistest.DefectVar) != "" {
+		return // a branch's name is its text
+	}
 	for _, complaint := range complaints(scriptBranches(t), ran, seeds) {
 		t.Error(complaint)
 	}

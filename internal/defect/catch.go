@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -187,19 +188,30 @@ func (s stage) fails(ctx context.Context, dir, bin string, env []string) (string
 			}
 		}
 		out, err := s.run(ctx, dir, bin, env, "-test.run=^("+strings.Join(names, "|")+")$", "-test.timeout="+limit.String())
-		if err == nil || ctx.Err() != nil {
-			return "", ctx.Err()
+		if exit := new(exec.ExitError); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+			return "", errors.Join(err, ctx.Err())
+		} else if err == nil {
+			return "", nil
 		}
 		return noticed(out), nil
 	}
-	name, err := run(names)
-	if name == "" || err != nil {
-		return "", err
-	}
-	if slices.Contains(names, name) {
-		if again, err := run([]string{name}); again == "" || err != nil {
+	for len(names) > 0 {
+		name, err := run(names)
+		if name == "" || err != nil {
 			return "", err
 		}
+		suspects := names // what died or left something behind is none of them alone
+		if slices.Contains(names, name) {
+			suspects = []string{name}
+		}
+		if again, err := run(suspects); again != "" || err != nil {
+			return s.pkg + " " + name, err
+		}
+		// Those behind it have not run.
+		names = slices.DeleteFunc(names, func(n string) bool { return n == name })
+		if len(suspects) > 1 {
+			break
+		}
 	}
-	return s.pkg + " " + name, nil
+	return "", nil
 }

@@ -44,11 +44,21 @@ var unseenSim = []defect{
 	},
 	{
 		"a worker that is blamed for one kind gives up its places in line for limits of others", "dispatcher/permit.go",
-		`if kind != "" && (isPoolLimit(at.limit)`, `if false && (isPoolLimit(at.limit)`,
+		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`, `if false {`,
 	},
 	{
 		"a worker that is blamed for one kind gives up its place in line for the limit of its pool", "dispatcher/permit.go",
-		`if kind != "" && (isPoolLimit(at.limit) || `, `if kind != "" && (`,
+		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
+		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit && !isPoolLimit(l.name) }) {`,
+	},
+	{
+		"a worker that is blamed for all its kinds keeps its place in line for the limit of its pool", "dispatcher/permit.go",
+		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
+		`if isPoolLimit(at.limit) || slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
+	},
+	{
+		"a probe in vain forgets that it was short of its limit", "dispatcher/session.go",
+		`tried.Short = tried.Short || rest.Short`, `tried.Short = rest.Short`,
 	},
 	{
 		"the checker takes a batch's end for as many ends: what stays of it was never the head", "internal/history/model.go",
@@ -67,6 +77,6 @@ var unseenSim = []defect{
 	},
 	{
 		"a blamed worker that finds no lane to try claims nothing of its other kinds", "dispatcher/session.go",
-		`if len(tried[0].Claims) == 0 && tried[0].Err == nil {`, `if false {`,
+		`case len(left.Kinds) == 0 || tried.Err != nil:`, `case len(left.Kinds) == 0 || tried.Err != nil, len(tried.Claims) == 0:`,
 	},
 }

@@ -37,7 +37,7 @@ type Script struct {
 }
 
 // Alter is nil but in tests, which set it before any script is called: it returns what runs in place
-// of a source, so that a test counts branches, or sees whether others notice a defect.
+// of a source, so that it is seen whether other tests notice a defect.
 var Alter func(source string) string
 
 // New makes a script of its own source and, before it, those functions of the shared

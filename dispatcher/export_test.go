@@ -2,6 +2,8 @@ package dispatcher
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -83,4 +85,11 @@ func AskTwice(ctx context.Context, d *Dispatcher, key subject.Key, between func(
 		return "", "", err
 	}
 	return first, words[0], nil
+}
+
+// OwedLimits are the names of limits that could not be written yet.
+func OwedLimits(d *Dispatcher) []string {
+	d.owedLimits.mu.Lock()
+	defer d.owedLimits.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.owedLimits.limits))
 }

@@ -45,3 +45,104 @@ func TestG17_FullPoolLooksForWhatFallsDue(t *testing.T) {
 		}
 	})
 }
+
+// How long a desk waits by itself follows from the TTL of its leases, up to a limit: a longer wait finds a lost lease late,
+// a shorter one asks Redis for nothing.
+func TestDeskLooksForLostLeases(t *testing.T) {
+	t.Parallel()
+	for ttl, want := range map[time.Duration]struct{ idle, working, patience time.Duration }{
+		600 * time.Millisecond: {400 * time.Millisecond, 400 * time.Millisecond, 100 * time.Millisecond},
+		300 * time.Millisecond: {200 * time.Millisecond, 200 * time.Millisecond, 50 * time.Millisecond},
+		3 * time.Second:        {2 * time.Second, time.Second, 100 * time.Millisecond},
+		15 * time.Second:       {10 * time.Second, time.Second, 100 * time.Millisecond},
+		time.Hour:              {10 * time.Second, time.Second, 100 * time.Millisecond},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			next := func(running int) time.Duration {
+				d := newDesk(Config{Concurrency: 4, LeaseTTL: ttl}, 1, false)
+				d.running = running
+				trip(t, d, nothingDue)
+				errands, wait := d.plan(time.Now())
+				if len(errands) != 0 {
+					t.Errorf("it plans %+v right after a trip", errands)
+				}
+				time.Sleep(wait - 1)
+				if errands, _ := d.plan(time.Now()); len(errands) != 0 {
+					t.Errorf("it plans %+v before it is time", errands)
+				}
+				time.Sleep(1)
+				if errands, _ := d.plan(time.Now()); len(errands) != 1 || !errands[0].Reap {
+					t.Errorf("it plans %+v when it is time", errands)
+				}
+				return wait
+			}
+			if idle, working := next(0), next(1); idle != want.idle || working != want.working {
+				t.Errorf("TTL %s: an idle desk looks again after %s, a working one after %s, want %s and %s", ttl, idle, working, want.idle, want.working)
+			}
+			d := newDesk(Config{Concurrency: 1, LeaseTTL: ttl}, 1, false)
+			d.queue = []queued{{&dispatcher.Claim{}, 0, time.Now()}}
+			time.Sleep(want.patience - 1)
+			if wait := d.tryPatienceLocked(time.Now()); wait != 1 || len(d.queue) != 1 {
+				t.Errorf("TTL %s: a lane is handed back after %s, want %s", ttl, want.patience-1+wait, want.patience)
+			}
+			time.Sleep(1)
+			if d.tryPatienceLocked(time.Now()); len(d.queue) != 0 || d.unsaid != 1 {
+				t.Errorf("TTL %s: a lane is not handed back after %s", ttl, want.patience)
+			}
+		})
+	}
+}
+
+// A third trip sets out only while the two under way carry fewer than muchLoad ends: with more it would only make
+// trips smaller. Where partitions travel apart one may hang, so the others always go.
+func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		first, second int
+		apart, third  bool
+	}{
+		"little":             {12, 11, false, true},
+		"much":               {12, 12, false, false},
+		"more":               {20, 20, false, false},
+		"all in one":         {23, 1, false, false},
+		"much, but apart":    {12, 12, true, true},
+		"little, and apart":  {1, 1, true, true},
+		"much in one of two": {24, 0, false, true}, // one trip is under way only
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 3, c.apart)
+			for range d.partitions { // nothing is due but ends
+				errands, _ := d.plan(time.Now())
+				for _, e := range errands {
+					d.take(e, nothingDue, nil)
+				}
+				d.back()
+			}
+			set := func(partition, ends int) bool {
+				d.mu.Lock()
+				d.running += ends
+				d.mu.Unlock()
+				for range ends {
+					d.end(&attempt{lane: &lane{partition: partition}, end: dispatcher.End{Claim: &dispatcher.Claim{}}}, time.Second)
+				}
+				errands, _ := d.plan(time.Now())
+				return len(errands) == 1 && len(errands[0].Ends) == ends && errands[0].Partition == partition
+			}
+			d.running = muchLoad // what trips have carried that are back does not count
+			for range muchLoad {
+				d.end(&attempt{lane: &lane{}, end: dispatcher.End{Claim: &dispatcher.Claim{}}}, time.Second)
+			}
+			trip(t, d, nothingDue)
+			if !set(0, c.first) || c.second > 0 && !set(1, c.second) {
+				t.Fatalf("%s: the first trips do not set out", name)
+			}
+			if got := set(2, 1); got != c.third {
+				t.Errorf("%s: a third trip sets out: %t, want %t", name, got, c.third)
+			}
+			d.back() // and when one has come back, there is room again
+			if errands, _ := d.plan(time.Now()); (len(errands) > 0) == c.third {
+				t.Errorf("%s: after one is back %d errands are planned", name, len(errands))
+			}
+		})
+	}
+}

@@ -28,6 +28,7 @@ type fake struct {
 	down   error
 	frozen chan struct{} // turns that begin while it is there wait until it is closed
 	renew  error
+	signed error // what signing off and recording answer
 	hints  chan dispatcher.Hint
 	closed bool
 	slow   time.Duration // how long a turn takes
@@ -124,7 +125,11 @@ func (f *fake) Slots() <-chan struct{} { return nil }
 
 func (f *fake) Offered() []int { return nil }
 
-func (f *fake) Record(context.Context, *dispatcher.Tally) error { return nil }
+func (f *fake) Record(context.Context, *dispatcher.Tally) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.signed
+}
 
 func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
 	sent := time.Now()
@@ -220,7 +225,12 @@ func (f *fake) Beat(context.Context) error {
 	return f.down
 }
 
-func (f *fake) Close(context.Context) error { f.set(func() { f.closed = true }); return nil }
+func (f *fake) Close(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	return f.signed
+}
 
 const testTTL = 30 * time.Second
 

@@ -98,6 +98,11 @@ func (c *checker) forgot(since time.Time) bool {
 	return slices.ContainsFunc(c.world.Forgot, func(at time.Time) bool { return !at.Before(since) })
 }
 
+// forgotBetween reports whether it did so between two times.
+func (c *checker) forgotBetween(since, till time.Time) bool {
+	return slices.ContainsFunc(c.world.Forgot, func(at time.Time) bool { return !at.Before(since) && !at.After(till) })
+}
+
 // order: a job first starts after all jobs that took their place before it for certain, and that
 // start at all: those that were acknowledged before its own enqueue began, or fell due before it.
 func (c *checker) order() {
@@ -128,7 +133,7 @@ func (c *checker) order() {
 		if !ok || mine.Unordered || moved[e.Job] || mine.Loose && e.Attempt > 1 || cancelled[e.Job] && len(c.world.Forgot) > 0 {
 			continue // of a cancel that was forgotten the job is back in its old place; a loose one may have been set aside unheard
 		}
-		if mine.before(&latest) {
+		if mine.before(&latest) && !c.forgotBetween(mine.Begin, e.Begin) { // then its lane may have gone on without it
 			c.say("order", "%s starts after %s, which took its place from %s on, when %s had its own (by %s)",
 				e.Job, latest.Job, latest.dueFrom().Format("15:04:05.000"), e.Job, mine.dueBy().Format("15:04:05.000"))
 		}

@@ -115,6 +115,21 @@ func TestWrongHistories(t *testing.T) {
 		"due together": {
 			events: append([]Event{delayed(enqueue("a", 0, 4), 10), delayed(enqueue("b", 3, 5), 9)}, ran("b", 1, 30, "a", 2, 40)...),
 		},
+		"overtaken, for Redis forgot it before the answer to its claim was there": {
+			events: []Event{
+				enqueue("a", 0, 1), claim("a", "w", 1, 2), enqueue("b", 10, 11), claim("b", "v", 2, 12), start("b", "v", 2, 14), finish("b", "v", 2, 16),
+				start("a", "w", 1, 18), refused(finish("a", "w", 1, 20)),
+			},
+			world: World{Forgot: []time.Time{at(6)}},
+		},
+		"overtaken long before Redis forgot": {
+			events: []Event{
+				enqueue("a", 0, 1), claim("a", "w", 1, 2), enqueue("b", 10, 11), claim("b", "v", 2, 12), start("b", "v", 2, 14), finish("b", "v", 2, 16),
+				start("a", "w", 1, 18), refused(finish("a", "w", 1, 20)),
+			},
+			world: World{Forgot: []time.Time{at(30)}},
+			want:  []string{"order"},
+		},
 		"overtaken after it was set aside by a worker that nobody heard of": {
 			events: append([]Event{loose(enqueue("a", 0, 1)), enqueue("b", 2, 3)}, claim("b", "w", 1, 4), start("b", "w", 1, 6), finish("b", "w", 1, 8),
 				again(claim("a", "w", 2, 10), 2), again(start("a", "w", 2, 12), 2), finish("a", "w", 2, 14)),

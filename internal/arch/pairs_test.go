@@ -2,7 +2,6 @@ package arch
 
 import (
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,7 +31,7 @@ func TestEveryTwoFeaturesMeet(t *testing.T) {
 		}
 		shown[pair] = row[3]
 	}
-	tests := declaredTests(t)
+	tests := declaredTests(texts(t), "dispatcher", "worker")
 	for i, a := range features {
 		for _, b := range features[i+1:] {
 			cell := shown[[2]string{a, b}]
@@ -47,26 +46,4 @@ func TestEveryTwoFeaturesMeet(t *testing.T) {
 			}
 		}
 	}
-}
-
-// declaredTests are the names of all tests of dispatcher and worker.
-func declaredTests(t *testing.T) map[string]bool {
-	t.Helper()
-	tests := make(map[string]bool)
-	for _, room := range []string{"dispatcher", "worker"} {
-		files, err := filepath.Glob("../../" + room + "/*_test.go")
-		if err != nil || len(files) == 0 {
-			t.Fatalf("tests of %s: %d files, %v", room, len(files), err)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(text), -1) {
-				tests[m[1]] = true
-			}
-		}
-	}
-	return tests
 }

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -78,17 +80,24 @@ func texts(t *testing.T) map[string]string {
 	return all
 }
 
+// declaredTests are the names of all tests in some texts; of some rooms, if they are named.
+func declaredTests(all map[string]string, rooms ...string) map[string]bool {
+	tests := make(map[string]bool)
+	for name, text := range all {
+		if !strings.HasSuffix(name, "_test.go") || len(rooms) > 0 && !slices.Contains(rooms, path.Dir(name)) {
+			continue
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(text, -1) {
+			tests[m[1]] = true
+		}
+	}
+	return tests
+}
+
 // Each statement that the page claims has tests, and they exist; of no letter a number is left out.
 func TestStatementsHaveTheirTests(t *testing.T) {
 	t.Parallel()
-	exists := make(map[string]bool)
-	for name, text := range texts(t) {
-		if strings.HasSuffix(name, "_test.go") {
-			for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(text, -1) {
-				exists[m[1]] = true
-			}
-		}
-	}
+	exists := declaredTests(texts(t))
 	s := readStatements(t)
 	for number, tests := range s.shown {
 		if len(tests) == 0 {

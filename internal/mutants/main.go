@@ -11,6 +11,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -97,7 +98,7 @@ func sample(all map[string][]mutant, rnd *rand.Rand) []mutant {
 		mutant
 	}
 	var order []placed
-	for _, at := range slices.Sorted(mapKeys(lines)) {
+	for _, at := range slices.Sorted(maps.Keys(lines)) {
 		for round, i := range rnd.Perm(len(lines[at])) {
 			order = append(order, placed{round, rnd.Float64(), lines[at][i]})
 		}
@@ -116,16 +117,6 @@ func sample(all map[string][]mutant, rnd *rand.Rand) []mutant {
 		drawn[i] = p.mutant
 	}
 	return drawn
-}
-
-func mapKeys[V any](m map[string]V) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // score is what became of mutants of one language.
@@ -231,7 +222,7 @@ func run(ctx context.Context, count, in string, seed uint64, at int, list bool) 
 	}
 	crew.Wait()
 	var total score
-	for _, language := range slices.Sorted(mapKeys(scores)) {
+	for _, language := range slices.Sorted(maps.Keys(scores)) {
 		s := scores[language]
 		fmt.Printf("%-4s %v\n", language, s)
 		total.killed, total.survived = total.killed+s.killed, total.survived+s.survived

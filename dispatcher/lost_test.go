@@ -79,6 +79,21 @@ func TestH6_LateRequest(t *testing.T) {
 	})
 }
 
+// H6, I10: also when memory is full.
+func TestH6_LateRequestInFullMemory(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.ClientOf(t, redistest.Own(t, "--maxmemory-policy", "noeviction"))
+	h := newHouse(t, rdb, dispatcher.Config{})
+	h.ok(h.Do(bg, key("a"), 0, nothing)) // scripts are known by now
+	h.enqueued("b", "j1")
+	h.ok(rdb.ConfigSet(bg, "maxmemory", "1").Err())
+	for _, lane := range []string{"a", "b"} {
+		if err := dispatcher.LateAsk(bg, h.Dispatcher, key(lane)); !errors.Is(err, script.ErrStale) {
+			t.Errorf("the late request for %s: %v, want stale", lane, err)
+		}
+	}
+}
+
 // H6: a copy of a question that was answered "held" gives nothing to somebody who has gone, when it comes after the
 // holder has.
 func TestH6_CopyOfAHeldQuestion(t *testing.T) {

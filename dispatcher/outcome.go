@@ -149,14 +149,11 @@ func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error
 		if !errors.Is(err, ErrNotEnded) {
 			return outcome, err
 		}
-		timer := time.NewTimer(d.news.pace(channel, time.Since(begun)))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return JobOutcome{}, fmt.Errorf("wait for %s: %w", ref, ctx.Err())
 		case <-heard:
-			timer.Stop()
-		case <-timer.C:
+		case <-time.After(d.news.pace(channel, time.Since(begun))):
 		}
 	}
 }

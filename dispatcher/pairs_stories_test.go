@@ -78,6 +78,8 @@ func TestPairs_Stories(t *testing.T) {
 		}
 		if redistest.Race {
 			share *= 8
+		} else if testing.Short() {
+			share *= 2
 		}
 		for i, place := range places {
 			t.Run(place.name, func(t *testing.T) {

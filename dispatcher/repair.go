@@ -244,13 +244,12 @@ func (d *Dispatcher) alone(ctx context.Context, repair func() error) error {
 	ended := make(chan struct{})
 	var keeping sync.WaitGroup
 	keeping.Go(func() {
-		for again := time.NewTicker(repairTTL / 3); ; {
+		for again := time.Tick(repairTTL / 3); ; {
 			select {
 			case <-ended:
-				again.Stop()
 				_ = parting(ctx, lastWords, func(ctx context.Context) error { return hold(ctx, "") })
 				return
-			case <-again.C:
+			case <-again:
 				_ = hold(ctx, repairTTL.Milliseconds())
 			}
 		}

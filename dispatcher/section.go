@@ -171,8 +171,7 @@ const unknown = time.Duration(math.MaxInt64)
 // under way when maxWait is over is given a moment more. When that brings no answer, the one
 // before counts, unless Redis has been silent for as long as between two looks.
 func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, error) {
-	over := time.NewTimer(maxWait)
-	defer over.Stop()
+	over := time.After(maxWait)
 	asking, cancel := context.WithTimeout(ctx, maxWait+beyondEnd)
 	defer cancel()
 	d, ttl := t.d, t.d.cfg.SectionTTL
@@ -194,17 +193,13 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 		if ok || err != nil {
 			return l, err
 		}
-		timer := time.NewTimer(min(ttl/3, last, d.news.pace(channel, time.Since(begun))))
 		select {
 		case <-ctx.Done():
-			timer.Stop()
 			return lease.Lease{}, ctx.Err()
-		case <-over.C:
-			timer.Stop()
+		case <-over:
 			return lease.Lease{}, ErrBusy
 		case <-heard:
-			timer.Stop()
-		case <-timer.C:
+		case <-time.After(min(ttl/3, last, d.news.pace(channel, time.Since(begun)))):
 		}
 	}
 }

@@ -49,15 +49,13 @@ func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
 	}
 	s.mu.Unlock()
 	most := cmp.Or(s.most, connect.Bound)
-	bound := time.NewTimer(most)
-	defer bound.Stop()
 	var why error
 	select {
 	case e := <-mine.done:
 		return e, e.Err
 	case <-ctx.Done():
 		why = connect.Judge(ctx, most, ctx.Err())
-	case <-bound.C:
+	case <-time.After(most):
 		why = connect.Judge(ctx, most, context.DeadlineExceeded)
 	}
 	if s.leave(mine) {

@@ -53,14 +53,13 @@ func (d *Dispatcher) waitOn(ctx context.Context, key subject.Key) (end func(), e
 	ended, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(over)
-		again := time.NewTicker(waitCounts / 3)
-		defer again.Stop()
+		again := time.Tick(waitCounts / 3)
 		for {
 			select {
 			case <-ended:
 				_ = parting(ctx, lastWords, func(ctx context.Context) error { _, err := w.say(ctx, "leave", w.held...); return err })
 				return
-			case <-again.C:
+			case <-again:
 				_, _ = w.say(ctx, "wait", w.held...)
 			}
 		}

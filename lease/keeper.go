@@ -169,7 +169,6 @@ func (k *Keeper) Run(ctx context.Context) {
 // latest after longest.
 func every(ctx context.Context, longest time.Duration, step func(context.Context) time.Time) {
 	timer := time.NewTimer(longest)
-	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -227,4 +228,23 @@ func (c *trips) DialHook(next redis.DialHook) redis.DialHook          { return n
 func (c *trips) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 func (c *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error { c.n += len(cmds); return next(ctx, cmds) }
+}
+
+// H6: a request that arrives after the one that gave it up leaves no lease to somebody who has gone,
+// also when memory is full [I10].
+func TestH6_LateRequest(t *testing.T) {
+	t.Parallel()
+	for _, full := range []bool{false, true} {
+		rdb := redistest.ClientOf(t, redistest.Own(t, "--maxmemory-policy", "noeviction"))
+		v := newVault(t, rdb)
+		v.held("a", v.acquired("a", "other").Holder) // scripts are known by now
+		if full {
+			if err := rdb.ConfigSet(bg, "maxmemory", "1").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := lease.LateAcquire(bg, v.Store, key("b"), "gone", time.Minute); !errors.Is(err, script.ErrStale) {
+			t.Errorf("the late request, memory full %v: %v, want stale", full, err)
+		}
+	}
 }

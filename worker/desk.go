@@ -419,13 +419,11 @@ func (d *desk) changeLocked() {
 
 // sleep waits until there may be something to plan. It returns false when life ends.
 func (d *desk) sleep(life context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	select {
 	case <-life.Done():
 		return false
 	case <-d.kick:
-	case <-timer.C:
+	case <-time.After(wait):
 	}
 	return true
 }

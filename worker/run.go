@@ -401,12 +401,10 @@ func (p *Pool) beat(life context.Context) {
 
 // pauseFor waits for d and reports whether ctx is still alive then.
 func pauseFor(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer.C:
+	case <-time.After(d):
 		return true
 	}
 }

@@ -46,12 +46,10 @@ func debugging(log *slog.Logger) bool {
 		defer func() { said <- yes }()
 		_ = safely(func() { yes = log.Enabled(context.Background(), slog.LevelDebug) })
 	}()
-	patience := time.NewTimer(scribePatience)
-	defer patience.Stop()
 	select {
 	case yes := <-said:
 		return yes
-	case <-patience.C:
+	case <-time.After(scribePatience):
 		return false
 	}
 }
@@ -90,12 +88,10 @@ func (s *scribe) laid(l line) bool {
 	if s.stuck.Load() {
 		return false
 	}
-	patience := time.NewTimer(scribePatience)
-	defer patience.Stop()
 	select {
 	case s.lines <- l:
 		return true
-	case <-patience.C:
+	case <-time.After(scribePatience):
 		s.stuck.Store(true)
 		return false
 	}
@@ -155,10 +151,8 @@ func (s *scribe) tell(r slog.Record) {
 func (s *scribe) flush() {
 	done := make(chan struct{})
 	s.lay(line{done: done})
-	patience := time.NewTimer(scribePatience)
-	defer patience.Stop()
 	select {
 	case <-done:
-	case <-patience.C:
+	case <-time.After(scribePatience):
 	}
 }

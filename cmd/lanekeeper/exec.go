@@ -157,11 +157,9 @@ func (o *execOptions) tellOfWait(key subject.Key) (enough func()) {
 	stop, said := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(said)
-		timer := time.NewTimer(time.Second)
-		defer timer.Stop()
 		select {
 		case <-stop:
-		case <-timer.C:
+		case <-time.After(time.Second):
 			o.app.note("Waiting for %s …", key)
 		}
 	}()

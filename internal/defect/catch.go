@@ -1,6 +1,7 @@
 package defect
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
@@ -31,10 +33,10 @@ const (
 	small = 3 * time.Second
 )
 
-// stages returns the tests in the order in which to look for a defect in a package: its own quick
-// ones, others' quick ones, then what takes longer.
-func (n *Net) stages(pkg string) []stage {
-	var first, then, slow, last []stage
+// stages returns the tests that can notice a defect in a package, in the order in which to run them:
+// its own, the quick ones first, then others' in the same way.
+func (n *Net) stages(pkg string, notices func(test) bool) []stage {
+	var first, then, last []stage
 	for _, s := range n.suites {
 		if !uses(s.pkg, pkg) {
 			continue
@@ -43,6 +45,8 @@ func (n *Net) stages(pkg string) []stage {
 		sum := time.Duration(0)
 		for _, t := range s.tests {
 			switch {
+			case !notices(t):
+				continue
 			case t.took > quick && len(slows) == 0:
 				slows = append(slows, stage{suite: s})
 				fallthrough
@@ -59,12 +63,12 @@ func (n *Net) stages(pkg string) []stage {
 		case s.last:
 			last = append(append(last, quicks...), slows...)
 		case s.pkg == pkg:
-			first, slow = append(first, quicks...), append(slices.Clone(slows), slow...)
+			first = append(append(first, quicks...), slows...)
 		default:
-			then, slow = append(then, quicks...), append(slow, slows...)
+			then = append(append(then, quicks...), slows...)
 		}
 	}
-	return slices.Concat(first, then, slow, last)
+	return slices.Concat(first, then, last)
 }
 
 // rooms in the order in which they use each other; what is none of them may be used by all.
@@ -86,11 +90,13 @@ func costs(out string) []test {
 	}
 	var tests []test
 	for _, name := range slices.Sorted(maps.Keys(took)) {
-		tests = append(tests, test{name, took[name]})
+		tests = append(tests, test{name: name, took: took[name]})
 	}
-	slices.SortStableFunc(tests, func(a, b test) int { return int(a.took - b.took) })
+	slices.SortStableFunc(tests, cheapest)
 	return tests
 }
+
+func cheapest(a, b test) int { return cmp.Compare(a.took, b.took) }
 
 // dies is what is said when nobody knows which test a process died of.
 const dies = "a test ends the process"
@@ -114,6 +120,36 @@ func noticed(out string) string {
 	}
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	return lines[len(lines)-1]
+}
+
+// Each catches the defects that next returns, as many at a time as there are copies, and tells what
+// became of each. next and tell are called one at a time. It ends when there is none left, or with an error.
+func (n *Net) Each(ctx context.Context, next func() (Defect, bool), tell func(Defect, Catch)) error {
+	var mu sync.Mutex
+	var failed error
+	draw := func() (Defect, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if failed != nil {
+			return Defect{}, false
+		}
+		return next()
+	}
+	var crew sync.WaitGroup
+	for range cap(n.free) {
+		crew.Go(func() {
+			for d, ok := draw(); ok; d, ok = draw() {
+				caught, err := n.Catch(ctx, d)
+				mu.Lock()
+				if failed = errors.Join(failed, err); err == nil {
+					tell(d, caught)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	crew.Wait()
+	return failed
 }
 
 // Catch puts a defect in, says which test notices, and takes it out. It is safe for concurrent
@@ -143,7 +179,7 @@ func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
 		env = append(env, redistest.DefectVar+"="+path)
 	}
 	bins := make(map[string]string) // by package
-	stages := n.stages(filepath.ToSlash(filepath.Dir(d.File)))
+	stages := n.stages(filepath.ToSlash(filepath.Dir(d.File)), n.noticing(d))
 	if pkg, name, ok := strings.Cut(d.By, " "); ok {
 		for _, s := range n.suites {
 			if i := slices.IndexFunc(s.tests, func(t test) bool { return t.name == name }); s.pkg == pkg && i >= 0 {

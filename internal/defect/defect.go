@@ -3,8 +3,8 @@
 // mutants' with mistakes that nobody chose.
 //
 // The tests are the fast layers: those of packages, the stories, those of the commands, and after
-// them the simulator. The cheapest run first, and those of the mistake's own package before others,
-// so most mistakes cost a build and a second.
+// them the simulator. The cheapest run first, and those of the mistake's own package before others;
+// what never runs a line of Go that is changed is left out. So most mistakes cost a build and a second.
 package defect
 
 import (
@@ -14,8 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -42,13 +42,15 @@ type suite struct {
 	args  []string // besides those that all get
 	skip  string   // tests that are no part of it
 	tests []test   // by cost
+	whole bool     // it runs processes of its own or many seeds: which lines it reaches is not asked
 	last  bool     // it costs more than all others
 }
 
-// test is a test and how long it took without any defect.
+// test is a test, how long it took without any defect, and which lines it ran then.
 type test struct {
 	name string
 	took time.Duration
+	ran  reach // nil when not known
 }
 
 // Net is the tests, ready to run.
@@ -57,6 +59,7 @@ type Net struct {
 	root   string // what is copied
 	suites []*suite
 	good   map[string]string // the tests of packages, built without any defect
+	blocks reach             // all lines of which it is known who reaches them
 
 	free chan *copied
 }
@@ -71,7 +74,7 @@ func New(ctx context.Context, root string, n int) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	net := &Net{dir: dir, root: root, free: make(chan *copied, n), suites: fastLayers(), good: make(map[string]string)}
+	net := &Net{dir: dir, root: root, free: make(chan *copied, n), suites: fastLayers(), good: make(map[string]string), blocks: make(reach)}
 	for i := range n {
 		c := &copied{filepath.Join(dir, fmt.Sprint("copy", i))}
 		if err := os.CopyFS(c.dir, os.DirFS(root)); err != nil {
@@ -95,12 +98,12 @@ func fastLayers() []*suite {
 		{pkg: "subject"}, {pkg: "lease"}, {pkg: "internal/script"}, {pkg: "internal/connect"},
 		{pkg: "dispatcher", args: []string{"-rapid.shrinktime=100ms", "-rapid.nofailfile"}, skip: "^TestLuaHeaders"},
 		{pkg: "worker", skip: "^(TestSimulation|TestHerd|TestDarkBranches)"}, {pkg: "."},
-		{pkg: "cmd/lanekeeper", skip: "^TestChaos"},
-		{pkg: "worker", args: []string{"-sim.seeds=4"}, skip: "^Test([^S]|S[^i])", last: true},
+		{pkg: "cmd/lanekeeper", skip: "^TestChaos", whole: true},
+		{pkg: "worker", args: []string{"-sim.seeds=4"}, skip: "^Test([^S]|S[^i])", whole: true, last: true},
 	}
 }
 
-// measure builds every suite without a defect and learns what its tests cost.
+// measure builds every suite without a defect and learns what its tests cost and reach.
 func (n *Net) measure(ctx context.Context) error {
 	at := <-n.free
 	defer func() { n.free <- at }()
@@ -112,42 +115,48 @@ func (n *Net) measure(ctx context.Context) error {
 			}
 		}
 	}
-	errs := make([]error, len(n.suites))
-	var all sync.WaitGroup
-	turn := make(chan bool, cap(n.free)) // as many at a time as there will be
-	for i, s := range n.suites {
-		all.Go(func() {
-			turn <- true
-			defer func() { <-turn }()
-			errs[i] = n.costs(ctx, at.dir, s)
-		})
+	for _, s := range n.suites {
+		ask := n.costs
+		if !s.whole {
+			ask = n.reaches
+		}
+		if err := ask(ctx, at.dir, s); err != nil {
+			return err
+		}
 	}
-	all.Wait()
-	return errors.Join(errs...)
+	return nil
 }
 
 // costs learns what the tests of one suite cost.
 func (n *Net) costs(ctx context.Context, dir string, s *suite) error {
-	run := func() (string, error) {
-		return s.run(ctx, dir, n.good[s.pkg], nil, "-test.v", "-test.skip="+s.skip)
-	}
-	out, err := run()
-	if err != nil {
-		// It may be chance: a test that fails now and then is broken, but tells of others still.
-		name := noticed(out)
-		fmt.Fprintf(os.Stderr, "%s %s fails without any defect\n", s.pkg, name)
-		if out, err = run(); err != nil {
-			return fmt.Errorf("%s fails without any defect: %s, and %s again", s.pkg, name, noticed(out))
-		}
-	}
+	out, err := s.passes(ctx, dir, n.good[s.pkg], "-test.skip="+s.skip)
 	s.tests = costs(out)
-	return nil
+	return err
 }
 
+// passes runs tests without any defect. A test that fails may do so by chance: one that does now and
+// then is broken, but tells of others still.
+func (s *suite) passes(ctx context.Context, dir, bin string, args ...string) (string, error) {
+	args = append([]string{"-test.v"}, args...)
+	out, err := s.run(ctx, dir, bin, nil, args...)
+	if err != nil {
+		name := noticed(out)
+		fmt.Fprintf(os.Stderr, "%s %s fails without any defect\n%s\n", s.pkg, name, out[max(0, len(out)-2000):])
+		if out, err = s.run(ctx, dir, bin, nil, args...); err != nil {
+			return "", fmt.Errorf("%s fails without any defect: %s, and %s again", s.pkg, name, noticed(out))
+		}
+	}
+	return out, nil
+}
+
+// thrifty is what makes builds and tests cost less: paths don't count, so what one copy compiled no
+// other one compiles again; and collecting garbage is an eighth of what tests cost.
+var thrifty = []string{"GOFLAGS=-trimpath", "GOGC=400"}
+
 // build builds the tests of a package as the copy stands.
-func build(ctx context.Context, dir, pkg, bin string) (unbuilt string, err error) {
-	cmd := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", bin, "./"+pkg)
-	cmd.Dir = dir
+func build(ctx context.Context, dir, pkg, bin string, flags ...string) (unbuilt string, err error) {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", bin}, flags, []string{"./" + pkg})...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), thrifty...)
 	out, err := cmd.CombinedOutput()
 	if exit := new(exec.ExitError); errors.As(err, &exit) && ctx.Err() == nil {
 		return strings.TrimSpace(string(out)), nil
@@ -159,7 +168,7 @@ func build(ctx context.Context, dir, pkg, bin string) (unbuilt string, err error
 func (s *suite) run(ctx context.Context, dir, bin string, env []string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, bin, append(append([]string{"-test.short", "-test.failfast", "-test.parallel=8"}, s.args...), args...)...)
 	cmd.Dir = filepath.Join(dir, s.pkg)
-	cmd.Env = append(os.Environ(), env...)
+	cmd.Env = slices.Concat(os.Environ(), thrifty, env)
 	// What a test started goes with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

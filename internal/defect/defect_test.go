@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Own quick tests come first, then others', then what takes longer, and the simulator last.
+// Own tests come first, then others', quick ones before slow ones, and the simulator last.
 func TestStages(t *testing.T) {
 	t.Parallel()
-	of := func(name string, took time.Duration) test { return test{name, took} }
+	of := func(name string, took time.Duration) test { return test{name: name, took: took} }
 	n := &Net{suites: []*suite{
 		{pkg: "lease", tests: []test{of("TestL", 10*time.Millisecond)}},
 		{pkg: "dispatcher", tests: []test{of("TestA", 900*time.Millisecond), of("TestB", 900*time.Millisecond),
@@ -20,11 +20,11 @@ func TestStages(t *testing.T) {
 	}}
 	for pkg, want := range map[string]string{
 		"worker":     "[TestW] [TestLong] [TestSimulation]",
-		"dispatcher": "[TestA TestB TestC TestD] [TestE] [TestW] [TestSlow] [TestLong] [TestSimulation]",
-		"internal/x": "[TestL] [TestA TestB TestC TestD] [TestE] [TestW] [TestSlow] [TestLong] [TestSimulation]",
+		"dispatcher": "[TestA TestB TestC TestD] [TestE] [TestSlow] [TestW] [TestLong] [TestSimulation]",
+		"internal/x": "[TestL] [TestA TestB TestC TestD] [TestE] [TestSlow] [TestW] [TestLong] [TestSimulation]",
 	} {
 		var got []string
-		for _, s := range n.stages(pkg) {
+		for _, s := range n.stages(pkg, func(test) bool { return true }) {
 			var names []string
 			for _, t := range s.tests {
 				names = append(names, t.name)
@@ -48,7 +48,40 @@ func TestWhatARunSays(t *testing.T) {
 		}
 	}
 	got := costs("--- PASS: TestSlow (2.50s)\n    --- PASS: TestSlow/x (0.10s)\n--- PASS: TestQuick (0.00s)\n--- SKIP: TestNone (0.00s)\n")
-	if fmt.Sprint(got) != "[{TestQuick 0} {TestSlow 2600000000}]" {
+	if fmt.Sprint(got) != "[{TestQuick 0 map[]} {TestSlow 2600000000 map[]}]" {
 		t.Errorf("costs %v", got)
+	}
+}
+
+// A test that does not run what is changed is left out; one of which nobody knows is not.
+func TestReach(t *testing.T) {
+	t.Parallel()
+	const in = module + "dispatcher/a.go:"
+	blocks, ran := readReach("mode: set\n" + in + "1.2,3.4 2 1\n" + in + "5.1,6.2 1 0\n")
+	n := &Net{blocks: blocks}
+	for bad, want := range map[string]bool{"1\nX\n3\n4\n5\n6\n7\n": true, "1\n2\n3\n4\nX\n6\n7\n": false, "1\n2\n3\n4\n5\n6\nX\n": true, "1\n2\n6\n7\n": true} {
+		notices := n.noticing(Defect{File: "dispatcher/a.go", Good: "1\n2\n3\n4\n5\n6\n7\n", Bad: bad})
+		if got := notices(test{ran: ran}); got != want {
+			t.Errorf("%q is noticed: %v", bad, got)
+		}
+		if !notices(test{}) {
+			t.Errorf("%q is not noticed by a test of which nothing is known", bad)
+		}
+	}
+}
+
+// A script is run where its name stands; what several are made of is run everywhere.
+func TestWhoRunsAScript(t *testing.T) {
+	t.Parallel()
+	n := &Net{root: "../.."}
+	for file, want := range map[string]string{"dispatcher/resume.lua": "dispatcher/suspend.go", "lease/renew.lua": "lease/renew.go", "dispatcher/mend.lua": "dispatcher/repair.go"} {
+		if lines := n.runs(file); len(lines[want]) < 2 {
+			t.Errorf("%s is run in %v", file, lines)
+		}
+	}
+	for _, file := range []string{"dispatcher/lane.lua", "lease/fence.lua", "lease/lease.lua"} {
+		if lines := n.runs(file); len(lines) > 0 {
+			t.Errorf("%s is run in %v only", file, lines)
+		}
 	}
 }

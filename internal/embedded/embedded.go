@@ -42,13 +42,12 @@ func Start(addr string) (*Server, error) {
 // expire lets time pass for keys with a TTL, which miniredis does not do by itself.
 func (s *Server) expire(ctx context.Context) {
 	defer close(s.stopped)
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
+	tick := time.Tick(time.Second)
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-tick:
 			s.mini.FastForward(time.Second)
 		}
 	}

@@ -14,7 +14,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	inner "github.com/lanekeeper/lanekeeper/internal/defect"
@@ -44,64 +43,46 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	begin := time.Now()
-	at := runtime.NumCPU()
-	net, err := inner.New(ctx, ".", at)
+	net, err := inner.New(ctx, ".", 1+runtime.NumCPU()) // tests wait now and then
 	if err != nil {
 		return err
 	}
 	defer net.Close()
 
-	var mu sync.Mutex
-	var failed error
 	var missed []string
-	next := 0
-	work := func() {
-		for {
-			mu.Lock()
-			if next == len(chosen) || failed != nil {
-				mu.Unlock()
-				return
-			}
-			d := chosen[next]
-			next++
-			d.By = by[d.Name]
-			mu.Unlock()
-			caught, err := net.Catch(ctx, d)
-			mu.Lock()
-			switch {
-			case err != nil:
-				failed = err
-			case caught.Unbuilt != "":
-				failed = fmt.Errorf("%s: does not build: %s", d.Name, caught.Unbuilt)
-			case caught.By == "":
-				missed = append(missed, d.Name)
-				caught.By = "NOT CAUGHT"
-			default:
-				by[d.Name] = caught.By
-			}
-			fmt.Printf("%5.0fs %-62s %s\n", time.Since(begin).Seconds(), d.Name, caught.By)
-			mu.Unlock()
+	tried := 0
+	next := func() (d inner.Defect, ok bool) {
+		if tried == len(chosen) {
+			return d, false
 		}
+		tried++
+		d = chosen[tried-1]
+		d.By = by[d.Name]
+		return d, true
 	}
-	var crew sync.WaitGroup
-	for range at {
-		crew.Go(work)
+	tell := func(d inner.Defect, c inner.Catch) {
+		verdict := c.By
+		switch {
+		case c.Unbuilt != "":
+			verdict = "DOES NOT BUILD: " + c.Unbuilt
+			missed = append(missed, d.Name)
+		case c.By == "":
+			verdict = "NOT CAUGHT"
+			missed = append(missed, d.Name)
+		default:
+			by[d.Name] = c.By
+		}
+		fmt.Printf("%5.0fs %-62s %s\n", time.Since(begin).Seconds(), d.Name, verdict)
 	}
-	crew.Wait()
-	if failed != nil {
-		return failed
-	}
-	fmt.Printf("%d of %d caught, in %v\n", len(chosen)-len(missed), len(chosen), time.Since(begin).Round(time.Second))
+	err = errors.Join(net.Each(ctx, next, tell), writeCaught(by))
+	fmt.Printf("%d of %d caught, in %v\n", tried-len(missed), len(chosen), time.Since(begin).Round(time.Second))
 	for _, name := range missed {
 		fmt.Println("not caught:", name)
 	}
-	if err := writeCaught(by); err != nil {
-		return err
-	}
 	if len(missed) > 0 {
-		return errors.New("some defects are not caught")
+		err = errors.Join(err, errors.New("some defects are not caught"))
 	}
-	return nil
+	return err
 }
 
 // choose returns the defects whose name or file contains a text.

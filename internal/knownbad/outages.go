@@ -30,7 +30,7 @@ var fromOutages = []defect{
 	},
 	{
 		"an enqueue waits for the trips before it without end", "dispatcher/singles.go",
-		`	bound := time.NewTimer(most)`, `	bound := time.NewTimer(time.Hour)`,
+		`	case <-time.After(most):`, `	case <-time.After(time.Hour):`,
 	},
 	{
 		"a batch of which nothing was taken is no error", "dispatcher/enqueue.go",

@@ -48,6 +48,8 @@ func visit(n ast.Node, add adder, text func(ast.Node) string) bool {
 		if n.Op == token.MUL { // of a unit, as in 5 * time.Second: how long is nothing that a test tells
 			return false
 		}
+	case *ast.CallExpr: // a longer channel, more room in a table: nothing that a test tells
+		return text(n.Fun) != "make"
 	case *ast.BasicLit:
 		if i, err := strconv.Atoi(n.Value); n.Kind == token.INT && err == nil {
 			add(n.Pos(), n.End(), strconv.Itoa(i+1))

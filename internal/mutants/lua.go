@@ -78,7 +78,7 @@ func mutateLua(file, source string) []mutant {
 			args := arguments(tokens, i+1, end)
 			for k := 1; k < len(args); k++ { // two arguments swapped
 				a, b := source[args[k-1][0]:args[k-1][1]], source[args[k][0]:args[k][1]]
-				if a != b && text(i-1) != "function" {
+				if a != b && text(i-1) != "function" && t.text != "max" && t.text != "min" {
 					add(args[k-1][0], args[k][1], b+source[args[k-1][1]:args[k][0]]+a)
 				}
 			}

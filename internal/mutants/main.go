@@ -19,7 +19,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/defect"
@@ -29,7 +28,7 @@ func main() {
 	count := flag.String("n", "60", "how many mutants, or 'all'")
 	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the sample")
 	in := flag.String("in", "", "only of files whose path contains this")
-	at := flag.Int("at", runtime.NumCPU(), "how many at a time")
+	at := flag.Int("at", 1+runtime.NumCPU(), "how many at a time: tests wait now and then")
 	list := flag.Bool("list", false, "print the sample and run nothing")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -120,14 +119,14 @@ func sample(all map[string][]mutant, rnd *rand.Rand) []mutant {
 }
 
 // score is what became of mutants of one language.
-type score struct{ killed, survived, explained, unbuilt int }
+type score struct{ killed, survived, explained int }
 
 func (s score) String() string {
 	tried := s.killed + s.survived
 	return fmt.Sprintf("%d of %d killed (%.0f %%), %d explained as equivalent", s.killed, tried, 100*float64(s.killed)/float64(max(tried, 1)), s.explained)
 }
 
-func run(ctx context.Context, count, in string, seed uint64, at int, list bool) error {
+func run(ctx context.Context, count, in string, seed uint64, crew int, list bool) error {
 	all, err := mutants(".")
 	if err != nil {
 		return err
@@ -151,80 +150,51 @@ func run(ctx context.Context, count, in string, seed uint64, at int, list bool) 
 		return nil
 	}
 	begin := time.Now()
-	net, err := defect.New(ctx, ".", at)
+	net, err := defect.New(ctx, ".", crew)
 	if err != nil {
 		return err
 	}
 	defer net.Close()
 	fmt.Printf("%v without any defect\n", time.Since(begin).Round(time.Second))
 
-	var mu sync.Mutex
-	var failed error
-	scores := make(map[string]*score)
+	scores := map[string]*score{".lua": {}, ".go": {}}
 	var survivors []string
-	next, tried := 0, 0
-	// draw returns the next mutant; one that is no program is replaced by the one after the last.
-	draw := func() (m mutant, ok bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if tried == most || next == len(drawn) || failed != nil {
-			return m, false
-		}
-		next, tried = next+1, tried+1
-		return drawn[next-1], true
+	at, tried := 0, 0
+	say := func(name, verdict string) {
+		fmt.Printf("%5.0fs %s: %s\n", time.Since(begin).Seconds(), name, verdict)
 	}
-	try := func(m mutant) error {
-		var caught defect.Catch
-		why, explained := equal.why(m)
-		if !explained {
-			var err error
-			if caught, err = net.Catch(ctx, defect.Defect{Name: m.name, File: m.file, Good: m.good, Bad: m.bad}); err != nil {
-				return err
+	next := func() (d defect.Defect, ok bool) {
+		for tried < most && at < len(drawn) {
+			m := drawn[at]
+			at, tried = at+1, tried+1
+			why, explained := equal.why(m)
+			if !explained {
+				return defect.Defect{Name: m.name, File: m.file, Good: m.good, Bad: m.bad}, true
 			}
+			scores[filepath.Ext(m.file)].explained++
+			say(m.name, "equivalent: "+why)
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		language := filepath.Ext(m.file)[1:]
-		if scores[language] == nil {
-			scores[language] = &score{}
-		}
-		s := scores[language]
-		verdict := "killed by " + caught.By
+		return d, false
+	}
+	tell := func(d defect.Defect, c defect.Catch) {
+		s := scores[filepath.Ext(d.File)]
 		switch {
-		case explained:
-			s.explained++
-			verdict = "equivalent: " + why
-		case caught.Unbuilt != "":
-			s.unbuilt++
+		case c.Unbuilt != "": // another one takes its place
 			tried--
-			return nil
-		case caught.By == "":
+		case c.By == "":
 			s.survived++
-			verdict = "SURVIVED"
-			survivors = append(survivors, m.name)
+			survivors = append(survivors, d.Name)
+			say(d.Name, "SURVIVED")
 		default:
 			s.killed++
+			say(d.Name, "killed by "+c.By)
 		}
-		fmt.Printf("%5.0fs %s: %s\n", time.Since(begin).Seconds(), m.name, verdict)
-		return nil
 	}
-	var crew sync.WaitGroup
-	for range at {
-		crew.Go(func() {
-			for m, ok := draw(); ok; m, ok = draw() {
-				if err := try(m); err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	crew.Wait()
+	err = net.Each(ctx, next, tell)
 	var total score
 	for _, language := range slices.Sorted(maps.Keys(scores)) {
 		s := scores[language]
-		fmt.Printf("%-4s %v\n", language, s)
+		fmt.Printf("%-4s %v\n", language[1:], s)
 		total.killed, total.survived = total.killed+s.killed, total.survived+s.survived
 		total.explained += s.explained
 	}
@@ -233,5 +203,5 @@ func run(ctx context.Context, count, in string, seed uint64, at int, list bool) 
 	for _, name := range survivors {
 		fmt.Println("survived:", name)
 	}
-	return failed
+	return err
 }

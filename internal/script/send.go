@@ -114,7 +114,6 @@ func (r *Runner) start(ride func()) {
 
 func (r *Runner) rideOn(ride func()) {
 	idle := time.NewTimer(spareFor)
-	defer idle.Stop()
 	for {
 		ride()
 		idle.Reset(spareFor)

@@ -208,6 +208,21 @@ func TestI6_BatchesOfAKiller(t *testing.T) {
 	}
 }
 
+// A batch that is handed back, all of it or what did not begin, is ready at once.
+func TestBatchThatIsHandedBackIsReady(t *testing.T) {
+	t.Parallel()
+	for _, first := range []dispatcher.Outcome{dispatcher.HandedBack, dispatcher.Finished} {
+		h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+		h.enqueued("a", "j1", "j2", "j3")
+		h.endsEach(h.batch("w", 3), first, dispatcher.HandedBack, dispatcher.HandedBack)
+		lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+		h.ok(err)
+		if lane.State != dispatcher.Ready {
+			t.Errorf("when its first job is %s the lane is %s", first, lane.State)
+		}
+	}
+}
+
 // One trip reports jobs that are done and one that failed, in the order of the lane.
 func TestBatchFailsInTheMiddle(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -163,6 +164,9 @@ func TestI10_LimitsAndOperatorsInFullMemory(t *testing.T) {
 	claims, _ := m.turn(10)
 	if len(claims) != 5 {
 		t.Errorf("claimed %d, want two limited ones and three others", len(claims))
+	}
+	if err := h.Do(bg, claims[0].Subject, 0, nothing); !errors.Is(err, dispatcher.ErrBusy) {
+		t.Errorf("a section on a lane that is held: %v, want ErrBusy", err)
 	}
 	_, err := h.Cancel(bg, ref(claims[0].ID))
 	h.ok(err)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -715,16 +716,24 @@ func (h *house) inEach(id string) {
 	}
 }
 
-// offered returns who is offered starts under the limit of kind k, a place each.
-func (h *house) offered() (places []string) {
+// places returns what is stored of the places in the line of the limit of kind k.
+func (h *house) places() map[string]string {
 	h.t.Helper()
+	places := make(map[string]string)
 	for p := range h.Namespace().Partitions {
 		all, err := h.rdb.HGetAll(bg, strings.TrimSuffix(h.Namespace().Keys(p).Jobs(), "jobs")+"places:kind/k").Result()
 		h.ok(err)
-		for place, said := range all {
-			if strings.Split(said, " ")[1] != "0" {
-				places = append(places, place)
-			}
+		maps.Copy(places, all)
+	}
+	return places
+}
+
+// offered returns who is offered starts under the limit of kind k, a place each.
+func (h *house) offered() (places []string) {
+	h.t.Helper()
+	for place, said := range h.places() {
+		if strings.Split(said, " ")[1] != "0" {
+			places = append(places, place)
 		}
 	}
 	slices.Sort(places)
@@ -774,8 +783,19 @@ func TestLinesThatAreLong(t *testing.T) {
 		}
 
 		h, has, claims = set()
+		h.member("short", "", "k").turn(n)
+		for i := range 3 { // one by one: each is offered to another place
+			gives(h, has, claims[i])
+			if got := h.offered(); len(got) != i+1 {
+				t.Errorf("of %d starts that came back %d are offered: %v", i+1, len(got), got)
+			}
+		}
+
+		h, has, claims = set()
 		gone, live := h.member("gone", "", "k"), h.member("live", "", "k")
-		gone.turn(n)
+		for p := range n { // its place of partition 0 is behind those that one call looks at
+			gone.s.Turns(bg, []dispatcher.Turn{{Partition: (p + 1) % n, Claim: true, Want: 1}})
+		}
 		live.turn(n)
 		gives(h, has, claims[0]) // which is offered to who has gone, and passes
 		if got := h.offered(); len(got) != 1 || !strings.HasSuffix(got[0], " gone") {
@@ -785,6 +805,11 @@ func TestLinesThatAreLong(t *testing.T) {
 		gives(h, has, claims[1])
 		if got := h.offered(); len(got) != 1 || got[0] != "0 live" {
 			t.Errorf("with those in front gone it is offered to %v, want the first of those who live", got)
+		}
+		for place := range h.places() {
+			if strings.HasSuffix(place, " gone") {
+				t.Errorf("who let an offer pass still has the place %q", place)
+			}
 		}
 
 		// The same when those in front have just got what they want.

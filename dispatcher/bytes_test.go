@@ -172,7 +172,7 @@ func TestH9_LooksAreBoundedInBytes(t *testing.T) {
 			for _, j := range jobs {
 				ids, bytes = append(ids, j.ID), bytes+len(j.Payload)
 			}
-			if bytes > 16<<20 {
+			if bytes >= 16<<20 { // more is stored of a job than its payload
 				t.Errorf("one page read %d bytes", bytes)
 			}
 			if p.Cursor = next; next == "" {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -71,4 +72,30 @@ func FuzzGarbage(f *testing.F) {
 		_, _ = parseCursor(s, 4)
 		_, _, _ = parseRecord(s)
 	})
+}
+
+// A lease's record, with what was noted on it.
+func TestLeaseRecords(t *testing.T) {
+	t.Parallel()
+	for record, want := range map[string]struct {
+		token  lease.Token
+		use    string
+		holder string
+		marks  string
+		along  int
+	}{
+		"7 job w":              {7, "job", "w", "", 0},
+		"7 job+12 w":           {7, "job+12", "w", "", 12},
+		"7 job+2!cs w":         {7, "job+2", "w", "cs", 2},
+		"7 job!r a holder":     {7, "job", "a holder", "r", 0},
+		"7 section host:1:abc": {7, "section", "host:1:abc", "", 0},
+		"7 suspended ":         {7, "suspended", "", "", 0},
+		"mine":                 {0, "", "", "", 0},
+		"x job w":              {0, "job", "w", "", 0},
+	} {
+		token, use, holder := parseRecord(record)
+		if token != want.token || use != want.use || holder != want.holder || marksOf(record) != want.marks || alongOf(use) != want.along {
+			t.Errorf("%q: token %s, use %q, holder %q, marks %q, %d along", record, token, use, holder, marksOf(record), alongOf(use))
+		}
+	}
 }

@@ -95,6 +95,9 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 		"schedule garbled": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.ZAdd(bg, k.Scheduled(), redis.Z{Score: 9e15, Member: "x"}).Err()
 		},
+		"schedule cut": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.ZAdd(bg, k.Scheduled(), redis.Z{Score: 9e15, Member: "1 aXX"}).Err()
+		},
 		"tail without head": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.HDel(bg, k.Heads(), canonical("ready")).Err()
 		},

@@ -290,7 +290,6 @@ func (d *Dispatcher) estimate(ctx context.Context, lane *Lane, jobs []JobInfo, a
 	if err != nil {
 		return err
 	}
-	first := true
 	step := func(kind string) (starts, ends time.Time) {
 		length, known := took[kind]
 		starts = at
@@ -298,10 +297,9 @@ func (d *Dispatcher) estimate(ctx context.Context, lane *Lane, jobs []JobInfo, a
 			at = time.Time{}
 			return starts, time.Time{}
 		}
-		if at = at.Add(length); first && at.Before(now) { // it takes longer than most
+		if at = at.Add(length); at.Before(now) { // the head takes longer than most
 			at = now
 		}
-		first = false
 		return starts, at
 	}
 	for _, kind := range ahead {

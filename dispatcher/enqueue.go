@@ -235,7 +235,7 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 		}
 		return
 	}
-	first := int64(-1)
+	var first int64 // numbers begin with 1
 	if err == nil && words[0] == "created" {
 		first, err = strconv.ParseInt(words[1], 10, 64)
 	}
@@ -249,7 +249,7 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 			e.Err = fmt.Errorf("enqueue %s: %w", jobs[i].subject, err)
 			continue
 		}
-		if first >= 0 {
+		if first > 0 {
 			e.Created, e.Seq = true, first+int64(k)
 			continue
 		}

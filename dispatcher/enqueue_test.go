@@ -250,3 +250,19 @@ func TestUniqueKeysAreOfTheirKind(t *testing.T) {
 		}
 	})
 }
+
+// A batch says which of its jobs breaks a rule; of one job nobody needs to know that.
+func TestWhichJobBreaksARule(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
+	good, bad := dispatcher.NewJob{Subject: key("a"), Kind: "k"}, dispatcher.NewJob{Subject: key("a"), Kind: "no kind"}
+	for _, c := range []struct {
+		jobs []dispatcher.NewJob
+		says string
+	}{{[]dispatcher.NewJob{bad}, ""}, {[]dispatcher.NewJob{bad, good}, "job 0: "}, {[]dispatcher.NewJob{good, bad, bad}, "job 1: "}} {
+		_, err := h.EnqueueMany(bg, c.jobs)
+		if !errors.Is(err, dispatcher.ErrInvalid) || !strings.HasPrefix(err.Error(), c.says) || (c.says == "") == strings.HasPrefix(err.Error(), "job ") {
+			t.Errorf("of %d jobs it says %v", len(c.jobs), err)
+		}
+	}
+}

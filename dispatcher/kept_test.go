@@ -50,13 +50,18 @@ func TestH16_OutcomesAreBounded(t *testing.T) {
 				t.Errorf("the outcome of %s: %v, want it there: %t", id, err, want)
 			}
 		}
-		h.ok(rdb.HSet(bg, clock, "kept", 1).Err())
-		if found := h.findings(); len(found) != 1 || found[0].What != "clock" {
-			t.Errorf("a wrong count of bytes: the doctor finds %v", found)
+		for name, spoil := range map[string]func() error{
+			"wrong": func() error { return rdb.HSet(bg, clock, "kept", 1).Err() },
+			"no":    func() error { return rdb.HDel(bg, clock, "kept").Err() },
+		} {
+			h.ok(spoil())
+			if found := h.findings(); len(found) != 1 || found[0].What != "clock" {
+				t.Errorf("%s count of bytes: the doctor finds %v", name, found)
+			}
+			_, err = h.Repair(bg, nil)
+			h.ok(err)
+			h.clean()
 		}
-		_, err = h.Repair(bg, nil)
-		h.ok(err)
-		h.clean()
 
 		h.advance(2 * time.Hour)
 		h.reaped()

@@ -258,11 +258,15 @@ func readRegistry(ctx context.Context, rdb redis.UniversalClient, ns subject.Nam
 			bad = errors.Join(bad, json.Unmarshal([]byte(parts[2]), &k.Kind))
 		}
 		if len(parts) != 3 || bad != nil || k.Name != name {
-			return nil, fmt.Errorf("%w: the registry's record of kind %s can't be read: a newer release may have written it", ErrMismatch, name)
+			return nil, garbledKind(name)
 		}
 		kinds[name] = k
 	}
 	return kinds, nil
+}
+
+func garbledKind(name string) error {
+	return fmt.Errorf("%w: the registry's record of kind %s can't be read: a newer release may have written it", ErrMismatch, name)
 }
 
 //go:embed register.lua
@@ -303,8 +307,11 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("register kinds: %w", err)
 		}
-		if reply[0] == "owner" {
+		switch reply[0] {
+		case "owner":
 			return fmt.Errorf("%w: %s belongs to %s, not to %s", ErrOwner, reply[1], reply[2], reply[3])
+		case "garbled":
+			return garbledKind(reply[1])
 		}
 		for i, k := range d.cfg.Kinds {
 			version, _ := strconv.Atoi(reply[1+i])

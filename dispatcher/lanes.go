@@ -125,9 +125,6 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		subjects, err = d.members(ctx, keys.Ready(kinds[at.list]), from, to)
 		if len(subjects) < n {
 			further = cursor{at.partition, at.list + 1, 0}
-			if f.Kind != "" {
-				further = done
-			}
 		}
 	case Leased:
 		subjects, err = d.inRange(ctx, redis.ZRangeArgs{

@@ -259,30 +259,32 @@ func TestSlotsOfALimitThatIsNoMore(t *testing.T) {
 	})
 }
 
-// C11: lanes of a higher priority go first, and those of a lower one are not starved.
+// C11: lanes of a higher priority go first, and those of a lower one are not starved, also where a limit is asked first.
 func TestC11_PriorityAndAging(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{
-		{Name: "low", Owner: "o"}, {Name: "high", Owner: "o", Priority: 1},
-	}})
-	h.lanes("low", 3)
-	h.lanes("high", 100)
-	m := h.member("a", "", "low", "high")
-	for i := range 10 {
-		if c, _ := m.turn(1); c[0].Kind != "high" {
-			t.Fatalf("claim %d is %s", i, c[0].Kind)
+	for _, limit := range []int{0, 100} {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{
+			{Name: "low", Owner: "o", Limit: limit}, {Name: "high", Owner: "o", Limit: limit, Priority: 1},
+		}})
+		h.lanes("low", 3)
+		h.lanes("high", 100)
+		m := h.member("a", "", "low", "high")
+		for i := range 10 {
+			if c, _ := m.turn(1); c[0].Kind != "high" {
+				t.Fatalf("limit %d: claim %d is %s", limit, i, c[0].Kind)
+			}
 		}
-	}
-	m.s.Age(dispatcher.Aging + time.Second)
-	low := 0
-	for range 4 {
-		c, _ := m.turn(1)
-		if c[0].Kind == "low" {
-			low++
+		m.s.Age(dispatcher.Aging + time.Second)
+		low := 0
+		for range 4 {
+			c, _ := m.turn(1)
+			if c[0].Kind == "low" {
+				low++
+			}
 		}
-	}
-	if low != 1 {
-		t.Errorf("%d low ones after an aging, want 1 and then the high ones again", low)
+		if low != 1 {
+			t.Errorf("limit %d: %d low ones after an aging, want 1 and then the high ones again", limit, low)
+		}
 	}
 }

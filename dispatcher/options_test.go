@@ -268,6 +268,41 @@ func TestDeclarationsComeBackWhole(t *testing.T) {
 	})
 }
 
+// A record of the registry that is not whole, or of another kind, stops whoever opens the namespace: nobody guesses
+// at a declaration. Who declares the kind anew mends what it says, but takes it from no owner that can't be read.
+func TestRegistryThatIsGarbled(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
+	good, err := h.rdb.HGet(bg, h.Namespace().Registry(), "k").Result()
+	h.ok(err)
+	version, rest, _ := strings.Cut(good, " ")
+	reader := h.cfg
+	reader.Kinds = nil
+	for name, c := range map[string]struct {
+		record string
+		mends  bool
+	}{
+		"empty": {"", false}, "cut": {version + " o", false}, "no version": {"x " + rest, false}, "more behind": {good + "x", true},
+		"no JSON": {version + " o {", true}, "of another kind": {strings.Replace(good, `"k"`, `"other"`, 1), true},
+	} {
+		h.ok(h.rdb.HSet(bg, h.Namespace().Registry(), "k", c.record).Err())
+		if _, err := dispatcher.Open(bg, reader); !errors.Is(err, dispatcher.ErrMismatch) || !strings.Contains(err.Error(), "kind k") {
+			t.Errorf("%s: %q is read with %v", name, c.record, err)
+		}
+		if _, err := dispatcher.Open(bg, h.cfg); (err == nil) != c.mends || err != nil && !errors.Is(err, dispatcher.ErrMismatch) {
+			t.Errorf("%s: %q is declared anew with %v", name, c.record, err)
+		}
+		if _, err := dispatcher.Open(bg, reader); (err == nil) != c.mends {
+			t.Errorf("%s: after that it is read with %v", name, err)
+		}
+	}
+	h.ok(h.rdb.HSet(bg, h.Namespace().Registry(), "k", "x").Err())
+	h.ok(h.Undeclare(bg, "k"))
+	if _, err := dispatcher.Open(bg, reader); err != nil {
+		t.Errorf("once it is undeclared: %v", err)
+	}
+}
+
 // A kind is handled by pools of the name that it declares.
 func TestKindsAreOfTheirPool(t *testing.T) {
 	t.Parallel()

@@ -79,6 +79,9 @@ func TestOutcomeOfACancelledJobIsKept(t *testing.T) {
 			c := h.head("w", "j", 1)
 			h.cancels("j")
 			end(h, c)
+			if o, err := h.Outcome(bg, job.Ref()); err != nil || o.At.UnixMilli() != h.ms.Load() || o.Attempts != 1 {
+				t.Errorf("%s: its outcome is %+v, %v, want one of now after 1 attempt", name, o, err)
+			}
 			for _, c := range []struct {
 				after time.Duration
 				kept  bool

@@ -362,6 +362,9 @@ func TestI9_RepeatedTurnSaysTheSame(t *testing.T) {
 			if got := strings.Join(words[turnHead:turnHead+5], " "); got != "ok lost ok ok ok" {
 				t.Errorf("call %d says of the ends %s", i, got)
 			}
+			if left := words[1]; i > 0 && left != "0" { // whoever comes next looks: the first call left a hint
+				t.Errorf("call %d says that %s lanes are left, which it can't know", i, left)
+			}
 			var lanes []string
 			for rows := words[turnHead+5:]; len(rows) > 0; rows = rows[3:] {
 				lanes = append(lanes, rows[0])

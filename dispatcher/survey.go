@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -312,35 +313,29 @@ func (d *Dispatcher) surveyKeys(ctx context.Context, keys subject.Keys, s *surve
 		}
 		return nil
 	}
-	var batch []string
 	seen := make(map[string]bool)
 	step := func(ctx context.Context, from uint64) *redis.ScanCmd {
 		return node.Scan(ctx, from, keys.Pattern(), scanCount)
 	}
 	err = scanAll(ctx, step, func(found []string) error {
 		for _, key := range found {
-			if !seen[key] {
-				seen[key], batch = true, append(batch, key)
-			}
-		}
-		for len(batch) >= scanCount {
-			if err := check(batch[:scanCount]); err != nil {
-				return err
-			}
-			batch = batch[scanCount:]
+			seen[key] = true
 		}
 		return nil
 	})
+	all := slices.Sorted(maps.Keys(seen))
 	if redis.HasErrorPrefix(err, "NOPERM") {
-		batch, err = d.namedKeys(ctx, keys)
-		for err == nil && len(batch) > scanCount {
-			err, batch = check(batch[:scanCount]), batch[scanCount:]
-		}
+		all, err = d.namedKeys(ctx, keys)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return lists, check(batch)
+	for batch := range slices.Chunk(all, scanCount) {
+		if err := check(batch); err != nil {
+			return nil, err
+		}
+	}
+	return lists, nil
 }
 
 func (d *Dispatcher) surveyLists(ctx context.Context, keys subject.Keys, lists []string, s *survey) error {

@@ -12,7 +12,8 @@ local record = redis.call('HGET', KEYS[1], ARGV[1])
 if not record then
   return { ARGV[2] == '' and 'missing' or 'ok', ARGV[2] }
 end
-local version, last = tonumber(string.match(record, '^%d+')), tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
+local version = tonumber(string.match(record, '^%d+') or 0) -- also of one that can't be read
+local last = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
 if ARGV[2] == '' then
   last = string.format('%d', math.max(version, last) + 1)
   redis.call('HSET', KEYS[2], ARGV[1], last)

@@ -248,3 +248,36 @@ func TestH6_LateRequest(t *testing.T) {
 		}
 	}
 }
+
+// liar is a client's hook that answers scripts with something else.
+type liar struct{ says []any }
+
+func (l *liar) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (l *liar) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (l *liar) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		for _, c := range cmds {
+			if c, ok := c.(*redis.Cmd); ok && c.Name() == "evalsha" && l.says != nil {
+				c.SetVal(l.says)
+			}
+		}
+		return err
+	}
+}
+
+// A token that can't be read is an error, and no lease.
+func TestAcquireOfATokenThatIsNone(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.ClientOf(t, redistest.Shared(t))
+	l := &liar{}
+	rdb.AddHook(l)
+	v := newVault(t, rdb)
+	v.acquired("a", "w")
+	for _, token := range []string{"", "x", "1x"} {
+		l.says = []any{"ok", token}
+		if got, err := v.Acquire(bg, key("b"), "w", time.Minute); err == nil || got != (lease.Lease{}) {
+			t.Errorf("the token %q gives %+v, %v", token, got, err)
+		}
+	}
+}

@@ -170,8 +170,8 @@ func (a *attempt) judge(ctx context.Context, said []verdict) dispatcher.End {
 	a.said = said
 	if a.pool.batches[a.claim.Kind] == nil {
 		end := a.judgeOne(ctx, a.claim, &said[0])
-		if end.Outcome == dispatcher.Finished && a.claim.Keep > 0 {
-			end.Result = a.result
+		if end.Outcome == dispatcher.Finished {
+			end.Result = a.result // nil where nobody keeps it
 		}
 		return end
 	}

@@ -146,3 +146,31 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 		})
 	}
 }
+
+// How many lanes are claimed ahead follows the mean time of the last ones, up to a bound.
+func TestPace(t *testing.T) {
+	t.Parallel()
+	d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
+	if n := d.aheadLocked(); n != 0 {
+		t.Errorf("%d lanes are claimed ahead before anything is known", n)
+	}
+	d.pace = 16 * time.Millisecond
+	for _, c := range []struct{ took, pace time.Duration }{
+		{32 * time.Millisecond, 17 * time.Millisecond}, {time.Millisecond, 16 * time.Millisecond}, {16 * time.Millisecond, 16 * time.Millisecond},
+	} {
+		if d.learnLocked(c.took); d.pace != c.pace {
+			t.Errorf("after a lane that took %s the pace is %s, want %s", c.took, d.pace, c.pace)
+		}
+	}
+	for range 1000 {
+		d.learnLocked(0)
+	}
+	if d.pace < 1 || d.pace > 20 {
+		t.Errorf("after a thousand lanes that took no time the pace is %s", d.pace)
+	}
+	for pace, want := range map[time.Duration]int{time.Nanosecond: 400, 20 * time.Microsecond: 400, 2 * time.Millisecond: 4, 3 * time.Millisecond: 2, time.Second: 0} {
+		if d.pace = pace; d.aheadLocked() != want {
+			t.Errorf("at a pace of %s %d lanes are claimed ahead, want %d", pace, d.aheadLocked(), want)
+		}
+	}
+}

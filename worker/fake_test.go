@@ -43,11 +43,12 @@ type fake struct {
 	refunded  []string
 	probes    int
 	away      map[subject.Key]bool
+	renewed   map[subject.Key]int
 	races     int // trips that set out with ends of a lane while another was under way with such
 }
 
 func newFake() *fake {
-	return &fake{ends: make(map[string]dispatcher.End), away: make(map[subject.Key]bool)}
+	return &fake{ends: make(map[string]dispatcher.End), away: make(map[subject.Key]bool), renewed: make(map[subject.Key]int)}
 }
 
 func (f *fake) add(jobs ...dispatcher.Job) {
@@ -211,6 +212,7 @@ func (f *fake) Renew(_ context.Context, _ time.Duration, leases ...lease.Lease) 
 	defer f.mu.Unlock()
 	errs := make([]error, len(leases))
 	for i, l := range leases {
+		f.renewed[l.Subject]++
 		errs[i] = f.renew
 		if !time.Now().Before(l.Proven.Add(l.TTL)) { // as Redis does: what is over can't be renewed
 			errs[i] = lease.ErrLost

@@ -239,3 +239,20 @@ func TestConfigAtItsBounds(t *testing.T) {
 		}
 	}
 }
+
+// Counts of several pools add up, each field.
+func TestCountsAddUp(t *testing.T) {
+	t.Parallel()
+	var one, sum Counts
+	v := reflect.ValueOf(&one).Elem()
+	for i := range v.NumField() {
+		v.Field(i).SetInt(int64(i + 1))
+	}
+	sum.Add(one)
+	sum.Add(one)
+	for i := range v.NumField() {
+		if got := reflect.ValueOf(sum).Field(i).Int(); got != 2*int64(i+1) {
+			t.Errorf("%s is %d, want %d", v.Type().Field(i).Name, got, 2*(i+1))
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 func TestMain(m *testing.M) { redistest.Main(m) }
@@ -156,6 +157,50 @@ func TestLastLookBeforeTheHandler(t *testing.T) {
 		time.Sleep(3 * testTTL)
 		if c := p.Counts(); called || c.Started != 0 || c.Lost != 1 {
 			t.Errorf("handler called: %t, counts %+v", called, c)
+		}
+	})
+}
+
+// C5: nor is it called when the slot is lost that its job would run in; then its lane is left alone, so that others
+// may have it.
+func TestLastLookAtASlot(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	lane := subject.Key{Kind: "s", ID: "a"}
+	called := false
+	_, _ = pooled(t, Config{Concurrency: 1}, f, func(p *Pool) {
+		p.Handle("k", func(context.Context, []byte) error { called = true; return nil })
+	}, func(p *Pool) {
+		f.set(func() {
+			f.queue = append(f.queue, dispatcher.Claim{
+				Job:   dispatcher.Job{ID: "j", Subject: lane, Kind: "k"},
+				Slots: []lease.Lease{{Subject: subject.Slot("kind/k", 1), Token: 1, Proven: time.Now().Add(-2 * testTTL), TTL: testTTL}},
+			})
+		})
+		f.hints <- dispatcher.Hint{}
+		time.Sleep(3 * testTTL)
+		if c := p.Counts(); called || c.Started != 0 || c.Lost != 1 {
+			t.Errorf("handler called: %t, counts %+v", called, c)
+		}
+		if n := f.renewed[lane]; n > 0 {
+			t.Errorf("the lease of a lane that nobody works at was renewed %d times", n)
+		}
+	})
+}
+
+// A result travels only where somebody keeps it.
+func TestResultsThatNobodyKeeps(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	_, _ = pooled(t, Config{Concurrency: 1}, f, func(p *Pool) {
+		p.Handle("k", func(ctx context.Context, _ []byte) error { return SetResult(ctx, []byte("result")) })
+	}, func(*Pool) {
+		f.add(dispatcher.Job{ID: "forgotten"}, dispatcher.Job{ID: "kept", Keep: time.Hour})
+		time.Sleep(time.Second)
+		for id, want := range map[string]string{"forgotten": "", "kept": "result"} {
+			if e, ok := f.end(id); !ok || e.Outcome != dispatcher.Finished || string(e.Result) != want {
+				t.Errorf("%s ended with %+v, want the result %q", id, e, want)
+			}
 		}
 	})
 }
@@ -327,6 +372,9 @@ func TestConfigIsChecked(t *testing.T) {
 			}()
 			p.Handle(kind, func(context.Context, []byte) error { return nil })
 		}()
+	}
+	if !errors.Is(Permanent(errBoom), errBoom) || !errors.Is(RetryAfter(time.Second, errBoom), errBoom) {
+		t.Error("a marked error hides what it marks")
 	}
 	if Permanent(nil) != nil || RetryAfter(time.Second, nil) != nil {
 		t.Error("marking no error makes one")

@@ -167,7 +167,8 @@ func (n *Net) Catch(ctx context.Context, d Defect) (Catch, error) {
 
 func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
 	var env []string
-	if filepath.Ext(d.File) == ".lua" {
+	altered := n.altered(d.File)
+	if altered {
 		text, err := json.Marshal(redistest.Defect{Good: d.Good, Bad: d.Bad})
 		if err != nil {
 			return Catch{}, err
@@ -192,7 +193,7 @@ func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
 		bin, ok := bins[s.pkg]
 		switch {
 		case ok:
-		case filepath.Ext(d.File) != ".go": // scripts are altered while it runs, pages are read then
+		case altered || filepath.Ext(d.File) == ".md": // pages are read while it runs
 			bin = n.good[s.pkg]
 		default:
 			bin = fmt.Sprint(at.dir, len(bins), ".test")

@@ -79,9 +79,25 @@ func TestWhoRunsAScript(t *testing.T) {
 			t.Errorf("%s is run in %v", file, lines)
 		}
 	}
+	for file, want := range map[string]bool{"dispatcher/turn.lua": true, "lease/fence.lua": true, "dispatcher/register.lua": false, "dispatcher/record.lua": false, "dispatcher/turn.go": false} {
+		if n.altered(file) != want {
+			t.Errorf("%s can be altered while tests run: %t", file, !want)
+		}
+	}
 	for _, file := range []string{"dispatcher/lane.lua", "lease/fence.lua", "lease/lease.lua"} {
 		if lines := n.runs(file); len(lines) > 0 {
 			t.Errorf("%s is run in %v only", file, lines)
+		}
+	}
+}
+
+// A case is asked by all who come to its switch.
+func TestSwitchOf(t *testing.T) {
+	t.Parallel()
+	const text = "\tswitch x {\n\tcase 1:\n\t\tswitch {\n\t\tcase y:\n\t\t}\n\tcase 2:\n\t}\n"
+	for line, want := range map[int]int{1: 1, 2: 1, 3: 3, 4: 3, 5: 5, 6: 1, 7: 7} {
+		if got := switchOf(text, line); got != want {
+			t.Errorf("line %d is of the switch in line %d, want %d", line, got, want)
 		}
 	}
 }

@@ -64,6 +64,23 @@ func changed(good, bad string) (from, till int) {
 	return 1 + strings.Count(good[:head], "\n"), 1 + strings.Count(good[:len(good)-tail], "\n")
 }
 
+// switchOf returns the line of the switch that a line is a case of, or the line itself: what a case
+// asks is counted by Go as part of what it leads to, and is asked by all who come to the switch.
+func switchOf(text string, line int) int {
+	lines := strings.Split(text, "\n")
+	this := lines[line-1]
+	indent := this[:len(this)-len(strings.TrimLeft(this, "\t"))]
+	if !strings.HasPrefix(this, indent+"case ") {
+		return line
+	}
+	for i := line - 1; i > 0; i-- {
+		if strings.HasPrefix(lines[i-1], indent+"switch ") || strings.HasPrefix(lines[i-1], indent+"select ") {
+			return i
+		}
+	}
+	return line
+}
+
 // runs returns the lines of Go that name a script, which is where it is run: none for what all scripts
 // are made of.
 func (n *Net) runs(file string) reach {
@@ -97,11 +114,26 @@ func (n *Net) runs(file string) reach {
 	return lines
 }
 
+// altered reports whether tests can be told to change a script while they run: those that go through
+// the one runner. Others are part of what is built.
+func (n *Net) altered(file string) bool {
+	if filepath.Ext(file) != ".lua" {
+		return false
+	}
+	raw := regexp.MustCompile(`(?i)redis\.NewScript\([^)]*\b` + strings.TrimSuffix(filepath.Base(file), ".lua") + `Lua\b`)
+	paths, _ := filepath.Glob(filepath.Join(n.root, filepath.Dir(file), "*.go")) // the pattern is a good one
+	return !slices.ContainsFunc(paths, func(path string) bool {
+		text, err := os.ReadFile(path)
+		return err == nil && raw.Match(text)
+	})
+}
+
 // noticing returns a test of those that can notice a defect: it runs what is changed, or nobody
 // knows what that is, as of what stands outside of functions.
 func (n *Net) noticing(d Defect) func(test) bool {
 	from, till := changed(d.Good, d.Bad)
-	lines := reach{d.File: {{from, till}}}
+	at := switchOf(d.Good, from)
+	lines := reach{d.File: {{from, till}, {at, at}}}
 	if filepath.Ext(d.File) == ".lua" {
 		lines = n.runs(d.File)
 	}

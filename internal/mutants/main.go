@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,10 +31,11 @@ func main() {
 	in := flag.String("in", "", "only of files whose path contains this")
 	at := flag.Int("at", 1+runtime.NumCPU(), "how many at a time: tests wait now and then")
 	list := flag.Bool("list", false, "print the sample and run nothing")
+	again := flag.String("again", "", "only mutants that a line of this file names, as a run printed them; lines of sources may have moved")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *count, *in, *seed, *at, *list); err != nil {
+	if err := run(ctx, *count, *in, *again, *seed, *at, *list); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
@@ -118,6 +120,29 @@ func sample(all map[string][]mutant, rnd *rand.Rand) []mutant {
 	return drawn
 }
 
+var lineNumber = regexp.MustCompile(`:\d+: `)
+
+// nameless is a mutant's name without the number of its line.
+func nameless(name string) string { return lineNumber.ReplaceAllString(name, ": ") }
+
+// readNames reads names of mutants from what a run has printed.
+func readNames(path string) (map[string]bool, error) {
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	named := make(map[string]bool)
+	for line := range strings.Lines(string(text)) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "survived: "); ok {
+			named[nameless(name)] = true
+		}
+	}
+	return named, nil
+}
+
 // score is what became of mutants of one language.
 type score struct{ killed, survived, explained int }
 
@@ -126,7 +151,7 @@ func (s score) String() string {
 	return fmt.Sprintf("%d of %d killed (%.0f %%), %d explained as equivalent", s.killed, tried, 100*float64(s.killed)/float64(max(tried, 1)), s.explained)
 }
 
-func run(ctx context.Context, count, in string, seed uint64, crew int, list bool) error {
+func run(ctx context.Context, count, in, again string, seed uint64, crew int, list bool) error {
 	all, err := mutants(".")
 	if err != nil {
 		return err
@@ -135,7 +160,13 @@ func run(ctx context.Context, count, in string, seed uint64, crew int, list bool
 	if err != nil {
 		return err
 	}
-	drawn := slices.DeleteFunc(sample(all, rand.New(rand.NewPCG(seed, 0))), func(m mutant) bool { return !strings.Contains(m.file, in) })
+	named, err := readNames(again)
+	if err != nil {
+		return err
+	}
+	drawn := slices.DeleteFunc(sample(all, rand.New(rand.NewPCG(seed, 0))), func(m mutant) bool {
+		return !strings.Contains(m.file, in) || again != "" && !named[nameless(m.name)]
+	})
 	most := len(drawn)
 	if count != "all" {
 		if _, err := fmt.Sscan(count, &most); err != nil {

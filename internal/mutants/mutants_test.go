@@ -48,6 +48,9 @@ func TestMutantsOfGo(t *testing.T) {
 		"x := 5 * time.Second":    nil,
 		"x = y":                   {""},
 		"return x":                {"return nil"},
+		"return 0, err":           nil,
+		"return f(1), err":        {"return f(2), err"},
+		"x := make(chan bool, 1)": nil,
 	} {
 		all, err := mutateGo("x.go", "package x\nfunc f() error {\n"+source+"\n}")
 		if got := changes(all); err != nil || !slices.Equal(got, want) {

@@ -242,14 +242,30 @@ func TestL8_RefundIsPaid(t *testing.T) {
 // C4: a batch's end halts its lane like any other.
 func TestC4_BatchHalts(t *testing.T) {
 	t.Parallel()
-	h := kindsHouse(t, redistest.Client(t))
-	h.enqueuedKind("halt", "a", "j1", "j2")
-	c := h.claimedKinds("w", 1, "halt")["a"]
-	h.ok(h.finishes(dispatcher.End{Claim: &c, Outcome: dispatcher.Several, Each: []dispatcher.End{{Claim: &c, Outcome: dispatcher.DeadLettered, Reason: "x"}}})[0])
-	if lane, _, _, _ := h.Lane(bg, key("a"), dispatcher.Page{}); !lane.Halted || lane.HeadID != "j1" {
-		t.Errorf("the lane is %+v", lane)
-	}
-	h.clean()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for _, c := range []struct {
+			end dispatcher.End
+			why string
+		}{
+			{dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "permanent", Error: "boom\nand more"}, "halted: permanent"},
+			{dispatcher.End{Outcome: dispatcher.Retry, Error: "boom\nand more"}, "halted: attempts exhausted"},
+		} {
+			h := kindsHouse(t, rdb)
+			for _, id := range []string{"j1", "j2"} {
+				h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "halt", ID: id, MaxAttempts: 1, Keep: time.Hour})
+			}
+			claim := h.claimedKinds("w", 1, "halt")["a"]
+			c.end.Claim = &claim
+			h.ok(h.finishes(dispatcher.End{Claim: &claim, Outcome: dispatcher.Several, Each: []dispatcher.End{c.end}})[0])
+			if lane, _, _, _ := h.Lane(bg, key("a"), dispatcher.Page{}); !lane.Halted || lane.HeadID != "j1" || lane.Why != c.why || lane.Error != c.end.Error {
+				t.Errorf("the lane is %+v", lane)
+			}
+			if o, err := h.Outcome(bg, ref("j1")); err != nil || o.State != dispatcher.JobHalted || o.Reason != c.why || o.Error != c.end.Error {
+				t.Errorf("its outcome is %+v, %v", o, err)
+			}
+			h.clean()
+		}
+	})
 }
 
 // A user without the right to publish loses hints, and nothing else.

@@ -16,16 +16,21 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
-// cut is a client's hook: after so many requests, a pipeline counting as one, the server is away.
+// cut is a client's hook: after so many requests, a pipeline counting as one, the server is away, for good or for
+// one request.
 type cut struct {
 	left atomic.Int64
+	once atomic.Bool
 	hit  atomic.Bool
 }
 
-func (c *cut) after(n int) { c.left.Store(int64(n)); c.hit.Store(false) }
+func (c *cut) after(n int, once bool) { c.left.Store(int64(n)); c.once.Store(once); c.hit.Store(false) }
+
+func (c *cut) never() { c.after(1<<40, false) }
 
 func (c *cut) away() bool {
-	if c.left.Add(-1) >= 0 {
+	left := c.left.Add(-1)
+	if left >= 0 || c.once.Load() && left < -1 {
 		return false
 	}
 	c.hit.Store(true)
@@ -118,15 +123,15 @@ var looks = map[string]func(h *house) (any, error){
 func TestD2_CutOffLooks(t *testing.T) {
 	t.Parallel()
 	step := 1
-	if redistest.Race || testing.Short() {
+	if redistest.Race {
 		step = 7
 	}
 	for _, damage := range []string{"", "orphan body", "in two places"} {
 		rdb := redistest.ClientOf(t, redistest.Shared(t))
 		wire := &cut{}
-		wire.after(1 << 40)
+		wire.never()
 		rdb.AddHook(wire)
-		h := newHouse(t, rdb, dispatcher.Config{Partitions: 2, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
 		full(h)
 		if damage != "" {
 			h.ok(corruptions()[damage](rdb, h.Namespace().Keys(h.Namespace().Partition(key("ready")))))
@@ -139,20 +144,115 @@ func TestD2_CutOffLooks(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			for n := 0; ; n += max(1, step*min(1, n/7)) { // most end after a few
-				wire.after(n)
-				said, err := look(h)
-				if !wire.hit.Load() {
-					break
-				}
-				switch {
-				case err == nil && !reflect.DeepEqual(said, whole):
-					t.Errorf("%s, %s: cut off after %d requests it says %+v and no error, the whole is %+v", name, damage, n, said, whole)
-				case err != nil && !cutOff(err):
-					t.Errorf("%s, %s: cut off after %d requests it says %v", name, damage, n, err)
+			for _, once := range []bool{false, true} {
+				for n := 0; ; n += max(1, step*min(1, n/7)) { // most end after a few
+					wire.after(n, once)
+					said, err := look(h)
+					if !wire.hit.Load() {
+						break
+					}
+					switch {
+					case err == nil && !reflect.DeepEqual(said, whole):
+						t.Errorf("%s, %s: cut off after %d requests, once %v, it says %+v and no error, the whole is %+v", name, damage, n, once, said, whole)
+					case err != nil && !cutOff(err):
+						t.Errorf("%s, %s: cut off after %d requests, once %v, it says %v", name, damage, n, once, err)
+					}
 				}
 			}
-			wire.after(1 << 40)
+			wire.never()
+		}
+	}
+}
+
+// D2: a verb that is cut off has done what it was to do, or says that nobody knows; never that it did what it did not.
+func TestD2_CutOffVerbs(t *testing.T) {
+	t.Parallel()
+	state := func(h *house, lane string) dispatcher.State {
+		l, _, _, err := h.Lane(bg, key(lane), dispatcher.Page{})
+		h.ok(err)
+		return l.State
+	}
+	gone := func(h *house, id string) bool {
+		_, err := h.Job(bg, ref(id))
+		return errors.Is(err, dispatcher.ErrNotFound)
+	}
+	for name, verb := range map[string]struct {
+		do   func(h *house) error
+		done func(h *house) bool
+	}{
+		"enqueue": {
+			func(h *house) error {
+				_, err := h.Enqueue(bg, dispatcher.NewJob{Subject: key("ready"), Kind: "k", ID: "new"})
+				return err
+			},
+			func(h *house) bool { return !gone(h, "new") },
+		},
+		"cancel": {
+			func(h *house) error { _, err := h.Cancel(bg, ref("ready2")); return err },
+			func(h *house) bool { return gone(h, "ready2") },
+		},
+		"cancel what runs": {
+			func(h *house) error { _, err := h.Cancel(bg, ref("leased1")); return err },
+			func(h *house) bool { info, err := h.Job(bg, ref("leased1")); return err == nil && info.Cancelling },
+		},
+		"suspend": {
+			func(h *house) error { _, err := h.Suspend(bg, key("ready"), ""); return err },
+			func(h *house) bool { return state(h, "ready") == dispatcher.Suspended },
+		},
+		"resume": {
+			func(h *house) error { return h.Resume(bg, key("stopped")) },
+			func(h *house) bool { return state(h, "stopped") == dispatcher.Ready },
+		},
+		"skip": {
+			func(h *house) error { return h.Skip(bg, key("stopped")) },
+			func(h *house) bool { dead, err := h.IsDead(bg, ref("stopped1")); return err == nil && dead },
+		},
+		"suspend a job": {
+			func(h *house) error { return h.SuspendJob(bg, ref("ready1")) },
+			func(h *house) bool { return state(h, "ready") == dispatcher.Suspended },
+		},
+		"resume a job": {
+			func(h *house) error { return h.ResumeJob(bg, ref("paused2")) },
+			func(h *house) bool {
+				info, err := h.Job(bg, ref("paused2"))
+				return err == nil && info.State != dispatcher.Suspended
+			},
+		},
+		"replay": {
+			func(h *house) error { _, err := h.Replay(bg, ref("dead1"), true); return err },
+			func(h *house) bool { dead, err := h.IsDead(bg, ref("dead1")); return err == nil && !dead },
+		},
+		"discard": {
+			func(h *house) error { return h.Discard(bg, ref("dead1")) },
+			func(h *house) bool { return gone(h, "dead1") },
+		},
+		"undeclare": {
+			func(h *house) error { return h.Undeclare(bg, "k") },
+			func(h *house) bool { kinds, err := h.Kinds(bg); return err == nil && len(kinds) == 0 },
+		},
+	} {
+		for _, once := range []bool{false, true} {
+			for n := 0; ; n++ {
+				rdb := redistest.ClientOf(t, redistest.Shared(t))
+				wire := &cut{}
+				wire.never()
+				rdb.AddHook(wire)
+				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
+				full(h)
+				wire.after(n, once)
+				err := verb.do(h)
+				hit := wire.hit.Load()
+				wire.never()
+				if err == nil && !verb.done(h) {
+					t.Errorf("%s: cut off after %d requests, once %v, it says that it is done, and it is not", name, n, once)
+				} else if err != nil && !cutOff(err) {
+					t.Errorf("%s: cut off after %d requests, once %v, it says %v", name, n, once, err)
+				}
+				h.clean()
+				if !hit {
+					break
+				}
+			}
 		}
 	}
 }
@@ -161,7 +261,7 @@ func TestD2_CutOffLooks(t *testing.T) {
 func TestD2_CutOffRepairs(t *testing.T) {
 	t.Parallel()
 	step := 3
-	if redistest.Race || testing.Short() {
+	if redistest.Race {
 		step = 19
 	}
 	for _, damage := range []string{"ready lost", "orphan body", "in two places", "one body lost"} {
@@ -170,15 +270,15 @@ func TestD2_CutOffRepairs(t *testing.T) {
 			for n := 0; ; n += step {
 				rdb := redistest.ClientOf(t, redistest.Shared(t))
 				wire := &cut{}
-				wire.after(1 << 40)
+				wire.never()
 				rdb.AddHook(wire)
 				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
 				full(h)
 				h.ok(corruptions()[damage](rdb, h.Namespace().Keys(0)))
-				wire.after(n)
+				wire.after(n, n%2 == 0)
 				_, err := h.Repair(bg, nil)
 				hit := wire.hit.Load()
-				wire.after(1 << 40)
+				wire.never()
 				if err == nil {
 					h.clean()
 				} else if !cutOff(err) {

@@ -77,11 +77,11 @@ local function held_up(subject, record)
 end
 
 -- withdraw takes an entry that nobody holds out of its lane, wherever it stands there.
--- Returns whether it was there.
 local function withdraw(subject, entry)
   local tail = TAIL .. subject
   if call('HGET', HEADS, subject) ~= entry then
-    return call('LREM', tail, 1, entry) > 0
+    call('LREM', tail, 1, entry)
+    return
   end
   local record = call('HGET', LEASES, subject)
   if not record then
@@ -92,7 +92,6 @@ local function withdraw(subject, entry)
     closed[subject] = true -- somebody holds it, and lists it at the end
   end
   advance({ subject }, { tail })
-  return true
 end
 
 -- rules_of returns what an entry says besides id and kind: its counts and flags, as text.

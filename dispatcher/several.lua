@@ -53,8 +53,12 @@ for i = 1, n do
     over[#over + 1] = entry
     kept[#kept + 1] = ms > 0 and { id_of(entry), attempts + 1, text, ms } or nil
   elseif flag(entry, 'h') and #stay == 0 and (how == 'dead' or how == 'failed' and counted >= max) then
+    local reason, failure = 'attempts exhausted', text
+    if how == 'dead' then
+      reason, failure = string.match(text, '^([^\n]*)\n(.*)$')
+    end
     reply[i] = 'halted'
-    halted = { entry, attempts + 1, 'attempts exhausted', text } -- apart from stay: miniredis's Lua mixes them up
+    halted = { entry, attempts + 1, reason, failure } -- apart from stay: miniredis's Lua mixes them up
     stay[1] = entry
   elseif how == 'dead' then
     local reason, failure = string.match(text, '^([^\n]*)\n(.*)$')

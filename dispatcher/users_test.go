@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,6 +118,9 @@ func TestH2_DoctorWithoutScan(t *testing.T) {
 	wrong := func() (where []string) {
 		findings, err := d.Doctor(bg, nil)
 		h.ok(err)
+		if !slices.ContainsFunc(findings, func(f dispatcher.Finding) bool { return f.What == "server" && f.Where == "SCAN" }) {
+			t.Errorf("of a server that lists no keys it says nothing: %+v", findings[0])
+		}
 		for _, f := range findings {
 			if f.Severity == dispatcher.Wrong {
 				where = append(where, f.What)

@@ -98,4 +98,39 @@ var unseenLanes = []defect{
 		"what a section call frees is listed nowhere", "dispatcher/section.lua",
 		`if freed and head and not record then`, `if false then`,
 	},
+	{
+		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/several.lua",
+		`    if how == 'dead' then
+      reason, failure`, `    if false then
+      reason, failure`,
+	},
+	{
+		"a lane whose slot is lost is kept by a worker that does not work at it", "worker/attempt.go",
+		`	a.release()
+	if q, ok := a.pool.desk.vacate()`, `	if q, ok := a.pool.desk.vacate()`,
+	},
+	{
+		"a look that is cut off shows a part as if it were all", "dispatcher/survey.go",
+		`		if err := step(); err != nil {
+			return nil, err`, `		if err := step(); err != nil {
+			break`,
+	},
+	{
+		"a repair sets a job aside that has come back meanwhile", "dispatcher/restore.lua",
+		`and not (subject ~= '' and locate(subject, entry)) then`, `then`,
+	},
+	{
+		"priorities do not age where a limit is asked first", "dispatcher/permit.go",
+		`		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, sent)
+`, ``,
+	},
+	{
+		"a start that comes back is offered to who has one offered already", "dispatcher/giveback.lua",
+		`p.starts - p.offered`, `p.starts`,
+	},
+	{
+		"a section on a busy lane is an error in full memory", "dispatcher/section.lua",
+		`  despite_full_memory()
+  remember('held somebody 0')`, `  remember('held somebody 0')`,
+	},
 }

@@ -5,7 +5,7 @@ GO ?= go
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: redis lint ## check everything: format, vet, staticcheck, all tests with the race detector
+test: redis lint ## what CI runs: format, vet, staticcheck, all tests with the race detector (5 min)
 	@# Two packages beside each other, but for two that hold pools and processes to a time. The command's tests mostly
 	@# wait, so many of them run at once. Tables and simulations of many cases take a share of them with the race detector, and
 	@# run whole without. Vet was run by lint. Limits are for a machine three times slower.
@@ -22,7 +22,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) tool staticcheck ./...
 	cd bench && $(GO) vet .
 
-quick: redis ## the same tests, shorter and without the race detector
+quick: redis ## the same tests, shorter and without the race detector (2 min)
 	$(GO) test -short ./...
 
 fuzz: redis ## fuzz subjects, stored jobs, command lines and what is shown, each for half a minute
@@ -43,7 +43,7 @@ chaos: redis ## faults at real processes, servers and clusters, for CHAOS_TIME (
 known-bad: redis ## put defects in, one at a time, and see each caught (20 min)
 	$(GO) run ./internal/knownbad
 
-mutants: redis ## put in MUTANTS (60, or all) defects that nobody chose, and see how many are caught (10 min)
+mutants: redis ## put in MUTANTS (60, or all) defects that nobody chose (SEED=N: again), and see how many are caught (10 min)
 	$(GO) run ./internal/mutants -n $${MUTANTS:-60} $${SEED:+-seed $$SEED}
 
 stories: redis ## rewrite testdata/*.txt from what the code does now; read the diff

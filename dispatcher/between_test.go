@@ -11,6 +11,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/lease"
 )
 
 // What one feature does to another: each of these was broken once, found by a review.
@@ -178,6 +179,15 @@ func TestI10_LimitsAndOperatorsInFullMemory(t *testing.T) {
 		ends = append(ends, done(c))
 	}
 	m.turn(0, ends...)
+	for what, err := range map[string]error{ // of attempts that have ended: refused for that, and for nothing else
+		"finish": h.Finish(bg, claims[2]), "hand back": h.HandBack(bg, claims[2]), "dead letter": h.DeadLetter(bg, claims[2], "x", ""),
+		"retry": func() error { _, err := h.Retry(bg, claims[2], 0, "x"); return err }(),
+		"batch": h.finishes(dispatcher.End{Claim: &claims[2], Outcome: dispatcher.Several, Each: []dispatcher.End{{Claim: &claims[2]}}})[0],
+	} {
+		if !errors.Is(err, lease.ErrLost) {
+			t.Errorf("%s of an attempt that has ended: %v, want ErrLost", what, err)
+		}
+	}
 	h.ok(rdb.ConfigSet(bg, "maxmemory", "0").Err())
 	h.clean()
 }

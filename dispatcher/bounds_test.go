@@ -576,7 +576,8 @@ func TestPagesThatAreFilled(t *testing.T) {
 			seen := make(map[string]int)
 			for _, id := range all(t, limit, list.page) {
 				seen[id]++
-				if seen[id] > 1 {
+				// Where no state is asked for Redis scans a hash, which shows a field twice while the hash gets another size.
+				if seen[id] > 1 && name != "lanes" && name != "lanes of k" {
 					t.Errorf("%s in pages of %d: %s comes twice", name, limit, id)
 				}
 			}
@@ -793,11 +794,12 @@ func TestLinesThatAreLong(t *testing.T) {
 
 		h, has, claims = set()
 		gone, live := h.member("gone", "", "k"), h.member("live", "", "k")
-		for p := range n { // its place of partition 0 is behind those that one call looks at
-			gone.s.Turns(bg, []dispatcher.Turn{{Partition: (p + 1) % n, Claim: true, Want: 1}})
+		for p := 1; p < n; p++ {
+			gone.s.Turns(bg, []dispatcher.Turn{{Partition: p, Claim: true, Want: 1}})
 		}
 		live.turn(n)
-		gives(h, has, claims[0]) // which is offered to who has gone, and passes
+		gone.s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 1}}) // its last place is behind those that are looked at
+		gives(h, has, claims[0])                                                  // which is offered to who has gone, and passes
 		if got := h.offered(); len(got) != 1 || !strings.HasSuffix(got[0], " gone") {
 			t.Fatalf("offered to %v", got)
 		}

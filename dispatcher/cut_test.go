@@ -17,45 +17,59 @@ import (
 )
 
 // cut is a client's hook: after so many requests, a pipeline counting as one, the server is away, for good or for
-// one request.
+// one request; or it does what that one asks, and its answer gets lost.
 type cut struct {
 	left atomic.Int64
-	once atomic.Bool
+	how  atomic.Int64
 	hit  atomic.Bool
 }
 
-func (c *cut) after(n int, once bool) { c.left.Store(int64(n)); c.once.Store(once); c.hit.Store(false) }
+const (
+	forGood = iota
+	once
+	answerLost
+	allHows
+)
 
-func (c *cut) never() { c.after(1<<40, false) }
+func (c *cut) after(n, how int) { c.left.Store(int64(n)); c.how.Store(int64(how)); c.hit.Store(false) }
 
-func (c *cut) away() bool {
-	left := c.left.Add(-1)
-	if left >= 0 || c.once.Load() && left < -1 {
-		return false
+func (c *cut) never() { c.after(1<<40, forGood) }
+
+// away reports whether the next request gets no answer, and whether it arrives all the same.
+func (c *cut) away() (away, arrives bool) {
+	left, how := c.left.Add(-1), c.how.Load()
+	if left >= 0 || how != forGood && left < -1 {
+		return false, false
 	}
 	c.hit.Store(true)
-	return true
+	return true, how == answerLost
 }
 
 func (c *cut) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (c *cut) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if c.away() {
-			cmd.SetErr(io.ErrUnexpectedEOF)
-			return io.ErrUnexpectedEOF
+		away, arrives := c.away()
+		if !away || arrives {
+			if err := next(ctx, cmd); !away {
+				return err
+			}
 		}
-		return next(ctx, cmd)
+		cmd.SetErr(io.ErrUnexpectedEOF)
+		return io.ErrUnexpectedEOF
 	}
 }
 func (c *cut) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if c.away() {
-			for _, cmd := range cmds {
-				cmd.SetErr(io.ErrUnexpectedEOF)
+		away, arrives := c.away()
+		if !away || arrives {
+			if err := next(ctx, cmds); !away {
+				return err
 			}
-			return io.ErrUnexpectedEOF
 		}
-		return next(ctx, cmds)
+		for _, cmd := range cmds {
+			cmd.SetErr(io.ErrUnexpectedEOF)
+		}
+		return io.ErrUnexpectedEOF
 	}
 }
 
@@ -144,18 +158,18 @@ func TestD2_CutOffLooks(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			for _, once := range []bool{false, true} {
+			for _, how := range []int{forGood, once} {
 				for n := 0; ; n += max(1, step*min(1, n/7)) { // most end after a few
-					wire.after(n, once)
+					wire.after(n, how)
 					said, err := look(h)
 					if !wire.hit.Load() {
 						break
 					}
 					switch {
 					case err == nil && !reflect.DeepEqual(said, whole):
-						t.Errorf("%s, %s: cut off after %d requests, once %v, it says %+v and no error, the whole is %+v", name, damage, n, once, said, whole)
+						t.Errorf("%s, %s: cut off after %d requests in way %d it says %+v and no error, the whole is %+v", name, damage, n, how, said, whole)
 					case err != nil && !cutOff(err):
-						t.Errorf("%s, %s: cut off after %d requests, once %v, it says %v", name, damage, n, once, err)
+						t.Errorf("%s, %s: cut off after %d requests in way %d it says %v", name, damage, n, how, err)
 					}
 				}
 			}
@@ -231,7 +245,7 @@ func TestD2_CutOffVerbs(t *testing.T) {
 			func(h *house) bool { kinds, err := h.Kinds(bg); return err == nil && len(kinds) == 0 },
 		},
 	} {
-		for _, once := range []bool{false, true} {
+		for how := range allHows {
 			for n := 0; ; n++ {
 				rdb := redistest.ClientOf(t, redistest.Shared(t))
 				wire := &cut{}
@@ -239,14 +253,19 @@ func TestD2_CutOffVerbs(t *testing.T) {
 				rdb.AddHook(wire)
 				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
 				full(h)
-				wire.after(n, once)
+				wire.after(n, how)
 				err := verb.do(h)
 				hit := wire.hit.Load()
 				wire.never()
-				if err == nil && !verb.done(h) {
-					t.Errorf("%s: cut off after %d requests, once %v, it says that it is done, and it is not", name, n, once)
-				} else if err != nil && !cutOff(err) {
-					t.Errorf("%s: cut off after %d requests, once %v, it says %v", name, n, once, err)
+				switch {
+				case err == nil && !verb.done(h):
+					t.Errorf("%s: cut off after %d requests in way %d it says that it is done, and it is not", name, n, how)
+				case err != nil && !(hit && cutOff(err)):
+					t.Errorf("%s: cut off after %d requests in way %d it says %v", name, n, how, err)
+				case err != nil: // whoever does it again gets it done, or is told that it is
+					if err := verb.do(h); !verb.done(h) {
+						t.Errorf("%s: cut off after %d requests in way %d, and done again: %v", name, n, how, err)
+					}
 				}
 				h.clean()
 				if !hit {
@@ -275,7 +294,7 @@ func TestD2_CutOffRepairs(t *testing.T) {
 				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
 				full(h)
 				h.ok(corruptions()[damage](rdb, h.Namespace().Keys(0)))
-				wire.after(n, n%2 == 0)
+				wire.after(n, n%allHows)
 				_, err := h.Repair(bg, nil)
 				hit := wire.hit.Load()
 				wire.never()

@@ -24,5 +24,5 @@ elseif call('ZREM', extra('expiring'), ticket_as(subject, entry)) == 1 then
   withdraw(subject, entry)
 end
 publish('RPUSH', '')
-remember('ok') -- also in full memory: the first write has taken something away
+remember('ok') -- also in full memory: to Redis ZREM is a write, even of nothing
 return { 'ok' }

@@ -514,9 +514,10 @@ func TestPairs_EndOfAnAttempt(t *testing.T) {
 			if nth++; redistest.Race && nth%8 > 0 || testing.Short() && nth%2 > 0 {
 				continue
 			}
+			mine := nth
 			t.Run(a+" and "+b, func(t *testing.T) {
 				t.Parallel()
-				endings(t, rdb, nth, 2, a, b)
+				endings(t, rdb, mine, 2, a, b)
 			})
 		}
 	}

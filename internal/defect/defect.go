@@ -51,6 +51,9 @@ type test struct {
 	name string
 	took time.Duration
 	ran  reach // nil when not known
+
+	scripts   string // the sources of those that it called
+	elsewhere bool   // it starts processes like its own
 }
 
 // Net is the tests, ready to run.
@@ -60,6 +63,8 @@ type Net struct {
 	suites []*suite
 	good   map[string]string // the tests of packages, built without any defect
 	blocks reach             // all lines of which it is known who reaches them
+
+	builtIn map[string]bool // scripts that can't be altered while tests run
 
 	free chan *copied
 }
@@ -77,15 +82,42 @@ func New(ctx context.Context, root string, n int) (*Net, error) {
 	net := &Net{dir: dir, root: root, free: make(chan *copied, n), suites: fastLayers(), good: make(map[string]string), blocks: make(reach)}
 	for i := range n {
 		c := &copied{filepath.Join(dir, fmt.Sprint("copy", i))}
-		if err := os.CopyFS(c.dir, os.DirFS(root)); err != nil {
+		if err := copyTree(c.dir, root); err != nil {
 			return nil, errors.Join(err, net.Close())
 		}
 		net.free <- c
+	}
+	if net.builtIn, err = builtIn(root); err != nil {
+		return nil, errors.Join(err, net.Close())
 	}
 	if err := net.measure(ctx); err != nil {
 		return nil, errors.Join(err, net.Close())
 	}
 	return net, nil
+}
+
+// copyTree copies a repository, but for its history.
+func copyTree(to, from string) error {
+	entries, err := os.ReadDir(from)
+	if err == nil {
+		err = os.MkdirAll(to, 0o700)
+	}
+	for _, e := range entries {
+		path, into := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
+		switch {
+		case err != nil:
+			return err
+		case e.Name() == ".git":
+		case e.IsDir():
+			err = os.CopyFS(into, os.DirFS(path))
+		case e.Type().IsRegular():
+			var text []byte
+			if text, err = os.ReadFile(path); err == nil {
+				err = os.WriteFile(into, text, 0o600)
+			}
+		}
+	}
+	return err
 }
 
 // Close removes what New made.
@@ -129,34 +161,37 @@ func (n *Net) measure(ctx context.Context) error {
 
 // costs learns what the tests of one suite cost.
 func (n *Net) costs(ctx context.Context, dir string, s *suite) error {
-	out, err := s.passes(ctx, dir, n.good[s.pkg], "-test.skip="+s.skip)
+	out, err := s.passes(ctx, dir, n.good[s.pkg], nil, "-test.skip="+s.skip)
 	s.tests = costs(out)
 	return err
 }
 
 // passes runs tests without any defect. A test that fails may do so by chance: one that does now and
 // then is broken, but tells of others still.
-func (s *suite) passes(ctx context.Context, dir, bin string, args ...string) (string, error) {
+func (s *suite) passes(ctx context.Context, dir, bin string, env []string, args ...string) (string, error) {
 	args = append([]string{"-test.v"}, args...)
-	out, err := s.run(ctx, dir, bin, nil, args...)
+	out, err := s.run(ctx, dir, bin, env, args...)
 	if err != nil {
 		name := noticed(out)
 		fmt.Fprintf(os.Stderr, "%s %s fails without any defect\n%s\n", s.pkg, name, out[max(0, len(out)-2000):])
-		if out, err = s.run(ctx, dir, bin, nil, args...); err != nil {
+		if out, err = s.run(ctx, dir, bin, env, args...); err != nil {
 			return "", fmt.Errorf("%s fails without any defect: %s, and %s again", s.pkg, name, noticed(out))
 		}
 	}
 	return out, nil
 }
 
-// thrifty is what makes builds and tests cost less: paths don't count, so what one copy compiled no
-// other one compiles again; and collecting garbage is an eighth of what tests cost.
-var thrifty = []string{"GOFLAGS=-trimpath", "GOGC=400"}
+// thrifty is what makes builds and tests in a copy cost less: paths don't count, so what one copy compiled
+// no other one compiles again; collecting garbage is an eighth of what tests cost; and what is compiled for defects,
+// gigabytes in a night, goes with the copies.
+func thrifty(dir string) []string {
+	return []string{"GOFLAGS=-trimpath", "GOGC=400", "GOCACHE=" + filepath.Join(filepath.Dir(dir), "cache")}
+}
 
 // build builds the tests of a package as the copy stands.
 func build(ctx context.Context, dir, pkg, bin string, flags ...string) (unbuilt string, err error) {
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", bin}, flags, []string{"./" + pkg})...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), thrifty...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), thrifty(dir)...)
 	out, err := cmd.CombinedOutput()
 	if exit := new(exec.ExitError); errors.As(err, &exit) && ctx.Err() == nil {
 		return strings.TrimSpace(string(out)), nil
@@ -168,7 +203,7 @@ func build(ctx context.Context, dir, pkg, bin string, flags ...string) (unbuilt 
 func (s *suite) run(ctx context.Context, dir, bin string, env []string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, bin, append(append([]string{"-test.short", "-test.failfast", "-test.parallel=8"}, s.args...), args...)...)
 	cmd.Dir = filepath.Join(dir, s.pkg)
-	cmd.Env = slices.Concat(os.Environ(), thrifty, env)
+	cmd.Env = slices.Concat(os.Environ(), thrifty(dir), env)
 	// What a test started goes with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -48,7 +48,7 @@ func TestWhatARunSays(t *testing.T) {
 		}
 	}
 	got := costs("--- PASS: TestSlow (2.50s)\n    --- PASS: TestSlow/x (0.10s)\n--- PASS: TestQuick (0.00s)\n--- SKIP: TestNone (0.00s)\n")
-	if fmt.Sprint(got) != "[{TestQuick 0 map[]} {TestSlow 2600000000 map[]}]" {
+	if fmt.Sprint(got) != "[{TestQuick 0 map[]  false} {TestSlow 2600000000 map[]  false}]" {
 		t.Errorf("costs %v", got)
 	}
 }
@@ -70,23 +70,18 @@ func TestReach(t *testing.T) {
 	}
 }
 
-// A script is run where its name stands; what several are made of is run everywhere.
-func TestWhoRunsAScript(t *testing.T) {
+// Some scripts can't be altered while tests run; of the others it is known who calls them.
+func TestWhoCallsAScript(t *testing.T) {
 	t.Parallel()
-	n := &Net{root: "../.."}
-	for file, want := range map[string]string{"dispatcher/resume.lua": "dispatcher/suspend.go", "lease/renew.lua": "lease/renew.go", "dispatcher/mend.lua": "dispatcher/repair.go"} {
-		if lines := n.runs(file); len(lines[want]) < 2 {
-			t.Errorf("%s is run in %v", file, lines)
-		}
+	found, err := builtIn("../..")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for file, want := range map[string]bool{"dispatcher/turn.lua": true, "lease/fence.lua": true, "dispatcher/register.lua": false, "dispatcher/record.lua": false, "dispatcher/turn.go": false} {
-		if n.altered(file) != want {
-			t.Errorf("%s can be altered while tests run: %t", file, !want)
-		}
-	}
-	for _, file := range []string{"dispatcher/lane.lua", "lease/fence.lua", "lease/lease.lua"} {
-		if lines := n.runs(file); len(lines) > 0 {
-			t.Errorf("%s is run in %v only", file, lines)
+	n := &Net{builtIn: found}
+	for file, want := range map[string]bool{"dispatcher/turn.lua": false, "lease/fence.lua": false, "dispatcher/register.lua": true, "dispatcher/record.lua": true} {
+		notices := n.noticing(Defect{File: file, Good: "good", Bad: "bad"})
+		if found[file] != want || notices(test{ran: reach{}, scripts: "others"}) != want || !notices(test{ran: reach{}, scripts: "a good one"}) || !notices(test{}) {
+			t.Errorf("%s is built in: %t, want %t; or its callers are not told from others", file, found[file], want)
 		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
 // reach is lines of Go: by file, the first and the last one of each block.
@@ -81,64 +83,42 @@ func switchOf(text string, line int) int {
 	return line
 }
 
-// runs returns the lines of Go that name a script, which is where it is run: none for what all scripts
-// are made of.
-func (n *Net) runs(file string) reach {
-	lines := make(reach)
-	name := strings.TrimSuffix(filepath.Base(file), ".lua")
-	defined := regexp.MustCompile(`(?i)\b(\w+Script)\s*=.*\b` + name + `Lua\b`)
-	texts := make(map[string]string)
-	paths, _ := filepath.Glob(filepath.Join(n.root, filepath.Dir(file), "*.go")) // the pattern is a good one
-	var scripts []string
+// builtIn are scripts that don't go through the one runner, by path: they are part of what is built, and nobody
+// notes who calls them.
+func builtIn(root string) (map[string]bool, error) {
+	found := make(map[string]bool)
+	raw := regexp.MustCompile(`redis\.NewScript\(([^)]*)\)`)
+	name := regexp.MustCompile(`\b(\w+)Lua\b`)
+	paths, err := filepath.Glob(filepath.Join(root, "*", "*.go"))
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil || strings.HasSuffix(path, "_test.go") {
-			continue
-		}
-		texts[filepath.ToSlash(filepath.Join(filepath.Dir(file), filepath.Base(path)))] = string(text)
-		for _, m := range defined.FindAllStringSubmatch(string(text), -1) {
-			scripts = append(scripts, m[1])
-		}
-	}
-	if len(scripts) == 0 {
-		return lines
-	}
-	named := regexp.MustCompile(`\b(` + strings.Join(scripts, "|") + `)\b`)
-	for path, text := range texts {
-		for i, line := range strings.Split(text, "\n") {
-			if named.MatchString(line) {
-				lines[path] = append(lines[path], [2]int{i + 1, i + 1})
+		text, e := os.ReadFile(path)
+		err = errors.Join(err, e)
+		for _, made := range raw.FindAllStringSubmatch(string(text), -1) {
+			for _, m := range name.FindAllStringSubmatch(made[1], -1) {
+				found[filepath.Base(filepath.Dir(path))+"/"+strings.ToLower(m[1])+".lua"] = true
 			}
 		}
 	}
-	return lines
-}
-
-// altered reports whether tests can be told to change a script while they run: those that go through
-// the one runner. Others are part of what is built.
-func (n *Net) altered(file string) bool {
-	if filepath.Ext(file) != ".lua" {
-		return false
-	}
-	raw := regexp.MustCompile(`(?i)redis\.NewScript\([^)]*\b` + strings.TrimSuffix(filepath.Base(file), ".lua") + `Lua\b`)
-	paths, _ := filepath.Glob(filepath.Join(n.root, filepath.Dir(file), "*.go")) // the pattern is a good one
-	return !slices.ContainsFunc(paths, func(path string) bool {
-		text, err := os.ReadFile(path)
-		return err == nil && raw.Match(text)
-	})
+	return found, err
 }
 
 // noticing returns a test of those that can notice a defect: it runs what is changed, or nobody
 // knows what that is, as of what stands outside of functions.
 func (n *Net) noticing(d Defect) func(test) bool {
-	from, till := changed(d.Good, d.Bad)
-	at := switchOf(d.Good, from)
-	lines := reach{d.File: {{from, till}, {at, at}}}
-	if filepath.Ext(d.File) == ".lua" {
-		lines = n.runs(d.File)
+	switch filepath.Ext(d.File) {
+	case ".go":
+		from, till := changed(d.Good, d.Bad)
+		at := switchOf(d.Good, from)
+		lines := reach{d.File: {{from, till}, {at, at}}}
+		if known := n.blocks.meets(lines); known {
+			return func(t test) bool { return t.ran == nil || t.ran.meets(lines) }
+		}
+	case ".lua":
+		if !n.builtIn[d.File] {
+			return func(t test) bool { return t.ran == nil || strings.Contains(t.scripts, d.Good) }
+		}
 	}
-	known := n.blocks.meets(lines)
-	return func(t test) bool { return t.ran == nil || !known || t.ran.meets(lines) }
+	return func(test) bool { return true }
 }
 
 // reaches runs the tests of one suite one by one, some at a time, and learns what each costs and
@@ -148,12 +128,12 @@ func (n *Net) reaches(ctx context.Context, dir string, s *suite) error {
 	if unbuilt, err := build(ctx, dir, s.pkg, bin, "-cover", "-coverpkg=./..."); unbuilt != "" || err != nil {
 		return errors.Join(err, errors.New(unbuilt))
 	}
-	listed, err := s.run(ctx, dir, bin, nil, "-test.list=^Test")
+	listed, err := s.run(ctx, dir, bin, nil, "-test.list=.")
 	if err != nil {
 		return fmt.Errorf("%s: no list of its tests: %s", s.pkg, listed)
 	}
 	skip := regexp.MustCompile(s.skip)
-	names := slices.DeleteFunc(regexp.MustCompile(`(?m)^Test\w+$`).FindAllString(listed, -1), func(name string) bool {
+	names := slices.DeleteFunc(regexp.MustCompile(`(?m)^(Test|Fuzz|Example)\w*$`).FindAllString(listed, -1), func(name string) bool {
 		return s.skip != "" && skip.MatchString(name)
 	})
 	var all sync.WaitGroup
@@ -164,14 +144,7 @@ func (n *Net) reaches(ctx context.Context, dir string, s *suite) error {
 		room <- true
 		all.Go(func() {
 			defer func() { <-room }()
-			path := filepath.Join(n.dir, name+".cover")
-			var out string
-			if out, errs[i] = s.passes(ctx, dir, bin, "-test.run=^"+name+"$", "-test.coverprofile="+path); errs[i] != nil {
-				return
-			}
-			text, err := os.ReadFile(path)
-			profiles[i], errs[i] = string(text), errors.Join(err, os.Remove(path))
-			found[i] = costs(out)
+			found[i], profiles[i], errs[i] = s.reach(ctx, dir, bin, name)
 		})
 	}
 	all.Wait()
@@ -179,9 +152,51 @@ func (n *Net) reaches(ctx context.Context, dir string, s *suite) error {
 		blocks, ran := readReach(profiles[i])
 		maps.Copy(n.blocks, blocks)
 		for _, t := range found[i] {
-			s.tests = append(s.tests, test{t.name, t.took, ran})
+			if !t.elsewhere {
+				t.ran = ran
+			}
+			s.tests = append(s.tests, t)
 		}
 	}
 	slices.SortStableFunc(s.tests, cheapest)
 	return errors.Join(errs...)
+}
+
+// reach runs one test, and returns it with what it ran. What processes do that it starts is in no profile.
+func (s *suite) reach(ctx context.Context, dir, bin, name string) (found []test, profile string, err error) {
+	trace, err := os.MkdirTemp(filepath.Dir(bin), "trace-")
+	if err != nil {
+		return nil, "", err
+	}
+	defer os.RemoveAll(trace)
+	path := filepath.Join(trace, "cover")
+	out, err := s.passes(ctx, dir, bin, []string{redistest.TraceVar + "=" + trace}, "-test.run=^"+name+"$", "-test.coverprofile="+path)
+	if err != nil {
+		return nil, "", err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, "", err
+	}
+	processes, err := filepath.Glob(filepath.Join(trace, "process-*"))
+	if err != nil {
+		return nil, "", err
+	}
+	scripts, err := filepath.Glob(filepath.Join(trace, "*.lua"))
+	if err != nil {
+		return nil, "", err
+	}
+	var all strings.Builder
+	for _, path := range scripts {
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return nil, "", err
+		}
+		all.Write(source)
+	}
+	found = costs(out)
+	for i := range found {
+		found[i].elsewhere, found[i].scripts = len(processes) > 1, all.String()
+	}
+	return found, string(text), nil
 }

@@ -50,7 +50,7 @@ func run(ctx context.Context, only string) error {
 	defer net.Close()
 
 	var missed []string
-	tried := 0
+	tried, told := 0, 0
 	next := func() (d inner.Defect, ok bool) {
 		if tried == len(chosen) {
 			return d, false
@@ -61,6 +61,7 @@ func run(ctx context.Context, only string) error {
 		return d, true
 	}
 	tell := func(d inner.Defect, c inner.Catch) {
+		told++
 		verdict := c.By
 		switch {
 		case c.Unbuilt != "":
@@ -75,7 +76,7 @@ func run(ctx context.Context, only string) error {
 		fmt.Printf("%5.0fs %-62s %s\n", time.Since(begin).Seconds(), d.Name, verdict)
 	}
 	err = errors.Join(net.Each(ctx, next, tell), writeCaught(by))
-	fmt.Printf("%d of %d caught, in %v\n", tried-len(missed), len(chosen), time.Since(begin).Round(time.Second))
+	fmt.Printf("%d of %d caught, in %v\n", told-len(missed), len(chosen), time.Since(begin).Round(time.Second))
 	for _, name := range missed {
 		fmt.Println("not caught:", name)
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"strings"
@@ -21,48 +20,41 @@ type equivalent struct {
 //	+ if #gone >= 0 then
 //	many() sends nothing for an empty table.
 //
-// with an empty line between two; lines with # in front are comments.
+// with an empty line between two, and '+' alone for a line that is dropped; lines with # in front are comments.
 func readEquivalents(path string) (equivalents, error) {
-	f, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	var all equivalents
 	var e equivalent
-	add := func() error {
-		if e != (equivalent{}) && (e.file == "" || e.was == "" || e.why == "") {
-			return fmt.Errorf("%s: an entry has a file, a line with '-', one with '+', and a reason: %+v", path, e)
-		}
-		if e.file != "" {
-			all = append(all, e)
-		}
-		e = equivalent{}
-		return nil
-	}
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		line := lines.Text()
+	at := 0 // which line of an entry comes next
+	for i, line := range append(strings.Split(string(text), "\n"), "") {
+		bad := func(rule string) error { return fmt.Errorf("%s:%d: %q: %s", path, i+1, line, rule) }
 		switch {
-		case strings.HasPrefix(line, "#"):
+		case strings.HasPrefix(line, "#") && at == 0, line == "" && at == 0:
+			continue
+		case line == "" && at == 4:
+			all, e, at = append(all, e), equivalent{}, 0
+			continue
 		case line == "":
-			if err := add(); err != nil {
-				return nil, err
-			}
-		case e.file == "":
+			return nil, bad("the entry ends here, and needs a file, a line with '- ', one with '+ ', and a reason")
+		case at == 0:
 			e.file = line
-		case e.was == "" && strings.HasPrefix(line, "- "):
+		case at == 1 && strings.HasPrefix(line, "- "):
 			e.was = line[2:]
-		case e.is == "" && (line == "+" || strings.HasPrefix(line, "+ ")):
+		case at == 2 && (line == "+" || strings.HasPrefix(line, "+ ")):
 			e.is = strings.TrimPrefix(line[1:], " ")
+		case at == 1 || at == 2:
+			return nil, bad("after the file comes the line as it is, with '- ' in front, and as it would be, with '+ '")
+		case strings.HasPrefix(line, "- ") || strings.HasPrefix(line, "+ ") || strings.HasSuffix(line, ".go") || strings.HasSuffix(line, ".lua"):
+			return nil, bad("an entry begins here without an empty line before it")
 		default:
 			e.why = strings.TrimSpace(e.why + " " + line)
 		}
+		at = min(4, at+1)
 	}
-	if err := add(); err != nil {
-		return nil, err
-	}
-	return all, lines.Err()
+	return all, nil
 }
 
 // why returns the reason for which a mutant is no defect, if it is known to be none.

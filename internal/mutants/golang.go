@@ -41,6 +41,10 @@ func visit(n ast.Node, add adder, text func(ast.Node) string) bool {
 		}
 	case *ast.IfStmt:
 		add(n.Cond.Pos(), n.Cond.End(), "!("+text(n.Cond)+")")
+		if text(n.Cond) == "err != nil" && n.Init == nil && n.Else == nil && len(n.Body.List) == 1 && plain(n.Body.List[0]) {
+			add(n.Cond.Pos(), n.Cond.End(), "err == nil")
+			return false // nobody looks at what comes with an error
+		}
 	case *ast.BinaryExpr:
 		if to, ok := goSwapped[n.Op]; ok {
 			add(n.OpPos, n.OpPos+token.Pos(len(n.Op.String())), to.String())
@@ -48,15 +52,13 @@ func visit(n ast.Node, add adder, text func(ast.Node) string) bool {
 		if n.Op == token.MUL { // of a unit, as in 5 * time.Second: how long is nothing that a test tells
 			return false
 		}
-	case *ast.ReturnStmt: // nobody looks at what comes with an error
-		simple := len(n.Results) > 1 && text(n.Results[len(n.Results)-1]) == "err"
-		for _, r := range n.Results {
-			_, call := r.(*ast.CallExpr)
-			simple = simple && !call
-		}
-		return !simple
 	case *ast.CallExpr: // a longer channel, more room in a table: nothing that a test tells
-		return text(n.Fun) != "make"
+		if text(n.Fun) == "make" && len(n.Args) > 1 {
+			if _, list := n.Args[0].(*ast.ArrayType); list {
+				ast.Inspect(n.Args[1], func(n ast.Node) bool { return visit(n, add, text) })
+			}
+			return false
+		}
 	case *ast.BasicLit:
 		if i, err := strconv.Atoi(n.Value); n.Kind == token.INT && err == nil {
 			add(n.Pos(), n.End(), strconv.Itoa(i+1))
@@ -69,6 +71,26 @@ func visit(n ast.Node, add adder, text func(ast.Node) string) bool {
 		}
 	case *ast.FuncLit:
 		swallow(n.Type, n.Body, add, text)
+	}
+	return true
+}
+
+// plain reports whether a statement returns nothing that is reckoned.
+func plain(s ast.Stmt) bool {
+	r, ok := s.(*ast.ReturnStmt)
+	if !ok {
+		return false
+	}
+	for _, result := range r.Results {
+		switch x := result.(type) {
+		case *ast.BasicLit, *ast.Ident:
+		case *ast.CompositeLit:
+			if len(x.Elts) > 0 {
+				return false
+			}
+		default:
+			return false
+		}
 	}
 	return true
 }

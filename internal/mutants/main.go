@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,14 +28,17 @@ import (
 
 func main() {
 	count := flag.String("n", "60", "how many mutants, or 'all'")
-	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the sample")
+	seed := flag.Uint64("seed", 0, "draws the sample: the same sources and seed give the same one; 0 is the time")
 	in := flag.String("in", "", "only of files whose path contains this")
 	at := flag.Int("at", 1+runtime.NumCPU(), "how many at a time: tests wait now and then")
 	list := flag.Bool("list", false, "print the sample and run nothing")
-	again := flag.String("again", "", "only mutants that a line of this file names, as a run printed them; lines of sources may have moved")
+	again := flag.String("again", "", "only mutants on the 'survived:' lines of this file, what an earlier run printed; lines of sources may have moved")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	if *seed == 0 {
+		*seed = uint64(time.Now().Unix())
+	}
 	if err := run(ctx, *count, *in, *again, *seed, *at, *list); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
@@ -169,8 +173,8 @@ func run(ctx context.Context, count, in, again string, seed uint64, crew int, li
 	})
 	most := len(drawn)
 	if count != "all" {
-		if _, err := fmt.Sscan(count, &most); err != nil {
-			return fmt.Errorf("-n %q is no number and not 'all'", count)
+		if most, err = strconv.Atoi(count); err != nil || most < 0 {
+			return fmt.Errorf("-n %q: it must be a number from 0 on, or 'all'", count)
 		}
 	}
 	fmt.Printf("%d mutants of %d, seed %d\n", min(most, len(drawn)), len(drawn), seed)

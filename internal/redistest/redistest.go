@@ -130,6 +130,8 @@ func Main(m *testing.M, cleanUp ...func()) {
 	redis.SetLogger(silent{}) // errors come back anyway
 	if path := os.Getenv(DefectVar); path != "" {
 		putIn(path)
+	} else if dir := os.Getenv(TraceVar); dir != "" {
+		trace(dir)
 	}
 	code := m.Run()
 	for _, f := range cleanUp {

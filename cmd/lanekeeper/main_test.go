@@ -27,10 +27,16 @@ var built string
 // come, as they do to the first process of a container.
 const asFirstProcess = "LANEKEEPER_TEST_AS_FIRST_PROCESS"
 
+// asParent makes the test binary try what becomes of the end of a child of its own, beside no other children.
+const asParent = "LANEKEEPER_TEST_AS_PARENT"
+
 func TestMain(m *testing.M) {
 	if os.Args[0] == guardName { // of a command that runs in a test's own process
 		watchGroups(os.Stdin)
 		return
+	}
+	if os.Getenv(asParent) != "" {
+		os.Exit(leavesOwnChildren())
 	}
 	if os.Getenv(asFirstProcess) != "" {
 		err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

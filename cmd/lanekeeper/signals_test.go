@@ -468,6 +468,34 @@ func TestD9_OrphansAreReaped(t *testing.T) {
 	}
 }
 
+// The end of a program of its own is for who started it, also when an orphan could be taken away by then.
+func TestD9_OwnChildrenAreLeft(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), asParent+"=yes")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// leavesOwnChildren lets a child end, looks for orphans, and returns an exit code: 0 when the child's end is still there.
+func leavesOwnChildren() int {
+	cmd := exec.Command("true")
+	if err := start(cmd); err != nil {
+		fmt.Println(err)
+		return 3
+	}
+	for endedChild() != cmd.Process.Pid {
+		time.Sleep(time.Millisecond)
+	}
+	reapOne()
+	if err := wait(cmd); err != nil {
+		fmt.Println("its end was taken away:", err)
+		return 4
+	}
+	return 0
+}
+
 // A lost lease, and nothing else, makes exec end its command: for good, where it does not go.
 func TestD9_ExecEndsWithItsLease(t *testing.T) {
 	t.Parallel()

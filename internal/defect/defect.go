@@ -59,7 +59,6 @@ type test struct {
 // Net is the tests, ready to run.
 type Net struct {
 	dir    string
-	root   string // what is copied
 	suites []*suite
 	good   map[string]string // the tests of packages, built without any defect
 	blocks reach             // all lines of which it is known who reaches them
@@ -79,7 +78,7 @@ func New(ctx context.Context, root string, n int) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	net := &Net{dir: dir, root: root, free: make(chan *copied, n), suites: fastLayers(), good: make(map[string]string), blocks: make(reach)}
+	net := &Net{dir: dir, free: make(chan *copied, n), suites: fastLayers(), good: make(map[string]string), blocks: make(reach)}
 	for i := range n {
 		c := &copied{filepath.Join(dir, fmt.Sprint("copy", i))}
 		if err := copyTree(c.dir, root); err != nil {

@@ -196,7 +196,7 @@ func TestH11_TheGuardIsReplaced(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
 	script, pids := w.pair("pids")
-	p := w.startWith("exec", "s:a", "--lease-ttl", "2s", "--", "sh", script)
+	p := w.startWith("exec", "s:a", "--lease-ttl", "5m", "--", "sh", script)
 	all := pids()
 	first := p.guard()
 	if first == 0 {

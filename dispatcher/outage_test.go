@@ -317,7 +317,8 @@ func TestD2_AWaitThatIsOverIsNoOutage(t *testing.T) {
 	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
 	h := newHouse(t, rdb, dispatcher.Config{})
 	h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Minute})
-	proxy.Slow(10 * time.Millisecond) // so that some have a question under way when their wait ends
+	h.Deafen(true)                    // so that each looks after a second
+	proxy.Slow(10 * time.Millisecond) // and some have that question under way when their wait ends
 	var all sync.WaitGroup
 	for wait := time.Second; wait < 1450*time.Millisecond; wait += 15 * time.Millisecond {
 		all.Go(func() {

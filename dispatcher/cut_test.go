@@ -45,32 +45,48 @@ func (c *cut) away() (away, arrives bool) {
 	return true, how == answerLost
 }
 
+// pass sends requests on, or not, and says what came of it.
+func (c *cut) pass(next func() error, cmds ...redis.Cmder) error {
+	away, arrives := c.away()
+	if !away || arrives {
+		if err := next(); !away {
+			return err
+		}
+	}
+	for _, cmd := range cmds {
+		cmd.SetErr(io.ErrUnexpectedEOF)
+	}
+	return io.ErrUnexpectedEOF
+}
+
 func (c *cut) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (c *cut) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		away, arrives := c.away()
-		if !away || arrives {
-			if err := next(ctx, cmd); !away {
-				return err
-			}
-		}
-		cmd.SetErr(io.ErrUnexpectedEOF)
-		return io.ErrUnexpectedEOF
+		return c.pass(func() error { return next(ctx, cmd) }, cmd)
 	}
 }
 func (c *cut) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		away, arrives := c.away()
-		if !away || arrives {
-			if err := next(ctx, cmds); !away {
-				return err
-			}
-		}
-		for _, cmd := range cmds {
-			cmd.SetErr(io.ErrUnexpectedEOF)
-		}
-		return io.ErrUnexpectedEOF
+		return c.pass(func() error { return next(ctx, cmds) }, cmds...)
 	}
+}
+
+// wiredHouse is a house in which something stands in every index, whose client can be cut off.
+func wiredHouse(t *testing.T, kinds ...dispatcher.Kind) (*house, *cut) {
+	t.Helper()
+	rdb := redistest.ClientOf(t, redistest.Shared(t))
+	wire := &cut{}
+	wire.never()
+	rdb.AddHook(wire)
+	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: kinds})
+	full(h)
+	return h, wire
+}
+
+// damages does one of the corruptions.
+func (h *house) damages(how string) {
+	h.t.Helper()
+	h.ok(corruptions()[how](h.rdb, h.Namespace().Keys(0)))
 }
 
 // looks are all that asks without changing anything.
@@ -141,14 +157,9 @@ func TestD2_CutOffLooks(t *testing.T) {
 		step = 7
 	}
 	for _, damage := range []string{"", "orphan body", "in two places"} {
-		rdb := redistest.ClientOf(t, redistest.Shared(t))
-		wire := &cut{}
-		wire.never()
-		rdb.AddHook(wire)
-		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
-		full(h)
+		h, wire := wiredHouse(t, dispatcher.Kind{Name: "k", Owner: "o"})
 		if damage != "" {
-			h.ok(corruptions()[damage](rdb, h.Namespace().Keys(h.Namespace().Partition(key("ready")))))
+			h.damages(damage)
 		}
 		for name, look := range looks {
 			if damage != "" && name != "doctor" {
@@ -247,12 +258,7 @@ func TestD2_CutOffVerbs(t *testing.T) {
 	} {
 		for how := range allHows {
 			for n := 0; ; n++ {
-				rdb := redistest.ClientOf(t, redistest.Shared(t))
-				wire := &cut{}
-				wire.never()
-				rdb.AddHook(wire)
-				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}}})
-				full(h)
+				h, wire := wiredHouse(t, dispatcher.Kind{Name: "k", Owner: "o"})
 				wire.after(n, how)
 				err := verb.do(h)
 				hit := wire.hit.Load()
@@ -287,13 +293,8 @@ func TestD2_CutOffRepairs(t *testing.T) {
 		t.Run(damage, func(t *testing.T) {
 			t.Parallel()
 			for n := 0; ; n += step {
-				rdb := redistest.ClientOf(t, redistest.Shared(t))
-				wire := &cut{}
-				wire.never()
-				rdb.AddHook(wire)
-				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
-				full(h)
-				h.ok(corruptions()[damage](rdb, h.Namespace().Keys(0)))
+				h, wire := wiredHouse(t)
+				h.damages(damage)
 				wire.after(n, n%allHows)
 				_, err := h.Repair(bg, nil)
 				hit := wire.hit.Load()
@@ -303,7 +304,7 @@ func TestD2_CutOffRepairs(t *testing.T) {
 				} else if !cutOff(err) {
 					t.Errorf("cut off after %d requests it says %v", n, err)
 				}
-				rdb.Del(bg, h.Namespace().Repairing()) // what was cut off may hold it
+				h.rdb.Del(bg, h.Namespace().Repairing()) // what was cut off may hold it
 				_, err = h.Repair(bg, nil)
 				h.ok(err)
 				h.clean()

@@ -28,8 +28,9 @@ quick: redis ## the same tests, shorter and without the race detector (2 min)
 fuzz: redis ## fuzz subjects, stored jobs, command lines and what is shown, each for half a minute
 	$(GO) test ./subject -run '^$$' -fuzz FuzzParse -fuzztime 30s
 	$(GO) test ./subject -run '^$$' -fuzz FuzzIDText -fuzztime 30s
-	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzStoredJob -fuzztime 30s
-	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzGarbage -fuzztime 30s
+	$(GO) test ./internal/record -run '^$$' -fuzz FuzzStoredJob -fuzztime 30s
+	$(GO) test ./internal/record -run '^$$' -fuzz FuzzGarbage -fuzztime 30s
+	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzCursors -fuzztime 30s
 	$(GO) test ./cmd/lanekeeper -run '^$$' -fuzz FuzzInput -fuzztime 30s
 	$(GO) test ./cmd/lanekeeper -run '^$$' -fuzz FuzzHostileText -fuzztime 30s -fuzzminimizetime 1x
 

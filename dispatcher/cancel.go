@@ -22,7 +22,7 @@ func (d *Dispatcher) Cancel(ctx context.Context, ref JobRef) (holder string, err
 	if err != nil {
 		return "", err
 	}
-	words, err := d.ask(ctx, d.run.Once(p, cancelScript, nil, job.Subject.Canonical(), entryOf(&job), job.Keep.Milliseconds()))
+	words, err := d.ask(ctx, d.run.Once(p, cancelScript, nil, job.Subject.Canonical(), job.entry().String(), job.Keep.Milliseconds()))
 	if err != nil {
 		return "", fmt.Errorf("cancel %s: %w", ref, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 // Claimant is who claims: a holder that is unique per process start, the kinds
@@ -79,17 +80,17 @@ func (d *Dispatcher) Claim(ctx context.Context, who Claimant, n int) ([]Claim, e
 
 // decodeClaim reads one lane of a claim's reply.
 func decodeClaim(canonical, entry, body string) (Claim, error) {
-	e, ok := parseEntry(entry)
+	e, ok := record.ParseEntry(entry)
 	if !ok {
-		return Claim{}, fmt.Errorf("%w: the head of %s is %q", errCorrupt, textOf(canonical), entry)
+		return Claim{}, fmt.Errorf("%w: the head of %s is %q", record.ErrCorrupt, textOf(canonical), entry)
 	}
-	job, err := decode(e.id, body)
+	job, err := decode(e.ID, body)
 	if err != nil {
 		return Claim{}, err
 	}
 	if job.Subject.Canonical() != canonical {
-		return Claim{}, fmt.Errorf("%w: %s heads %s but is a job of %s", errCorrupt, job.ID, textOf(canonical), job.Subject)
+		return Claim{}, fmt.Errorf("%w: %s heads %s but is a job of %s", record.ErrCorrupt, job.ID, textOf(canonical), job.Subject)
 	}
-	job.MaxAttempts, job.flags = e.max, e.flags // what the scripts go by
-	return Claim{Job: job, Attempt: e.attempts + 1}, nil
+	job.MaxAttempts, job.flags = e.Max, e.Flags // what the scripts go by
+	return Claim{Job: job, Attempt: e.Attempts + 1}, nil
 }

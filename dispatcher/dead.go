@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 // DeadLetters lists dead letters of all lanes, the latest first. Each page costs
@@ -154,7 +155,7 @@ func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 // unreadable stands for a job that can't be read, with all that is stored of it as
 // its payload.
 func unreadable(packed, stored string) Job {
-	id, err := unpackID(packed)
+	id, err := record.UnpackID(packed)
 	if err != nil {
 		id = fmt.Sprintf("%q", packed)
 	}
@@ -167,8 +168,8 @@ func (d *Dispatcher) deadLetter(ctx context.Context, ref JobRef) (partition int,
 	if err != nil {
 		return 0, Job{}, err
 	}
-	if job, err = decode(packID(ref.ID), at.text); err != nil {
-		job = unreadable(packID(ref.ID), at.text)
+	if job, err = decode(record.PackID(ref.ID), at.text); err != nil {
+		job = unreadable(record.PackID(ref.ID), at.text)
 	}
 	dead, err := d.isDead(ctx, ref.ID, at.partition)
 	if err == nil && !dead {
@@ -191,7 +192,7 @@ func (d *Dispatcher) IsDead(ctx context.Context, ref JobRef) (bool, error) {
 
 func (d *Dispatcher) isDead(ctx context.Context, id string, partition int) (bool, error) {
 	_, err := connect.Ask(ctx, func(ctx context.Context) (float64, error) {
-		return d.rdb.ZScore(ctx, d.keys[partition].Dead(), packID(id)).Result()
+		return d.rdb.ZScore(ctx, d.keys[partition].Dead(), record.PackID(id)).Result()
 	})
 	if errors.Is(err, redis.Nil) {
 		return false, nil

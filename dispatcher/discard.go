@@ -4,6 +4,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 //go:embed discard.lua
@@ -18,7 +20,7 @@ func (d *Dispatcher) Discard(ctx context.Context, ref JobRef) error {
 	if err != nil {
 		return err
 	}
-	call := d.run.Once(p, discardScript, nil, packID(ref.ID))
+	call := d.run.Once(p, discardScript, nil, record.PackID(ref.ID))
 	words, err := d.ask(ctx, call)
 	if err == nil && words[0] != "ok" {
 		err = fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)

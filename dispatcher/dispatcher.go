@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -161,7 +162,7 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 		run:    script.NewRunner(cfg.Redis, ns, cfg.Now),
 		leases: lease.NewStore(cfg.Redis, ns, cfg.Now),
 
-		owedLimits: owedLimits{limits: make(map[string]limitRecord)},
+		owedLimits: owedLimits{limits: make(map[string]record.Limit)},
 	}
 	for p := range ns.Partitions {
 		d.keys = append(d.keys, ns.Keys(p))

@@ -79,5 +79,6 @@
 // (ready, slot, giveback, short), lost.go, rank.go, blame.go (refund) and durations.go (record); section.go (leave),
 // wait.go and outcome.go, with news.go, for who is no pool; inspect.go, ref.go, incomplete.go, lanes.go, jobinfo.go,
 // dead.go, suspend.go (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go, kept.go
-// (recount), limitcheck.go and repair.go (aside) for what went wrong. The Lua starts with lease/fence.lua, lease/lease.lua and lane.lua.
+// (recount), limitcheck.go and repair.go (aside) for what went wrong. What is stored has its forms in
+// internal/record. The Lua starts with those, lease/fence.lua, lease/lease.lua and lane.lua.
 package dispatcher

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -75,17 +76,17 @@ func (f *laneFacts) verdicts() []string {
 			out = append(out, fmt.Sprintf(format, args...))
 		}
 	}
-	head, ok := parseEntry(f.head)
+	head, ok := record.ParseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
-	token, use, _ := parseRecord(f.record)
-	stopped := use == "suspended"
-	say(f.suspended && !stopped && !strings.Contains(marksOf(f.record), "s"), "is said to be suspended, but is not")
-	say(!f.suspended && stopped && !head.suspended(), "is suspended, but nobody knows why")
-	say(ok && head.suspended() && !f.leased, "the head is suspended, but the lane is not")
+	lease := record.ParseLease(f.record)
+	stopped := lease.Use == record.Suspended
+	say(f.suspended && !stopped && !lease.Asked(record.ToSuspend), "is said to be suspended, but is not")
+	say(!f.suspended && stopped && !head.Suspended(), "is suspended, but nobody knows why")
+	say(ok && head.Suspended() && !f.leased, "the head is suspended, but the lane is not")
 	for ticket, known := range f.tickets {
 		say(!known, "the ticket %q has no deadline", ticket)
 	}
-	say(f.leased && token == 0, "the lease can't be read")
+	say(f.leased && lease.Token == 0, "the lease can't be read")
 	say(f.leased != (f.deadline != 0), "lease %t but deadline %t", f.leased, f.deadline != 0)
 	say(f.head == "" && f.tail > 0, "%d jobs wait behind no head", f.tail)
 	say(f.head == "" && f.delayed, "delayed without a head")
@@ -93,7 +94,7 @@ func (f *laneFacts) verdicts() []string {
 	for _, kind := range slices.Sorted(maps.Keys(f.ready)) {
 		n := f.ready[kind]
 		listed += n
-		say(n > 0 && kind != head.kind, "listed as ready for kind %s, but the head's kind is %q", kind, head.kind)
+		say(n > 0 && kind != head.Kind, "listed as ready for kind %s, but the head's kind is %q", kind, head.Kind)
 	}
 	say(listed > 1, "listed as ready %d times", listed)
 	states := min(listed, 1)
@@ -102,7 +103,7 @@ func (f *laneFacts) verdicts() []string {
 			states++
 		}
 	}
-	say(f.head != "" && states == 0 && head.kind != ticketKind, "stuck: neither ready, leased nor delayed")
+	say(f.head != "" && states == 0 && !head.IsTicket(), "stuck: neither ready, leased nor delayed")
 	say(states > 1, "in several states: ready %t, leased %t, delayed %t", listed > 0, f.leased, f.delayed)
 	return out
 }
@@ -224,13 +225,13 @@ func (d *Dispatcher) settled(ctx context.Context, p int, id string, facts *jobFa
 // laneFacts reads what the indexes say about one subject at one moment.
 func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string, tickets ...string) (*laneFacts, error) {
 	keys := d.keys[p]
-	var head, record *redis.StringCmd
+	var head, leased *redis.StringCmd
 	var deadline, delayed *redis.FloatCmd
 	var tail *redis.IntCmd
 	var suspended *redis.BoolCmd
 	listed := make([]*redis.IntSliceCmd, len(kinds))
 	err := d.atomically(ctx, func(tx redis.Pipeliner) {
-		head, record = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
+		head, leased = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
 		deadline, delayed = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Delayed(), subject)
 		tail = tx.LLen(ctx, keys.Tail(subject))
 		suspended = tx.HExists(ctx, keys.Suspended(), subject)
@@ -242,7 +243,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 		return nil, wrap("examine lane", err)
 	}
 	f := &laneFacts{
-		head: head.Val(), leased: record.Err() == nil, record: record.Val(), deadline: deadline.Val(),
+		head: head.Val(), leased: leased.Err() == nil, record: leased.Val(), deadline: deadline.Val(),
 		delayed: delayed.Err() == nil, tail: int(tail.Val()), ready: make(map[string]int),
 		suspended: suspended.Val(), tickets: make(map[string]bool),
 	}
@@ -250,7 +251,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 		var until *redis.FloatCmd
 		var place *redis.IntCmd
 		err := d.together(ctx, func(pipe redis.Pipeliner) {
-			until = pipe.ZScore(ctx, keys.Expiring(), ticketAs(subject, ticket))
+			until = pipe.ZScore(ctx, keys.Expiring(), record.ExpiringTicket(subject, ticket))
 			place = pipe.LPos(ctx, keys.Tail(subject), ticket, redis.LPosArgs{})
 		})
 		if err = unlessAbsent(err); err != nil {
@@ -287,7 +288,7 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 	}
 	for subject := range subjects {
 		err := d.scanList(ctx, keys.Tail(subject), func(entry string) {
-			if e, ok := parseEntry(entry); ok && e.id == id {
+			if e, ok := record.ParseEntry(entry); ok && e.ID == id {
 				add(subject, entry)
 			}
 		})
@@ -295,11 +296,10 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 			return nil, wrap("examine job", err)
 		}
 		for _, entry := range subjects[subject] { // a crash may count before the next step
-			if e, ok := parseEntry(entry); ok {
-				e.attempts++
+			if e, ok := record.ParseEntry(entry); ok {
+				e.Attempts++
 				add(subject, e.String())
-				e.flags = strings.TrimSuffix(e.flags, "~")
-				add(subject, e.String()+"~")
+				add(subject, e.AsSuspended().String())
 			}
 		}
 	}
@@ -319,7 +319,7 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 				tails[at] = tx.LPosCount(ctx, keys.Tail(subject), entry, 2, redis.LPosArgs{})
 				for order := range orders {
 					at := place{"scheduled", subject, entry, order}
-					scheduled[at] = tx.ZScore(ctx, keys.Scheduled(), scheduledAs(subject, order, entry))
+					scheduled[at] = tx.ZScore(ctx, keys.Scheduled(), record.Scheduled(subject, order, entry))
 				}
 			}
 		}
@@ -332,7 +332,7 @@ func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *job
 		f.read(id, body.Val())
 	}
 	for subject, head := range heads {
-		if e, ok := parseEntry(head.Val()); ok && e.id == id {
+		if e, ok := record.ParseEntry(head.Val()); ok && e.ID == id {
 			f.places = append(f.places, place{where: "head", subject: subject, entry: head.Val()})
 		}
 	}
@@ -377,7 +377,7 @@ func textOf(canonical string) string {
 }
 
 func idText(packed string) string {
-	id, err := unpackID(packed)
+	id, err := record.UnpackID(packed)
 	if err != nil {
 		return fmt.Sprintf("%q", packed)
 	}

@@ -112,7 +112,7 @@ func (e *End) plain() bool { return e.Outcome == Finished && e.Claim.Keep == 0 }
 // the job where the script reads that.
 func (e *End) weight() int {
 	bytes := 4*len(e.Result) + len(e.Error) // a result may have to make room for itself
-	if e.Outcome == Retry && strings.Contains(e.Claim.flags, flagSkip) {
+	if e.Outcome == Retry && e.Claim.entry().Skips() {
 		bytes += len(e.Claim.Payload)
 	}
 	return bytes

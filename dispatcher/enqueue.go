@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -149,11 +150,11 @@ func (d *Dispatcher) prepare(given *NewJob) (prepared, error) {
 	}
 	p := prepared{id: job.ID, kind: job.Kind, subject: job.Subject, canonical: job.Subject.Canonical()}
 	p.partition = d.ns.Partition(job.Subject)
-	p.entry = entry{id: packID(job.ID), kind: job.Kind, max: job.MaxAttempts, flags: job.flags()}.String()
+	p.entry = record.Entry{ID: record.PackID(job.ID), Kind: job.Kind, Max: job.MaxAttempts, Flags: job.flags()}.String()
 	if job.Unique != nil {
 		p.unique, p.field = job.Unique, job.Unique.field(&job, p.canonical)
 	}
-	p.body = encode(&job, p.canonical)
+	p.body = job.stored().Encode(p.canonical)
 	switch {
 	case job.Delay > 0:
 		p.when = "+" + strconv.FormatInt(job.Delay.Milliseconds(), 10)
@@ -258,7 +259,7 @@ func settleEnqueue(words []string, err error, jobs []prepared, members []int, do
 			e.Created = word == "1"
 			e.Seq, _ = strconv.ParseInt(count, 10, 64)
 		case "merged", "replaced":
-			e.ID, e.Seq, e.Merged, e.Err = holderOfKey(count)
+			e.ID, e.Seq, e.Merged, e.Err = record.ParseOwner(count)
 			e.Replaced = word == "replaced"
 		default:
 			e.Err = refusal(word, count, &jobs[i])
@@ -283,7 +284,7 @@ func refusal(word, count string, job *prepared) error {
 	case "conflict":
 		return fmt.Errorf("%w: %q belongs to a job of another subject", ErrConflict, job.id)
 	case "taken":
-		id, _, _, err := holderOfKey(count)
+		id, _, _, err := record.ParseOwner(count)
 		if err != nil {
 			return err
 		}

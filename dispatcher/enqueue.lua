@@ -48,7 +48,7 @@ end
 
 -- Unique keys: by job, where in ARGV its key stands; by field, the job of this call that
 -- takes it.
-local unique, takes, rewritten = {}, {}, {}
+local unique, takes, merges = {}, {}, {}
 for at = UNIQUE, #ARGV, 5 do
   unique[tonumber(ARGV[at])] = at
 end
@@ -95,7 +95,6 @@ local function seq_in_store(id)
   return body and seq_of(body) or 0
 end
 
-
 -- A full memory refuses an enqueue that places what is due like any other.
 local _, behind = take_due(now)
 publish('RPUSH', '')
@@ -103,7 +102,8 @@ publish('RPUSH', '')
 -- alike reports whether a job that has a unique key goes by the same rules as an entry:
 -- replacing its payload must not change them, for its entry stays.
 local function alike(id, entry)
-  return string.match(call('HGET', extra('names'), id) or '', '^%d+ (%S+) ') == rules_of(entry)
+  local _, rules = name_of(call('HGET', extra('names'), id))
+  return rules == rules_of(entry)
 end
 
 -- rival returns the id of the job that has a unique key which the ith job wants; or the
@@ -144,7 +144,7 @@ local first, fresh, later, depth, said, placed = {}, {}, {}, {}, {}, 0
 local windows -- in which unique keys stay taken, once they were counted
 
 -- check returns nil when the ith job may be taken, or says why not.
-local function check(i, subject, id, when, encoded)
+local function check(i, subject, id, when)
   local exists
   if known then
     exists = known[i]
@@ -154,14 +154,8 @@ local function check(i, subject, id, when, encoded)
   if exists == 'heavy' then
     return 'heavy', has_read
   elseif exists or first[id] then
-    -- Jobs start with the length-prefixed subject, so equal starts mean one subject.
-    local start = #subject + (#subject < 128 and 1 or 2)
-    local old = exists and sub(exists, 12, 11 + start)
-      or sub(ARGV[JOB + 3 + (first[id] - 1) * 4], 1, start)
-    if old ~= sub(encoded, 1, start) then
-      return 'conflict', 0
-    end
-    return nil
+    local same = exists and is_of(exists, subject) or not exists and subjects[first[id]] == subject
+    return not same and 'conflict' or nil, 0
   end
   if unique[i] then
     local other, here = rival(i, subject)
@@ -174,7 +168,7 @@ local function check(i, subject, id, when, encoded)
         and (not alike(other, entry) or not body_of(other) or runs(subject, other)) then
         return 'taken', other or ids[here]
       end
-      rewritten[i] = { other or ids[here], here, on }
+      merges[i] = { other or ids[here], here, on }
       return nil
     end
   end
@@ -208,7 +202,7 @@ end
 
 for i = 1, n do
   local at = JOB + (i - 1) * 4
-  local word, count = check(i, subjects[i], ids[i], ARGV[at + 2], ARGV[at + 3])
+  local word, count = check(i, subjects[i], ids[i], ARGV[at + 2])
   if word then
     if word == 'taken' then
       count = owner(count, seq_in_store(count))
@@ -228,7 +222,7 @@ end
 local stamp = big_endian(now, 6)
 local encoded = {} -- of those whose payload another one has replaced
 for i = 1, n do
-  local change = rewritten[i]
+  local change = merges[i]
   if change and change[2] and change[3] == 'replace' then
     encoded[change[2]] = ARGV[JOB + 3 + (i - 1) * 4]
   end
@@ -248,16 +242,13 @@ local function grown(new, stride)
 end
 
 local bodies, scheduled, openers, opened, tails, order = {}, {}, {}, {}, {}, {}
-local high, high_at = '', -1 -- all but the last two bytes change seldom
 for k = 1, #fresh do
   local i = fresh[k]
   local at = JOB + (i - 1) * 4
   local subject, entry = subjects[i], ARGV[at + 1]
   seq = seq + 1
-  local nth = seq % UNPLACED
   if later[i] then
-    nth = nth + UNPLACED
-    scheduled[#scheduled + 1] = { later[i], scheduled_as(subject, big_endian(seq % UNPLACED, 5), entry), kind_of(entry) }
+    scheduled[#scheduled + 1] = { later[i], scheduled_as(subject, ordered(seq), entry), kind_of(entry) }
   else
     local tail = KEYS[12 + i]
     if tails[tail] then
@@ -269,12 +260,8 @@ for k = 1, #fresh do
     end
   end
   seqs[i] = later[i] and 0 or seq
-  local upper = (nth - nth % 65536) / 65536
-  if upper ~= high_at then
-    high_at, high = upper, big_endian(upper, 3)
-  end
   bodies[2 * k - 1] = ids[i]
-  bodies[2 * k] = high .. string.char((nth - nth % 256) / 256 % 256, nth % 256) .. stamp .. (encoded[i] or ARGV[at + 3])
+  bodies[2 * k] = with_seq(seq, later[i], stamp .. (encoded[i] or ARGV[at + 3]))
 end
 if #fresh > 0 then
   call('HSET', JOBS, unpack(bodies))
@@ -297,18 +284,18 @@ for k = 1, #fresh do
       call('HDEL', extra('names'), before_it) -- it runs, and has the key no longer
     end
     call('HSET', extra('unique'), field, id)
-    call('HSET', extra('names'), id, '0 ' .. rules_of(ARGV[JOB + 1 + (fresh[k] - 1) * 4]) .. ' ' .. field)
+    call('HSET', extra('names'), id, name_as('0', rules_of(ARGV[JOB + 1 + (fresh[k] - 1) * 4]), field))
     if window > 0 then
       call('ZADD', extra('windows'), now + window, field)
     end
   end
 end
 for i = 1, n do
-  local change = rewritten[i]
+  local change = merges[i]
   if change then
     local id, here, on = change[1], change[2], change[3]
     if on == 'replace' and not here then
-      local body = sub(body_of(id), 1, 11) .. ARGV[JOB + 3 + (i - 1) * 4]
+      local body = rewritten(body_of(id), ARGV[JOB + 3 + (i - 1) * 4])
       call('HSET', JOBS, id, body)
       grown({ body }, 1)
     elseif on == 'merge' then
@@ -356,7 +343,7 @@ for i = 1, n do
     reply[2 * i + 1] = at and seqs[at] or seq_of(known and known[i] or body_of(ids[i]))
   end
 end
-if #fresh > 0 or next(rewritten) then
+if #fresh > 0 or next(merges) then
   remember(words(reply))
 end
 return reply

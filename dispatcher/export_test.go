@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -26,12 +27,12 @@ func (d *Dispatcher) Quiet(quiet time.Duration) { d.news.quiet = quiet }
 
 // Pace is how long a waiter for a job's news waits until it looks by itself.
 func (d *Dispatcher) Pace(ref JobRef, waited time.Duration) time.Duration {
-	return d.news.pace(d.keys[d.ns.Partition(ref.Subject)].News(packID(ref.ID)), waited)
+	return d.news.pace(d.keys[d.ns.Partition(ref.Subject)].News(record.PackID(ref.ID)), waited)
 }
 
 // LateAsk asks for a lease as a section does, with a request that arrives after the one that gave it up.
 func LateAsk(ctx context.Context, d *Dispatcher, key subject.Key) error {
-	t := d.ticket(key, packID("late"))
+	t := d.ticket(key, record.PackID("late"))
 	defer t.caller.Rest()
 	canonical, p := key.Canonical(), d.ns.Partition(key)
 	late := t.caller.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)}, canonical, t.holder, d.cfg.SectionTTL.Milliseconds(), t.entry())
@@ -47,7 +48,7 @@ func SetAside(ctx context.Context, d *Dispatcher, key, aside, must string) (was 
 
 // WriteLimit writes the limit of a kind as a declaration of some version does.
 func WriteLimit(ctx context.Context, d *Dispatcher, kind string, most, version int) error {
-	return d.registerLimits(ctx, map[string]limitRecord{kindLimit(kind): {most: most, version: version}})
+	return d.registerLimits(ctx, map[string]record.Limit{kindLimit(kind): {Most: most, Version: version}})
 }
 
 // FinishWith is Finish of a handler that leaves a result.
@@ -60,7 +61,6 @@ func FinishWith(ctx context.Context, d *Dispatcher, c Claim, result []byte) erro
 const (
 	MostKept = mostKept
 	Small    = small
-	Besides  = besides
 )
 
 // Turns makes turns for a claimant that has no session.

@@ -5,7 +5,7 @@
 -- ARGV[8]   partitions that it asks for by itself next, each between spaces
 -- ARGV[9]   mark of a start that was not used, which the rate does not count then; or '-'
 -- ARGV[10]  partitions of the namespace
--- ARGV[11+] pairs: number of the slot, token
+-- ARGV[11+] pairs: subject of the slot, token
 --
 -- Returns  {'ok'} | {'stale'}
 --
@@ -19,15 +19,14 @@ end
 
 local name, holder, mark, LIMITS, subjects = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 3], extra('limits'), {}
 for i = FIRST + 5, #ARGV, 2 do
-  local subject = '\1~' .. name .. '#' .. ARGV[i]
-  if fenced(call('HGET', LEASES, subject), ARGV[i + 1]) then
-    subjects[#subjects + 1] = subject
+  if fenced(call('HGET', LEASES, ARGV[i]), ARGV[i + 1]) then
+    subjects[#subjects + 1] = ARGV[i]
   end
 end
 free(subjects, {})
 local n = #subjects
-if mark ~= '-' and call('HGET', LIMITS, name .. ' next') == mark then
-  call('HDEL', LIMITS, name .. ' next')
+if mark ~= '-' and call('HGET', LIMITS, next_start(name)) == mark then
+  call('HDEL', LIMITS, next_start(name))
   n = math.max(n, 1)
 end
 if n > 0 then

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -60,30 +61,37 @@ type NewJob struct {
 
 // flags are those of the job's entries.
 func (j *NewJob) flags() string {
-	flags := map[Policy]string{Skip: flagSkip, Halt: flagHalt}[j.policy]
+	flags := map[Policy]string{Skip: record.FlagSkip, Halt: record.FlagHalt}[j.policy]
 	if j.Unique != nil {
-		flags += flagUnique
+		flags += record.FlagUnique
 	}
 	if j.Keep > 0 {
-		flags += flagKeep
+		flags += record.FlagKeep
 	}
 	return flags
 }
 
+// stored is the part of the job that is stored.
+func (j *NewJob) stored() *record.Job {
+	return &record.Job{
+		Subject: j.Subject, Kind: j.Kind, MaxAttempts: j.MaxAttempts, Timeout: j.Timeout, Headers: j.Headers, Keep: j.Keep,
+		Flags: j.flags(), Payload: j.Payload,
+	}
+}
+
 const (
-	defaultMaxAttempts = 25 // part of the stored form too: see encode
-	maxID              = subject.MaxIDBytes
-	maxKind            = 64
-	maxHeaders         = 4096
-	maxWait            = 100 * 365 * 24 * time.Hour
-	maxKeep            = 30 * 24 * time.Hour
+	maxID      = subject.MaxIDBytes
+	maxKind    = 64
+	maxHeaders = 4096
+	maxWait    = 100 * 365 * 24 * time.Hour
+	maxKeep    = 30 * 24 * time.Hour
 )
 
 // attemptsRule is what a MaxAttempts must be. In this package 0 is the default.
 var attemptsRule = fmt.Sprintf("must be 1 to %d", math.MaxInt32)
 
 func (j NewJob) withDefaults() NewJob {
-	j.MaxAttempts = cmp.Or(j.MaxAttempts, defaultMaxAttempts)
+	j.MaxAttempts = cmp.Or(j.MaxAttempts, record.DefaultMaxAttempts)
 	if j.ID == "" {
 		j.ID = uuid.Must(uuid.NewV7()).String()
 	}
@@ -179,6 +187,23 @@ type Job struct {
 	flags string // of its entries: what is declared of its kind, and how it was enqueued
 }
 
+// decode reads a stored job.
+func decode(packedID, stored string) (Job, error) {
+	id, j, err := record.DecodeJob(packedID, stored)
+	if err != nil {
+		return Job{}, err
+	}
+	return Job{
+		ID: id, Subject: j.Subject, Kind: j.Kind, Seq: j.Seq, Payload: j.Payload, Headers: j.Headers,
+		MaxAttempts: j.MaxAttempts, Timeout: j.Timeout, Keep: j.Keep, EnqueuedAt: j.EnqueuedAt, order: j.Order, flags: j.Flags,
+	}, nil
+}
+
+// entry is the job's entry when it was never attempted and is not suspended.
+func (j *Job) entry() record.Entry {
+	return record.Entry{ID: record.PackID(j.ID), Kind: j.Kind, Max: j.MaxAttempts, Flags: j.flags}
+}
+
 // Claim is one attempt at a job: the job, which attempt it is, and the lease
 // that it runs under.
 type Claim struct {
@@ -216,6 +241,7 @@ func (c *Claim) Each() []*Claim {
 
 // keys returns how the claim's subject and job stand in Redis.
 func (c *Claim) keys() (canonical, stored string) {
-	e := entry{packID(c.ID), c.Kind, c.Attempt - 1, c.MaxAttempts, c.flags}
+	e := c.entry()
+	e.Attempts = c.Attempt - 1
 	return c.Subject.Canonical(), e.String()
 }

@@ -3,17 +3,16 @@ package dispatcher
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -44,7 +43,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	lane := lanes[0]
 	var ids []string
 	if from == 0 && lane.HeadID != "" {
-		ids = append(ids, packID(lane.HeadID))
+		ids = append(ids, record.PackID(lane.HeadID))
 	}
 	suspended, tickets := make(map[string]bool), make(map[string]bool)
 	if from == 0 && lane.Kind == SectionKind {
@@ -58,9 +57,9 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 		}
 	}
 	for _, entry := range entries {
-		if e, ok := parseEntry(entry); ok {
-			ids = append(ids, e.id)
-			suspended[e.id], tickets[e.id] = e.suspended(), e.kind == ticketKind
+		if e, ok := record.ParseEntry(entry); ok {
+			ids = append(ids, e.ID)
+			suspended[e.ID], tickets[e.ID] = e.Suspended(), e.IsTicket()
 		}
 	}
 	ahead, err := d.ahead(ctx, p, canonical, &lane, from)
@@ -74,7 +73,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	ids = ids[:read]
 	there := make(map[string]Job, len(jobs))
 	for _, job := range jobs {
-		there[packID(job.ID)] = job
+		there[record.PackID(job.ID)] = job
 	}
 	var infos []JobInfo
 	for i, id := range ids {
@@ -89,7 +88,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 		infos = append(infos, JobInfo{})
 		info := &infos[len(infos)-1]
 		*info = JobInfo{Job: job, State: Waiting, Position: from + i + 1}
-		if suspended[packID(job.ID)] {
+		if suspended[record.PackID(job.ID)] {
 			info.State = Suspended
 		}
 		if job.ID == lane.HeadID {
@@ -122,8 +121,8 @@ func (d *Dispatcher) ahead(ctx context.Context, p int, canonical string, lane *L
 			return nil, wrap("read lane", err)
 		}
 		for _, entry := range entries {
-			e, _ := parseEntry(entry)
-			kinds = append(kinds, e.kind)
+			e, _ := record.ParseEntry(entry)
+			kinds = append(kinds, e.Kind)
 		}
 	}
 	return kinds, nil
@@ -227,7 +226,7 @@ func (d *Dispatcher) Job(ctx context.Context, ref JobRef) (JobInfo, error) {
 
 // standing says where a stored job stands.
 func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (JobInfo, error) {
-	packed, keys := packID(id), d.keys[at.partition]
+	packed, keys := record.PackID(id), d.keys[at.partition]
 	job, unread := decode(packed, at.text)
 	if unread != nil {
 		job = unreadable(packed, at.text)
@@ -271,7 +270,7 @@ func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (JobInf
 		info = lanes[0].head(job)
 	} else if err == nil {
 		_, err = connect.Ask(ctx, func(ctx context.Context) (int64, error) {
-			return d.rdb.LPos(ctx, keys.Tail(job.Subject.Canonical()), entryOf(&job)+"~", redis.LPosArgs{}).Result()
+			return d.rdb.LPos(ctx, keys.Tail(job.Subject.Canonical()), job.entry().AsSuspended().String(), redis.LPosArgs{}).Result()
 		})
 		if err == nil {
 			info.State = Suspended
@@ -281,13 +280,10 @@ func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (JobInf
 	return info, err
 }
 
-// die fills in what is known of a dead letter: "<attempts> <reason>\n<error>".
-func (j *JobInfo) die(at float64, record string) {
+// die fills in what is known of a dead letter.
+func (j *JobInfo) die(at float64, reason string) {
 	j.State, j.DiedAt = Dead, time.UnixMilli(int64(at)).UTC()
-	first, failure, _ := strings.Cut(record, "\n")
-	attempts, reason, _ := strings.Cut(first, " ")
-	j.Attempt, _ = strconv.Atoi(attempts)
-	j.Reason, j.Error = reason, failure
+	j.Attempt, j.Reason, j.Error = record.ParseReason(reason)
 }
 
 // mostTried is after how many attempts a job that was set aside is still found: MOST_TRIED of lane.lua.
@@ -296,28 +292,16 @@ const mostTried = 100
 // scheduledMembers are how a job may stand on the schedule: after i attempts at 2i, and
 // suspended at 2i+1. Only jobs that are set aside when they fail have any behind them.
 func scheduledMembers(job Job) []string {
-	e, canonical := entry{packID(job.ID), job.Kind, 0, job.MaxAttempts, job.flags}, job.Subject.Canonical()
+	e, canonical := job.entry(), job.Subject.Canonical()
 	most := 0
-	if strings.Contains(job.flags, flagSkip) {
+	if e.Skips() {
 		most = min(job.MaxAttempts, mostTried)
 	}
 	var members []string
-	for e.attempts = 0; e.attempts <= most; e.attempts++ {
-		members = append(members, scheduledAs(canonical, job.order, e.String()), scheduledAs(canonical, job.order, e.String()+"~"))
+	for e.Attempts = 0; e.Attempts <= most; e.Attempts++ {
+		for _, as := range []record.Entry{e, e.AsSuspended()} {
+			members = append(members, record.Scheduled(canonical, job.order, as.String()))
+		}
 	}
 	return members
-}
-
-// scheduledAs is how a job stands on the schedule: those that fall due at the same moment are in
-// the order of their numbers.
-func scheduledAs(canonical string, order int64, entry string) string {
-	number := binary.BigEndian.AppendUint64(nil, uint64(order))
-	return withSubject(canonical, string(number[8-seqBytes:])+entry)
-}
-
-// ticketAs is how a ticket stands among what expires.
-func ticketAs(canonical, entry string) string { return "t" + withSubject(canonical, entry) }
-
-func withSubject(canonical, text string) string {
-	return fmt.Sprintf("%d %s%s", len(canonical), canonical, text)
 }

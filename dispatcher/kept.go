@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 //go:embed recount.lua
@@ -19,9 +20,6 @@ var recountScript = redis.NewScript(recountLua)
 
 // mostKept is how many bytes of outcomes a partition keeps at most: MOST_KEPT of lane.lua.
 const mostKept = 64 << 20
-
-// besides is what an outcome counts besides its record and id, for what indexes need: BESIDES of lane.lua.
-const besides = 200
 
 // almost is from which share of a bound on the doctor speaks of it.
 const almost = 0.9
@@ -64,7 +62,7 @@ func (d *Dispatcher) countKept(ctx context.Context, p int) (k keptBytes, err err
 	if k.said, err = d.saidKept(ctx, p); err != nil {
 		return k, err
 	}
-	err = d.scanHash(ctx, d.keys[p].Outcomes(), func(id, record string) { k.are += int64(len(id) + len(record) + besides) })
+	err = d.scanHash(ctx, d.keys[p].Outcomes(), func(id, outcome string) { k.are += record.OutcomeBytes(id, outcome) })
 	if err != nil {
 		return keptBytes{}, unlessAbsent(err) // of a wrong type: a finding of its own
 	}

@@ -166,7 +166,7 @@ func TestBoundsAreThoseOfTheScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]int{`MOST_KEPT, MOST_FORGOTTEN`: dispatcher.MostKept, "SMALL": dispatcher.Small, "BESIDES": dispatcher.Besides, "MOST_BYTES": dispatcher.MaxBatchBytes} {
+	for name, want := range map[string]int{`MOST_KEPT, MOST_FORGOTTEN`: dispatcher.MostKept, "SMALL": dispatcher.Small, "MOST_BYTES": dispatcher.MaxBatchBytes} {
 		found := regexp.MustCompile(`local ` + name + ` = (\d+)`).FindSubmatch(text)
 		if found == nil || string(found[1]) != strconv.Itoa(want) {
 			t.Errorf("lane.lua has %s = %q, Go %d", name, found, want)

@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -229,7 +230,7 @@ func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
 	}
 	if err == nil { // before it goes, so that a repeat finds the kind when this went wrong
 		version, _ := strconv.Atoi(words[1])
-		err = d.registerLimits(ctx, map[string]limitRecord{kindLimit(name): {version: version}})
+		err = d.registerLimits(ctx, map[string]record.Limit{kindLimit(name): {Version: version}})
 	}
 	if err == nil {
 		words, err = step(words[1])
@@ -278,7 +279,7 @@ var registerScript = redis.NewScript(registerLua)
 func (d *Dispatcher) register(ctx context.Context) error {
 	seen := make(map[string]bool)
 	var args []any
-	limits := make(map[string]limitRecord)
+	limits := make(map[string]record.Limit)
 	for i := range d.cfg.Kinds {
 		k := &d.cfg.Kinds[i]
 		if err := k.validate(); err != nil {
@@ -298,7 +299,7 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		if subject.CheckName(pool) != nil || most < 1 || most > maxLimit {
 			return invalid("limit of pool "+pool, most, fmt.Sprintf("must be 1 to %d, and the name letters, digits and _ . -", maxLimit))
 		}
-		limits[poolLimit(pool)] = limitRecord{most: most}
+		limits[poolLimit(pool)] = record.Limit{Most: most}
 	}
 	if len(args) > 0 {
 		reply, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
@@ -315,7 +316,7 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		}
 		for i, k := range d.cfg.Kinds {
 			version, _ := strconv.Atoi(reply[1+i])
-			limits[kindLimit(k.Name)] = limitRecord{k.Limit, k.Every, version}
+			limits[kindLimit(k.Name)] = record.Limit{Most: k.Limit, Every: k.Every, Version: version}
 		}
 	}
 	return d.registerLimits(ctx, limits)

@@ -94,67 +94,6 @@ local function withdraw(subject, entry)
   advance({ subject }, { tail })
 end
 
--- rules_of returns what an entry says besides id and kind: its counts and flags, as text.
-local function rules_of(entry)
-  local id, kind = byte(entry, 1, 2)
-  return sub(entry, 3 + id + kind)
-end
-
--- counts_of returns the ended attempts, the maximum, and the flags of an entry.
-local function counts_of(entry)
-  local counts = rules_of(entry)
-  local attempts, max, flags = string.match(counts, '^(%d+) (%d+)(.*)$')
-  if not attempts then
-    max, flags = string.match(counts, '^(%d+)(.*)$')
-  end
-  return tonumber(attempts or 0), tonumber(max), flags
-end
-
--- entry_of makes an entry; max is decimal text, with the flags behind it.
-local function entry_of(id, kind, attempts, max)
-  local counts = attempts > 0 and whole(attempts) .. ' ' .. max or max
-  return string.char(#id, #kind) .. id .. kind .. counts
-end
-
--- with_attempts is the entry of the same job after so many attempts.
-local function with_attempts(entry, attempts)
-  local _, max, flags = counts_of(entry)
-  return entry_of(id_of(entry), kind_of(entry), attempts, whole(max) .. flags)
-end
-
--- big_endian makes a whole number of n bytes, and number reads the bytes from..to of
--- a string as one: sequence numbers and times stand so in a job.
-local function big_endian(value, n)
-  local s = ''
-  for _ = 1, n do
-    s = string.char(value % 256) .. s
-    value = math.floor(value / 256)
-  end
-  return s
-end
-
-local function number(s, from, to)
-  local value = 0
-  for i = from, to do
-    value = value * 256 + byte(s, i)
-  end
-  return value
-end
-
--- A stored job begins with five bytes of a number: its place in its lane; or, with the first
--- bit set, its turn among enqueues, as long as it was never placed. All come from the clock's
--- 'seq', so they can be compared.
-local UNPLACED = 549755813888
-
-local function seq_of(body)
-  local seq = number(body, 1, 5)
-  return seq < UNPLACED and seq or 0
-end
-
-local function order_of(body)
-  return string.char(byte(body) % 128) .. sub(body, 2, 5)
-end
-
 -- order_in_store is the order of a stored job.
 local function order_in_store(id)
   return order_of(call('HGET', JOBS, id) or '\0\0\0\0\0')
@@ -171,38 +110,6 @@ local SMALL = 8192
 local function light(n)
   local largest = n > 1 and tonumber(call('HGET', CLOCK, 'largest') or SMALL) or 0
   return largest * n <= MOST_BYTES
-end
-
--- with_subject and without_subject put a subject before a text and take it off again.
-local function with_subject(subject, text)
-  return #subject .. ' ' .. subject .. text
-end
-
-local function without_subject(text)
-  local length, at = string.match(text, '^(%d+) ()')
-  local after = at + tonumber(length)
-  return sub(text, at, after - 1), sub(text, after)
-end
-
--- scheduled_as is how a job stands on the schedule: jobs of one subject that fall due at the
--- same moment stand in the order of five bytes, which is order_of them. ticket_as is how a
--- ticket stands among what expires.
-local function scheduled_as(subject, order, entry)
-  return with_subject(subject, order .. entry)
-end
-
-local function ticket_as(subject, entry)
-  return 't' .. with_subject(subject, entry)
-end
-
--- Small sets of holders are text, a line each.
-local function with_line(set, line)
-  return find('\n' .. set, '\n' .. line .. '\n', 1, true) and set or set .. line .. '\n'
-end
-
-local function without_line(set, line)
-  local from, to = find('\n' .. set, '\n' .. line .. '\n', 1, true)
-  return from and sub(set, 1, from - 1) .. sub(set, to) or set
 end
 
 local function put_set(key, field, set)
@@ -228,9 +135,9 @@ local function locate(subject, entry)
   local tried = call('HEXISTS', ERRORS, id) == 1
   local forms, members, order = {}, {}, order_in_store(id)
   for attempts = 0, tried and flag(entry, 's') and math.min(max, MOST_TRIED) or 0 do
-    for _, suspension in ipairs({ '', '~' }) do
-      forms[#forms + 1] = with_attempts(entry, attempts) .. suspension
-      members[#members + 1] = scheduled_as(subject, order, forms[#forms])
+    local form = with_attempts(entry, attempts)
+    for _, as in ipairs({ form, as_suspended(form) }) do
+      forms[#forms + 1], members[#members + 1] = as, scheduled_as(subject, order, as)
     end
   end
   for i, score in ipairs(call('ZMSCORE', SCHEDULED, unpack(members))) do
@@ -256,37 +163,30 @@ local function worn(id, holder, most, failed)
   if most == 0 then
     return false
   end
-  local holders, n = with_line(call('HGET', extra('failed'), id) or '', holder), 0
-  for _ in string.gmatch(holders, '\n') do
-    n = n + 1
-  end
+  local holders = with_line(call('HGET', extra('failed'), id) or '', holder)
   failed[#failed + 1], failed[#failed + 2] = id, holders
-  return n >= most
+  return lines_of(holders) >= most
 end
 
 -- field_of returns where a job's unique key stands, or nil when it has none: a dead letter's does
 -- not stand there, but is known.
 local function field_of(id)
-  return string.match(call('HGET', extra('names'), id) or '', '^%d+ %S+ (.*)$')
-end
-
-local function hex(s)
-  return (string.gsub(s, '.', function(c) return string.format('%02x', byte(c)) end))
+  local _, _, field = name_of(call('HGET', extra('names'), id))
+  return field
 end
 
 -- owner says which job has a unique key: its sequence number, how many were merged into it, and its
 -- id.
 local function owner(id, seq)
   local body = not seq and call('HGET', JOBS, id)
-  local merged = string.match(call('HGET', extra('names'), id) or '', '^%d+') or '0'
-  return whole(seq or body and seq_of(body) or 0) .. ',' .. merged .. ',' .. hex(id)
+  return owner_as(seq or body and seq_of(body) or 0, name_of(call('HGET', extra('names'), id)) or '0', id)
 end
 
 -- merge_into counts a job that was merged into another one.
 local function merge_into(id)
-  local merged, rest = string.match(call('HGET', extra('names'), id) or '', '^(%d+) (.*)$')
+  local merged, rules, field = name_of(call('HGET', extra('names'), id))
   if merged then
-    call('HSET', extra('names'), id, whole(merged + 1) .. ' ' .. rest)
+    call('HSET', extra('names'), id, name_as(whole(merged + 1), rules, field))
   end
 end
 
@@ -314,15 +214,13 @@ local function ended(entries)
   end
 end
 
--- forget takes outcomes away. Each counts with its bytes, those of its id, and what indexes need for it.
-local BESIDES = 200
-
+-- forget takes outcomes away.
 local function forget(ids)
   local bytes, outcomes, expiring = 0, extra('outcomes'), {}
   for i, id in ipairs(ids) do
     local length = call('HSTRLEN', outcomes, id)
-    bytes = bytes + (length > 0 and length + #id + BESIDES or 0)
-    expiring[i] = 'o' .. id
+    bytes = bytes + (length > 0 and outcome_bytes(id, length) or 0)
+    expiring[i] = outcome_as_expiring(id)
   end
   many('HDEL', outcomes, ids)
   many('ZREM', extra('ended'), ids)
@@ -336,11 +234,11 @@ end
 local MOST_KEPT, MOST_FORGOTTEN = 67108864, 100
 
 local function keep(subject, id, outcome, attempts, text, ms, now)
-  local record = outcome .. ' ' .. whole(attempts) .. ' ' .. whole(now) .. ' ' .. with_subject(subject, text)
+  local record = outcome_as(outcome, attempts, now, subject, text)
   if call('HEXISTS', extra('outcomes'), id) == 1 then -- of a job that had the id earlier
     forget({ id })
   end
-  local kept = call('HINCRBY', CLOCK, 'kept', #record + #id + BESIDES)
+  local kept = call('HINCRBY', CLOCK, 'kept', outcome_bytes(id, #record))
   for _ = 1, 4 do
     local oldest = kept > MOST_KEPT and call('ZRANGE', extra('ended'), 0, MOST_FORGOTTEN - 1) or {}
     if #oldest == 0 then
@@ -350,7 +248,7 @@ local function keep(subject, id, outcome, attempts, text, ms, now)
   end
   call('HSET', extra('outcomes'), id, record)
   call('ZADD', extra('ended'), now, id)
-  call('ZADD', extra('expiring'), now + ms, 'o' .. id)
+  call('ZADD', extra('expiring'), now + ms, outcome_as_expiring(id))
   news(id, outcome)
 end
 
@@ -392,7 +290,7 @@ local function bury(letters, now)
     local id = id_of(letter[1])
     ids[i], entries[i] = id, letter[1]
     dead[2 * i - 1], dead[2 * i] = at + (i - 1) * LATER, id
-    reasons[2 * i - 1], reasons[2 * i] = id, letter[2] .. ' ' .. letter[3] .. '\n' .. letter[4]
+    reasons[2 * i - 1], reasons[2 * i] = id, reason_as(letter[2], letter[3], letter[4])
   end
   many('HDEL', ERRORS, ids)
   many('HDEL', extra('failed'), ids)
@@ -412,7 +310,7 @@ local function halt(subject, letter, now)
   local entry = letter[1]
   call('HSET', HEADS, subject, with_attempts(entry, letter[2]))
   call('HSET', ERRORS, id_of(entry), letter[4])
-  call('HSET', extra('suspended'), subject, whole(now) .. ' halted ' .. letter[3])
+  call('HSET', extra('suspended'), subject, suspension_as(now, 'halted', letter[3]))
   stop(subject)
   if flag(entry, 'k') then
     news(id_of(entry), 'halted')
@@ -488,8 +386,7 @@ local function take_due(now, urgent)
     if bytes > MOST_DUE_BYTES then
       break
     end
-    local subject, ordered = without_subject(member)
-    local entry = sub(ordered, 6)
+    local subject, entry = scheduled_of(member)
     local id = id_of(entry)
     local body = not suspended(entry) and call('HGET', JOBS, id)
     if suspended(entry) then
@@ -499,7 +396,7 @@ local function take_due(now, urgent)
     end
     if body then
       bytes, placed = bytes + #body, placed + 1
-      call('HSET', JOBS, id, big_endian((seq + i) % UNPLACED, 5) .. sub(body, 6))
+      call('HSET', JOBS, id, renumbered(body, seq + i))
       if call('HSETNX', HEADS, subject, entry) == 0 then
         call('RPUSH', TAIL .. subject, entry)
       elseif call('HEXISTS', LEASES, subject) == 0 then

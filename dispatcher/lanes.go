@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -140,7 +140,7 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		if len(subjects) < n {
 			further = done
 		}
-		subjects = slices.DeleteFunc(subjects, func(s string) bool { return s == subject.Filler })
+		subjects = slices.DeleteFunc(subjects, func(s string) bool { return s == record.Filler })
 	case Delayed:
 		subjects, err = d.inRange(ctx, redis.ZRangeArgs{Key: keys.Delayed(), Start: from, Stop: to})
 		if len(subjects) < n {
@@ -199,16 +199,16 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 			return nil, err
 		}
 		head, _ := heads.Val()[i].(string)
-		record, _ := leases.Val()[i].(string)
-		if head == "" && record == "" {
+		leased, _ := leases.Val()[i].(string)
+		if head == "" && leased == "" {
 			continue
 		}
 		lane := Lane{Subject: key, State: Ready, Depth: int(tails[i].Val())}
 		packed := lane.readHead(head)
-		lane.readLease(record, deadlines.Val()[i])
+		lane.readLease(leased, deadlines.Val()[i])
 		why, _ := suspended.Val()[i].(string)
 		lane.readSuspension(why)
-		if at := delayed.Val()[i]; at > 0 && record == "" {
+		if at := delayed.Val()[i]; at > 0 && leased == "" {
 			lane.State, lane.RunAt = Delayed, time.UnixMilli(int64(at)).UTC()
 		}
 		lanes, ids = append(lanes, lane), append(ids, packed)
@@ -217,55 +217,51 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 }
 
 func (l *Lane) readHead(entry string) (packedID string) {
-	e, ok := parseEntry(entry)
+	e, ok := record.ParseEntry(entry)
 	switch {
-	case ok && e.kind == ticketKind:
+	case ok && e.IsTicket():
 		l.Depth++
-		l.Kind, l.ticket = SectionKind, e.id
+		l.Kind, l.ticket = SectionKind, e.ID
 		return ""
 	case ok:
 		l.Depth++
-		l.Attempt, l.MaxAttempts, l.Kind = e.attempts, e.max, e.kind
-		l.HeadID, _ = unpackID(e.id)
-		if e.suspended() {
+		l.Attempt, l.MaxAttempts, l.Kind = e.Attempts, e.Max, e.Kind
+		l.HeadID, _ = record.UnpackID(e.ID)
+		if e.Suspended() {
 			l.Why = "its head is suspended"
 		}
 	}
-	return e.id
+	return e.ID
 }
 
 // SectionKind is shown as the kind of a lane's head that is no job, but somebody who waits to
 // run a section ([Dispatcher.Do]).
 const SectionKind = "(section)"
 
-func (l *Lane) readLease(record string, deadline float64) {
-	if record == "" {
+func (l *Lane) readLease(text string, deadline float64) {
+	if text == "" {
 		return
 	}
-	token, use, holder := parseRecord(record)
-	l.State, l.Holder, l.Token, l.Along = Leased, holder, token, alongOf(use)
-	if use == "suspended" {
+	r := record.ParseLease(text)
+	l.State, l.Holder, l.Token, l.Along = Leased, r.Holder, lease.Token(r.Token), r.Along
+	if r.Use == record.Suspended {
 		l.State, l.Holder, l.Token = Suspended, "", 0
 		return
 	}
-	l.Section = use == "section"
+	l.Section = r.Use == record.ForSection
 	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
-	l.Cancelling = strings.Contains(marksOf(record), "c")
-	if l.HeadID != "" && strings.HasPrefix(use, "job") {
+	l.Cancelling = r.Asked(record.ToCancel)
+	if l.HeadID != "" && r.Use == record.ForJob {
 		l.Attempt++ // the lease stands for an attempt that is not over
 	}
 }
 
-// readSuspension reads "<when> <operator|halted> <why>".
-func (l *Lane) readSuspension(record string) {
-	parts := strings.SplitN(record, " ", 3)
-	if len(parts) != 3 {
+func (l *Lane) readSuspension(text string) {
+	s, ok := record.ParseSuspension(text)
+	if !ok {
 		return
 	}
-	if ms, err := strconv.ParseInt(parts[0], 10, 64); err == nil {
-		l.SuspendedAt = time.UnixMilli(ms).UTC()
-	}
-	l.Why, l.Halted = parts[2], parts[1] == "halted"
+	l.SuspendedAt, l.Why, l.Halted = s.At, s.Why, s.Halted
 	if l.Halted {
 		l.Why = "halted: " + l.Why
 	}

@@ -4,16 +4,15 @@ import (
 	"context"
 	_ "embed"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -32,30 +31,12 @@ var limitLua string
 
 var limitScript = redis.NewScript(limitLua)
 
-// limitRecord is one limit as it is declared, by the version of its kind's declaration: that which
-// is later counts where it is enforced, whoever writes last. Limits of pools are in no registry and
-// have version 0.
-type limitRecord struct {
-	most    int
-	every   time.Duration
-	version int
-}
-
-// parseLimit reads "<most at once> <ms between two starts> <version>". ok is false for one that has no limit (any more): those who knew another one find
-// that, and not none.
-func parseLimit(text string) (r limitRecord, ok bool) {
-	var ms int64
-	n, _ := fmt.Sscanf(text, "%d %d %d", &r.most, &ms, &r.version)
-	r.every = time.Duration(ms) * time.Millisecond
-	return r, n >= 2 && (r.most > 0 || ms > 0)
-}
-
 // limitHome is the partition that a limit's slots are in.
 func (d *Dispatcher) limitHome(name string) int { return d.ns.Partition(subject.Slot(name, 1)) }
 
 // registerLimits writes limits to where they are enforced, and tells the sessions that run.
 // On a cluster, those whose home is away are owed: sessions write them later (see owedLimits).
-func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]limitRecord) error {
+func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]record.Limit) error {
 	names := slices.Sorted(maps.Keys(limits))
 	if len(names) == 0 {
 		return nil
@@ -67,7 +48,7 @@ func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]limit
 	// Eval, and not EvalSha: a pipeline can't say it again when the server does not know the script.
 	_, without, err := d.acrossTogether(ctx, homes, func(i int, pipe redis.Pipeliner) {
 		r := limits[names[i]]
-		limitScript.Eval(ctx, pipe, []string{d.keys[homes[i]].Limits()}, names[i], r.most, r.every.Milliseconds(), r.version)
+		limitScript.Eval(ctx, pipe, []string{d.keys[homes[i]].Limits()}, names[i], r.Most, r.Every.Milliseconds(), r.Version)
 	})
 	if connect.IsCluster(d.rdb) && errors.Is(err, ErrUnavailable) { // none of these homes is there
 		err, without = nil, slices.Repeat([]bool{true}, len(names))
@@ -91,7 +72,7 @@ func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]limit
 // owedLimits are limits that could not be written yet.
 type owedLimits struct {
 	mu     sync.Mutex
-	limits map[string]limitRecord
+	limits map[string]record.Limit
 }
 
 // payLimits writes what is owed.
@@ -155,10 +136,10 @@ func (d *Dispatcher) limitsOf(ctx context.Context, who *Claimant, before []limit
 	}
 	limits := []limit{}
 	for i, l := range asked {
-		record, err := records[i].Result()
+		text, err := records[i].Result()
 		at := slices.IndexFunc(before, func(b limit) bool { return b.name == l.name })
 		known, assumed := at >= 0, at >= 0 && before[at].assumed
-		_, limited := parseLimit(record)
+		_, limited := record.ParseLimit(text)
 		switch {
 		case errors.Is(err, redis.Nil):
 			limited = known && !assumed || d.declaredLimit(l.name)

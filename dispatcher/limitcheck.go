@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 // A kind's limit is declared in the registry and enforced from its home partition, which may be on
@@ -19,7 +20,7 @@ import (
 
 // wrongLimits returns the limits that are enforced in another way than they are declared, by name,
 // and how they are declared. What is away is not compared.
-func (d *Dispatcher) wrongLimits(ctx context.Context) (declared map[string]limitRecord, enforced map[string]string, err error) {
+func (d *Dispatcher) wrongLimits(ctx context.Context) (declared map[string]record.Limit, enforced map[string]string, err error) {
 	kinds, err := readRegistry(ctx, d.rdb, d.ns)
 	if err != nil {
 		return nil, nil, err
@@ -35,40 +36,27 @@ func (d *Dispatcher) wrongLimits(ctx context.Context) (declared map[string]limit
 	if err != nil {
 		return nil, nil, unlessAbsent(err) // of a wrong type: a finding of its own
 	}
-	declared, enforced = make(map[string]limitRecord), make(map[string]string)
+	declared, enforced = make(map[string]record.Limit), make(map[string]string)
 	for i, name := range names {
 		k := kinds[name]
-		want := limitRecord{k.Limit, k.Every, k.Version}
+		want := record.Limit{Most: k.Limit, Every: k.Every, Version: k.Version}
 		if without[i] || records[i].Err() != nil && !errors.Is(records[i].Err(), redis.Nil) {
 			continue
 		}
-		if is, _ := parseLimit(records[i].Val()); is.most != want.most || is.every != want.every {
+		if is, _ := record.ParseLimit(records[i].Val()); is.Most != want.Most || is.Every != want.Every {
 			declared[kindLimit(name)], enforced[kindLimit(name)] = want, records[i].Val()
 		}
 	}
 	return declared, enforced, nil
 }
 
-// words say what a limit is to who reads of it.
-func (r limitRecord) words() string {
-	switch {
-	case r.most == 0 && r.every == 0:
-		return "none"
-	case r.every == 0:
-		return fmt.Sprintf("%d at once", r.most)
-	case r.most == 0:
-		return fmt.Sprintf("one start every %s", r.every)
-	}
-	return fmt.Sprintf("%d at once and one start every %s", r.most, r.every)
-}
-
 func (d *Dispatcher) examineLimits(ctx context.Context) ([]Finding, error) {
 	declared, enforced, err := d.wrongLimits(ctx)
 	var findings []Finding
 	for _, name := range slices.Sorted(maps.Keys(declared)) {
-		is, _ := parseLimit(enforced[name])
+		is, _ := record.ParseLimit(enforced[name])
 		findings = append(findings, Finding{Wrong, "limit", name,
-			fmt.Sprintf("is declared as %s, and %s is enforced", declared[name].words(), is.words())})
+			fmt.Sprintf("is declared as %s, and %s is enforced", declared[name], is)})
 	}
 	return findings, err
 }
@@ -81,15 +69,15 @@ func (d *Dispatcher) repairLimits(ctx context.Context) ([]Mended, error) {
 		return nil, err
 	}
 	for name, want := range declared {
-		is, _ := parseLimit(enforced[name])
-		if is.version > want.version {
+		is, _ := record.ParseLimit(enforced[name])
+		if is.Version > want.Version {
 			_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
-				return raiseScript.Run(ctx, d.rdb, []string{d.ns.Versions()}, strings.TrimPrefix(name, kindLimit("")), is.version).Result()
+				return raiseScript.Run(ctx, d.rdb, []string{d.ns.Versions()}, strings.TrimPrefix(name, kindLimit("")), is.Version).Result()
 			})
 			if err != nil {
 				return nil, wrap("raise the version of "+name, err)
 			}
-			want.version = is.version
+			want.Version = is.Version
 			declared[name] = want
 		}
 	}
@@ -100,7 +88,7 @@ func (d *Dispatcher) repairLimits(ctx context.Context) ([]Mended, error) {
 	var all []Mended
 	for _, name := range slices.Sorted(maps.Keys(declared)) {
 		if _, wrong := still[name]; !wrong {
-			all = append(all, Mended{"limit", name, "set it to " + declared[name].words() + ", as it is declared"})
+			all = append(all, Mended{"limit", name, "set it to " + declared[name].String() + ", as it is declared"})
 		}
 	}
 	return all, err

@@ -20,7 +20,7 @@ var (
 func TestLuaHeaders(t *testing.T) {
 	t.Parallel()
 	var paths []string
-	for _, dir := range []string{".", "../lease"} {
+	for _, dir := range []string{".", "../lease", "../internal/record"} {
 		found, err := filepath.Glob(filepath.Join(dir, "*.lua"))
 		if err != nil {
 			t.Fatal(err)
@@ -56,8 +56,9 @@ func lintScript(t *testing.T, path, text string) {
 	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
 		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
 	}
-	if name == "fence" || name == "lease" || name == "lane" || name == "short" {
-		return // shared: fence documents what all scripts get
+	shared := name == "fence" || name == "lease" || name == "lane" || name == "short" || strings.Contains(path, "internal/record")
+	if shared {
+		return // fence documents what all scripts get
 	}
 	if !strings.Contains(header, "Returns") {
 		t.Errorf("%s: the header does not say what it returns", path)
@@ -93,7 +94,7 @@ func lintScript(t *testing.T, path, text string) {
 func TestStatusWordsAgree(t *testing.T) {
 	t.Parallel()
 	var lua, goText strings.Builder
-	for _, pattern := range []string{"*.lua", "../lease/*.lua", "*.go", "../lease/*.go", "../internal/script/*.go"} {
+	for _, pattern := range []string{"*.lua", "../lease/*.lua", "../internal/record/*.lua", "*.go", "../lease/*.go", "../internal/script/*.go"} {
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
 			text, err := os.ReadFile(path)

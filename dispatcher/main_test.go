@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -178,10 +179,10 @@ func (h *house) empty() {
 	for _, line := range strings.Split(dump(h.t, h.rdb, h.cfg.Namespace), "\n") {
 		kept := strings.Contains(line, "}:meta") || strings.Contains(line, "}:clock") || strings.Contains(line, "}:kinds") ||
 			strings.Contains(line, "}:registry") || strings.Contains(line, "}:versions") || strings.Contains(line, "}:limits")
-		if onlyFiller := fmt.Sprintf("%q", fmt.Sprint(map[string]string{subject.Filler: ""})); strings.HasSuffix(line, `}:leases" `+onlyFiller) {
+		if onlyFiller := fmt.Sprintf("%q", fmt.Sprint(map[string]string{record.Filler: ""})); strings.HasSuffix(line, `}:leases" `+onlyFiller) {
 			kept = true
 		}
-		if onlyFiller := fmt.Sprintf("%q", "[{+Inf "+subject.Filler+"}]"); strings.HasSuffix(line, `}:deadlines" `+onlyFiller) {
+		if onlyFiller := fmt.Sprintf("%q", "[{+Inf "+record.Filler+"}]"); strings.HasSuffix(line, `}:deadlines" `+onlyFiller) {
 			kept = true
 		}
 		if !kept {

@@ -22,13 +22,6 @@ local function did(what)
   done[#done + 1] = what
 end
 
--- readable reports whether an entry has the parts that scripts go by.
-local function readable(entry)
-  local id, kind = byte(entry, 1, 2)
-  return kind and id > 0 and kind > 0 and #entry > 2 + id + kind
-    and string.match(sub(entry, 3 + id + kind), '^%d+ ?%d*[shuk~]*$') ~= nil
-end
-
 -- belongs reports whether the job of an entry is stored, and is one of this subject. A
 -- ticket belongs as long as its owner is heard of.
 local function belongs(entry)
@@ -36,14 +29,7 @@ local function belongs(entry)
     return call('ZSCORE', extra('expiring'), ticket_as(subject, entry)) ~= false
   end
   local body = readable(entry) and call('HGET', JOBS, id_of(entry))
-  if not body then
-    return false
-  end
-  local length = string.char(#subject)
-  if #subject > 127 then
-    length = string.char(#subject % 128 + 128, math.floor(#subject / 128))
-  end
-  return sub(body, 12, 11 + #length + #subject) == length .. subject
+  return body and is_of(body, subject)
 end
 
 -- What has no place here goes. Of a job that stands here twice the first entry stays.
@@ -93,7 +79,7 @@ if not head then
 end
 
 -- The lease: a record and a deadline, or neither.
-if record and not string.match(record, '^%d+ %a+%+?%d*!?%a* .') then
+if record and not is_lease(record) then
   call('HDEL', LEASES, subject)
   record = false
   did('ended a lease that nobody can read')
@@ -130,7 +116,7 @@ if delayed and (record or not head) then
   did('ended a wait that was none')
 end
 local own = head and kind_of(head)
-local ready = head and not record and not delayed and own ~= '~'
+local ready = head and not record and not delayed and not is_ticket(head)
 for i = 1, kinds do
   local kind = ARGV[FIRST + 2 + i]
   local n = #call('LPOS', READY .. kind, subject, 'COUNT', 0)
@@ -143,10 +129,8 @@ for i = 1, kinds do
     ready = false
   end
 end
-if head then
-  if own ~= '~' then
-    call('SADD', KINDS, own)
-  end
+if head and not is_ticket(head) then
+  call('SADD', KINDS, own)
 end
 if ready then
   closed[subject] = nil

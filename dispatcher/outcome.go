@@ -5,13 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -79,28 +78,9 @@ func (d *Dispatcher) keptOutcome(ctx context.Context, ref JobRef) (JobOutcome, e
 	return o, cmp.Or(bad, wrap("read outcome", err))
 }
 
-// parseOutcome reads "<outcome> <attempts> <when> <length of subject> <subject><text>".
-func parseOutcome(id, record string) (o JobOutcome, err error) {
-	o = JobOutcome{ID: id}
-	parts := strings.SplitN(record, " ", 4)
-	canonical, text, ok := "", "", false
-	if len(parts) == 4 {
-		canonical, text, ok = cutSubject(parts[3])
-	}
-	if ok {
-		o.Subject, err = subject.FromCanonical(canonical)
-	}
-	if !ok || err != nil {
-		return o, fmt.Errorf("%w: the outcome of %s is %q", errCorrupt, subject.IDText(id), record[:min(len(record), 100)])
-	}
-	o.State = OutcomeState(parts[0])
-	o.Attempts, _ = strconv.Atoi(parts[1])
-	ms, _ := strconv.ParseInt(parts[2], 10, 64)
-	o.At = time.UnixMilli(ms).UTC()
-	if text != "" {
-		o.Result = []byte(text)
-	}
-	return o, nil
+func parseOutcome(id, text string) (JobOutcome, error) {
+	o, err := record.ParseOutcome(id, text)
+	return JobOutcome{ID: id, Subject: o.Subject, State: OutcomeState(o.State), Attempts: o.Attempts, At: o.At, Result: o.Result}, err
 }
 
 // WaitFor waits until a job has ended and returns its outcome. The job must have been enqueued
@@ -126,7 +106,7 @@ func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error
 	if outcome, err := d.Outcome(ctx, ref); !errors.Is(err, ErrNotEnded) {
 		return outcome, err
 	}
-	channel := d.keys[p].News(packID(ref.ID))
+	channel := d.keys[p].News(record.PackID(ref.ID))
 	heard, leave := d.news.listen(channel)
 	defer leave()
 	endWait, err := d.waitOn(ctx, job.Subject)
@@ -160,7 +140,7 @@ func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error
 
 // glance is Outcome of a job that was there a while ago: it asks for little as long as that may be so.
 func (d *Dispatcher) glance(ctx context.Context, job *Job) (JobOutcome, error) {
-	keys, id := d.keys[d.ns.Partition(job.Subject)], packID(job.ID)
+	keys, id := d.keys[d.ns.Partition(job.Subject)], record.PackID(job.ID)
 	var there *redis.BoolCmd
 	var dead *redis.FloatCmd
 	var stopped, kept *redis.StringCmd

@@ -8,10 +8,10 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -130,7 +130,7 @@ func (p *permitted) slotsOfEnds() (calls []*script.Call) {
 		}
 		for _, e := range t.Ends {
 			for _, slot := range e.Claim.Slots {
-				if name := limitName(slot); !e.GoesOn {
+				if name := record.LimitOf(slot.Subject); !e.GoesOn {
 					if ended[name] == nil {
 						names = append(names, name)
 					}
@@ -160,6 +160,11 @@ func (p *permitted) ask(ctx context.Context) {
 	p.askOf(ctx, pool, len(p.limits), nil)
 }
 
+// slotArgs are what the slot script wants to know in front of what is asked for.
+func (s *Session) slotArgs(limit string) []any {
+	return []any{limit, s.who.Holder, s.who.TTL.Milliseconds(), s.d.ns.Partitions, record.Slots(limit)}
+}
+
 func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Call) {
 	s := p.s
 	calls, asked := make([]*script.Call, to), make([][]int, to) // by limit, the turns
@@ -169,7 +174,7 @@ func (p *permitted) askOf(ctx context.Context, from, to int, first []*script.Cal
 		p.got[i] = granted{
 			limit: l, later: -1, starts: make([]int, len(p.turns)), slots: make([][]lease.Lease, len(p.turns)), short: make([]bool, len(p.turns)),
 		}
-		args := []any{l.name, s.who.Holder, s.who.TTL.Milliseconds(), s.d.ns.Partitions}
+		args := s.slotArgs(l.name)
 		for k, t := range p.turns {
 			want := p.wanted(l, k)
 			if s.lostOf(l.name) {
@@ -369,7 +374,7 @@ func (g *granted) allSlots() []lease.Lease { return slices.Concat(g.slots...) }
 func (s *Session) giveBack(name, next, mark string, slots []lease.Lease) *script.Call {
 	args := []any{name, s.who.Holder, next, mark, s.d.ns.Partitions}
 	for _, slot := range slots {
-		args = append(args, slotNumber(slot), slot.Token.String())
+		args = append(args, slot.Subject.Canonical(), slot.Token.String())
 	}
 	return s.d.run.Once(s.d.limitHome(name), givebackScript, nil, args...)
 }
@@ -402,20 +407,11 @@ func (s *Session) standAside(ctx context.Context, but []limit) {
 		if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {
 			continue // nobody would tell the session any more
 		}
-		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, at.limit, s.who.Holder, s.who.TTL.Milliseconds(), s.d.ns.Partitions, at.partition, 0, 0))
+		calls = append(calls, s.d.run.Plain(s.d.limitHome(at.limit), slotScript, nil, append(s.slotArgs(at.limit), at.partition, 0, 0)...))
 	}
 	if len(calls) > 0 {
 		s.d.run.Run(ctx, calls...) // or others let them pass
 	}
-}
-
-// limitName and slotNumber are the parts of a slot's name, "<limit>#<number>".
-func limitName(slot lease.Lease) string {
-	return slot.Subject.ID[:strings.LastIndexByte(slot.Subject.ID, '#')]
-}
-
-func slotNumber(slot lease.Lease) string {
-	return slot.Subject.ID[strings.LastIndexByte(slot.Subject.ID, '#')+1:]
 }
 
 // read reads what the slot script gave for turns of a trip.

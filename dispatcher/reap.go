@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -57,7 +58,7 @@ const lostWords = 8
 // lostAttempt reads what a reply tells of one. What can't be read stays empty: the lane has gone on.
 func lostAttempt(words []string) LostAttempt {
 	l := LostAttempt{Kind: words[0], Holder: words[7], Along: words[2] == "-"}
-	l.Job, _ = unpackID(words[4])
+	l.Job, _ = record.UnpackID(words[4])
 	l.Subject, _ = subject.FromCanonical(words[3])
 	l.Attempt, _ = strconv.Atoi(words[5])
 	l.Token, _ = lease.ParseToken(words[1])

@@ -88,7 +88,7 @@ for i, subject in ipairs(candidates) do
     settle(subject, entry, record, tail)
     local became = fate.halted[subject] and 'halted' or #fate.letters > letters and 'dead'
       or #fate.gone > gone and 'cancelled' or 'again'
-    local token = string.match(record, '^%d+')
+    local token = token_of(record)
     lost[#lost + 1] = {
       kind_of(entry), token, call('ZSCORE', DEADLINES, subject) or '0', subject, id_of(entry),
       whole(counts_of(entry) + 1), became, holder,
@@ -143,12 +143,12 @@ local placed = take_due(now, true)
 local EXPIRING, WINDOWS = extra('expiring'), extra('windows')
 local outcomes, searched = {}, 0
 for _, member in ipairs(due(EXPIRING)) do
-  if sub(member, 1, 1) == 'o' then
-    outcomes[#outcomes + 1] = sub(member, 2)
+  local outcome, subject, ticket = expiring_of(member)
+  if outcome then
+    outcomes[#outcomes + 1] = outcome
   elseif searched < MOST_SEARCHED then -- the rest is due still
-    searched = searched + call('LLEN', TAIL .. without_subject(sub(member, 2)))
+    searched = searched + call('LLEN', TAIL .. subject)
     call('ZREM', EXPIRING, member)
-    local subject, ticket = without_subject(sub(member, 2))
     withdraw(subject, ticket)
     news(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
   end

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -71,7 +72,7 @@ func (d *Dispatcher) lookUp(ctx context.Context, ref JobRef, hash func(subject.K
 	}
 	found := make([]*redis.StringCmd, len(places))
 	missing, without, err := d.acrossTogether(ctx, places, func(i int, pipe redis.Pipeliner) {
-		found[i] = pipe.HGet(ctx, hash(d.keys[places[i]]), packID(ref.ID))
+		found[i] = pipe.HGet(ctx, hash(d.keys[places[i]]), record.PackID(ref.ID))
 	})
 	if err != nil {
 		return stored{}, err
@@ -102,7 +103,7 @@ func (d *Dispatcher) lookUp(ctx context.Context, ref JobRef, hash func(subject.K
 // find looks for a job that is stored. An [IncompleteError] may come beside it.
 func (d *Dispatcher) find(ctx context.Context, ref JobRef) (stored, error) {
 	s, err := d.lookUp(ctx, ref, subject.Keys.Jobs, func(text string) (subject.Key, error) {
-		job, err := decode(packID(ref.ID), text)
+		job, err := decode(record.PackID(ref.ID), text)
 		return job.Subject, err
 	})
 	switch {
@@ -128,7 +129,7 @@ func (d *Dispatcher) only(ctx context.Context, ref JobRef) (stored, error) {
 func (d *Dispatcher) stored(ctx context.Context, ref JobRef) (partition int, job Job, err error) {
 	s, err := d.only(ctx, ref)
 	if err == nil {
-		job, err = decode(packID(ref.ID), s.text)
+		job, err = decode(record.PackID(ref.ID), s.text)
 	}
 	return s.partition, job, err
 }

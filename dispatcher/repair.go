@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
@@ -308,17 +309,17 @@ func (f *jobFacts) restoring(id string) []any {
 	if f.unreadable != "" {
 		why = f.unreadable
 	} else {
-		mayStay = scheduledAs(f.owner, f.order, f.entry)
+		mayStay = record.Scheduled(f.owner, f.order, f.entry)
 	}
 	for _, at := range f.places {
 		switch at.where {
 		case "head", "tail":
 			where = "lane"
 		case "scheduled":
-			member := scheduledAs(at.subject, at.order, at.entry)
-			e, _ := parseEntry(at.entry)
+			member := record.Scheduled(at.subject, at.order, at.entry)
+			e, _ := record.ParseEntry(at.entry)
 			switch {
-			case mayStay != "" && !stays && at.subject == f.owner && at.order == f.order && e.untried().String() == f.entry:
+			case mayStay != "" && !stays && at.subject == f.owner && at.order == f.order && e.Untried().String() == f.entry:
 				mayStay, stays = member, true // it may have been set aside, after some attempts
 			case member != mayStay:
 				scheduled = append(scheduled, member)

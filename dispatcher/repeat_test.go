@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -490,19 +491,19 @@ func TestI9_EachRequestTwice(t *testing.T) {
 			if err := WriteLimit(t.Context(), d, "k", 5, 1); err != nil {
 				t.Fatal(err)
 			}
-			return d.run.Once(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, 0, 2, 2, 1, 2, 2, 2, 3, 3)
+			return d.run.Once(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, record.Slots(kindLimit("k")), 0, 2, 2, 1, 2, 2, 2, 3, 3)
 		}, ""},
 		"give back": {func(t *testing.T, d *Dispatcher, _ []Claim) *script.Call {
 			if err := WriteLimit(t.Context(), d, "k", 5, 1); err != nil {
 				t.Fatal(err)
 			}
-			call := d.run.Plain(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, 0, 3, 3)
+			call := d.run.Plain(d.limitHome(kindLimit("k")), slotScript, nil, kindLimit("k"), "w", 60000, 1, record.Slots(kindLimit("k")), 0, 3, 3)
 			d.run.Run(t.Context(), call)
 			words, err := call.Words()
 			if err != nil {
 				t.Fatal(err)
 			}
-			return d.run.Once(d.limitHome(kindLimit("k")), givebackScript, nil, kindLimit("k"), "w", "", "-", 1, words[6], words[4], words[7], words[4])
+			return d.run.Once(d.limitHome(kindLimit("k")), givebackScript, nil, kindLimit("k"), "w", "", "-", 1, record.Slots(kindLimit("k"))+words[6], words[4], record.Slots(kindLimit("k"))+words[7], words[4])
 		}, "ok"},
 		"discard": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
 			for _, i := range []int{0, 2} {
@@ -510,7 +511,7 @@ func TestI9_EachRequestTwice(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			return d.run.Once(0, discardScript, nil, packID(claims[0].ID), packID(claims[1].ID), packID(claims[2].ID))
+			return d.run.Once(0, discardScript, nil, record.PackID(claims[0].ID), record.PackID(claims[1].ID), record.PackID(claims[2].ID))
 		}, "ok missing ok"},
 		"refund": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
 			var args []any
@@ -518,7 +519,7 @@ func TestI9_EachRequestTwice(t *testing.T) {
 				if _, err := d.Retry(t.Context(), claims[i], time.Hour, "boom"); err != nil {
 					t.Fatal(err)
 				}
-				args = append(args, claims[i].Subject.Canonical(), entryOf(&claims[i].Job))
+				args = append(args, claims[i].Subject.Canonical(), claims[i].Job.entry().String())
 			}
 			return d.run.Once(0, refundScript, nil, append([]any{"w"}, args...)...)
 		}, "ok ok ok"},

@@ -5,6 +5,8 @@ import (
 	_ "embed"
 	"fmt"
 	"strconv"
+
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 //go:embed replay.lua
@@ -35,7 +37,7 @@ func (d *Dispatcher) replay(ctx context.Context, ref JobRef, front bool, onTaken
 		return Enqueued{}, err
 	}
 	if err := job.Subject.Validate(); err != nil {
-		return Enqueued{}, fmt.Errorf("replay %s: %w: it can only be looked at and discarded", ref, errCorrupt)
+		return Enqueued{}, fmt.Errorf("replay %s: %w: it can only be looked at and discarded", ref, record.ErrCorrupt)
 	}
 	place := "back"
 	if front {
@@ -43,7 +45,7 @@ func (d *Dispatcher) replay(ctx context.Context, ref JobRef, front bool, onTaken
 	}
 	canonical := job.Subject.Canonical()
 	call := d.run.Once(p, replayScript, []string{d.keys[p].Tail(canonical)},
-		canonical, packID(ref.ID), job.Kind, strconv.Itoa(job.MaxAttempts)+job.flags, place, onTaken)
+		canonical, record.PackID(ref.ID), job.Kind, job.entry().Rules(), place, onTaken)
 	words, err := d.ask(ctx, call)
 	if err != nil {
 		return Enqueued{}, err
@@ -53,7 +55,7 @@ func (d *Dispatcher) replay(ctx context.Context, ref JobRef, front bool, onTaken
 		seq, err := strconv.ParseInt(words[1], 10, 64)
 		return Enqueued{ID: ref.ID, Subject: job.Subject, Seq: seq, Created: true}, err
 	case "taken", "merged":
-		other, seq, merged, err := holderOfKey(words[1])
+		other, seq, merged, err := record.ParseOwner(words[1])
 		if err == nil && words[0] == "taken" {
 			err = fmt.Errorf("replay %s: %w", ref, &TakenError{ID: other})
 		}

@@ -60,10 +60,10 @@ end
 local seq = seq_of(body)
 if place == 'back' then
   seq = call('HINCRBY', CLOCK, 'seq', 1)
-  call('HSET', JOBS, id, big_endian(seq % UNPLACED + (waits and UNPLACED or 0), 5) .. string.sub(body, 6))
+  call('HSET', JOBS, id, renumbered(body, seq, waits))
 end
 if waits then -- it lines up behind what could not be placed now
-  call('ZADD', SCHEDULED, now, scheduled_as(subject, big_endian(seq % UNPLACED, 5), entry))
+  call('ZADD', SCHEDULED, now, scheduled_as(subject, ordered(seq), entry))
   call('ZADD', WAKE .. kind_of(entry), 0, 'due')
   publish('RPUSH', '')
   local reply = { 'ok', '0' }
@@ -83,7 +83,7 @@ elseif leased and not stopped then
   call('LPUSH', KEYS[13], entry)
 elseif stopped then
   local why = call('HGET', extra('suspended'), subject)
-  if why and find(why, '^%d+ halted ') then
+  if is_halted(why) then
     call('LPUSH', KEYS[13], entry) -- its head is what halted it, and has to stay that
   else
     call('LPUSH', KEYS[13], head)

@@ -44,10 +44,10 @@ if dead and (in_lane or not body) then
   did('took it from the dead letters')
 end
 if body and not in_lane and not scheduled and not dead and not (subject ~= '' and locate(subject, entry)) then
-  bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), '0', 'lost+found', why } }, now)
+  bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), 0, 'lost+found', why } }, now)
   did('moved it to lost+found')
 elseif dead and call('HEXISTS', REASONS, id) == 0 then
-  call('HSET', REASONS, id, '0 unknown\nits reason was lost')
+  call('HSET', REASONS, id, reason_as(0, 'unknown', 'its reason was lost'))
   did('noted that its reason is unknown')
 elseif not dead and call('HDEL', REASONS, id) == 1 then
   did('dropped the reason of no dead letter')

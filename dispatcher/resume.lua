@@ -26,7 +26,7 @@ if use_of(record) ~= 'suspended' then
 elseif skip and not head then
   return { 'empty' }
 end
-local halted = find(call('HGET', extra('suspended'), subject) or '', '^%d+ halted ')
+local halted = is_halted(call('HGET', extra('suspended'), subject))
 free({ subject }, {})
 call('HDEL', extra('suspended'), subject)
 if skip and is_ticket(head) then
@@ -39,7 +39,7 @@ elseif skip then
   advance({ subject }, { KEYS[13] })
 elseif head then
   if suspended(head) then
-    head = sub(head, 1, -2)
+    head = as_resumed(head)
   end
   if halted then
     head = with_attempts(head, 0)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -91,7 +92,7 @@ func (d *Dispatcher) enter(ctx context.Context, key subject.Key, maxWait time.Du
 		}
 		return l, err
 	}
-	t := d.ticket(key, packID(uuid.Must(uuid.NewV7()).String()))
+	t := d.ticket(key, record.PackID(uuid.Must(uuid.NewV7()).String()))
 	defer t.caller.Rest()
 	l, err := t.wait(ctx, maxWait)
 	if err != nil {
@@ -119,7 +120,7 @@ func (t *ticket) entry() string {
 	if t.id == "" {
 		return ""
 	}
-	return entry{id: t.id, kind: ticketKind, max: 1}.String()
+	return record.Ticket(t.id).String()
 }
 
 // ask asks once for the lease. ok is false when it is not to be had yet: after `over`, if that is known, what

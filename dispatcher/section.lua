@@ -50,7 +50,7 @@ for _ = 1, 100 do
 end
 
 if record and holder_of(record) == holder then
-  return { 'ok', string.match(record, '^%d+') }
+  return { 'ok', token_of(record) }
 elseif not record and (not head or head == entry) then
   if head then
     call('ZREM', EXPIRING, ticket)

@@ -10,14 +10,7 @@
 local OFFER_MS, LINE_PART = 100, 16
 
 local function place_of(name, member)
-  local starts, offered, till = string.match(call('HGET', extra('places:') .. name, member) or '', '^(%d+) (%d+) (%d+)$')
-  if starts then
-    local partition, holder = string.match(member, '^(%d+) (.*)$')
-    return {
-      member = member, partition = partition, holder = holder,
-      starts = tonumber(starts), offered = tonumber(offered), till = tonumber(till),
-    }
-  end
+  return place_from(member, call('HGET', extra('places:') .. name, member))
 end
 
 local function leave_line(name, member)
@@ -28,7 +21,7 @@ end
 -- keep_place stores what has changed of a place, or its end.
 local function keep_place(name, p)
   if p.starts > 0 then
-    call('HSET', extra('places:') .. name, p.member, whole(p.starts) .. ' ' .. whole(p.offered) .. ' ' .. whole(p.till))
+    call('HSET', extra('places:') .. name, p.member, place_as(p))
   else
     leave_line(name, p.member)
   end
@@ -79,7 +72,7 @@ local function along_line(name, now, partitions, asked, each)
   until #members < LINE_PART
   for holder in pairs(gone) do
     for partition = 0, partitions - 1 do
-      leave_line(name, whole(partition) .. ' ' .. holder)
+      leave_line(name, place_member(whole(partition), holder))
     end
   end
 end

@@ -5,7 +5,8 @@
 -- ARGV[7]   holder
 -- ARGV[8]   ttl      ms
 -- ARGV[9]   partitions of the namespace
--- ARGV[10+] three a partition: it, starts wanted there now, and lanes that are ready there; with
+-- ARGV[10]  subject of a slot without its number
+-- ARGV[11+] three a partition: it, starts wanted there now, and lanes that are ready there; with
 --           none the place there is given up
 --
 -- Returns  {'ok', slots, later, mark, token, (starts, number of each slot...) for each partition}
@@ -25,25 +26,24 @@ if before then
   return before
 end
 
-local name, holder, ttl, ASKED = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), FIRST + 4
+local name, holder, ttl, slot_of, ASKED = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), ARGV[FIRST + 4], FIRST + 5
 local LIMITS = extra('limits')
-local size, every = string.match(call('HGET', LIMITS, name) or '', '^(%d+) (%d+)')
+local size, every = limit_of(call('HGET', LIMITS, name))
 if not size then
   return { 'none' }
 end
-size, every = tonumber(size), tonumber(every)
 local now, now_us = clock()
 
 -- What is free: of the rate one start or none, of the slots those that nobody holds alive.
 local free_starts, rested, soonest, slots = math.huge, 0, nil, {}
 if every > 0 then
-  local free_at = math.min(tonumber(call('HGET', LIMITS, name .. ' next') or 0), now + every) -- it may have been slower, or the clock ahead
+  local free_at = math.min(tonumber(call('HGET', LIMITS, next_start(name)) or 0), now + every) -- it may have been slower, or the clock ahead
   free_starts, rested = now >= free_at and 1 or 0, math.max(0, free_at - now)
 end
 for from = 1, size, 100 do
   local names = {}
   for n = from, math.min(from + 99, size) do
-    names[#names + 1] = '\1~' .. name .. '#' .. whole(n)
+    names[#names + 1] = slot_of .. whole(n)
   end
   local records, deadlines = call('HMGET', LEASES, unpack(names)), call('ZMSCORE', DEADLINES, unpack(names))
   for i = 1, #names do
@@ -63,7 +63,7 @@ despite_full_memory()
 local line = call('EXISTS', extra('line:') .. name) == 1
 local asks, order = {}, {}
 for at = ASKED, #ARGV, 3 do
-  local member = ARGV[at] .. ' ' .. holder
+  local member = place_member(ARGV[at], holder)
   local own = {
     want = tonumber(ARGV[at + 1]), lanes = tonumber(ARGV[at + 2]), got = 0,
     place = line and place_of(name, member) or nil, member = member,
@@ -119,7 +119,7 @@ for _, own in ipairs(order) do
   reply[#reply + 1] = whole(own.got)
   for i = taken + 1, taken + (size > 0 and own.got or 0) do
     reply[#reply + 1] = whole(slots[i])
-    subjects[#subjects + 1] = '\1~' .. name .. '#' .. whole(slots[i])
+    subjects[#subjects + 1] = slot_of .. whole(slots[i])
   end
   taken = taken + own.got
 end
@@ -135,7 +135,7 @@ if #subjects > 0 then
 end
 if taken > 0 then
   if every > 0 then
-    call('HSET', LIMITS, name .. ' next', whole(now + every))
+    call('HSET', LIMITS, next_start(name), whole(now + every))
   end
   remember(words(reply))
 end

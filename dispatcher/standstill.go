@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 // standstill gathers what may not go on by itself.
@@ -27,8 +29,9 @@ func (i *standstill) add(s *survey) {
 		for kind, n := range lane.ready {
 			i.ready[kind] += n
 		}
-		_, use, holder := parseRecord(lane.record)
-		if use == "suspended" {
+		lease := record.ParseLease(lane.record)
+		holder := lease.Holder
+		if lease.Use == record.Suspended {
 			i.suspended++
 			continue
 		}

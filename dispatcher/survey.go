@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -11,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -91,14 +91,14 @@ func (s *survey) job(id string) *jobFacts {
 }
 
 func (s *survey) place(where, subject, entry string, order int64) {
-	if e, ok := parseEntry(entry); ok && e.kind == ticketKind {
+	if e, ok := record.ParseEntry(entry); ok && e.IsTicket() {
 		f := s.lane(subject)
 		if f.tickets == nil {
 			f.tickets = make(map[string]bool)
 		}
 		f.tickets[entry] = false
 	} else if ok {
-		j := s.job(e.id)
+		j := s.job(e.ID)
 		j.places = append(j.places, place{where, subject, entry, order})
 	}
 }
@@ -165,17 +165,16 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 			})
 		},
 		func() error {
-			return hash(keys.Leases(), func(holding, record string) {
-				if holding != subject.Filler {
-					s.lane(holding).leased, s.lane(holding).record = true, record
-					token, _, _ := parseRecord(record)
-					s.token = max(s.token, int64(token))
+			return hash(keys.Leases(), func(holding, text string) {
+				if holding != record.Filler {
+					s.lane(holding).leased, s.lane(holding).record = true, text
+					s.token = max(s.token, record.ParseLease(text).Token)
 				}
 			})
 		},
 		func() error {
 			return zset(keys.Deadlines(), func(holding, score string) {
-				if holding != subject.Filler {
+				if holding != record.Filler {
 					s.lane(holding).deadline, _ = strconv.ParseFloat(score, 64)
 				}
 			})
@@ -184,7 +183,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error { return d.surveyLists(ctx, keys, lists, s) },
 		func() error {
 			return zset(keys.Scheduled(), func(member, _ string) {
-				if subject, order, entry, ok := parseScheduled(member); ok {
+				if subject, order, entry, ok := record.ParseScheduled(member); ok {
 					s.place("scheduled", subject, entry, order)
 				} else {
 					s.garbled = append(s.garbled, member)
@@ -200,26 +199,20 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 			return hash(keys.Suspended(), func(subject, _ string) { s.lane(subject).suspended = true })
 		},
 		func() error {
-			return hash(keys.Names(), func(id, record string) {
-				if parts := strings.SplitN(record, " ", 3); len(parts) == 3 {
-					s.names[id] = parts[2]
-				} else {
-					s.names[id] = ""
-				}
-			})
+			return hash(keys.Names(), func(id, name string) { s.names[id] = record.NameField(name) })
 		},
 		func() error { return hash(keys.Unique(), func(field, id string) { s.unique[field] = id }) },
 		func() error { return hash(keys.Failed(), func(id, _ string) { s.failed[id] = true }) },
 		func() error {
-			return hash(keys.Outcomes(), func(id, record string) {
+			return hash(keys.Outcomes(), func(id, outcome string) {
 				s.outcomes[id] = true
-				s.kept += int64(len(id) + len(record) + besides)
+				s.kept += record.OutcomeBytes(id, outcome)
 			})
 		},
 		func() error {
 			return zset(keys.Expiring(), func(member, _ string) {
 				s.expiring[member] = true
-				if subject, entry, ok := parseTicket(member); ok {
+				if subject, entry, ok := record.ParseExpiringTicket(member); ok {
 					if _, here := s.lane(subject).tickets[entry]; here {
 						s.lane(subject).tickets[entry] = true
 					}
@@ -236,9 +229,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 				if len(body) > small {
 					s.largest = max(s.largest, int64(len(body)))
 				}
-				if len(body) >= seqBytes {
-					s.seq = max(s.seq, orderOf(body))
-				}
+				s.seq = max(s.seq, record.OrderOf(body))
 			})
 		},
 		func() (err error) {
@@ -266,7 +257,7 @@ func (j *jobFacts) read(id, body string) {
 		j.unreadable = err.Error()
 		return
 	}
-	j.owner, j.entry, j.order = job.Subject.Canonical(), entryOf(&job), job.order
+	j.owner, j.entry, j.order = job.Subject.Canonical(), job.entry().String(), job.order
 }
 
 // behind returns the fields of the clock that are behind what was given out, and the
@@ -423,36 +414,4 @@ func (d *Dispatcher) scanList(ctx context.Context, key string, each func(member 
 		}
 	}
 	return err
-}
-
-// parseScheduled reads a member of the schedule: see scheduledAs.
-func parseScheduled(member string) (subject string, order int64, entry string, ok bool) {
-	subject, rest, ok := cutSubject(member)
-	if !ok || len(rest) < seqBytes {
-		return "", 0, "", false
-	}
-	_, ok = parseEntry(rest[seqBytes:])
-	return subject, number(rest[:seqBytes]), rest[seqBytes:], ok
-}
-
-// parseTicket reads a ticket among what expires: see ticketAs.
-func parseTicket(member string) (subject, entry string, ok bool) {
-	text, ok := strings.CutPrefix(member, "t")
-	if !ok {
-		return "", "", false
-	}
-	if subject, entry, ok = cutSubject(text); ok {
-		_, ok = parseEntry(entry)
-	}
-	return subject, entry, ok
-}
-
-// cutSubject splits "<length of subject> <subject><rest>".
-func cutSubject(text string) (subject, rest string, ok bool) {
-	length, rest, found := strings.Cut(text, " ")
-	n := 0
-	if _, err := fmt.Sscanf(length, "%d", &n); err != nil || !found || n < 1 || n > len(rest) {
-		return "", "", false
-	}
-	return rest[:n], rest[n:], true
 }

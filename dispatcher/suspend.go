@@ -87,7 +87,7 @@ func (d *Dispatcher) suspendJob(ctx context.Context, ref JobRef, how string) err
 		return err
 	}
 	canonical := job.Subject.Canonical()
-	words, err := d.ask(ctx, d.run.Once(p, suspendJobScript, []string{d.keys[p].Tail(canonical)}, canonical, entryOf(&job), how))
+	words, err := d.ask(ctx, d.run.Once(p, suspendJobScript, []string{d.keys[p].Tail(canonical)}, canonical, job.entry().String(), how))
 	if err != nil {
 		return fmt.Errorf("%s job %s: %w", how, ref, err)
 	}

@@ -20,8 +20,7 @@ despite_full_memory()
 local before_it = call('HGET', extra('suspended'), subject)
 if why ~= '' or not before_it then
   -- A lane that its head has halted stays that: the head has no attempts left until it is resumed.
-  local by = before_it and find(before_it, '^%d+ halted ') and ' halted ' or ' operator '
-  call('HSET', extra('suspended'), subject, whole(now) .. by .. why)
+  call('HSET', extra('suspended'), subject, suspension_as(now, is_halted(before_it) and 'halted' or 'operator', why))
 end
 if record and use_of(record) ~= 'suspended' then
   call('HSET', LEASES, subject, mark(record, 's'))

@@ -31,7 +31,7 @@ if at == 'head' and use_of(record) == 'job' or at == 'tail' and place < along_of
   return { 'running' }
 end
 
-local to = resume and sub(as, 1, -2) or as .. '~'
+local to = resume and as_resumed(as) or as_suspended(as)
 if at == 'scheduled' or not resume and flag(as, 's') then
   local due = math.huge -- of one that steps aside, or whose time has come meanwhile (reap)
   if at == 'scheduled' then

@@ -186,7 +186,7 @@ if ENDS <= #ARGV then
       end
       finished = finished + 1
       done[finished] = id
-      if byte(entry, -1) > 57 then
+      if flagged(entry) then
         special[#special + 1] = entry
       end
       if attempted(entry) then

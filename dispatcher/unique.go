@@ -2,12 +2,10 @@ package dispatcher
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -113,33 +111,16 @@ func (u *Unique) validate() error {
 	return nil
 }
 
-// field is where the key stands among the unique keys of a partition. A digest can't be
-// mistaken for a key: they differ in their first byte.
+// field is where the key stands among the unique keys of a partition.
 func (u *Unique) field(job *NewJob, canonical string) string {
-	key := "k" + u.Key
+	var digest [sha256.Size]byte
 	if u.Key == "" {
-		sum := sha256.Sum256(job.Payload)
-		key = "d" + string(sum[:])
+		digest = sha256.Sum256(job.Payload)
 	}
-	return fmt.Sprintf("%d %s%s %s", len(canonical), canonical, job.Kind, key)
+	return record.UniqueField(canonical, job.Kind, u.Key, digest[:])
 }
 
 // args are what the enqueue script wants to know of the nth job's key.
 func (u *Unique) args(n int, field string) []any {
 	return []any{n, field, string(u.Scope), u.Window.Milliseconds(), string(u.OnConflict)}
-}
-
-// holderOfKey reads "<seq> <merged> <packed id in hex>": the job that has a unique key.
-func holderOfKey(text string) (id string, seq int64, merged int, err error) {
-	parts := strings.Split(text, ",")
-	if len(parts) != 3 {
-		return "", 0, 0, fmt.Errorf("enqueue: reply %q", text)
-	}
-	packed, err := hex.DecodeString(parts[2])
-	if err == nil {
-		id, err = unpackID(string(packed))
-	}
-	seq, _ = strconv.ParseInt(parts[0], 10, 64)
-	merged, _ = strconv.Atoi(parts[1])
-	return id, seq, merged, err
 }

@@ -2,13 +2,13 @@
 -- one clock, the one gate for stale callers, and the memory of the last request.
 --
 -- KEYS[1]   jobs       hash    id -> encoded job
--- KEYS[2]   heads      hash    subject -> entry (see below)
--- KEYS[3]   leases     hash    subject -> "<token> <use>[!marks] <holder>", use being job, job+n, section, slot, suspended
+-- KEYS[2]   heads      hash    subject -> entry (internal/record/entry.lua)
+-- KEYS[3]   leases     hash    subject -> who has it (internal/record/lease.lua)
 -- KEYS[4]   deadlines  zset    subject -> end of its lease, ms
 -- KEYS[5]   delayed    zset    subject -> when its head may run, ms
--- KEYS[6]   scheduled  zset    "<#subject> <subject><number, 5 bytes><entry>" -> run-at, ms
+-- KEYS[6]   scheduled  zset    subject, number and entry (internal/record/schedule.lua) -> run-at, ms
 -- KEYS[7]   dead       zset    id -> time of death, ms
--- KEYS[8]   reasons    hash    id -> "<attempts> <reason>\n<error>"
+-- KEYS[8]   reasons    hash    id -> why it died (internal/record/reason.lua)
 -- KEYS[9]   errors     hash    id -> last error of a head
 -- KEYS[10]  clock      hash    'token', 'seq' -> last one given out; 'kept' -> bytes of outcomes; 'largest' -> of a job
 -- KEYS[11]  kinds      set     job kinds seen
@@ -19,21 +19,12 @@
 -- ARGV[4]   prefix of the keys wake:<kind>, zsets of hints: 'ready', 'due' 
 -- ARGV[5]   prefix of the keys tail:<subject>, lists of entries
 --
--- An entry stands in a lane for a job: one byte each with the lengths of id and
--- kind, the id, the kind, and "<max attempts>", or "<ended attempts> <max attempts>"
--- once there are any; then flags, for few: 's' it is set aside when it fails, 'h' it halts
--- its lane when it fails for good, 'u' it has a unique key, 'k' its outcome is kept, '~'
--- it is suspended. An entry of the kind '~' is a ticket: no job, but somebody who waits to
--- run a section. Ids are bytes, so nothing here may go through string.format('%s'): in
--- Redis' Lua that stops at a NUL.
---
 -- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, unique,
 --           names, outcomes, ended, windows, expiring, failed, limits, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 
 local call = redis.call
-local byte, sub, find = string.byte, string.sub, string.find
 local JOBS, HEADS, LEASES, DEADLINES, DELAYED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local SCHEDULED, DEAD, REASONS, ERRORS = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local CLOCK, KINDS, REQUEST = KEYS[10], KEYS[11], KEYS[12]
@@ -53,12 +44,6 @@ local function clock()
   local t = call('TIME')
   -- No digits are cut out to reckon with: what begins with a 0 is octal to miniredis's Lua.
   return t[1] * 1000 + math.floor(t[2] / 1000), t[1] .. sub('00000' .. t[2], -6)
-end
-
--- whole prints a number without an exponent: tostring() of Redis' Lua has only 14
--- digits, and tokens have 16. '%d' costs a third of '%.0f' and is as exact.
-local function whole(n)
-  return string.format('%d', n)
 end
 
 -- moment reads a score as ms: nil when there is none, math.huge for 'inf', which miniredis
@@ -135,40 +120,6 @@ end
 -- news says that something has happened, to whoever listens for that name.
 local function news(name, text)
   redis.pcall('PUBLISH', extra('news:') .. name, text) -- a hint: who may not say it goes on
-end
-
--- parts of an entry; byte and sub cost a fifth of string.match.
-local function id_of(entry)
-  return sub(entry, 3, 2 + byte(entry))
-end
-
-local function kind_of(entry)
-  local id, kind = byte(entry, 1, 2)
-  return sub(entry, 3 + id, 2 + id + kind)
-end
-
--- attempted reports whether any attempt of the job has ended.
-local function attempted(entry)
-  local id, kind = byte(entry, 1, 2)
-  return find(entry, ' ', 3 + id + kind, true)
-end
-
--- flag returns whether an entry has a flag. Flags stand last and are above all digits, so
--- one byte tells of most entries that they have none.
-local function flag(entry, letter)
-  if byte(entry, -1) < 58 then
-    return false
-  end
-  local id, kind = byte(entry, 1, 2)
-  return find(entry, letter, 3 + id + kind, true) ~= nil
-end
-
-local function suspended(entry)
-  return byte(entry, -1) == 126
-end
-
-local function is_ticket(entry)
-  return byte(entry, 3 + byte(entry)) == 126
 end
 
 -- many makes one command of many arguments, or none of none. Callers keep

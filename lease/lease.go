@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -45,9 +46,9 @@ var fenceLua string
 //go:embed lease.lua
 var leaseLua string
 
-// Lua is the source that every script of dispatcher builds on: the clock, the
-// gate for stale tokens, the record of leases and the one way out of them.
-var Lua = fenceLua + "\n" + leaseLua
+// Lua is the source that every script of dispatcher builds on: the forms of what is stored, the clock, the
+// gate for stale tokens, and the one way into leases and out of them.
+var Lua = record.Lua + "\n" + fenceLua + "\n" + leaseLua
 
 // Store keeps the leases of one namespace in Redis. It is safe for concurrent use.
 type Store struct {

@@ -1,81 +1,31 @@
--- lease: the one record of who holds a subject, and the one way out of it.
+-- lease: giving leases of subjects, and the one way out of them.
 -- Prepended, after fence, to every script that gives or ends leases.
-
--- FILLER is no subject and has more than 64 bytes. Redis keeps small hashes and zsets
--- as flat lists that it searches from end to end; a long member in them makes it use
--- its real structures. It saves a third of a turn's instructions.
-local FILLER = '\0----------------------------------------------------------------'
 
 -- grant writes new leases over subjects, at least one, that the caller has checked
 -- to be free. The token is max(last + 1, microseconds of the clock): it rises across
 -- crashes, empty lanes and a failover that lost the last ones (I2). It is one for
--- the whole call: tokens are compared only with others of the same subject. `use`
--- says what the lease is for: 'job', an attempt at the lane's head, which its end
--- without a word makes a failed one; 'section' and 'slot', which say nothing of any job;
--- or 'suspended', which has no end: a lane that nobody may have is one that is leased.
+-- the whole call: tokens are compared only with others of the same subject. The
+-- end of a 'job' lease without a word makes a failed attempt of it; one that is 'suspended' has
+-- no end: a lane that nobody may have is one that is leased.
 -- along[subject] is how many jobs behind the head the holder took along; nil is none.
 local function grant(subjects, use, holder, deadline, now_us, along)
   local last, token = call('HGET', CLOCK, 'token'), now_us
   if last and tonumber(last) >= tonumber(now_us) then
     token = whole(last + 1)
   end
-  local record = token .. ' ' .. use .. ' ' .. holder
+  local record = lease_as(token, use, holder)
   local records, deadlines = { FILLER, '' }, { 'inf', FILLER }
   for i = 1, #subjects do
     local subject = subjects[i]
     local n = along and along[subject]
     records[2 * i + 1] = subject
-    records[2 * i + 2] = n and token .. ' ' .. use .. '+' .. n .. ' ' .. holder or record
+    records[2 * i + 2] = n and lease_as(token, use, holder, n) or record
     deadlines[2 * i + 1], deadlines[2 * i + 2] = deadline, subject
   end
   call('HSET', CLOCK, 'token', token)
   call('HSET', LEASES, unpack(records))
   call('ZADD', DEADLINES, unpack(deadlines))
   return token
-end
-
--- use_of, along_of and holder_of read a lease's record: what it is for, how many jobs
--- behind the head were claimed with it and not reported yet, and by whom.
-local function use_of(record)
-  return string.match(record or '', '^%d+ (%a+)')
-end
-
-local function along_of(record)
-  return tonumber(string.match(record or '', '^%d+ %a+%+(%d+)') or 0)
-end
-
--- with_along is the record with n jobs along.
-local function with_along(record, n)
-  return (string.gsub(record, '^(%d+ %a+)%+%d+', '%1' .. (n > 0 and '+' .. n or ''), 1))
-end
-
-local function holder_of(record)
-  return string.match(record or '', '^%d+ %S+ (.*)$') or 'unknown'
-end
-
--- marks_of is what an operator asked of a lease's holder: 's' to suspend the lane when the
--- lease ends, 'c' to cancel its head.
-local function marks_of(record)
-  return string.match(record, '^%d+ [%a%d+]+!(%a+) ') or ''
-end
-
-local function marked(record, letter)
-  return record and find(record, '!', 1, true) and find(marks_of(record), letter, 1, true) ~= nil
-end
-
--- mark adds a mark to a record, and unmark takes all or one away.
-local function unmark(record, letter)
-  local token, use, marks, holder = string.match(record, '^(%d+) ([%a%d+]+)!(%a+) (.*)$')
-  if not token then
-    return record
-  end
-  marks = letter and string.gsub(marks, letter, '') or ''
-  return token .. ' ' .. use .. (marks ~= '' and '!' .. marks or '') .. ' ' .. holder
-end
-
-local function mark(record, letter)
-  local token, use, holder = string.match(record, '^(%d+) ([%a%d+]+)!?%a* (.*)$')
-  return token .. ' ' .. use .. '!' .. marks_of(unmark(record, letter)) .. letter .. ' ' .. holder
 end
 
 -- stop closes a lane that nobody holds, until an operator resumes it.
@@ -110,10 +60,10 @@ local function list(entry, subject)
   elseif suspended(entry) then
     return stop(subject)
   end
-  local kind = kind_of(entry)
-  if kind == '~' then -- its owner takes it by itself
+  if is_ticket(entry) then -- its owner takes it by itself
     return news(id_of(entry), 'ready')
   end
+  local kind = kind_of(entry)
   local lanes = ready_lanes[kind]
   if not lanes then
     lanes = {}

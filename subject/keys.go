@@ -10,8 +10,8 @@ import (
 // any of them may meet in one script on a cluster.
 //
 // The comments give the type and content. "Subject" is always the canonical
-// bytes, "id" a packed job id, and "entry" what stands in a lane for a job: see
-// lease/fence.lua.
+// bytes, "id" a packed job id, and "entry" what stands in a lane for a job; all forms have
+// their pages in internal/record.
 type Keys struct {
 	base string
 }
@@ -95,16 +95,9 @@ func (k Keys) Heads() string { return k.base + "heads" }
 // Tail is a list of entries: what waits in a lane behind its head.
 func (k Keys) Tail(subject string) string { return k.base + "tail:" + subject }
 
-// Leases is a hash: subject -> "<token> <use> <holder>", the one record of who
-// holds a subject. use is "job" for an attempt at the lane's head, "job+n" when n jobs
-// behind it were claimed with it, "section", "slot" (see [Slot]), or "suspended" for a
-// lane that an operator or a failed head has stopped. What an operator asks of the holder
-// is noted after it: "job!s" suspend the lane at the end, "job!c" cancel the head.
+// Leases is a hash: subject -> the one record of who holds it, what for, and what is asked
+// of the holder.
 func (k Keys) Leases() string { return k.base + "leases" }
-
-// Filler stands in leases and deadlines besides subjects, which it can't be one of:
-// see lease/lease.lua.
-const Filler = "\x00----------------------------------------------------------------"
 
 // Deadlines is a zset: subject -> when its lease ends, Unix milliseconds.
 func (k Keys) Deadlines() string { return k.base + "deadlines" }
@@ -112,15 +105,13 @@ func (k Keys) Deadlines() string { return k.base + "deadlines" }
 // Delayed is a zset: subject -> when its head may be attempted again.
 func (k Keys) Delayed() string { return k.base + "delayed" }
 
-// Scheduled is a zset: "<length of subject> <subject><number, 5 bytes><entry>" -> when the job
-// takes its place in the lane. The member says all that placing needs, so
-// that no script has to decode a job.
+// Scheduled is a zset: subject, number and entry -> when the job takes its place in the lane.
 func (k Keys) Scheduled() string { return k.base + "scheduled" }
 
 // Dead is a zset: id -> when the job became a dead letter.
 func (k Keys) Dead() string { return k.base + "dead" }
 
-// Reasons is a hash: id -> "<attempts> <reason>\n<error>", of dead letters.
+// Reasons is a hash: id -> attempts, reason and error of a dead letter.
 func (k Keys) Reasons() string { return k.base + "reasons" }
 
 // Errors is a hash: id -> what the last attempt of a head failed with.
@@ -142,24 +133,20 @@ func (k Keys) Ready(kind string) string { return k.base + "ready:" + kind }
 // was known). Both are hints, and never the truth.
 func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
 
-// Suspended is a hash: subject -> "<when, Unix milliseconds> <operator|halted> <why>", of
-// lanes that stand still.
+// Suspended is a hash: subject -> since when, by whom and why the lane stands still.
 func (k Keys) Suspended() string { return k.base + "suspended" }
 
-// Unique is a hash: "<length of subject> <subject><kind> <key>" -> id of the job that has
-// the unique key.
+// Unique is a hash: subject, kind and key -> id of the job that has the unique key.
 func (k Keys) Unique() string { return k.base + "unique" }
 
-// Names is a hash: id -> "<jobs merged into it> <attempts and flags> <field in Unique>", of jobs that have a
-// unique key.
+// Names is a hash: id -> jobs merged into it, rules and field in Unique, of jobs that have a unique key.
 func (k Keys) Names() string { return k.base + "names" }
 
-// Outcomes is a hash: id -> "<outcome> <attempts> <when> <length of subject> <subject><text>", of
-// jobs that ended and whose kind keeps outcomes.
+// Outcomes is a hash: id -> how the job ended, of those whose kind keeps outcomes.
 func (k Keys) Outcomes() string { return k.base + "outcomes" }
 
-// Expiring is a zset of what goes by itself at a time: "o<id>" an outcome, and "t<length of
-// subject> <subject><entry>" a ticket whose owner has not been heard of.
+// Expiring is a zset of what goes by itself at a time: outcomes, and tickets whose owners have not been
+// heard of.
 func (k Keys) Expiring() string { return k.base + "expiring" }
 
 // Ended is a zset: id -> when the job ended, Unix milliseconds, of those in Outcomes.
@@ -171,8 +158,8 @@ func (k Keys) Windows() string { return k.base + "windows" }
 // Failed is a hash: id -> the holders that a job has failed on, where blame is on.
 func (k Keys) Failed() string { return k.base + "failed" }
 
-// Limits is a hash: name of a limit -> "<most at once> <ms between two starts> <version of the declaration>", and "<name> next" ->
-// when the next start may be, ms. Who is short of it stands in line:<name> and places:<name>, which scripts name.
+// Limits is a hash: name of a limit -> what is declared of it, and "<name> next" -> when the next start may
+// be, ms. Who is short of it stands in line:<name> and places:<name>, which scripts name.
 func (k Keys) Limits() string { return k.base + "limits" }
 
 // News is the channel on which it is said that something has happened to a job, a

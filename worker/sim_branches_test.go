@@ -23,7 +23,8 @@ var coreScripts = []string{"turn", "enqueue", "reap", "retry", "deadletter", "ha
 func scriptBranches(t *testing.T) []sim.Branch {
 	paths, _ := filepath.Glob("../dispatcher/*.lua")
 	more, _ := filepath.Glob("../lease/*.lua")
-	all, err := sim.Branches(append(paths, more...)...)
+	forms, _ := filepath.Glob("../internal/record/*.lua")
+	all, err := sim.Branches(slices.Concat(paths, more, forms)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ var byVerb = []defect{
 		`if last and tonumber(last) >= tonumber(now_us) then`, `if false then`,
 	},
 	{
-		"numbers with 14 digits, as Redis' tostring prints them", "lease/fence.lua",
+		"numbers with 14 digits, as Redis' tostring prints them", "internal/record/text.lua",
 		`return string.format('%d', n)`, `return tostring(n)`,
 	},
 	{
@@ -107,7 +107,7 @@ var byVerb = []defect{
 	},
 	{
 		"a job that falls due keeps no place in the order", "dispatcher/lane.lua",
-		`big_endian((seq + i) % UNPLACED, 5) .. sub(body, 6)`, `big_endian(1, 5) .. sub(body, 6)`,
+		`renumbered(body, seq + i)`, `renumbered(body, 1)`,
 	},
 	{
 		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/enqueue.lua",
@@ -138,7 +138,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a repair throws away what stands nowhere", "dispatcher/restore.lua",
-		`bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), '0', 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
+		`bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), 0, 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
 	},
 	{
 		"a repair ends leases whose holder lives", "dispatcher/mend.lua",
@@ -254,7 +254,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"merges are not counted", "dispatcher/lane.lua",
-		`whole(merged + 1) .. ' ' .. rest`, `merged .. ' ' .. rest`,
+		`name_as(whole(merged + 1), rules, field)`, `name_as(merged, rules, field)`,
 	},
 	{
 		"a section overtakes jobs", "dispatcher/section.lua",
@@ -270,7 +270,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"an outcome is kept for ever", "dispatcher/lane.lua",
-		"\n  call('ZADD', extra('expiring'), now + ms, 'o' .. id)\n", "\n",
+		"\n  call('ZADD', extra('expiring'), now + ms, outcome_as_expiring(id))\n", "\n",
 	},
 	{
 		"slots are given twice", "dispatcher/slot.lua",
@@ -306,7 +306,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a job may fail on every worker", "dispatcher/lane.lua",
-		`return n >= most`, `return false`,
+		`return lines_of(holders) >= most`, `return false`,
 	},
 	{
 		"two owners share a kind", "dispatcher/register.lua",

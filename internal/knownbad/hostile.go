@@ -99,7 +99,7 @@ var fromHostility = []defect{
 	},
 	{
 		"the doctor does not compare limits with what is declared", "dispatcher/limitcheck.go",
-		`is.most != want.most || is.every != want.every {`, `false && is == want {`,
+		`is.Most != want.Most || is.Every != want.Every {`, `false && is == want {`,
 	},
 	{
 		"waiters look once a second though they hear", "dispatcher/news.go",
@@ -148,7 +148,7 @@ var fromHostility = []defect{
 	},
 	{
 		"a limit of a later declaration that came to nothing stays", "dispatcher/limitcheck.go",
-		`want.version = is.version`, `want.version += 0`,
+		`want.Version = is.Version`, `want.Version += 0`,
 	},
 	{
 		"what is declared already is declared again when memory is full", "dispatcher/limit.lua",

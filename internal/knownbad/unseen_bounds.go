@@ -116,7 +116,7 @@ var unseenBounds = []defect{
 	},
 	{
 		"jobs of two kinds with one unique key merge", "dispatcher/unique.go",
-		`return fmt.Sprintf("%d %s%s %s", len(canonical), canonical, job.Kind, key)`, `return fmt.Sprintf("%d %s%s %s", len(canonical), canonical, "", key)`,
+		`return record.UniqueField(canonical, job.Kind, u.Key, digest[:])`, `return record.UniqueField(canonical, "", u.Key, digest[:])`,
 	},
 	{
 		"estimates of a rated kind are made as if it were not", "dispatcher/durations.go",

@@ -25,7 +25,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"slots go back after the first job of a lane batch", "dispatcher/permit.go",
-		`if name := limitName(slot); !e.GoesOn {`, `if name := limitName(slot); true {`,
+		`if name := record.LimitOf(slot.Subject); !e.GoesOn {`, `if name := record.LimitOf(slot.Subject); true {`,
 	},
 	{
 		"a job of a failed batch that stands in the tail gets no attempt back", "dispatcher/refund.lua",
@@ -80,10 +80,10 @@ var unseenLanes = []defect{
 	},
 	{
 		"suspending a halted lane with a reason forgets that it is halted", "dispatcher/suspend.lua",
-		`local by = before_it and find(before_it, '^%d+ halted ') and ' halted ' or ' operator '`, `local by = ' operator '`,
+		`suspension_as(now, is_halted(before_it) and 'halted' or 'operator', why)`, `suspension_as(now, 'operator', why)`,
 	},
 	{
-		"a second mark takes the first one off a lease", "lease/lease.lua",
+		"a second mark takes the first one off a lease", "internal/record/lease.lua",
 		`marks_of(unmark(record, letter)) .. letter`, `letter`,
 	},
 	{

@@ -51,7 +51,8 @@ func TestBranchesHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	paths, _ := filepath.Glob("../../dispatcher/*.lua")
 	more, _ := filepath.Glob("../../lease/*.lua")
-	all, err := Branches(append(paths, more...)...)
+	forms, _ := filepath.Glob("../../internal/record/*.lua")
+	all, err := Branches(slices.Concat(paths, more, forms)...)
 	if err != nil || len(all) < 500 {
 		t.Fatalf("%d branches, %v", len(all), err)
 	}

@@ -1,0 +1,202 @@
+package record
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Any job comes back from its stored form as it was.
+func FuzzStoredJob(f *testing.F) {
+	f.Add("s", "a", "k", "id", []byte("payload"), 25, int64(0), "", "", int64(0), "")
+	f.Add("\x00", "{}*\r\n", "k", "0190a6c2-7c1e-7b3a-9d1e-2f3a4b5c6d7e", []byte{0xff, 0}, 1, int64(1500), "trace", "\xff", int64(5), "uk")
+	f.Add("s", "a", "k", "0190A6C2-7C1E-7B3A-9D1E-2F3A4B5C6D7E", []byte("9007199254740993"), 1<<31-1, int64(1), "k", "", int64(0), "s")
+	f.Fuzz(func(t *testing.T, kind, id, jobKind, jobID string, payload []byte, attempts int, timeout int64, header, value string, keep int64, flags string) {
+		key := subject.Key{Kind: kind, ID: id}
+		if key.Validate() != nil || subject.CheckID(jobID) != nil || jobKind == "" || len(jobKind) > 64 || attempts < 1 || timeout < 0 || timeout > 1<<40 || keep < 0 || keep > 1<<40 {
+			return
+		}
+		job := Job{
+			Seq: 258, Order: 258, EnqueuedAt: time.UnixMilli(772), Subject: key, Kind: jobKind, MaxAttempts: attempts,
+			Timeout: time.Duration(timeout) * time.Millisecond, Keep: time.Duration(keep) * time.Millisecond, Flags: flags, Payload: append([]byte{}, payload...),
+		}
+		if header != "" {
+			job.Headers = map[string]string{header: value}
+		}
+		if job.Keep > 0 && flags == "" {
+			job.Flags = FlagKeep // none is kept without
+		}
+		stored := "\x00\x00\x00\x01\x02" + "\x00\x00\x00\x00\x03\x04" + string(job.Encode(key.Canonical()))
+		packed := PackID(jobID)
+		backID, back, err := DecodeJob(packed, stored)
+		if err != nil {
+			t.Fatalf("%+v does not come back: %v", job, err)
+		}
+		if backID != jobID || !reflect.DeepEqual(back, job) {
+			t.Fatalf("%q %+v comes back as %q %+v", jobID, job, backID, back)
+		}
+		e := Entry{ID: packed, Kind: jobKind, Attempts: attempts / 2, Max: attempts}
+		if again, ok := ParseEntry(e.String()); !ok || again != e {
+			t.Fatalf("entry %+v comes back as %+v", e, again)
+		}
+		canonical := key.Canonical()
+		if s, order, entry, ok := ParseScheduled(Scheduled(canonical, 258, e.String())); !ok || s != canonical || order != 258 || entry != e.String() {
+			t.Fatalf("on the schedule %q comes back as %q, %d, %q", canonical, s, order, entry)
+		}
+		if s, entry, ok := ParseExpiringTicket(ExpiringTicket(canonical, e.String())); !ok || s != canonical || entry != e.String() {
+			t.Fatalf("the ticket of %q comes back as %q, %q", canonical, s, entry)
+		}
+	})
+}
+
+// Nothing that may stand in Redis makes reading it panic, or passes for what it is not.
+func FuzzGarbage(f *testing.F) {
+	for _, s := range []string{"", "x", "\xff\xffx", "\x02\x01iak3", "\x02\x01iak1 3", "5 abcde\x02\x01iak3", strings.Repeat("\xff", 40)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if _, job, err := DecodeJob("ia", s); err == nil && job.Subject.Validate() != nil {
+			t.Fatalf("%q is read as a job of no subject", s)
+		}
+		if e, ok := ParseEntry(s); ok && (e.ID == "" || e.Kind == "") {
+			t.Fatalf("%q is read as the entry %+v", s, e)
+		}
+		if canonical, _, entry, ok := ParseScheduled(s); ok && (canonical == "" || entry == "") {
+			t.Fatalf("%q is read as a scheduled %q %q", s, canonical, entry)
+		}
+		if canonical, entry, ok := ParseExpiringTicket(s); ok && (canonical == "" || entry == "") {
+			t.Fatalf("%q is read as a ticket %q %q", s, canonical, entry)
+		}
+		if o, err := ParseOutcome("a", s); err == nil && o.Subject.Validate() != nil {
+			t.Fatalf("%q is read as the outcome of a job of no subject", s)
+		}
+		_ = ParseLease(s)
+		_, _, _ = ParseReason(s)
+		_, _ = ParseSuspension(s)
+		_, _ = ParseLimit(s)
+		_ = NameField(s)
+		_, _, _, _ = ParseOwner(s)
+	})
+}
+
+// A lease's record, with what was noted on it.
+func TestLeaseRecords(t *testing.T) {
+	t.Parallel()
+	for record, want := range map[string]Lease{
+		"7 job w":              {7, "job", 0, "", "w"},
+		"7 job+12 w":           {7, "job", 12, "", "w"},
+		"7 job+2!cs w":         {7, "job", 2, "cs", "w"},
+		"7 job!r a holder":     {7, "job", 0, "r", "a holder"},
+		"7 section host:1:abc": {7, "section", 0, "", "host:1:abc"},
+		"7 suspended ":         {7, "suspended", 0, "", ""},
+		"mine":                 {},
+		"x job w":              {0, "job", 0, "", "w"},
+	} {
+		if got := ParseLease(record); got != want {
+			t.Errorf("%q is read as %+v", record, got)
+		}
+	}
+}
+
+// Each page has a sample, which stands byte for byte: the Lua side writes it and reads it as said here, and the
+// Go side where it has one too.
+func TestPages(t *testing.T) {
+	t.Parallel()
+	rdb := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	key := subject.Key{Kind: "artifact", ID: "4\x002"}
+	canonical, packed, long := key.Canonical(), PackID("j 1"), subject.Key{Kind: "artifact", ID: strings.Repeat("x", 300)}.Canonical()
+	entry := Entry{ID: packed, Kind: "expire", Attempts: 2, Max: 25, Flags: "su"}
+	job := Job{Subject: key, Kind: "expire", MaxAttempts: 25, Payload: []byte("p")}
+	said := func(v ...any) string { return strings.Trim(fmt.Sprintln(v...), "\n") }
+	digits := func(s string) (text string) { // as Lua's 'hex'
+		for _, b := range []byte(s) {
+			text += fmt.Sprintf("%02x", b)
+		}
+		return text
+	}
+	outcome, failed := ParseOutcome("", "finished 3 1700000000000 12 "+canonical+"\nok")
+	limit, _ := ParseLimit("2 500 7")
+	limitIs := said(limit.Most, limit.Every.Milliseconds(), limit.Version)
+	attempts, reason, failure := ParseReason("3 attempts exhausted\nno\nroute")
+	suspension, _ := ParseSuspension("1700000000000 halted no route")
+	storedID, stored, err := DecodeJob(packed, "\x80\x00\x00\x01\x02"+"\x00\x00\x00\x00\x03\x04"+string(job.Encode(canonical)))
+	if failed != nil || err != nil || storedID != "j 1" {
+		t.Fatalf("%v, %q %v", failed, storedID, err)
+	}
+	for name, page := range map[string]struct {
+		lua  string // returns a text
+		args []string
+		want string
+		is   string // the same by Go; "" where Go does not know it
+	}{
+		"subject":         {"return with_subject(ARGV[1], 'x')", []string{canonical}, "12 " + canonical + "x", WithSubject(canonical, "x")},
+		"subject, cut":    {"local s, x = without_subject(ARGV[1]) return x .. s", []string{"12 " + canonical + "x"}, "x" + canonical, ""},
+		"lines":           {`return without_line(with_line(with_line('', 'a b'), 'c'), 'a b') .. lines_of('a\nb\n')`, nil, "c\n2", ""},
+		"entry":           {"return entry_of(ARGV[1], 'expire', 2, '25su')", []string{packed}, "\x04\x06ij 1expire2 25su", entry.String()},
+		"untried entry":   {"return with_attempts(ARGV[1], 0)", []string{entry.String()}, "\x04\x06ij 1expire25su", entry.Untried().String()},
+		"suspended entry": {"return as_suspended(ARGV[1])", []string{entry.String()}, "\x04\x06ij 1expire2 25su~", entry.AsSuspended().String()},
+		"resumed entry":   {"return as_resumed(ARGV[1])", []string{entry.AsSuspended().String()}, entry.String(), ""},
+		"entry, read": {
+			"local a, m, f = counts_of(ARGV[1]) return id_of(ARGV[1]) .. ' ' .. kind_of(ARGV[1]) .. ' ' .. a .. ' ' .. m .. ' ' .. f .. ' ' .. rules_of(ARGV[1])",
+			[]string{entry.String()}, packed + " expire 2 25 su 2 25su", said(entry.ID, entry.Kind, entry.Attempts, entry.Max, entry.Flags, "2 25su"),
+		},
+		"flags": {
+			"local e, t = ARGV[1], ARGV[2] return table.concat({ tostring(flag(e, 's')), tostring(flag(e, 'h')), tostring(suspended(e)), tostring(is_ticket(e)), tostring(is_ticket(t)), tostring(flagged(t)), tostring(readable(t)), tostring(readable('x') or false) }, ' ')",
+			[]string{entry.String(), Ticket("ix").String()}, "true false false false true false true false",
+			said(entry.Skips(), strings.Contains(entry.Flags, FlagHalt), entry.Suspended(), entry.IsTicket(), Ticket("ix").IsTicket(), false, true, false),
+		},
+		"job":            {`return with_seq(ARGV[1], true, '\0\0\0\0\3\4' .. ARGV[2])`, []string{"258", string(job.Encode(canonical))}, "\x80\x00\x00\x01\x02\x00\x00\x00\x00\x03\x04" + "\x0c" + canonical + "\x06expirep", ""},
+		"job, placed":    {`return renumbered('\128\0\0\1\2rest', 65537)`, nil, "\x00\x00\x01\x00\x01rest", ""},
+		"job, rewritten": {"return rewritten('12345678901old', 'new')", nil, "12345678901new", ""},
+		"job, read": {
+			`local b = ARGV[1] return seq_of(b) .. ' ' .. number(order_of(b), 1, 5) .. ' ' .. tostring(is_of(b, ARGV[2])) .. ' ' .. tostring(is_of(b, 'x')) .. ' ' .. tostring(is_of('12345678901\181\2' .. ARGV[3], ARGV[3]))`,
+			[]string{"\x80\x00\x00\x01\x02\x00\x00\x00\x00\x03\x04\x0c" + canonical, canonical, long}, "0 258 true false true", said(stored.Seq, stored.Order, stored.Subject == key, false, true),
+		},
+		"schedule":        {"return scheduled_as(ARGV[1], ordered(258), ARGV[2])", []string{canonical, "e"}, "12 " + canonical + "\x00\x00\x00\x01\x02e", Scheduled(canonical, 258, "e")},
+		"schedule, read":  {"local s, e = scheduled_of(ARGV[1]) return s .. e", []string{Scheduled(canonical, 258, "e")}, canonical + "e", ""},
+		"expiring":        {"return outcome_as_expiring('ij') .. ticket_as(ARGV[1], 'e')", []string{canonical}, "oijt12 " + canonical + "e", ExpiringOutcome("ij") + ExpiringTicket(canonical, "e")},
+		"expiring, read":  {"local o, s, e = expiring_of(ARGV[1]) return tostring(o) .. s .. e .. expiring_of('oij')", []string{ExpiringTicket(canonical, "e")}, "nil" + canonical + "eij", ""},
+		"reason":          {`return reason_as(3, 'attempts exhausted', 'no\nroute')`, nil, "3 attempts exhausted\nno\nroute", said(attempts, reason) + "\n" + failure},
+		"reason, read":    {"return reason_of(ARGV[1])", []string{"3 attempts exhausted\nno\nroute"}, "attempts exhausted", reason},
+		"suspension":      {"return suspension_as(1700000000000, 'halted', 'no route')", nil, "1700000000000 halted no route", said(suspension.At.UnixMilli(), map[bool]string{true: "halted"}[suspension.Halted], suspension.Why)},
+		"suspended, read": {"return tostring(is_halted(ARGV[1])) .. tostring(is_halted('1 operator halted')) .. tostring(is_halted(false))", []string{"1700000000000 halted no route"}, "truefalsefalse", ""},
+		"unique":          {"return name_as('2', '25u', ARGV[1])", []string{UniqueField(canonical, "expire", "a b", nil)}, "2 25u 12 " + canonical + "expire ka b", "2 25u " + NameField("2 25u "+UniqueField(canonical, "expire", "a b", nil))},
+		"unique, read":    {"local m, r, f = name_of(ARGV[1]) return f .. r .. m .. tostring((name_of(false)))", []string{"2 25u f g"}, "f g25u2nil", ""},
+		"owner":           {"return owner_as(258, '2', ARGV[1])", []string{packed}, "258,2," + digits(packed), ""},
+		"outcome":         {`return outcome_as('finished', 3, 1700000000000, ARGV[1], '\nok')`, []string{canonical}, "finished 3 1700000000000 12 " + canonical + "\nok", said(outcome.State, outcome.Attempts, outcome.At.UnixMilli(), WithSubject(outcome.Subject.Canonical(), string(outcome.Result)))},
+		"outcome, bytes":  {"return whole(outcome_bytes('ij', 7))", nil, "209", said(OutcomeBytes("ij", "1234567"))},
+		"lease":           {"return lease_as('7', 'job', 'a b') .. lease_as('7', 'job', 'a', 3)", nil, "7 job a b7 job+3 a", ""},
+		"lease, marked":   {"return mark(mark(with_along(ARGV[1], 2), 'c'), 's') .. unmark(ARGV[2], 'c') .. unmark('7 job!c a')", []string{"7 job+3 a b", "7 job+3!cs a"}, "7 job+2!cs a b7 job+3!s a7 job a", ""},
+		"lease, read": {
+			"local r = ARGV[1] return table.concat({ token_of(r), use_of(r), along_of(r), marks_of(r), holder_of(r), tostring(is_lease(r)), tostring(is_lease('mine')), tostring(marked(r, 's')), tostring((use_of(false))) }, ' ')",
+			[]string{"7 job+3!c a b"}, "7 job 3 c a b true false false nil", fmt.Sprintf("%d %s %d %s %s true false %t nil", 7, ForJob, ParseLease("7 job+3!c a b").Along, ToCancel, "a b", ParseLease("7 job+3!c a b").Asked(ToSuspend)),
+		},
+		"filler":       {"return FILLER", nil, Filler, Filler},
+		"limit, read":  {"local m, e = limit_of(ARGV[1]) return whole(m) .. ' ' .. whole(e) .. ' ' .. whole(limit_version(ARGV[1])) .. tostring((limit_of(false)))", []string{"2 500 7"}, "2 500 7nil", limitIs + "nil"},
+		"limit's next": {"return next_start('kind/k')", nil, "kind/k next", ""},
+		"place":        {"local p = place_from(place_member('3', 'a b'), '2 1 1700000000000') return p.member .. p.partition .. p.holder .. place_as(p) .. tostring((place_from('x', false)))", nil, "3 a b3a b2 1 1700000000000nil", ""},
+	} {
+		got, err := redis.NewScript(Lua+"\n"+page.lua).Run(t.Context(), rdb, nil, args(page.args)...).Text()
+		if err != nil || got != page.want {
+			t.Errorf("%s: Lua says %q, %v; want %q", name, got, err, page.want)
+		}
+		if page.is != "" && page.is != page.want {
+			t.Errorf("%s: Go says %q, want %q", name, page.is, page.want)
+		}
+	}
+}
+
+func args(texts []string) (all []any) {
+	for _, text := range texts {
+		all = append(all, text)
+	}
+	return all
+}

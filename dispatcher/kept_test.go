@@ -105,6 +105,11 @@ func TestH16_OutcomesAreCountedOnce(t *testing.T) {
 		if n := kept(); n > dispatcher.MostKept {
 			t.Errorf("%d bytes are kept, %d may be", n, dispatcher.MostKept)
 		}
+		for id, want := range map[string]bool{"x": false, "small0": false, "small299": true, "large": true} {
+			if _, err := h.Outcome(bg, ref(id)); (err == nil) != want {
+				t.Errorf("the outcome of %s: %v, want it there: %t", id, err, want)
+			}
+		}
 	})
 }
 

@@ -145,7 +145,7 @@ func TestH6_LostSlots(t *testing.T) {
 		deaf := &deafTo{argument: "kind/slow"}
 		rdb.AddHook(deaf)
 		h := newHouse(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{kind}, Partitions: 1})
-		other := newHouseIn(t, redistest.Client(t), dispatcher.Config{Namespace: h.cfg.Namespace})
+		other := newHouseIn(t, redistest.Client(t), dispatcher.Config{Namespace: h.cfg.Namespace, Now: h.cfg.Now}) // by one clock: no slot is over
 		h.lanes("slow", 2)
 		a, b := h.member("a", "", "slow"), other.member("b", "", "slow")
 		deaf.on.Store(true)
@@ -159,6 +159,13 @@ func TestH6_LostSlots(t *testing.T) {
 		} else {
 			_ = a.s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 0}})
 		}
-		redistest.Until(t, "the other one gets the start that came back", func() bool { claims, _ := b.turn(1); return len(claims) == 1 })
+		redistest.Until(t, "the start that nobody knows of has come back", func() bool {
+			stats, err := other.Stats(bg)
+			return err == nil && stats.Leased == 0
+		})
+		h.advance(time.Second) // an offer to the first one lapses
+		if claims, _ := b.turn(1); len(claims) != 1 {
+			t.Errorf("the other one gets %d claims, want the start that came back", len(claims))
+		}
 	}
 }

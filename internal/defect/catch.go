@@ -72,7 +72,7 @@ func (n *Net) stages(pkg string, notices func(test) bool) []stage {
 }
 
 // rooms in the order in which they use each other; what is none of them may be used by all.
-var rooms = []string{"subject", "internal/record", "lease", "dispatcher", "worker", ".", "cmd/lanekeeper"}
+var rooms = []string{"internal/history", "internal/sim", "subject", "internal/record", "lease", "dispatcher", "worker", ".", "cmd/lanekeeper"}
 
 // uses reports whether tests of a package can notice a change in another one.
 func uses(pkg, other string) bool {

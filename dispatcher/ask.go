@@ -71,15 +71,6 @@ const (
 	beyondEnd = 50 * time.Millisecond
 )
 
-// beyond returns a context for questions whose answers still count a moment after ctx has ended: so
-// that a wait which is over, and in which Redis has answered all along, is not taken for one
-// in which it has not.
-func beyond(ctx context.Context) (context.Context, context.CancelFunc) {
-	asking, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(beyondEnd, cancel) })
-	return asking, func() { stop(); cancel() }
-}
-
 // soon returns a context that ends after most, and no later than beyondEnd after ctx.
 func soon(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) {
 	waiting, cancel := context.WithTimeout(context.WithoutCancel(ctx), most)

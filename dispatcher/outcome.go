@@ -114,11 +114,9 @@ func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error
 		return JobOutcome{}, fmt.Errorf("wait for %s: %w", ref, err)
 	}
 	defer endWait()
-	looking, stop := beyond(ctx)
-	defer stop()
 	for begun := time.Now(); ; {
 		asked := time.Now()
-		outcome, err := d.glance(looking, &job)
+		outcome, err := d.glance(ctx, &job)
 		if ctx.Err() != nil && err != nil && unanswered(err) {
 			err = connect.Judge(ctx, connect.Bound, err)
 			if time.Since(asked) < lookAgain { // it has answered all questions before this one

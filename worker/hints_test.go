@@ -145,6 +145,14 @@ func TestDeskFollowsAnOffer(t *testing.T) {
 				}
 			}
 		}
+		d := idleDesk(t, 6, 3)
+		d.mu.Lock() // more is asked for than may come
+		d.running, d.asked = 1, 5
+		d.mu.Unlock()
+		d.wakeShort([]int{1})
+		if got := planned(d); got[1].Refuse {
+			t.Errorf("an offer to who has asked for as much as it has room for: %+v, and its place in line is lost", got)
+		}
 	})
 }
 

@@ -323,6 +323,39 @@ func TestD9_LocalErrors(t *testing.T) {
 	}
 }
 
+// H10: a command that somebody has stopped hears a signal that is to end it: it is let go on for that.
+func TestH10_AStoppedCommandHearsItsEnd(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	cmd := w.command("exec", "s:a", "--", "sh", "-c", "trap 'exit 9' TERM; echo $$; kill -STOP $$; while :; do sleep 0.02; done")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t, cmd: cmd, done: make(chan struct{})}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	lines.Scan()
+	w.until("the command is stopped", func() bool {
+		stat, _ := os.ReadFile("/proc/" + lines.Text() + "/stat")
+		return strings.Contains(string(stat), ") T ")
+	})
+	p.signal(syscall.SIGTERM)
+	ended := make(chan error, 1)
+	go func() { _, _ = io.Copy(io.Discard, out); ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if cmd.ProcessState.ExitCode() != 9 {
+			t.Errorf("exit %d, %v", cmd.ProcessState.ExitCode(), err)
+		}
+	case <-time.After(20 * time.Second):
+		_ = cmd.Process.Kill()
+		t.Error("it goes on for 20 s")
+	}
+}
+
 // Signals to exec are its command's, which may take its time.
 func TestD9_ExecPassesSignalsOn(t *testing.T) {
 	t.Parallel()

@@ -107,10 +107,6 @@ var fromOutages = []defect{
 		`context.WithTimeout(ctx, maxWait+beyondEnd)`, `context.WithTimeout(ctx, maxWait)`,
 	},
 	{
-		"a look that the end of a wait has cut off is taken for an outage", "dispatcher/outcome.go",
-		`looking, stop := beyond(ctx)`, `looking, stop := context.WithCancel(ctx)`,
-	},
-	{
 		"a record of nothing says that Redis is back", "worker/run.go",
 		`if err == nil { // else there is nobody to tell; and to have nothing to tell is no sign of Redis
 			sent = time.Now()

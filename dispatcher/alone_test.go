@@ -29,7 +29,7 @@ func TestH7_SlowRepair(t *testing.T) {
 		_, err := h.Repair(bg, nil)
 		h.ok(err)
 		h.enqueued("a", "j1", "j2", "j3")
-		if was, err := dispatcher.SetAside(bg, h.Dispatcher, tail, keys.LostAndFound(tail, time.Now()), "list"); was != "" || err != nil {
+		if was, err := dispatcher.SetAside(bg, h.Dispatcher, 0, tail, keys.LostAndFound(tail, time.Now()), "list"); was != "" || err != nil {
 			t.Errorf("the slow repair renamed a %s, %v", was, err)
 		}
 		for _, id := range []string{"head", "j1", "j2", "j3"} {

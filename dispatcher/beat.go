@@ -5,18 +5,18 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
 //go:embed beat.lua
 var beatLua string
 
-var beatScript = redis.NewScript(beatLua)
+var beatScript = script.NewWhole("beat", beatLua)
 
 // BeatEvery is how often a worker says that it is alive. One that has been
 // silent for three times as long counts as lost.
@@ -68,14 +68,9 @@ func (s *Session) signOn(ctx context.Context) error {
 func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }
 
 func (s *Session) beat(ctx context.Context, info string) error {
-	now := ""
-	if s.d.cfg.Now != nil {
-		now = strconv.FormatInt(s.d.cfg.Now().UnixMilli(), 10)
-	}
-	_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
-		return beatScript.Run(ctx, s.renewing, []string{s.d.ns.Workers(), s.d.ns.Seen()},
-			now, s.who.Holder, info, forgetAfter.Milliseconds()).Result()
-	})
+	call := s.beats.Whole(beatScript, []string{s.d.ns.Workers(), s.d.ns.Seen()}, s.who.Holder, info, forgetAfter.Milliseconds())
+	s.beats.Ride(ctx, call)
+	_, err := call.Words()
 	return wrap("beat", err)
 }
 

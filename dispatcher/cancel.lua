@@ -28,7 +28,7 @@ if at == 'head' and use_of(record) == 'job' then
     despite_full_memory()
     call('HSET', LEASES, subject, mark(record, 'c'))
   end
-  news(holder_of(record), 'cancel')
+  tell(holder_of(record), 'cancel')
   return { 'asked', holder_of(record) }
 elseif at == 'tail' and call('LPOS', TAIL .. subject, as) < along_of(record) then
   return { 'claimed' }
@@ -41,6 +41,6 @@ drop({ as })
 if ms > 0 then
   keep(subject, id_of(as), 'cancelled', (counts_of(as)), '', ms, now)
 end
-publish('RPUSH', '')
+list_ready('RPUSH', '')
 remember('ok')
 return { 'ok' }

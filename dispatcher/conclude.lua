@@ -20,7 +20,7 @@ if #subjects > 0 then
     keep(subjects[k], id_of(entries[k]), 'finished', counts_of(entries[k]) + 1, arg(i, 5, 3), tonumber(arg(i, 5, 4)), now)
   end
   advance(subjects, tails)
-  publish('RPUSH', ARGV[FIRST])
+  list_ready('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end
 return reply

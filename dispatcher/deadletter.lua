@@ -26,7 +26,7 @@ if #subjects > 0 then
   free(subjects, records)
   fate.settle(now)
   advance(fate.over, fate.tails)
-  publish('RPUSH', ARGV[FIRST])
+  list_ready('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end
 return reply

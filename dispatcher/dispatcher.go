@@ -3,10 +3,11 @@ package dispatcher
 import (
 	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -290,10 +291,25 @@ func (d *Dispatcher) Namespace() subject.Namespace { return d.ns }
 // Leases returns the store of leases that d's lanes use.
 func (d *Dispatcher) Leases() *lease.Store { return d.leases }
 
-//go:embed lane.lua
-var laneLua string
+//go:embed parts/*.lua
+var partsLua embed.FS
+
+// parts reads those parts of scripts, in this order: each may use those before it.
+func parts(names ...string) string {
+	var all strings.Builder
+	for _, name := range names {
+		text, err := partsLua.ReadFile("parts/" + name + ".lua")
+		if err != nil {
+			panic(err) // it is built in
+		}
+		all.Write(append(text, '\n'))
+	}
+	return all.String()
+}
 
 // verb makes a script that may change lanes.
 func verb(name, source string) *script.Script {
 	return script.New(name, source, lease.Lua, laneLua)
 }
+
+var laneLua = parts("lane", "locate", "taken", "kept", "fates", "due")

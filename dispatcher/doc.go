@@ -76,9 +76,10 @@
 // Reading order: job.go and kind.go, then verb by verb, each .go beside its .lua: enqueue (with
 // singles.go and unique.go), turn, which is claim and finish, end.go with retry, deadletter,
 // handback, conclude and several, reap; session.go for how a pool talks, with limit.go and permit.go
-// (ready, slot, giveback, short), lost.go, rank.go, blame.go (refund) and durations.go (record); section.go (leave),
+// (ready, slot, giveback), lost.go, rank.go, blame.go (refund) and durations.go (measure); section.go (leave),
 // wait.go and outcome.go, with news.go, for who is no pool; inspect.go, ref.go, incomplete.go, lanes.go, jobinfo.go,
 // dead.go, suspend.go (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go, kept.go
-// (recount), limitcheck.go and repair.go (aside) for what went wrong. What is stored has its forms in
-// internal/record. The Lua starts with those, lease/fence.lua, lease/lease.lua and lane.lua.
+// (recount), limitcheck.go (overtake) and repair.go (aside, mend, restore, raise, hold) for what went wrong. What is stored has its forms in
+// internal/record. A script starts with those and with what internal/script gives to all; then come lease/*.lua and
+// those of parts/ that it uses.
 package dispatcher

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
 // Ending is how one attempt ended, for the record of durations. All ends are recorded: what
@@ -109,13 +108,10 @@ func (t *Tally) attempts() (all int64) {
 }
 
 var (
-	//go:embed numbered.lua
-	numberedLua string
+	//go:embed measure.lua
+	measureLua string
 
-	//go:embed record.lua
-	recordLua string
-
-	recordScript = redis.NewScript(numberedLua + recordLua)
+	measureScript = script.NewWhole("record durations", measureLua)
 )
 
 // records is what a session has measured and not recorded yet. It takes no more room than there
@@ -191,14 +187,13 @@ func (r *records) next() bool {
 }
 
 func (s *Session) record(ctx context.Context, r *oneRecord) error {
-	args := []any{r.longest.Milliseconds()}
+	args := []any{r.number, r.longest.Milliseconds()}
 	for field, n := range r.counts {
 		args = append(args, field, n)
 	}
-	args = append(args, r.number)
-	_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
-		return recordScript.Run(ctx, s.renewing, []string{s.d.ns.Durations(r.kind), s.d.ns.Recorded(s.who.Holder)}, args...).Result()
-	})
+	call := s.beats.Whole(measureScript, []string{s.d.ns.Durations(r.kind), s.d.ns.Recorded(s.who.Holder)}, args...)
+	s.beats.Ride(ctx, call)
+	_, err := call.Words()
 	return err
 }
 

@@ -97,7 +97,7 @@ end
 
 -- A full memory refuses an enqueue that places what is due like any other.
 local _, behind = take_due(now)
-publish('RPUSH', '')
+list_ready('RPUSH', '')
 
 -- alike reports whether a job that has a unique key goes by the same rules as an entry:
 -- replacing its payload must not change them, for its entry stays.
@@ -312,11 +312,11 @@ if #opened > 0 then
   for i, subject in ipairs(opened) do
     fields[2 * i - 1], fields[2 * i] = subject, openers[subject]
     if not records[i] then
-      list(openers[subject], subject)
+      hand_over(openers[subject], subject)
     end
   end
   call('HSET', HEADS, unpack(fields))
-  publish('RPUSH', '')
+  list_ready('RPUSH', '')
 end
 
 -- A blocked worker sleeps until the first thing due that it knew of, so it is

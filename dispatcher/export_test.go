@@ -42,8 +42,8 @@ func LateAsk(ctx context.Context, d *Dispatcher, key subject.Key) error {
 }
 
 // SetAside is the step of a repair that renames a key.
-func SetAside(ctx context.Context, d *Dispatcher, key, aside, must string) (was string, err error) {
-	return d.setAside(ctx, key, aside, must)
+func SetAside(ctx context.Context, d *Dispatcher, p int, key, aside, must string) (was string, err error) {
+	return d.setAside(ctx, p, key, aside, must)
 }
 
 // WriteLimit writes the limit of a kind as a declaration of some version does.
@@ -56,6 +56,9 @@ func FinishWith(ctx context.Context, d *Dispatcher, c Claim, result []byte) erro
 	_, err := d.end(ctx, End{Claim: &c, Outcome: Finished, Result: result})
 	return err
 }
+
+// LaneLua is what scripts that change lanes share.
+var LaneLua = laneLua
 
 // The bounds that scripts keep.
 const (

@@ -31,15 +31,15 @@ if #subjects > 0 then
     if marked(records[k], 'r') and attempts > 0 then
       call('HSET', HEADS, subjects[k], with_attempts(entries[k], attempts - 1))
     end
-    list(entries[k], subjects[k])
+    hand_over(entries[k], subjects[k])
   end
-  publish('LPUSH', ARGV[FIRST])
+  list_ready('LPUSH', ARGV[FIRST])
   drop(fate.gone)
   for n, ms in pairs(kept_ms) do
     keep(fate.gone_from[n], id_of(fate.gone[n]), 'cancelled', counts_of(fate.gone[n]) + 1, '', ms, (clock()))
   end
   advance(fate.over, fate.tails)
-  publish('RPUSH', ARGV[FIRST])
+  list_ready('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end
 return reply

@@ -1,17 +1,18 @@
--- hold: keep a lock of one's own for a while longer, or give it up; another one's is left alone.
+-- hold: keep the repair of the namespace for a while longer, or give it up; another one's is left alone.
 --
--- KEYS[1]  lock  string  its holder
--- ARGV[1]  holder
--- ARGV[2]  ms to keep it, or '' to give it up
+-- KEYS[1]  repairing  string  who repairs the namespace
+-- ARGV[6]  holder
+-- ARGV[7]  ms to keep it, or '' to give it up
 --
 -- Returns  {'ok'} | {'lost'}
 
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+local REPAIRING = KEYS[1]
+if call('GET', REPAIRING) ~= ARGV[FIRST] then
   return { 'lost' }
 end
-if ARGV[2] == '' then
-  redis.call('DEL', KEYS[1])
+if ARGV[FIRST + 1] == '' then
+  call('DEL', REPAIRING)
 else
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  call('PEXPIRE', REPAIRING, ARGV[FIRST + 1])
 end
 return { 'ok' }

@@ -286,7 +286,7 @@ func (j *JobInfo) die(at float64, reason string) {
 	j.Attempt, j.Reason, j.Error = record.ParseReason(reason)
 }
 
-// mostTried is after how many attempts a job that was set aside is still found: MOST_TRIED of lane.lua.
+// mostTried is after how many attempts a job that was set aside is still found: MOST_TRIED of locate.lua.
 const mostTried = 100
 
 // scheduledMembers are how a job may stand on the schedule: after i attempts at 2i, and

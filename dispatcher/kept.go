@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
@@ -16,9 +14,9 @@ import (
 //go:embed recount.lua
 var recountLua string
 
-var recountScript = redis.NewScript(recountLua)
+var recountScript = verb("recount", recountLua)
 
-// mostKept is how many bytes of outcomes a partition keeps at most: MOST_KEPT of lane.lua.
+// mostKept is how many bytes of outcomes a partition keeps at most: MOST_KEPT of kept.lua.
 const mostKept = 64 << 20
 
 // almost is from which share of a bound on the doctor speaks of it.
@@ -82,8 +80,6 @@ func (d *Dispatcher) wrongKept(ctx context.Context, p int, s *survey) (k keptByt
 
 // recount corrects what the clock says, unless that has changed.
 func (d *Dispatcher) recount(ctx context.Context, p int, k keptBytes) (done bool, err error) {
-	words, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-		return recountScript.Run(ctx, d.rdb, []string{d.keys[p].Clock()}, k.said, k.are).StringSlice()
-	})
+	words, err := d.ask(ctx, d.run.Plain(p, recountScript, nil, k.said, k.are))
 	return err == nil && words[0] == "ok", err
 }

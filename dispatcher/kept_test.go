@@ -3,7 +3,6 @@ package dispatcher_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -167,14 +166,11 @@ func TestH16_DoctorWatches(t *testing.T) {
 // What Go says of bounds that scripts keep is what they keep.
 func TestBoundsAreThoseOfTheScripts(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("lane.lua")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := dispatcher.LaneLua
 	for name, want := range map[string]int{`MOST_KEPT, MOST_FORGOTTEN`: dispatcher.MostKept, "SMALL": dispatcher.Small, "MOST_BYTES": dispatcher.MaxBatchBytes} {
-		found := regexp.MustCompile(`local ` + name + ` = (\d+)`).FindSubmatch(text)
-		if found == nil || string(found[1]) != strconv.Itoa(want) {
-			t.Errorf("lane.lua has %s = %q, Go %d", name, found, want)
+		found := regexp.MustCompile(`local ` + name + ` = (\d+)`).FindStringSubmatch(text)
+		if found == nil || found[1] != strconv.Itoa(want) {
+			t.Errorf("Lua has %s = %q, Go %d", name, found, want)
 		}
 	}
 }

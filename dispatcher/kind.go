@@ -19,6 +19,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -213,16 +214,14 @@ func (d *Dispatcher) Kinds(ctx context.Context) ([]Declared, error) {
 //go:embed undeclare.lua
 var undeclareLua string
 
-var undeclareScript = redis.NewScript(undeclareLua)
+var undeclareScript = script.NewWhole("undeclare", undeclareLua)
 
 // Undeclare takes a kind out of the registry, and its limit with it. When it was the last one,
 // any kind goes again. Jobs of it stay, and processes that know it go on. It returns
 // [ErrNotFound] for one that is not declared.
 func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
 	step := func(version string) (words []string, err error) {
-		return connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-			return undeclareScript.Run(ctx, d.rdb, []string{d.ns.Registry(), d.ns.Versions()}, name, version).StringSlice()
-		})
+		return d.ask(ctx, d.run.Whole(undeclareScript, []string{d.ns.Registry(), d.ns.Versions()}, name, version))
 	}
 	words, err := step("")
 	if err == nil && words[0] == "missing" {
@@ -241,7 +240,7 @@ func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
 	return wrap("undeclare kind "+name, err)
 }
 
-// readRegistry returns the registered kinds by name. A record is "<version> <owner> <JSON>".
+// readRegistry returns the registered kinds by name.
 func readRegistry(ctx context.Context, rdb redis.UniversalClient, ns subject.Namespace) (map[string]Declared, error) {
 	records, err := connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {
 		return rdb.HGetAll(ctx, ns.Registry()).Result()
@@ -250,17 +249,16 @@ func readRegistry(ctx context.Context, rdb redis.UniversalClient, ns subject.Nam
 		return nil, wrap("read the registry of kinds", err)
 	}
 	kinds := make(map[string]Declared, len(records))
-	for name, record := range records {
-		parts := strings.SplitN(record, " ", 3)
+	for name, text := range records {
 		var k Declared
-		var bad error
-		if len(parts) == 3 {
-			k.Version, bad = strconv.Atoi(parts[0])
-			bad = errors.Join(bad, json.Unmarshal([]byte(parts[2]), &k.Kind))
+		version, declared, err := record.ParseDeclaration(text)
+		if err == nil {
+			err = json.Unmarshal([]byte(declared), &k.Kind)
 		}
-		if len(parts) != 3 || bad != nil || k.Name != name {
+		if err != nil || k.Name != name {
 			return nil, garbledKind(name)
 		}
+		k.Version = version
 		kinds[name] = k
 	}
 	return kinds, nil
@@ -273,7 +271,7 @@ func garbledKind(name string) error {
 //go:embed register.lua
 var registerLua string
 
-var registerScript = redis.NewScript(registerLua)
+var registerScript = script.NewWhole("register", registerLua)
 
 // register writes declarations into the registry, and the limits where they are enforced.
 func (d *Dispatcher) register(ctx context.Context) error {
@@ -302,9 +300,7 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		limits[poolLimit(pool)] = record.Limit{Most: most}
 	}
 	if len(args) > 0 {
-		reply, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-			return registerScript.Run(ctx, d.rdb, []string{d.ns.Registry(), d.ns.Versions()}, args...).StringSlice()
-		})
+		reply, err := d.ask(ctx, d.run.Whole(registerScript, []string{d.ns.Registry(), d.ns.Versions()}, args...))
 		if err != nil {
 			return fmt.Errorf("register kinds: %w", err)
 		}

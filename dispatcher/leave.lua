@@ -18,11 +18,11 @@ if record and holder_of(record) == holder then
   local head = call('HGET', HEADS, subject)
   free({ subject }, { record })
   if head then
-    list(head, subject)
+    hand_over(head, subject)
   end
 elseif call('ZREM', extra('expiring'), ticket_as(subject, entry)) == 1 then
   withdraw(subject, entry)
 end
-publish('RPUSH', '')
+list_ready('RPUSH', '')
 remember('ok') -- also in full memory: to Redis ZREM is a write, even of nothing
 return { 'ok' }

@@ -7,15 +7,13 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 //go:embed leftover.lua
 var leftoverLua string
 
-var leftoverScript = redis.NewScript(leftoverLua)
+var leftoverScript = verb("leftover", leftoverLua)
 
 // leftover is an entry of an index that stands for nothing (any more).
 type leftover struct {
@@ -42,7 +40,7 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.outcomes)) {
-		if !s.expiring["o"+id] || !s.ended[id] {
+		if !s.expiring[record.ExpiringOutcome(id)] || !s.ended[id] {
 			suspects = append(suspects, leftover{"outcomes", "", id, "outcome", idText(id), "would be kept for ever, or make room for no other", "dropped it"})
 		}
 	}
@@ -67,11 +65,7 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 // leftover looks at a suspect, or drops it, and returns whether it stands for nothing. An index
 // of a wrong type is a finding of its own.
 func (d *Dispatcher) leftover(ctx context.Context, p int, what string, l leftover) (bool, error) {
-	k := d.keys[p]
-	words, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-		return leftoverScript.Run(ctx, d.rdb, []string{k.Jobs(), k.Unique(), k.Names(), k.Expiring(), k.Outcomes(), k.Failed(), k.Dead(), k.Windows(), k.Ended()},
-			l.index, what, l.field, l.id).StringSlice()
-	})
+	words, err := d.ask(ctx, d.run.Plain(p, leftoverScript, nil, l.index, what, l.field, l.id))
 	if wrongType(err) {
 		return false, nil
 	}

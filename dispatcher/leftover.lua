@@ -1,46 +1,35 @@
 -- leftover: look whether an entry of an index stands for nothing, and drop it if so.
 --
--- KEYS[1]  jobs      hash  id -> encoded job
--- KEYS[2]  unique    hash  field -> id
--- KEYS[3]  names     hash  id -> "<merged> <rules> <field>"
--- KEYS[4]  expiring  zset  "o<id>" -> ms
--- KEYS[5]  outcomes  hash  id -> how it ended
--- KEYS[6]  failed    hash  id -> holders
--- KEYS[7]  dead      zset  id -> time of death, ms
--- KEYS[8]  windows   zset  field -> ms
--- KEYS[9]  ended     zset  id -> ms
--- ARGV[1]  'unique' | 'names' | 'outcomes' | 'failed': the index
--- ARGV[2]  'look' | 'drop'
--- ARGV[3]  field of the unique key
--- ARGV[4]  id
+-- ARGV[6]  'unique' | 'names' | 'outcomes' | 'failed': the index
+-- ARGV[7]  'look' | 'drop'
+-- ARGV[8]  field of the unique key
+-- ARGV[9]  id
 --
 -- Returns  {'no'}: it stands for something, or is gone | {'gone'}: it does not, or was dropped
 
-local index, drop, field, id = ARGV[1], ARGV[2] == 'drop', ARGV[3], ARGV[4]
-local at = ({ unique = 2, names = 3, outcomes = 5, failed = 6 })[index]
+local index, drops, field, id = ARGV[FIRST], ARGV[FIRST + 1] == 'drop', ARGV[FIRST + 2], ARGV[FIRST + 3]
 local member = index == 'unique' and field or id
-local value = redis.call('HGET', KEYS[at], member)
-local job = redis.call('HEXISTS', KEYS[1], id) == 1
-local name = redis.call('HGET', KEYS[3], id)
-local named = name and string.match(name, '^%d+ %S+ (.*)$')
+local value = call('HGET', extra(index), member)
+local job = call('HEXISTS', JOBS, id) == 1
+local named = field_of(id)
 local stands
 if index == 'unique' then
-  stands = value ~= id or job and named == field or redis.call('ZSCORE', KEYS[8], field)
+  stands = value ~= id or job and named == field or call('ZSCORE', extra('windows'), field)
 elseif index == 'names' then
-  stands = job and named and (redis.call('HEXISTS', KEYS[2], named) == 1 or redis.call('ZSCORE', KEYS[7], id))
+  stands = job and named and (call('HEXISTS', extra('unique'), named) == 1 or call('ZSCORE', DEAD, id))
 elseif index == 'outcomes' then
-  stands = redis.call('ZSCORE', KEYS[4], 'o' .. id) and redis.call('ZSCORE', KEYS[9], id)
+  stands = call('ZSCORE', extra('expiring'), outcome_as_expiring(id)) and call('ZSCORE', extra('ended'), id)
 else
   stands = job
 end
 if not value or stands then
   return { 'no' }
 end
-if drop then
-  redis.call('HDEL', KEYS[at], member)
+if drops then
+  call('HDEL', extra(index), member)
   if index == 'outcomes' then
-    redis.call('ZREM', KEYS[4], 'o' .. id)
-    redis.call('ZREM', KEYS[9], id)
+    call('ZREM', extra('expiring'), outcome_as_expiring(id))
+    call('ZREM', extra('ended'), id)
   end
 end
 return { 'gone' }

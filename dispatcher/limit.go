@@ -13,6 +13,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -29,7 +30,7 @@ func isPoolLimit(name string) bool { return strings.HasPrefix(name, poolLimit(""
 //go:embed limit.lua
 var limitLua string
 
-var limitScript = redis.NewScript(limitLua)
+var limitScript = verb("limit", limitLua)
 
 // limitHome is the partition that a limit's slots are in.
 func (d *Dispatcher) limitHome(name string) int { return d.ns.Partition(subject.Slot(name, 1)) }
@@ -41,30 +42,27 @@ func (d *Dispatcher) registerLimits(ctx context.Context, limits map[string]recor
 	if len(names) == 0 {
 		return nil
 	}
-	homes := make([]int, len(names))
+	calls := make([]*script.Call, len(names))
 	for i, name := range names {
-		homes[i] = d.limitHome(name)
+		r := limits[name]
+		calls[i] = d.run.Plain(d.limitHome(name), limitScript, nil, name, r.Most, r.Every.Milliseconds(), r.Version)
 	}
-	// Eval, and not EvalSha: a pipeline can't say it again when the server does not know the script.
-	_, without, err := d.acrossTogether(ctx, homes, func(i int, pipe redis.Pipeliner) {
-		r := limits[names[i]]
-		limitScript.Eval(ctx, pipe, []string{d.keys[homes[i]].Limits()}, names[i], r.Most, r.Every.Milliseconds(), r.Version)
-	})
-	if connect.IsCluster(d.rdb) && errors.Is(err, ErrUnavailable) { // none of these homes is there
-		err, without = nil, slices.Repeat([]bool{true}, len(names))
-	}
-	if err != nil {
-		return wrap("register limits", err)
-	}
+	asking, cancel := connect.Bounded(ctx)
+	defer cancel()
+	d.run.Run(asking, calls...)
 	d.owedLimits.mu.Lock()
+	defer d.owedLimits.mu.Unlock()
 	for i, name := range names {
-		if without[i] {
-			d.owedLimits.limits[name] = limits[name]
-		} else {
+		_, err := calls[i].Words()
+		switch {
+		case err == nil:
 			delete(d.owedLimits.limits, name)
+		case connect.IsCluster(d.rdb) && errors.Is(err, ErrUnavailable):
+			d.owedLimits.limits[name] = limits[name]
+		default:
+			return wrap("register limits", err)
 		}
 	}
-	d.owedLimits.mu.Unlock()
 	d.tell(ctx, d.keys[0].News(limitNews))
 	return nil
 }

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,8 +11,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
 // A kind's limit is declared in the registry and enforced from its home partition, which may be on
@@ -50,6 +51,11 @@ func (d *Dispatcher) wrongLimits(ctx context.Context) (declared map[string]recor
 	return declared, enforced, nil
 }
 
+//go:embed overtake.lua
+var overtakeLua string
+
+var overtakeScript = script.NewWhole("overtake", overtakeLua)
+
 func (d *Dispatcher) examineLimits(ctx context.Context) ([]Finding, error) {
 	declared, enforced, err := d.wrongLimits(ctx)
 	var findings []Finding
@@ -71,10 +77,8 @@ func (d *Dispatcher) repairLimits(ctx context.Context) ([]Mended, error) {
 	for name, want := range declared {
 		is, _ := record.ParseLimit(enforced[name])
 		if is.Version > want.Version {
-			_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
-				return raiseScript.Run(ctx, d.rdb, []string{d.ns.Versions()}, strings.TrimPrefix(name, kindLimit("")), is.Version).Result()
-			})
-			if err != nil {
+			call := d.run.Whole(overtakeScript, []string{d.ns.Versions()}, strings.TrimPrefix(name, kindLimit("")), is.Version)
+			if _, err := d.ask(ctx, call); err != nil {
 				return nil, wrap("raise the version of "+name, err)
 			}
 			want.Version = is.Version

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -20,7 +21,7 @@ var (
 func TestLuaHeaders(t *testing.T) {
 	t.Parallel()
 	var paths []string
-	for _, dir := range []string{".", "../lease", "../internal/record"} {
+	for _, dir := range []string{".", "parts", "../lease", "../internal/script", "../internal/record"} {
 		found, err := filepath.Glob(filepath.Join(dir, "*.lua"))
 		if err != nil {
 			t.Fatal(err)
@@ -56,9 +57,9 @@ func lintScript(t *testing.T, path, text string) {
 	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
 		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
 	}
-	shared := name == "fence" || name == "lease" || name == "lane" || name == "short" || strings.Contains(path, "internal/record")
-	if shared {
-		return // fence documents what all scripts get
+	part := strings.HasPrefix(path, "parts/") || strings.Contains(path, "internal/") || slices.Contains([]string{"fence", "lease", "handover"}, name)
+	if part {
+		return // partition.lua and whole.lua document what all scripts get
 	}
 	if !strings.Contains(header, "Returns") {
 		t.Errorf("%s: the header does not say what it returns", path)
@@ -80,12 +81,12 @@ func lintScript(t *testing.T, path, text string) {
 	}
 	last, open := 5, false
 	for _, m := range documented.FindAllStringSubmatch(header, -1) {
-		if m[1] == "ARGV" && name != "beat" {
+		if m[1] == "ARGV" {
 			last++
 			open = strings.HasSuffix(m[0], "+]")
 		}
 	}
-	if name != "beat" && highest > last && !open {
+	if highest > last && !open {
 		t.Errorf("%s: uses ARGV[%d], documents up to ARGV[%d]", path, highest, last)
 	}
 }
@@ -94,7 +95,7 @@ func lintScript(t *testing.T, path, text string) {
 func TestStatusWordsAgree(t *testing.T) {
 	t.Parallel()
 	var lua, goText strings.Builder
-	for _, pattern := range []string{"*.lua", "../lease/*.lua", "../internal/record/*.lua", "*.go", "../lease/*.go", "../internal/script/*.go"} {
+	for _, pattern := range []string{"*.lua", "parts/*.lua", "../lease/*.lua", "../internal/*/*.lua", "*.go", "../lease/*.go", "../internal/script/*.go"} {
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
 			text, err := os.ReadFile(path)

@@ -134,8 +134,8 @@ if head and not is_ticket(head) then
 end
 if ready then
   closed[subject] = nil
-  list(head, subject)
-  publish('RPUSH', '')
+  hand_over(head, subject)
+  list_ready('RPUSH', '')
   did(suspended(head) and 'stopped it at its suspended head' or 'listed it as ready')
 end
 return done

@@ -17,9 +17,6 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-//go:embed short.lua
-var shortLua string
-
 //go:embed slot.lua
 var slotLua string
 
@@ -31,8 +28,8 @@ var readyLua string
 
 var (
 	readyScript    = verb("ready", readyLua)
-	slotScript     = script.New("slot", slotLua, lease.Lua, shortLua)
-	givebackScript = script.New("give back", givebackLua, lease.Lua, shortLua)
+	slotScript     = script.New("slot", slotLua, lease.Lua, parts("short"))
+	givebackScript = script.New("give back", givebackLua, lease.Lua, parts("short"))
 )
 
 // permitted makes the turns of a session whose claims are under limits, in steps: what has ended is

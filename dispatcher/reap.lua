@@ -120,9 +120,9 @@ for _, t in ipairs(tails) do
 end
 set_aside(aside)
 for _, f in ipairs(first) do
-  list(f[1], f[2])
+  hand_over(f[1], f[2])
 end
-publish('LPUSH', ARGV[FIRST])
+list_ready('LPUSH', ARGV[FIRST])
 advance(fate.over, fate.tails)
 
 -- Lanes whose wait is over.
@@ -132,7 +132,7 @@ local heads = many('HMGET', HEADS, resumed)
 local records = many('HMGET', LEASES, resumed)
 for i, subject in ipairs(resumed) do
   if heads[i] and not records[i] then
-    list(heads[i], subject)
+    hand_over(heads[i], subject)
   end
 end
 
@@ -150,7 +150,7 @@ for _, member in ipairs(due(EXPIRING)) do
     searched = searched + call('LLEN', TAIL .. subject)
     call('ZREM', EXPIRING, member)
     withdraw(subject, ticket)
-    news(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
+    tell(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
   end
 end
 forget(outcomes)
@@ -160,7 +160,7 @@ for _, field in ipairs(due(WINDOWS)) do
   call('HDEL', extra('unique'), field)
   call('HDEL', extra('names'), id or '')
 end
-publish('RPUSH', ARGV[FIRST])
+list_ready('RPUSH', ARGV[FIRST])
 
 local soonest
 for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING, WINDOWS }) do

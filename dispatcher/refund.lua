@@ -24,7 +24,12 @@ for i = FIRST + 1, #ARGV, 2 do
   reply[n] = 'ok'
   local holders = call('HGET', extra('failed'), id)
   if holders then
-    put_set(extra('failed'), id, without_line(holders, holder))
+    holders = without_line(holders, holder)
+    if holders == '' then
+      call('HDEL', extra('failed'), id)
+    else
+      call('HSET', extra('failed'), id, holders)
+    end
   end
   if not at then
     local reason = call('HGET', REASONS, id)

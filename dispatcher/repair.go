@@ -34,11 +34,11 @@ var holdLua string
 var raiseLua string
 
 var (
-	raiseScript   = redis.NewScript(raiseLua)
+	raiseScript   = verb("raise", raiseLua)
 	mendScript    = verb("mend", mendLua)
 	restoreScript = verb("restore", restoreLua)
-	asideScript   = redis.NewScript(asideLua)
-	holdScript    = redis.NewScript(holdLua)
+	asideScript   = verb("set aside", asideLua)
+	holdScript    = script.NewWhole("hold", holdLua)
 )
 
 // LostAndFound is the reason of dead letters that [Dispatcher.Repair] made of jobs
@@ -105,7 +105,7 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.typed)) {
 		aside := keys.LostAndFound(key, time.Now())
-		was, err := d.setAside(ctx, key, aside, typeOf(keys, key, types(keys)))
+		was, err := d.setAside(ctx, p, key, aside, typeOf(keys, key, types(keys)))
 		if err != nil {
 			return all, err
 		}
@@ -192,10 +192,7 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 		return all, err
 	}
 	for field, least := range s.behind() {
-		_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
-			return raiseScript.Run(ctx, d.rdb, []string{keys.Clock()}, field, least).Result()
-		})
-		if err != nil {
+		if _, err := d.ask(ctx, d.run.Plain(p, raiseScript, nil, field, least)); err != nil {
 			return all, err
 		}
 		did("clock", field, fmt.Sprintf("set it to %d", least))
@@ -204,10 +201,8 @@ func (d *Dispatcher) repair(ctx context.Context, p int) ([]Mended, error) {
 }
 
 // setAside renames a key that is of a wrong type, and returns which; "" when it is not (any more).
-func (d *Dispatcher) setAside(ctx context.Context, key, aside, must string) (was string, err error) {
-	words, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-		return asideScript.Run(ctx, d.rdb, []string{key, aside}, must).StringSlice()
-	})
+func (d *Dispatcher) setAside(ctx context.Context, p int, key, aside, must string) (was string, err error) {
+	words, err := d.ask(ctx, d.run.Plain(p, asideScript, []string{key, aside}, must))
 	if err != nil || words[0] != "ok" {
 		return "", wrap("set a key aside", err)
 	}
@@ -237,9 +232,7 @@ func (d *Dispatcher) alone(ctx context.Context, repair func() error) error {
 		return wrap("begin a repair", err)
 	}
 	hold := func(ctx context.Context, ms any) error {
-		_, err := connect.Ask(ctx, func(ctx context.Context) (any, error) {
-			return holdScript.Run(ctx, d.rdb, []string{key}, me, ms).Result()
-		})
+		_, err := d.ask(ctx, d.run.Whole(holdScript, []string{key}, me, ms))
 		return err
 	}
 	ended := make(chan struct{})

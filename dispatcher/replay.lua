@@ -65,7 +65,7 @@ end
 if waits then -- it lines up behind what could not be placed now
   call('ZADD', SCHEDULED, now, scheduled_as(subject, ordered(seq), entry))
   call('ZADD', WAKE .. kind_of(entry), 0, 'due')
-  publish('RPUSH', '')
+  list_ready('RPUSH', '')
   local reply = { 'ok', '0' }
   remember(words(reply))
   return reply
@@ -73,7 +73,7 @@ end
 if not head then
   call('HSET', HEADS, subject, entry)
   if not leased then
-    list(entry, subject)
+    hand_over(entry, subject)
   end
 elseif place == 'back' or along > 0 and not behind then
   call('RPUSH', KEYS[13], entry)
@@ -90,7 +90,7 @@ elseif stopped then
     call('HSET', HEADS, subject, entry)
     if not why then -- it was suspended for that head only
       free({ subject }, {})
-      list(entry, subject)
+      hand_over(entry, subject)
     end
   end
 else
@@ -101,12 +101,12 @@ else
     call('LREM', READY .. kind, 1, subject)
   end
   if delayed or kind ~= ARGV[FIRST + 2] then
-    list(entry, subject)
+    hand_over(entry, subject)
   end
   call('LPUSH', KEYS[13], head)
   call('HSET', HEADS, subject, entry)
 end
-publish('RPUSH', '')
+list_ready('RPUSH', '')
 local reply = { 'ok', whole(seq) }
 remember(words(reply))
 return reply

@@ -31,7 +31,7 @@ free({ subject }, {})
 call('HDEL', extra('suspended'), subject)
 if skip and is_ticket(head) then
   call('ZREM', extra('expiring'), ticket_as(subject, head))
-  news(id_of(head), 'skipped') -- its owner takes another
+  tell(id_of(head), 'skipped') -- its owner takes another
   advance({ subject }, { KEYS[13] })
 elseif skip then
   local failure = call('HGET', ERRORS, id_of(head)) or ''
@@ -47,8 +47,8 @@ elseif head then
     call('HDEL', ERRORS, id_of(head))
   end
   call('HSET', HEADS, subject, head)
-  list(head, subject)
+  hand_over(head, subject)
 end
-publish('LPUSH', '')
+list_ready('LPUSH', '')
 remember('ok')
 return { 'ok' }

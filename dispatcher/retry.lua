@@ -66,9 +66,9 @@ if #subjects > 0 then
     call('ZADD', WAKE .. kind, 0, 'due')
   end
   for _, k in ipairs(again) do
-    list(entries[k], subjects[k])
+    hand_over(entries[k], subjects[k])
   end
-  publish('RPUSH', ARGV[FIRST])
+  list_ready('RPUSH', ARGV[FIRST])
   remember(words(reply))
 end
 return reply

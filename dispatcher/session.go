@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
@@ -30,6 +31,7 @@ type Session struct {
 	waiting  redis.UniversalClient // blocks for wake-ups
 	renewing redis.UniversalClient
 	leases   *lease.Store
+	beats    *script.Runner    // for what must not wait either
 	waits    [][]string        // keys to block on, those that one command can take together
 	partOf   map[string]int    // partition of each key
 	kindOf   map[string]string // kind of each key
@@ -80,7 +82,7 @@ func (d *Dispatcher) Join(ctx context.Context, who Claimant, concurrency int) (*
 		renewing: connect.Dedicated(d.rdb, 2, min(who.TTL/3, 5*time.Second)),
 	}
 	s.records.turn = make(chan struct{}, 1)
-	s.leases = d.leases.Via(s.renewing)
+	s.leases, s.beats = d.leases.Via(s.renewing), d.run.Via(s.renewing)
 	s.who.ranks = newRanks(d, who.Kinds)
 	s.permits.asking = make(map[shortOf]bool)
 	for p := range d.ns.Partitions {

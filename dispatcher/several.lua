@@ -111,9 +111,9 @@ else
       call('ZADD', WAKE .. kind_of(stay[1]), 0, 'due')
     end
   else
-    list(stay[1], subject)
+    hand_over(stay[1], subject)
   end
 end
-publish('RPUSH', ARGV[FIRST])
+list_ready('RPUSH', ARGV[FIRST])
 remember(words(reply))
 return reply

@@ -57,9 +57,9 @@ else
     stop(subject)
   elseif resume and held_up(subject, record) then
     free({ subject }, {})
-    list(to, subject)
+    hand_over(to, subject)
   end
 end
-publish('LPUSH', '')
+list_ready('LPUSH', '')
 remember('ok')
 return { 'ok' }

@@ -296,10 +296,10 @@ end
 free(freed, freed_records)
 for i = 1, #freed do
   if next_up[i] then
-    list(next_up[i], freed[i])
+    hand_over(next_up[i], freed[i])
   end
 end
-publish('RPUSH', own)
+list_ready('RPUSH', own)
 for _, lane in ipairs(back) do
   call('LPUSH', READY .. lane[1], lane[2])
 end

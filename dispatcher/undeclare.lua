@@ -1,25 +1,26 @@
 -- undeclare: take a kind out of the registry, in two steps: the first one gives what is said of it
 -- elsewhere its version, the second one ends it, unless it was declared anew in between.
 --
--- KEYS[1]   registry  hash  kind -> "<version> <owner> <JSON>"
--- KEYS[2]   versions  hash  kind -> the last version that it had
--- ARGV[1]   kind
--- ARGV[2]   version from the first step, or ''
+-- KEYS[1]   registry  hash  kind -> what is declared of it (internal/record/declaration.lua)
+-- KEYS[2]   versions  hash  kind -> the last version that it had, whether it is declared or not
+-- ARGV[6]   kind
+-- ARGV[7]   version from the first step, or ''
 --
 -- Returns   {'ok', version} | {'missing'} | {'again'}: it was declared anew
 
-local record = redis.call('HGET', KEYS[1], ARGV[1])
+local REGISTRY, VERSIONS = KEYS[1], KEYS[2]
+local kind, given = ARGV[FIRST], ARGV[FIRST + 1]
+local record = call('HGET', REGISTRY, kind)
 if not record then
-  return { ARGV[2] == '' and 'missing' or 'ok', ARGV[2] }
+  return { given == '' and 'missing' or 'ok', given }
 end
-local version = tonumber(string.match(record, '^%d+') or 0) -- also of one that can't be read
-local last = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
-if ARGV[2] == '' then
-  last = string.format('%d', math.max(version, last) + 1)
-  redis.call('HSET', KEYS[2], ARGV[1], last)
+local version, last = declared_version(record), tonumber(call('HGET', VERSIONS, kind) or 0)
+if given == '' then
+  last = whole(math.max(version, last) + 1)
+  call('HSET', VERSIONS, kind, last)
   return { 'ok', last }
-elseif version >= tonumber(ARGV[2]) then
+elseif version >= tonumber(given) then
   return { 'again' }
 end
-redis.call('HDEL', KEYS[1], ARGV[1])
-return { 'ok', ARGV[2] }
+call('HDEL', REGISTRY, kind)
+return { 'ok', given }

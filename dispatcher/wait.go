@@ -4,12 +4,9 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
-	"strconv"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -17,7 +14,7 @@ import (
 //go:embed wait.lua
 var waitLua string
 
-var waitScript = redis.NewScript(waitLua)
+var waitScript = script.NewWhole("wait", waitLua)
 
 // heldBy returns the leases that the work of a context has.
 func heldBy(ctx context.Context) (held []lease.Lease) {
@@ -91,17 +88,11 @@ func (w *wait) begin(ctx context.Context) error {
 // say runs the script. It returns the notes that lead to a deadlock, if any, as the leases they are
 // about: not nil, but empty, when what is waited for is held by the work itself.
 func (w *wait) say(ctx context.Context, what string, about ...lease.Lease) ([]lease.Lease, error) {
-	now := ""
-	if w.d.cfg.Now != nil {
-		now = strconv.FormatInt(w.d.cfg.Now().UnixMilli(), 10)
-	}
-	args := []any{now, what, waitCounts.Milliseconds(), w.key.Canonical()}
+	args := []any{what, waitCounts.Milliseconds(), w.key.Canonical()}
 	for _, l := range about {
 		args = append(args, l.Subject.Canonical(), l.Token.String())
 	}
-	reply, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
-		return waitScript.Run(ctx, w.d.rdb, []string{w.d.ns.Waits()}, args...).StringSlice()
-	})
+	reply, err := w.d.ask(ctx, w.d.run.Whole(waitScript, []string{w.d.ns.Waits()}, args...))
 	if err != nil {
 		return nil, fmt.Errorf("note a wait: %w", err)
 	}

@@ -60,5 +60,5 @@
 // believe in their leases until the first one's next renewal. Tokens still rise,
 // because they follow the clock and not only a counter.
 //
-// Reading order: lease.go, fence.lua, lease.lua, acquire, renew, release, keeper.go.
+// Reading order: lease.go, fence.lua, lease.lua, handover.lua, acquire, renew, release, keeper.go.
 package lease

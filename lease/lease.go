@@ -7,7 +7,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -46,9 +45,12 @@ var fenceLua string
 //go:embed lease.lua
 var leaseLua string
 
-// Lua is the source that every script of dispatcher builds on: the forms of what is stored, the clock, the
-// gate for stale tokens, and the one way into leases and out of them.
-var Lua = record.Lua + "\n" + fenceLua + "\n" + leaseLua
+//go:embed handover.lua
+var handoverLua string
+
+// Lua is the source that every script of dispatcher builds on: the gate for stale tokens, the one way into
+// leases and out of them, and who comes next.
+var Lua = fenceLua + "\n" + leaseLua + "\n" + handoverLua
 
 // Store keeps the leases of one namespace in Redis. It is safe for concurrent use.
 type Store struct {

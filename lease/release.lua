@@ -26,8 +26,8 @@ end
 local head = call('HGET', HEADS, subject)
 free({ subject }, { record })
 if head then
-  list(head, subject)
+  hand_over(head, subject)
 end
-publish('RPUSH', '')
+list_ready('RPUSH', '')
 remember('ok')
 return { 'ok' }

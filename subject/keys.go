@@ -188,7 +188,7 @@ func (k Keys) TrimTail(key string) (string, bool) {
 }
 
 // Fixed returns the keys that every script gets as KEYS[1] to KEYS[11], in the
-// order in which lease/fence.lua names them.
+// order in which internal/script/partition.lua names them.
 func (k Keys) Fixed() []string {
 	return []string{
 		k.Jobs(), k.Heads(), k.Leases(), k.Deadlines(), k.Delayed(), k.Scheduled(),

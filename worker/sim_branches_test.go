@@ -23,8 +23,9 @@ var coreScripts = []string{"turn", "enqueue", "reap", "retry", "deadletter", "ha
 func scriptBranches(t *testing.T) []sim.Branch {
 	paths, _ := filepath.Glob("../dispatcher/*.lua")
 	more, _ := filepath.Glob("../lease/*.lua")
-	forms, _ := filepath.Glob("../internal/record/*.lua")
-	all, err := sim.Branches(slices.Concat(paths, more, forms)...)
+	shared, _ := filepath.Glob("../internal/*/*.lua")
+	parts, _ := filepath.Glob("../dispatcher/parts/*.lua")
+	all, err := sim.Branches(slices.Concat(paths, parts, more, shared)...)
 	if err != nil {
 		t.Fatal(err)
 	}

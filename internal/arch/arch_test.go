@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -84,5 +85,31 @@ func TestSubjectStandsAlone(t *testing.T) {
 				t.Errorf("%s imports %s: subject needs only the standard library, and no I/O", path, name)
 			}
 		}
+	}
+}
+
+// All scripts go through the one runner: what is shared by them is in one place, and tests can alter them.
+func TestScriptsGoThroughTheRunner(t *testing.T) {
+	t.Parallel()
+	files := 0
+	for _, room := range append(rooms, "internal") {
+		err := filepath.WalkDir("../../"+room, func(path string, d fs.DirEntry, err error) error {
+			inRunner := strings.Contains(path, "internal/script/") || strings.Contains(path, "internal/redistest/")
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || inRunner {
+				return err
+			}
+			files++
+			text, err := os.ReadFile(path)
+			if strings.Contains(string(text), "redis."+"NewScript(") {
+				t.Errorf("%s makes a script of its own: see script.New", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 50 {
+		t.Fatalf("read %d files", files)
 	}
 }

@@ -63,8 +63,6 @@ type Net struct {
 	good   map[string]string // the tests of packages, built without any defect
 	blocks reach             // all lines of which it is known who reaches them
 
-	builtIn map[string]bool // scripts that can't be altered while tests run
-
 	free chan *copied
 }
 
@@ -85,9 +83,6 @@ func New(ctx context.Context, root string, n int) (*Net, error) {
 			return nil, errors.Join(err, net.Close())
 		}
 		net.free <- c
-	}
-	if net.builtIn, err = builtIn(root); err != nil {
-		return nil, errors.Join(err, net.Close())
 	}
 	if err := net.measure(ctx); err != nil {
 		return nil, errors.Join(err, net.Close())

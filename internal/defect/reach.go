@@ -83,25 +83,6 @@ func switchOf(text string, line int) int {
 	return line
 }
 
-// builtIn are scripts that don't go through the one runner, by path: they are part of what is built, and nobody
-// notes who calls them.
-func builtIn(root string) (map[string]bool, error) {
-	found := make(map[string]bool)
-	raw := regexp.MustCompile(`redis\.NewScript\(([^)]*)\)`)
-	name := regexp.MustCompile(`\b(\w+)Lua\b`)
-	paths, err := filepath.Glob(filepath.Join(root, "*", "*.go"))
-	for _, path := range paths {
-		text, e := os.ReadFile(path)
-		err = errors.Join(err, e)
-		for _, made := range raw.FindAllStringSubmatch(string(text), -1) {
-			for _, m := range name.FindAllStringSubmatch(made[1], -1) {
-				found[filepath.Base(filepath.Dir(path))+"/"+strings.ToLower(m[1])+".lua"] = true
-			}
-		}
-	}
-	return found, err
-}
-
 // noticing returns a test of those that can notice a defect: it runs what is changed, or nobody
 // knows what that is, as of what stands outside of functions.
 func (n *Net) noticing(d Defect) func(test) bool {
@@ -114,9 +95,7 @@ func (n *Net) noticing(d Defect) func(test) bool {
 			return func(t test) bool { return t.ran == nil || t.ran.meets(lines) }
 		}
 	case ".lua":
-		if !n.builtIn[d.File] {
-			return func(t test) bool { return t.ran == nil || strings.Contains(t.scripts, d.Good) }
-		}
+		return func(t test) bool { return t.ran == nil || strings.Contains(t.scripts, d.Good) }
 	}
 	return func(test) bool { return true }
 }

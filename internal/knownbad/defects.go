@@ -56,11 +56,11 @@ var byVerb = []defect{
 	}`,
 	},
 	{
-		"a repeated request runs twice (redis/jedis#3187)", "lease/fence.lua",
+		"a repeated request runs twice (redis/jedis#3187)", "internal/script/request.lua",
 		`local last = ARGV[2] ~= '' and call('GET', REQUEST)`, `local last = false`,
 	},
 	{
-		"a request that was overtaken runs late", "lease/fence.lua",
+		"a request that was overtaken runs late", "internal/script/request.lua",
 		`return false, tonumber(number) > tonumber(ARGV[2]) and 'stale'`, `return false`,
 	},
 	{
@@ -77,7 +77,7 @@ var byVerb = []defect{
 	},
 	{
 		"a hand-back does not list its lane", "dispatcher/handback.lua",
-		"\n    list(entries[k], subjects[k])\n", "\n",
+		"\n    hand_over(entries[k], subjects[k])\n", "\n",
 	},
 	{
 		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/turn.lua",
@@ -89,7 +89,7 @@ var byVerb = []defect{
 	},
 	{
 		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/reap.lua",
-		"\npublish('LPUSH', ARGV[FIRST])\n", "\n",
+		"\nlist_ready('LPUSH', ARGV[FIRST])\n", "\n",
 	},
 	{
 		"reaping forgets the dead letter of a last attempt", "dispatcher/reap.lua",
@@ -106,7 +106,7 @@ var byVerb = []defect{
       local followers`,
 	},
 	{
-		"a job that falls due keeps no place in the order", "dispatcher/lane.lua",
+		"a job that falls due keeps no place in the order", "dispatcher/parts/due.lua",
 		`renumbered(body, seq + i)`, `renumbered(body, 1)`,
 	},
 	{
@@ -129,7 +129,7 @@ local seq, seqs = 0, {}`,
 		"\ndespite_full_memory()\n", "\n",
 	},
 	{
-		"an enqueue wakes nobody", "lease/lease.lua",
+		"an enqueue wakes nobody", "lease/handover.lua",
 		`call('ZADD', WAKE .. kind, '0', 'ready')`, `call('ZCARD', WAKE .. kind)`,
 	},
 	{
@@ -206,7 +206,7 @@ local seq, seqs = 0, {}`,
 		`    if flag(entry, 's') then`, `    if false then`,
 	},
 	{
-		"a lane that should halt goes on", "dispatcher/lane.lua",
+		"a lane that should halt goes on", "dispatcher/parts/fates.lua",
 		`    if flag(letter[1], 'h') then`, `    if false then`,
 	},
 	{
@@ -219,7 +219,7 @@ local seq, seqs = 0, {}`,
 		`    if marked(records[i], 's') then`, `    if false then`,
 	},
 	{
-		"a suspended head is given out", "lease/lease.lua",
+		"a suspended head is given out", "lease/handover.lua",
 		`  elseif suspended(entry) then
     return stop(subject)`, `  elseif false then
     return stop(subject)`,
@@ -245,7 +245,7 @@ local seq, seqs = 0, {}`,
 		`scope == 'waiting' and runs(subject, id)`, `false`,
 	},
 	{
-		"a unique key outlives its job (hibiken/asynq#918)", "dispatcher/lane.lua",
+		"a unique key outlives its job (hibiken/asynq#918)", "dispatcher/parts/taken.lua",
 		"\n  let_go(entries)\n", "\n",
 	},
 	{
@@ -253,7 +253,7 @@ local seq, seqs = 0, {}`,
 		`return till > now and id or nil`, `return id`,
 	},
 	{
-		"merges are not counted", "dispatcher/lane.lua",
+		"merges are not counted", "dispatcher/parts/taken.lua",
 		`name_as(whole(merged + 1), rules, field)`, `name_as(merged, rules, field)`,
 	},
 	{
@@ -269,7 +269,7 @@ local seq, seqs = 0, {}`,
 		`for _ = 1, 100 do`, `for _ = 1, 2 do`,
 	},
 	{
-		"an outcome is kept for ever", "dispatcher/lane.lua",
+		"an outcome is kept for ever", "dispatcher/parts/kept.lua",
 		"\n  call('ZADD', extra('expiring'), now + ms, outcome_as_expiring(id))\n", "\n",
 	},
 	{
@@ -305,12 +305,12 @@ local seq, seqs = 0, {}`,
 		"\n      call('HSET', HEADS, subject, back)\n", "\n",
 	},
 	{
-		"a job may fail on every worker", "dispatcher/lane.lua",
+		"a job may fail on every worker", "dispatcher/parts/fates.lua",
 		`return lines_of(holders) >= most`, `return false`,
 	},
 	{
 		"two owners share a kind", "dispatcher/register.lua",
-		`if owner ~= ARGV[at + 1] then`, `if false then`,
+		`elseif owned_by ~= owner then`, `elseif false then`,
 	},
 	{
 		"a misspelt kind is taken", "dispatcher/kind.go",
@@ -329,7 +329,7 @@ local seq, seqs = 0, {}`,
 		`payload is not JSON of the expected form: %s", withoutValues(err)`, `payload is not JSON of the expected form: %w", err`,
 	},
 	{
-		"news that may not be said stops a script", "lease/fence.lua",
+		"news that may not be said stops a script", "internal/script/partition.lua",
 		`redis.pcall('PUBLISH'`, `call('PUBLISH'`,
 	},
 }

@@ -30,7 +30,7 @@ var fromHostility = []defect{
 	},
 	{
 		"a slow repair renames what another one has mended", "dispatcher/aside.lua",
-		`if is == ARGV[1] or is == 'none' or`, `if is == 'none' or`,
+		`if is == ARGV[FIRST] or is == 'none' or`, `if is == 'none' or`,
 	},
 	{
 		"two repairs at once", "dispatcher/repair.go",
@@ -83,19 +83,17 @@ var fromHostility = []defect{
 	},
 	{
 		"no process starts while the home of a limit is away", "dispatcher/limit.go",
-		`	if err != nil {
-		return wrap("register limits", err)
-	}`, `	if err != nil || slices.Contains(without, true) {
-		return wrap("register limits", ErrUnavailable)
-	}`,
+		`		case connect.IsCluster(d.rdb) && errors.Is(err, ErrUnavailable):
+`, `		case false:
+`,
 	},
 	{
 		"the limit that was written last counts, and not the one declared last", "dispatcher/limit.lua",
-		`if version and tonumber(version) > tonumber(ARGV[4]) then`, `if false then`,
+		`if limit_version(before) > tonumber(version) then`, `if false then`,
 	},
 	{
 		"versions begin anew with a kind that was taken out", "dispatcher/register.lua",
-		`local last = tonumber(redis.call('HGET', KEYS[2], ARGV[at]) or 0)`, `local last = 0`,
+		`local last = tonumber(call('HGET', VERSIONS, kind) or 0)`, `local last = 0`,
 	},
 	{
 		"the doctor does not compare limits with what is declared", "dispatcher/limitcheck.go",
@@ -110,15 +108,15 @@ var fromHostility = []defect{
 		`silent < 2*quiet && errors.As`, `errors.As`,
 	},
 	{
-		"outcomes have no bound", "dispatcher/lane.lua",
+		"outcomes have no bound", "dispatcher/parts/kept.lua",
 		`local oldest = kept > MOST_KEPT and`, `local oldest = false and`,
 	},
 	{
-		"the newest outcomes make room", "dispatcher/lane.lua",
+		"the newest outcomes make room", "dispatcher/parts/kept.lua",
 		`call('ZRANGE', extra('ended'), 0, MOST_FORGOTTEN - 1) or {}`, `call('ZREVRANGE', extra('ended'), 0, MOST_FORGOTTEN - 1) or {}`,
 	},
 	{
-		"outcomes that go are counted still", "dispatcher/lane.lua",
+		"outcomes that go are counted still", "dispatcher/parts/kept.lua",
 		`return bytes > 0 and call('HINCRBY', CLOCK, 'kept', whole(-bytes))`, `return bytes`,
 	},
 	{
@@ -135,7 +133,7 @@ var fromHostility = []defect{
   call('DEL', REQUEST)`,
 	},
 	{
-		"an outcome whose id is used again counts twice", "dispatcher/lane.lua",
+		"an outcome whose id is used again counts twice", "dispatcher/parts/kept.lua",
 		`  if call('HEXISTS', extra('outcomes'), id) == 1 then -- of a job that had the id earlier`, `  if false then`,
 	},
 	{
@@ -144,7 +142,7 @@ var fromHostility = []defect{
 	},
 	{
 		"a repair takes another one's lock away", "dispatcher/hold.lua",
-		`if redis.call('GET', KEYS[1]) ~= ARGV[1] then`, `if false then`,
+		`if call('GET', REPAIRING) ~= ARGV[FIRST] then`, `if false then`,
 	},
 	{
 		"a limit of a later declaration that came to nothing stays", "dispatcher/limitcheck.go",
@@ -152,9 +150,8 @@ var fromHostility = []defect{
 	},
 	{
 		"what is declared already is declared again when memory is full", "dispatcher/limit.lua",
-		`elseif record ~= new then
-  redis.call('HDEL', KEYS[1], '')`, `else
-  redis.call('HLEN', KEYS[1])`,
+		`elseif before ~= declared then
+  despite_full_memory()`, `else`,
 	},
 	{
 		"what one call took the same call is refused", "dispatcher/enqueue.lua",
@@ -162,6 +159,6 @@ var fromHostility = []defect{
 	},
 	{
 		"nobody is told that his ticket was passed over", "dispatcher/resume.lua",
-		`news(id_of(head), 'skipped')`, `news('nobody', 'skipped')`,
+		`tell(id_of(head), 'skipped')`, `tell('nobody', 'skipped')`,
 	},
 }

@@ -11,7 +11,7 @@ var fromOrder = []defect{
 		`scheduled_as(subject, ordered(seq), entry)`, `scheduled_as(subject, ordered(0), entry)`,
 	},
 	{
-		"jobs set aside together go by their ids", "dispatcher/lane.lua",
+		"jobs set aside together go by their ids", "dispatcher/parts/due.lua",
 		`local order = order_in_store(id_of(job[2]))`, `local order = big_endian(0, 5)`,
 	},
 	{
@@ -27,11 +27,11 @@ var fromOrder = []defect{
 		`  local _, more = take_due(now, true)`, `  local more = false`,
 	},
 	{
-		"dead letters of one moment are listed by their ids", "dispatcher/lane.lua",
+		"dead letters of one moment are listed by their ids", "dispatcher/parts/fates.lua",
 		`local at = last and last + LATER or now`, `local at = now`,
 	},
 	{
-		"what is due is half placed when memory is full", "dispatcher/lane.lua",
+		"what is due is half placed when memory is full", "dispatcher/parts/due.lua",
 		`  elseif urgent then
     despite_full_memory()`, `  else
     despite_full_memory()`,
@@ -50,11 +50,11 @@ var fromOrder = []defect{
 		`local left, next_offer, first = free_starts, nil, nil`, `local left, next_offer, first, line = free_starts, nil, nil, false`,
 	},
 	{
-		"a slot that comes back is offered to nobody", "dispatcher/short.lua",
-		`      news(p.holder .. '/slots', p.partition)`, `      local _ = name`,
+		"a slot that comes back is offered to nobody", "dispatcher/parts/short.lua",
+		`      tell(p.holder .. '/slots', p.partition)`, `      local _ = name`,
 	},
 	{
-		"an offer that is let pass is kept for ever", "dispatcher/short.lua",
+		"an offer that is let pass is kept for ever", "dispatcher/parts/short.lua",
 		`p.offered > 0 and (p.till <= now or p.till > now + OFFER_MS)`, `false`,
 	},
 	{
@@ -78,7 +78,7 @@ var fromOrder = []defect{
 		`if other and other ~= id and call('HEXISTS', JOBS, other) == 1 and not call('ZSCORE', DEAD, other) then`, `if false then`,
 	},
 	{
-		"a dead letter's key is forgotten", "dispatcher/lane.lua",
+		"a dead letter's key is forgotten", "dispatcher/parts/fates.lua",
 		`  let_go(entries) -- a replay takes it again`, `  ended(entries)`,
 	},
 	{
@@ -90,7 +90,7 @@ var fromOrder = []defect{
 		`int64(start+limit-len(ids)-1)`, `int64(start+limit-len(ids)-1+len(tickets))`,
 	},
 	{
-		"who has had its turn stands first in line again", "dispatcher/short.lua",
+		"who has had its turn stands first in line again", "dispatcher/parts/short.lua",
 		`(last or 0) + 1, p.member)`, `(last or 0) - 1, p.member)`,
 	},
 	{

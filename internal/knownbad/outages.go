@@ -46,8 +46,8 @@ var fromOutages = []defect{
 `, ``,
 	},
 	{
-		"a record of durations is counted twice when its answer is lost", "dispatcher/numbered.lua",
-		`if tonumber(redis.call('GET', KEYS[2]) or 0) >= tonumber(number) then`, `if false then`,
+		"a record of durations is counted twice when its answer is lost", "dispatcher/measure.lua",
+		`if tonumber(call('GET', RECORDED) or 0) >= tonumber(number) then`, `if false then`,
 	},
 	{
 		"a record of durations that failed is dropped", "dispatcher/durations.go",

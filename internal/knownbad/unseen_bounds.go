@@ -73,7 +73,7 @@ var unseenBounds = []defect{
 		`p.ready, p.short, p.refuse = unknown, false, full`, `p.ready, p.short, p.refuse = unknown, false, full && false`,
 	},
 	{
-		"remembered replies never expire", "lease/fence.lua",
+		"remembered replies never expire", "internal/script/request.lua",
 		`call('SET', REQUEST, ARGV[2] .. ' ' .. reply, 'PX', REMEMBER_MS)`, `call('SET', REQUEST, ARGV[2] .. ' ' .. reply)`,
 	},
 	{
@@ -103,7 +103,7 @@ var unseenBounds = []defect{
 		`call('ZSCORE', DEADLINES, subject) or '0'`, `whole(now)`,
 	},
 	{
-		"the outcome of a job cancelled while it ran is kept for seconds", "dispatcher/lane.lua",
+		"the outcome of a job cancelled while it ran is kept for seconds", "dispatcher/parts/fates.lua",
 		`local KEEP_MS = 3600000`, `local KEEP_MS = 3600`,
 	},
 	{

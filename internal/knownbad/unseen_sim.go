@@ -39,7 +39,7 @@ var unseenSim = []defect{
 		`c.merges()`, ``,
 	},
 	{
-		"digits of the time that begin with a 0 are octal to the embedded server: it is up to 14 ms behind", "lease/fence.lua",
+		"digits of the time that begin with a 0 are octal to the embedded server: it is up to 14 ms behind", "internal/script/clock.lua",
 		`return t[1] * 1000 + math.floor(t[2] / 1000), `, `return t[1] * 1000 + string.sub('00000' .. t[2], -6, -4), `,
 	},
 	{

@@ -12,6 +12,8 @@
 //	suspension  why a lane stands still
 //	unique      who has a unique key, and what is known of its job
 //	outcome     how a job has ended
+//	declaration what is declared of a kind
+//	wait        that who has a lease waits for another subject
 //	limit       a limit, its slots, and a place in the line of those who are short of it
 //
 // Ids and subjects are bytes, so no form may be made or read by what stops at a NUL or at a space.
@@ -56,10 +58,16 @@ var uniqueLua string
 //go:embed outcome.lua
 var outcomeLua string
 
+//go:embed declaration.lua
+var declarationLua string
+
+//go:embed wait.lua
+var waitLua string
+
 //go:embed limit.lua
 var limitLua string
 
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, jobLua, leaseLua, scheduleLua, expiringLua, reasonLua, suspensionLua, uniqueLua, outcomeLua, limitLua,
+	textLua, entryLua, jobLua, leaseLua, scheduleLua, expiringLua, reasonLua, suspensionLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
 }, "\n")

@@ -179,10 +179,15 @@ func TestPages(t *testing.T) {
 			"local r = ARGV[1] return table.concat({ token_of(r), use_of(r), along_of(r), marks_of(r), holder_of(r), tostring(is_lease(r)), tostring(is_lease('mine')), tostring(marked(r, 's')), tostring((use_of(false))) }, ' ')",
 			[]string{"7 job+3!c a b"}, "7 job 3 c a b true false false nil", fmt.Sprintf("%d %s %d %s %s true false %t nil", 7, ForJob, ParseLease("7 job+3!c a b").Along, ToCancel, "a b", ParseLease("7 job+3!c a b").Asked(ToSuspend)),
 		},
-		"filler":       {"return FILLER", nil, Filler, Filler},
-		"limit, read":  {"local m, e = limit_of(ARGV[1]) return whole(m) .. ' ' .. whole(e) .. ' ' .. whole(limit_version(ARGV[1])) .. tostring((limit_of(false)))", []string{"2 500 7"}, "2 500 7nil", limitIs + "nil"},
-		"limit's next": {"return next_start('kind/k')", nil, "kind/k next", ""},
-		"place":        {"local p = place_from(place_member('3', 'a b'), '2 1 1700000000000') return p.member .. p.partition .. p.holder .. place_as(p) .. tostring((place_from('x', false)))", nil, "3 a b3a b2 1 1700000000000nil", ""},
+		"filler":            {"return FILLER", nil, Filler, Filler},
+		"limit":             {"return limit_as('2', '500', '7')", nil, "2 500 7", limitIs},
+		"limit, read":       {"local m, e = limit_of(ARGV[1]) return whole(m) .. ' ' .. whole(e) .. ' ' .. whole(limit_version(ARGV[1])) .. whole(limit_version(false)) .. tostring((limit_of(false)))", []string{"2 500 7"}, "2 500 70nil", limitIs + "0nil"},
+		"declaration":       {"return declaration_as('3', 'web', '{}')", nil, "3 web {}", ""},
+		"declaration, read": {"local v, o, j = declaration_of(ARGV[1]) return v .. o .. j .. whole(declared_version('4 x')) .. tostring((declaration_of('4 x')))", []string{"3 web {}"}, "3web{}4nil", ""},
+		"wait":              {"return wait_as(1700000000000, '7', ARGV[1])", []string{canonical}, "1700000000000 7 " + canonical, ""},
+		"wait, read":        {"local t, k, s = wait_of(ARGV[1]) return whole(t) .. k .. s .. tostring((wait_of(false)))", []string{"1700000000000 7 " + canonical}, "17000000000007" + canonical + "nil", ""},
+		"limit's next":      {"return next_start('kind/k')", nil, "kind/k next", ""},
+		"place":             {"local p = place_from(place_member('3', 'a b'), '2 1 1700000000000') return p.member .. p.partition .. p.holder .. place_as(p) .. tostring((place_from('x', false)))", nil, "3 a b3a b2 1 1700000000000nil", ""},
 	} {
 		got, err := redis.NewScript(Lua+"\n"+page.lua).Run(t.Context(), rdb, nil, args(page.args)...).Text()
 		if err != nil || got != page.want {

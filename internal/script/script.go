@@ -1,4 +1,4 @@
-// Package script runs Lua scripts on one partition of a namespace: it lays out
+// Package script runs Lua scripts on one partition of a namespace, or on what belongs to none ([Runner.Whole]): it lays out
 // the keys and arguments that all scripts share, sends scripts together in one
 // round trip, repairs a lost script cache, and numbers requests so that one that
 // go-redis repeats after a lost reply is answered from memory instead of run again.
@@ -11,6 +11,7 @@ package script
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -40,10 +42,32 @@ type Script struct {
 // of a source, so that it is seen whether other tests notice a defect.
 var Alter func(source string) string
 
-// New makes a script of its own source and, before it, those functions of the shared
-// sources that it uses. They are put together when the script is first called: a process
+//go:embed partition.lua
+var partitionLua string
+
+//go:embed whole.lua
+var wholeLua string
+
+//go:embed clock.lua
+var clockLua string
+
+//go:embed request.lua
+var requestLua string
+
+// New makes a script for partitions of its own source and, before it, those functions of the shared
+// sources that it uses; the forms of what is stored, the names of the keys, the clock and the memory of
+// requests are shared by all. They are put together when the script is first called: a process
 // calls few of all, and one that only prints its version calls none.
 func New(name, source string, shared ...string) *Script {
+	return from(name, source, append([]string{record.Lua, partitionLua, clockLua, requestLua}, shared...))
+}
+
+// NewWhole makes a script for [Runner.Whole].
+func NewWhole(name, source string) *Script {
+	return from(name, source, []string{record.Lua, wholeLua, clockLua})
+}
+
+func from(name, source string, shared []string) *Script {
 	return &Script{Name: name, lua: sync.OnceValue(func() *redis.Script {
 		return put(source, shared...)
 	})}
@@ -75,6 +99,9 @@ type Runner struct {
 	idle  []*Caller
 	count int
 }
+
+// whole stands for a partition where a call is about what belongs to none.
+const whole = -1
 
 // layout is what all calls on one partition share.
 type layout struct {
@@ -218,6 +245,12 @@ func (c *Caller) restLocked() {
 // Plain makes a call that does no harm when it is repeated.
 func (r *Runner) Plain(partition int, s *Script, keys []string, args ...any) *Call {
 	return r.call(partition, s, "", "", keys, args)
+}
+
+// Whole makes a call of a script that [NewWhole] made. The keys are all that it gets, in one hash slot, and repeating it
+// must do no harm.
+func (r *Runner) Whole(s *Script, keys []string, args ...any) *Call {
+	return &Call{script: s, part: whole, keys: keys, args: append([]any{r.nowArg(), "", "", "", ""}, args...)}
 }
 
 func (r *Runner) call(partition int, s *Script, name, number string, keys []string, args []any) *Call {

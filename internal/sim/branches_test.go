@@ -51,8 +51,9 @@ func TestBranchesHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
 	paths, _ := filepath.Glob("../../dispatcher/*.lua")
 	more, _ := filepath.Glob("../../lease/*.lua")
-	forms, _ := filepath.Glob("../../internal/record/*.lua")
-	all, err := Branches(slices.Concat(paths, more, forms)...)
+	shared, _ := filepath.Glob("../../internal/*/*.lua")
+	parts, _ := filepath.Glob("../../dispatcher/parts/*.lua")
+	all, err := Branches(slices.Concat(paths, parts, more, shared)...)
 	if err != nil || len(all) < 500 {
 		t.Fatalf("%d branches, %v", len(all), err)
 	}

@@ -39,7 +39,7 @@ local function offer(name, p, n, now, asks)
     p.offered, p.till = n, now + OFFER_MS
     keep_place(name, p)
     if not asks then
-      news(p.holder .. '/slots', p.partition)
+      tell(p.holder .. '/slots', p.partition)
     end
   end
 end

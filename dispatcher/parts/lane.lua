@@ -1,0 +1,107 @@
+-- lane: moving the heads of lanes.
+
+-- current reads `stride` arguments a job, the first three being subject, entry and
+-- token, and picks those whose token holds their lane and whose job is its head (I3).
+-- Returns a reply with 'ok' or 'lost' for each, and of those picked the subjects,
+-- entries, tails, which ones they are, and the records of their leases.
+local function current(stride)
+  local all, n = {}, 0
+  for at = FIRST + 1, #ARGV, stride do
+    n = n + 1
+    all[n] = ARGV[at]
+  end
+  local records = call('HMGET', LEASES, unpack(all))
+  local heads = call('HMGET', HEADS, unpack(all))
+  local reply, subjects, entries, tails, which, held, taken = {}, {}, {}, {}, {}, {}, {}
+  local k, at = 0, FIRST + 1
+  for i = 1, n do
+    local subject, entry, tail = all[i], ARGV[at + 1], KEYS[12 + i]
+    if not taken[subject] and heads[i] == entry and fenced(records[i], ARGV[at + 2]) then
+      k = k + 1
+      reply[i], taken[subject] = 'ok', true
+      subjects[k], entries[k], tails[k], which[k], held[k] = subject, entry, tail, i, records[i]
+    else
+      reply[i] = 'lost'
+    end
+    at = at + stride
+  end
+  return reply, subjects, entries, tails, which, held
+end
+
+-- arg returns the nth argument (from 0) of the ith job.
+local function arg(i, stride, n)
+  return ARGV[FIRST + 1 + (i - 1) * stride + n]
+end
+
+-- place writes new heads of lanes, as pairs, and drops lanes that have none left (I4).
+local function place(heads, gone)
+  many('HSET', HEADS, heads)
+  many('HDEL', HEADS, gone)
+end
+
+-- advance drops the heads of lanes and puts the next jobs in their place: listed
+-- as ready where there is one, the lane gone where there is none.
+local function advance(subjects, tails)
+  local heads, gone = {}, {}
+  for i, subject in ipairs(subjects) do
+    local entry = call('LPOP', tails[i])
+    if entry then
+      heads[#heads + 1] = subject
+      heads[#heads + 1] = entry
+      hand_over(entry, subject)
+    else
+      gone[#gone + 1] = subject
+    end
+  end
+  place(heads, gone)
+end
+
+-- pop makes the next entry of a lane its head and returns it, or false when the lane is gone.
+local function pop(subject, tail)
+  local head = call('LPOP', tail)
+  place(head and { subject, head } or {}, head and {} or { subject })
+  return head
+end
+
+-- unlist takes a lane out of where it waits, ready or delayed.
+local function unlist(subject, head)
+  call('ZREM', DELAYED, subject)
+  call('LREM', READY .. kind_of(head), 1, subject)
+end
+
+-- held_up reports whether a lane stands still for no other reason than that its head is
+-- suspended.
+local function held_up(subject, record)
+  return use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject)
+end
+
+-- withdraw takes an entry that nobody holds out of its lane, wherever it stands there.
+local function withdraw(subject, entry)
+  local tail = TAIL .. subject
+  if call('HGET', HEADS, subject) ~= entry then
+    call('LREM', tail, 1, entry)
+    return
+  end
+  local record = call('HGET', LEASES, subject)
+  if not record then
+    unlist(subject, entry)
+  elseif held_up(subject, record) then
+    free({ subject }, {})
+  else
+    closed[subject] = true -- somebody holds it, and lists it at the end
+  end
+  advance({ subject }, { tail })
+end
+
+-- MOST_BYTES is how much of stored jobs one call reads, or one job if that has more (I16): to read a MiB
+-- takes Redis more than a ms, and nobody else is served meanwhile.
+local MOST_BYTES = 2097152
+
+-- light reports whether up to 256 jobs have no more than that together, without a look at each: the
+-- partition has had no job of more than SMALL bytes, or 'largest' says how many the largest had.
+local SMALL = 8192
+
+local function light(n)
+  local largest = n > 1 and tonumber(call('HGET', CLOCK, 'largest') or SMALL) or 0
+  return largest * n <= MOST_BYTES
+end

@@ -27,6 +27,9 @@ if at == 'head' and use_of(record) == 'job' then
   if not marked(record, 'c') then
     despite_full_memory()
     call('HSET', LEASES, subject, mark(record, 'c'))
+    if ms > 0 then
+      call('HSET', extra('asks'), subject, cancel_as(ARGV[FIRST + 2]))
+    end
   end
   tell(holder_of(record), 'cancel')
   return { 'asked', holder_of(record) }

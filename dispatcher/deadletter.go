@@ -2,13 +2,7 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 )
-
-//go:embed deadletter.lua
-var deadletterLua string
-
-var deadletterScript = verb("dead-letter", deadletterLua)
 
 // DeadLetter ends an attempt that failed for good: the job is set aside with its
 // reason and error, and its lane goes on. It returns lease.ErrLost, and changes

@@ -312,4 +312,4 @@ func verb(name, source string) *script.Script {
 	return script.New(name, source, lease.Lua, laneLua)
 }
 
-var laneLua = parts("lane", "locate", "taken", "kept", "fates", "due")
+var laneLua = parts("lane", "locate", "taken", "kept", "fates", "due", "ending")

@@ -74,8 +74,8 @@
 // finds and [Dispatcher.Repair] mends.
 //
 // Reading order: job.go and kind.go, then verb by verb, each .go beside its .lua: enqueue (with
-// singles.go and unique.go), turn, which is claim and finish, end.go with retry, deadletter,
-// handback, conclude and several, reap; session.go for how a pool talks, with limit.go and permit.go
+// singles.go and unique.go), turn, which is claim and finish, end, which is how all
+// other attempts end, reap; session.go for how a pool talks, with limit.go and permit.go
 // (ready, slot, giveback), lost.go, rank.go, blame.go (refund) and durations.go (measure); section.go (leave),
 // wait.go and outcome.go, with news.go, for who is no pool; inspect.go, ref.go, incomplete.go, lanes.go, jobinfo.go,
 // dead.go, suspend.go (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go, kept.go

@@ -66,41 +66,40 @@ const maxEnds = 125
 // maxError is how much is kept of an error text.
 const maxError = 4096
 
-//go:embed conclude.lua
-var concludeLua string
+//go:embed end.lua
+var endLua string
 
-var concludeScript = verb("conclude", concludeLua)
+var endScript = verb("end", endLua)
 
-// endVerbs has, by outcome, the script and the arguments that follow subject, entry
-// and token. Finishing is part of a turn, unless the outcome is to be kept.
-var endVerbs = [...]struct {
-	script *script.Script
-	args   func(End) []any
-}{
-	Finished: {concludeScript, func(e End) []any { return []any{e.Result, e.Claim.Keep.Milliseconds()} }},
-	Retry: {retryScript, func(e End) []any {
-		return []any{max(0, e.Wait.Milliseconds()), clip(e.Error), e.Workers}
-	}},
-	DeadLettered: {deadletterScript, func(e End) []any {
-		return []any{strings.ReplaceAll(clip(e.Reason), "\n", " "), clip(e.Error)}
-	}},
-	HandedBack: {handbackScript, func(e End) []any { return []any{e.Claim.Keep.Milliseconds()} }},
+// jobs are the ends of all jobs that an end is about, of its claim's own first.
+func (e *End) jobs() []End {
+	if e.Outcome == Several {
+		return e.Each
+	}
+	return []End{*e}
 }
 
-// endCalls makes the calls for those ends of one partition that are not finishes.
+// args are what the script wants to know of one job's end.
+func (e *End) args() []any {
+	_, stored := e.Claim.keys()
+	keep, text := e.Claim.Keep.Milliseconds(), any(clip(e.Error))
+	switch e.Outcome {
+	case Finished:
+		return []any{stored, "done", 0, keep, e.Result, ""}
+	case Retry:
+		return []any{stored, "failed", max(0, e.Wait.Milliseconds()), keep, text, ""}
+	case DeadLettered:
+		return []any{stored, "fatal", 0, keep, text, strings.ReplaceAll(clip(e.Reason), "\n", " ")}
+	}
+	return []any{stored, "back", 0, keep, "", ""}
+}
+
+// endCalls makes the calls for those ends of one partition that are no plain finishes.
 // `own` are the kinds that the caller claims in the same round trip, so that nobody
 // is woken for them.
-func (d *Dispatcher) endCalls(partition int, ends []End, own []string) []endCall {
-	var calls []endCall
-	for _, outcome := range []Outcome{Finished, Retry, DeadLettered, HandedBack} {
-		for _, members := range pick(ends, func(e *End) bool { return e.Outcome == outcome && !e.plain() }) {
-			calls = append(calls, d.endCall(partition, outcome, ends, members, own))
-		}
-	}
-	for i := range ends {
-		if ends[i].Outcome == Several {
-			calls = append(calls, d.severalCall(partition, ends, i, own))
-		}
+func (d *Dispatcher) endCalls(partition int, ends []End, own []string) (calls []endCall) {
+	for _, members := range pick(ends, func(e *End) bool { return !e.plain() }) {
+		calls = append(calls, d.endCall(partition, ends, members, own))
 	}
 	return calls
 }
@@ -110,79 +109,105 @@ func (e *End) plain() bool { return e.Outcome == Finished && e.Claim.Keep == 0 }
 
 // weight is how many bytes a script has to move for an end: what it brings, and what is stored of
 // the job where the script reads that.
-func (e *End) weight() int {
-	bytes := 4*len(e.Result) + len(e.Error) // a result may have to make room for itself
-	if e.Outcome == Retry && e.Claim.entry().Skips() {
-		bytes += len(e.Claim.Payload)
+func (e *End) weight() (bytes int) {
+	for _, job := range e.jobs() {
+		bytes += 4*len(job.Result) + len(job.Error) // a result may have to make room for itself
+		if job.Outcome == Retry && job.Claim.entry().Skips() {
+			bytes += len(job.Claim.Payload)
+		}
 	}
 	return bytes
 }
 
 // pick returns the indexes of the ends that are wanted, as many together as one
-// call takes: maxEnds, with MaxBatchBytes together.
+// call takes: maxEnds jobs, with MaxBatchBytes together, and one end in any case.
 func pick(ends []End, wanted func(*End) bool) [][]int {
 	var parts [][]int
-	weight := 0
+	jobs, weight := 0, 0
 	for i := range ends {
 		if !wanted(&ends[i]) {
 			continue
 		}
-		weight += ends[i].weight()
-		if n := len(parts); n == 0 || len(parts[n-1]) == maxEnds || weight > MaxBatchBytes {
+		n := len(ends[i].jobs())
+		jobs, weight = jobs+n, weight+ends[i].weight()
+		if len(parts) == 0 || jobs > maxEnds || weight > MaxBatchBytes {
 			parts = append(parts, make([]int, 0, min(maxEnds, len(ends)-i)))
-			weight = ends[i].weight()
+			jobs, weight = n, ends[i].weight()
 		}
 		parts[len(parts)-1] = append(parts[len(parts)-1], i)
 	}
 	return parts
 }
 
-// endCall is a call and the indexes of the ends that it carries. Its reply has a word
-// for each of them, from the word `at` on.
+// endCall is a call and the indexes of the ends that it carries.
 type endCall struct {
 	*script.Call
 	members []int
-	at      int
-	each    bool // of one batch
+	finish  bool // by a turn, whose reply has one word for each of them, behind its head
 }
 
-func (d *Dispatcher) endCall(partition int, o Outcome, ends []End, members []int, own []string) endCall {
+func (d *Dispatcher) endCall(partition int, ends []End, members []int, own []string) endCall {
 	keys := d.keys[partition]
 	tails := make([]string, len(members))
-	args := make([]any, 1, 1+6*len(members))
-	args[0] = spaced(own)
+	args := []any{spaced(own), len(members)}
+	var rows []any
 	for k, i := range members {
-		claim := ends[i].Claim
-		canonical, stored := claim.keys()
+		claim, jobs, workers := ends[i].Claim, ends[i].jobs(), 0
+		for j := range jobs {
+			workers = max(workers, jobs[j].Workers)
+			rows = append(rows, jobs[j].args()...)
+		}
+		canonical := claim.Subject.Canonical()
 		tails[k] = keys.Tail(canonical)
-		args = append(args, canonical, stored, claim.Lease.Token.String())
-		args = append(args, endVerbs[o].args(ends[i])...)
+		args = append(args, canonical, claim.Lease.Token.String(), workers, len(jobs))
 	}
-	return endCall{Call: d.run.Once(partition, endVerbs[o].script, tails, args...), members: members}
+	return endCall{Call: d.run.Once(partition, endScript, tails, append(args, rows...)...), members: members}
 }
 
 // settle writes the call's answers into ended, which is indexed like the ends, and
 // returns the whole reply.
 func (c endCall) settle(ends []End, ended []Ended) ([]string, error) {
 	words, callErr := c.Words()
-	if c.each {
-		ended[c.members[0]] = settleEach(&ends[c.members[0]], words, callErr)
-		return words, callErr
+	rest := words
+	if c.finish && callErr == nil {
+		rest = words[turnHead:]
 	}
-	for k, i := range c.members {
-		word, err := "", callErr
-		if err == nil {
-			word = words[c.at+k]
+	for _, i := range c.members {
+		jobs, err := ends[i].jobs(), callErr
+		each := make([]Ended, len(jobs))
+		for j := range jobs {
+			fate := ""
+			switch {
+			case callErr != nil:
+			case c.finish:
+				fate, rest = rest[0], rest[1:]
+			default:
+				fate, rest = rest[0], rest[2:]
+			}
+			each[j].Dead = fate == "dead" && jobs[j].Outcome == Retry
+			each[j].Halted, each[j].Cancelled = fate == "halted", fate == "cancelled"
+			if fate == "lost" {
+				err = lease.ErrLost
+			}
 		}
-		if word == "lost" {
-			err = lease.ErrLost
+		switch {
+		case err != nil:
+			ended[i] = Ended{Err: fmt.Errorf("%s: %w", &ends[i], err)}
+		case ends[i].Outcome == Several:
+			ended[i] = Ended{Each: each}
+		default:
+			ended[i] = each[0]
 		}
-		if err != nil {
-			err = fmt.Errorf("%s %s of %s: %w", ends[i].Outcome, ends[i].Claim.ID, ends[i].Claim.Subject, err)
-		}
-		ended[i] = Ended{Err: err, Dead: word == "dead", Halted: word == "halted", Cancelled: word == "cancelled"}
 	}
 	return words, callErr
+}
+
+// String is for errors: what was to be done.
+func (e *End) String() string {
+	if e.Outcome == Several {
+		return fmt.Sprintf("end batch of %d jobs of %s", len(e.Each), e.Claim.Subject)
+	}
+	return fmt.Sprintf("%s %s of %s", e.Outcome, e.Claim.ID, e.Claim.Subject)
 }
 
 // end reports one end on its own.

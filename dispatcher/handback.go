@@ -2,13 +2,7 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 )
-
-//go:embed handback.lua
-var handbackLua string
-
-var handbackScript = verb("hand back", handbackLua)
 
 // HandBack gives up a claim whose work was not done, as a worker does that stops.
 // The job stays head, the attempt is refunded, and the lane is first in line. It

@@ -81,6 +81,7 @@ end
 -- The lease: a record and a deadline, or neither.
 if record and not is_lease(record) then
   call('HDEL', LEASES, subject)
+  call('HDEL', extra('asks'), subject)
   record = false
   did('ended a lease that nobody can read')
 end

@@ -28,108 +28,53 @@ end
 -- counted when the lease was given has failed (I6): the first such failure runs
 -- again at once and first in line, later ones wait, and the last one is final. What
 -- was claimed along with the head may have started too, so it counts there as well.
-local expired, lost = {}, {}
-local fate, aside, tails = fates(), {}, {}
-local lanes, errors, delayed, first, jobs, bytes = {}, {}, {}, {}, 0, 0
+local e, lost, expired, jobs, bytes = ends(), {}, 0, 0, 0
 
--- charge counts a failed attempt of a job and returns its new entry, or nil and its letter
--- when it was the last one; and how many attempts had ended before.
-local function charge(entry, holder, refunded)
-  local id, attempts, max = id_of(entry), counts_of(entry)
-  local failure = 'worker lost: ' .. holder
-  jobs = jobs + 1
-  if attempts + 1 - refunded >= max then
-    return nil, attempts, { entry, attempts + 1, 'worker lost', failure }
+-- lose ends the attempts that a lease stood for.
+local function lose(subject, record, head)
+  local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
+  local entries = along > 0 and call('LRANGE', tail, 0, along - 1) or {}
+  local keep_ms, rows = marked(record, 'c') and cancel_of(call('HGET', extra('asks'), subject)) or 0, {}
+  table.insert(entries, 1, head)
+  for i, entry in ipairs(entries) do
+    local attempts = counts_of(entry)
+    local wait = attempts > 0 and math.min(cap, base * 2 ^ math.min(attempts - 1, 40)) or 0
+    rows[i] = { entry, 'lost', wait, i == 1 and keep_ms or 0, 'worker lost: ' .. holder }
   end
-  errors[#errors + 1] = id
-  errors[#errors + 1] = failure
-  return with_attempts(entry, attempts + 1 - refunded), attempts
-end
-
--- settle decides what becomes of the head of a lane whose holder went silent.
-local function settle(subject, entry, record, tail)
-  if marked(record, 'c') then
-    fate.cancelled(subject, entry, tail)
-    return
-  end
-  local again, attempts, letter = charge(entry, holder_of(record), marked(record, 'r') and 1 or 0)
-  local wait = attempts > 0 and math.min(cap, base * 2 ^ math.min(attempts - 1, 40)) or 0
-  if letter then
-    fate.failed(subject, letter, tail)
-  elseif flag(entry, 's') then
-    aside[#aside + 1] = { subject, again, now + wait }
-    bytes = bytes + call('HSTRLEN', JOBS, id_of(entry))
-    fate.leaves(subject, tail)
-  else
-    lanes[#lanes + 1] = subject
-    lanes[#lanes + 1] = again
-    if wait == 0 then
-      first[#first + 1] = { entry, subject }
-    elseif not marked(record, 's') then
-      delayed[#delayed + 1] = now + wait
-      delayed[#delayed + 1] = subject
+  local said = end_lane(e, subject, record, tail, rows, 0, now)
+  for i, entry in ipairs(entries) do
+    local fate = said[2 * i - 1]
+    if fate == 'aside' then
+      fate, bytes = 'again', bytes + call('HSTRLEN', JOBS, id_of(entry))
     end
+    lost[#lost + 1] = {
+      kind_of(entry), token_of(record), i == 1 and call('ZSCORE', DEADLINES, subject) or '-', subject, id_of(entry),
+      whole(counts_of(entry) + 1), fate, holder,
+    }
   end
+  jobs = jobs + #entries
 end
 
 local candidates = due(DEADLINES)
-local all_records, all_heads = many('HMGET', LEASES, candidates), many('HMGET', HEADS, candidates)
+local records, heads = many('HMGET', LEASES, candidates), many('HMGET', HEADS, candidates)
 for i, subject in ipairs(candidates) do
   if jobs > MOST or bytes > MOST_BYTES then
     break -- the rest is due still, and left for the next call
   end
-  local record, entry = all_records[i], all_heads[i]
-  expired[i] = subject
-  if entry and use_of(record) ~= 'job' then
-    first[#first + 1] = { entry, subject } -- no attempt was under way
-  elseif entry then
-    local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
-    local letters, gone = #fate.letters, #fate.gone
-    settle(subject, entry, record, tail)
-    local became = fate.halted[subject] and 'halted' or #fate.letters > letters and 'dead'
-      or #fate.gone > gone and 'cancelled' or 'again'
-    local token = token_of(record)
-    lost[#lost + 1] = {
-      kind_of(entry), token, call('ZSCORE', DEADLINES, subject) or '0', subject, id_of(entry),
-      whole(counts_of(entry) + 1), became, holder,
-    }
-    if along > 0 then
-      local followers, back = call('LRANGE', tail, 0, along - 1), {}
-      for _, follower in ipairs(followers) do -- in their order: so they die, and are replayed
-        local changed, before, letter = charge(follower, holder, 0)
-        lost[#lost + 1] = {
-          kind_of(follower), token, '-', subject, id_of(follower), whole(before + 1), letter and 'dead' or 'again', holder,
-        }
-        fate.letters[#fate.letters + 1] = letter
-        if changed then
-          table.insert(back, 1, changed) -- LPUSH puts the last one first
-        end
-      end
-      tails[#tails + 1] = { tail, #followers, back }
-    end
+  expired = i
+  if heads[i] and use_of(records[i]) == 'job' then
+    lose(subject, records[i], heads[i])
+  else -- no attempt was under way
+    e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, records[i] or ''
+    e.front[#e.front + 1] = heads[i] and { heads[i], subject } or nil
   end
 end
-free(expired, all_records)
-fate.settle(now)
-many('HSET', HEADS, lanes)
-many('HSET', ERRORS, errors)
-many('ZADD', DELAYED, delayed)
-for _, t in ipairs(tails) do
-  call('LTRIM', t[1], t[2], -1)
-  many('LPUSH', t[1], t[3])
-end
-set_aside(aside)
-for _, f in ipairs(first) do
-  hand_over(f[1], f[2])
-end
-list_ready('LPUSH', ARGV[FIRST])
-advance(fate.over, fate.tails)
+settle(e, now, ARGV[FIRST])
 
 -- Lanes whose wait is over.
 local resumed = due(DELAYED)
 many('ZREM', DELAYED, resumed)
-local heads = many('HMGET', HEADS, resumed)
-local records = many('HMGET', LEASES, resumed)
+heads, records = many('HMGET', HEADS, resumed), many('HMGET', LEASES, resumed)
 for i, subject in ipairs(resumed) do
   if heads[i] and not records[i] then
     hand_over(heads[i], subject)
@@ -170,7 +115,7 @@ for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING, WINDOWS }) do
   end
 end
 local reply = {
-  'ok', whole(#expired), whole(#fate.letters), whole(#resumed), whole(placed),
+  'ok', whole(expired), whole(#e.letters), whole(#resumed), whole(placed),
   soonest and whole(math.max(0, soonest - now)) or '-',
 }
 for _, attempt in ipairs(lost) do

@@ -64,35 +64,3 @@ func TestC14_ReapedTellsWhatWasLost(t *testing.T) {
 		h.clean()
 	})
 }
-
-// The outcome of a job that was cancelled while it ran, and whose holder did not say so, is kept for an hour.
-func TestOutcomeOfACancelledJobIsKept(t *testing.T) {
-	t.Parallel()
-	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		for name, end := range map[string]func(h *house, c dispatcher.Claim){
-			"lost":   func(h *house, _ dispatcher.Claim) { h.advance(time.Minute); h.reaped() },
-			"failed": func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
-			"dead":   func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
-		} {
-			h := newHouse(t, rdb, dispatcher.Config{})
-			job := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Second})
-			c := h.head("w", "j", 1)
-			h.cancels("j")
-			end(h, c)
-			if o, err := h.Outcome(bg, job.Ref()); err != nil || o.At.UnixMilli() != h.ms.Load() || o.Attempts != 1 {
-				t.Errorf("%s: its outcome is %+v, %v, want one of now after 1 attempt", name, o, err)
-			}
-			for _, c := range []struct {
-				after time.Duration
-				kept  bool
-			}{{59 * time.Minute, true}, {2 * time.Minute, false}} {
-				h.advance(c.after)
-				h.reaped()
-				o, err := h.Outcome(bg, job.Ref())
-				if kept := err == nil && o.State == dispatcher.JobCancelled; kept != c.kept {
-					t.Errorf("%s: after %s more its outcome is %+v, %v", name, c.after, o, err)
-				}
-			}
-		}
-	})
-}

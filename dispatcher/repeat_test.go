@@ -454,23 +454,23 @@ func TestI9_EachRequestTwice(t *testing.T) {
 				all = append(all, End{Claim: &claims[i], Outcome: outcome, Wait: time.Second, Error: "boom", Reason: "why", Result: []byte("r")})
 			}
 			claims[1].Lease.Token-- // somebody else's by now
-			return d.endCall(0, outcome, all, []int{0, 1, 2, 3}, nil).Call
+			return d.endCall(0, all, []int{0, 1, 2, 3}, nil).Call
 		}
 	}
 	for name, c := range map[string]struct {
 		make func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call
 		want string
 	}{
-		"finish, kept": {ends(Finished), "ok lost ok ok"}, "retry": {ends(Retry), "ok lost ok ok"},
-		"dead letter": {ends(DeadLettered), "ok lost ok ok"}, "hand back": {ends(HandedBack), "ok lost ok ok"},
+		"finish, kept": {ends(Finished), "gone - lost - gone - gone -"}, "retry": {ends(Retry), "again - lost - again - again -"},
+		"dead letter": {ends(DeadLettered), "dead fatal lost - dead fatal dead fatal"}, "hand back": {ends(HandedBack), "again - lost - again - again -"},
 		"a batch": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
 			c := &claims[3]
 			end := End{Claim: c, Outcome: Several}
 			for i, job := range c.Each() {
 				end.Each = append(end.Each, End{Claim: job, Outcome: []Outcome{Finished, Retry, DeadLettered}[i], Wait: time.Second, Error: "boom"})
 			}
-			return d.severalCall(0, []End{end}, 0, nil).Call
-		}, "ok ok ok"},
+			return d.endCall(0, []End{end}, []int{0}, nil).Call
+		}, "gone - again - dead fatal"},
 		"enqueue": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
 			var jobs []prepared
 			var which []int

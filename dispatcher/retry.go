@@ -2,15 +2,9 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"math/rand/v2"
 	"time"
 )
-
-//go:embed retry.lua
-var retryLua string
-
-var retryScript = verb("retry", retryLua)
 
 // Retry ends an attempt that failed. The job stays the head of its lane, which
 // waits; or it becomes a dead letter when this was its last attempt, and then the

@@ -113,7 +113,7 @@ func types(k subject.Keys) map[string]string {
 	return map[string]string{
 		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Delayed(): "zset",
 		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Errors(): "hash", k.Clock(): "hash", k.Kinds(): "set",
-		k.Suspended(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
+		k.Suspended(): "hash", k.Asks(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
 		k.Failed(): "hash", k.Limits(): "hash", k.Windows(): "zset", k.Ended(): "zset",
 	}
 }

@@ -162,7 +162,7 @@ func (d *Dispatcher) turnCall(partition int, who *Claimant, want int, ends []End
 		tails[k] = keys.Tail(canonical)
 		args = append(args, canonical, stored, token)
 	}
-	return endCall{Call: d.run.Once(partition, turnScript, tails, args...), members: members, at: turnHead}
+	return endCall{Call: d.run.Once(partition, turnScript, tails, args...), members: members, finish: true}
 }
 
 // inTurn returns the kinds of a claimant in the order in which they are served: they take

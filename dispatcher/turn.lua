@@ -211,6 +211,9 @@ if ENDS <= #ARGV then
       if open[k] then -- its lease stands for fewer jobs now
         held[#held + 1] = lane[k]
         held[#held + 1] = with_along(unmark(unmark(record[k], 'c'), 'r'), along_of(record[k]) - went[k])
+        if marked(record[k], 'c') then
+          call('HDEL', extra('asks'), lane[k])
+        end
       end
       if head then
         stay[s + 1], stay[s + 2] = lane[k], head

@@ -47,5 +47,8 @@ local function free(subjects, records)
     if marked(records[i], 's') then
       stop(subject)
     end
+    if marked(records[i], 'c') then
+      call('HDEL', extra('asks'), subject)
+    end
   end
 end

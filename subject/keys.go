@@ -136,6 +136,9 @@ func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
 // Suspended is a hash: subject -> since when, by whom and why the lane stands still.
 func (k Keys) Suspended() string { return k.base + "suspended" }
 
+// Asks is a hash: subject -> what an operator asked of its holder, where the lease alone does not say all.
+func (k Keys) Asks() string { return k.base + "asks" }
+
 // Unique is a hash: subject, kind and key -> id of the job that has the unique key.
 func (k Keys) Unique() string { return k.base + "unique" }
 

@@ -17,7 +17,7 @@ import (
 var simBranches = flag.String("sim.branches", "", "write how often each branch of each script ran to this file")
 
 // coreScripts are those of which every branch has to run: a job's way from its enqueue to its end.
-var coreScripts = []string{"turn", "enqueue", "reap", "retry", "deadletter", "handback", "conclude", "release", "refund", "several", "short"}
+var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release", "refund", "short"}
 
 // scriptBranches are all that there are.
 func scriptBranches(t *testing.T) []sim.Branch {
@@ -108,12 +108,10 @@ var darkBranches = map[string]string{
 
 // seldomBranches do not run in each run of fewSeeds, each for its reason.
 var seldomBranches = map[string]string{
-	"enqueue.lua: check: if windows >= max_jobs":         "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
-	"enqueue.lua: returns 'windows'":                     "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
-	"handback.lua: for n, ms in pairs(kept_ms)":          "a cancel, a hand-back and an outcome that is kept have to meet: 6 times in 30 seeds",
-	"several.lua: if lane[i] ~= ARGV[JOB + 4 * (i - 1)]": "a batch has to be reported once more while its lease goes on: 5 times in 30 seeds",
-	"short.lua: along_line: elseif p.starts == 0":        "a place has to be served to its end while others wait behind it: 8 times in 30 seeds",
-	"turn.lua: if k": "two jobs of a lane have to be finished in one call: 5 times in 30 seeds",
+	"enqueue.lua: check: if windows >= max_jobs":  "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
+	"enqueue.lua: returns 'windows'":              "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
+	"short.lua: along_line: elseif p.starts == 0": "a place has to be served to its end while others wait behind it: 8 times in 30 seeds",
+	"turn.lua: if k":                              "two jobs of a lane have to be finished in one call: 5 times in 30 seeds",
 }
 
 // A list that names what no longer is, or excuses what runs, excuses what comes after it too.

@@ -11,13 +11,8 @@ local function worn(id, holder, most, failed)
   return lines_of(holders) >= most
 end
 
--- KEEP_MS is how long the outcome of a job is kept that was cancelled by a script which
--- does not know for how long its kind keeps outcomes.
-local KEEP_MS = 3600000
-
--- drop forgets jobs that are over; the caller takes them out of their lanes. Given a time and their
--- subjects, they were cancelled while they ran.
-local function drop(entries, now, subjects)
+-- drop forgets jobs that are over; the caller takes them out of their lanes.
+local function drop(entries)
   local ids = {}
   for i, entry in ipairs(entries) do
     ids[i] = id_of(entry)
@@ -26,11 +21,6 @@ local function drop(entries, now, subjects)
   many('HDEL', ERRORS, ids)
   many('HDEL', extra('failed'), ids)
   ended(entries)
-  for i, entry in ipairs(entries) do
-    if now and flag(entry, 'k') then
-      keep(subjects[i], ids[i], 'cancelled', counts_of(entry) + 1, '', KEEP_MS, now)
-    end
-  end
 end
 
 -- bury turns jobs into dead letters, each {entry, attempts, reason, error}. Their
@@ -64,53 +54,11 @@ local function bury(letters, now)
 end
 
 -- halt stops the lane of a head that has failed for good (its kind says so): it stays
--- head, with no attempts left, until an operator decides. letter is as for bury.
-local function halt(subject, letter, now)
-  local entry = letter[1]
-  call('HSET', HEADS, subject, with_attempts(entry, letter[2]))
-  call('HSET', ERRORS, id_of(entry), letter[4])
-  call('HSET', extra('suspended'), subject, suspension_as(now, 'halted', letter[3]))
+-- head, with no attempts left, until an operator decides.
+local function halt(subject, id, reason, told, now)
+  call('HSET', extra('suspended'), subject, suspension_as(now, 'halted', reason))
   stop(subject)
-  if flag(entry, 'k') then
-    tell(id_of(entry), 'halted')
+  if told then
+    tell(id, 'halted')
   end
-end
-
--- fates gathers what becomes of heads whose last attempt is over, and makes it so. A verdict
--- returns the word that says what it was.
-local function fates()
-  local f = { letters = {}, halted = {}, gone = {}, gone_from = {}, over = {}, tails = {} }
-
-  -- leaves notes that a head leaves its lane, which the caller then advances.
-  function f.leaves(subject, tail)
-    f.over[#f.over + 1], f.tails[#f.tails + 1] = subject, tail
-  end
-
-  function f.cancelled(subject, entry, tail)
-    f.gone[#f.gone + 1] = entry
-    f.gone_from[#f.gone] = subject
-    f.leaves(subject, tail)
-    return 'cancelled'
-  end
-
-  -- failed takes a letter as bury does.
-  function f.failed(subject, letter, tail)
-    if flag(letter[1], 'h') then
-      f.halted[subject] = letter
-      return 'halted'
-    end
-    f.letters[#f.letters + 1] = letter
-    f.leaves(subject, tail)
-    return 'dead'
-  end
-
-  function f.settle(now)
-    bury(f.letters, now)
-    drop(f.gone, now, f.gone_from)
-    for subject, letter in pairs(f.halted) do
-      halt(subject, letter, now)
-    end
-  end
-
-  return f
 end

@@ -1,38 +1,5 @@
 -- lane: moving the heads of lanes.
 
--- current reads `stride` arguments a job, the first three being subject, entry and
--- token, and picks those whose token holds their lane and whose job is its head (I3).
--- Returns a reply with 'ok' or 'lost' for each, and of those picked the subjects,
--- entries, tails, which ones they are, and the records of their leases.
-local function current(stride)
-  local all, n = {}, 0
-  for at = FIRST + 1, #ARGV, stride do
-    n = n + 1
-    all[n] = ARGV[at]
-  end
-  local records = call('HMGET', LEASES, unpack(all))
-  local heads = call('HMGET', HEADS, unpack(all))
-  local reply, subjects, entries, tails, which, held, taken = {}, {}, {}, {}, {}, {}, {}
-  local k, at = 0, FIRST + 1
-  for i = 1, n do
-    local subject, entry, tail = all[i], ARGV[at + 1], KEYS[12 + i]
-    if not taken[subject] and heads[i] == entry and fenced(records[i], ARGV[at + 2]) then
-      k = k + 1
-      reply[i], taken[subject] = 'ok', true
-      subjects[k], entries[k], tails[k], which[k], held[k] = subject, entry, tail, i, records[i]
-    else
-      reply[i] = 'lost'
-    end
-    at = at + stride
-  end
-  return reply, subjects, entries, tails, which, held
-end
-
--- arg returns the nth argument (from 0) of the ith job.
-local function arg(i, stride, n)
-  return ARGV[FIRST + 1 + (i - 1) * stride + n]
-end
-
 -- place writes new heads of lanes, as pairs, and drops lanes that have none left (I4).
 local function place(heads, gone)
   many('HSET', HEADS, heads)

@@ -68,16 +68,23 @@ var byVerb = []defect{
 		"\nfree(freed, freed_records)\n", "\n",
 	},
 	{
-		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/retry.lua",
-		"\n  free(subjects, records)\n", "\n",
+		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/parts/ending.lua",
+		`  free(e.subjects, e.records)
+`, ``,
 	},
 	{
-		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/deadletter.lua",
-		"\n  advance(fate.over, fate.tails)\n", "\n",
+		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/parts/ending.lua",
+		`
+  advance(e.over, e.over_tails)
+`, `
+`,
 	},
 	{
-		"a hand-back does not list its lane", "dispatcher/handback.lua",
-		"\n    hand_over(entries[k], subjects[k])\n", "\n",
+		"a hand-back does not list its lane", "dispatcher/parts/ending.lua",
+		`
+    hand_over(f[1], f[2])
+`, `
+`,
 	},
 	{
 		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/turn.lua",
@@ -89,21 +96,22 @@ var byVerb = []defect{
 	},
 	{
 		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/reap.lua",
-		"\nlist_ready('LPUSH', ARGV[FIRST])\n", "\n",
+		`e.front[#e.front + 1] = heads[i] and { heads[i], subject } or nil`, ``,
 	},
 	{
-		"reaping forgets the dead letter of a last attempt", "dispatcher/reap.lua",
-		"\nfate.settle(now)\n", "\n",
+		"reaping forgets the dead letter of a last attempt", "dispatcher/parts/ending.lua",
+		`
+  bury(e.letters, now)
+`, `
+`,
 	},
 	{
-		"a crash does not count (contribsys/faktory#99)", "dispatcher/reap.lua",
-		`return with_attempts(entry, attempts + 1 - refunded), attempts`, `return entry, attempts`,
+		"a crash does not count (contribsys/faktory#99)", "dispatcher/parts/ending.lua",
+		`or attempts + 1 - refund >= max and (verdict == 'lost' and 'lost' or 'exhausted')`, `or verdict ~= 'lost' and attempts + 1 - refund >= max and 'exhausted'`,
 	},
 	{
 		"a crash of a batch counts for its head only", "dispatcher/reap.lua",
-		`    if along > 0 then
-      local followers`, `    if false then
-      local followers`,
+		`local entries = along > 0 and call('LRANGE', tail, 0, along - 1) or {}`, `local entries = {}`,
 	},
 	{
 		"a job that falls due keeps no place in the order", "dispatcher/parts/due.lua",
@@ -202,17 +210,16 @@ local seq, seqs = 0, {}`,
 
 	// What a lane can do (docs/features).
 	{
-		"jobs that should be set aside are tried in place", "dispatcher/retry.lua",
-		`    if flag(entry, 's') then`, `    if false then`,
+		"jobs that should be set aside are tried in place", "dispatcher/parts/ending.lua",
+		`return aside and 'aside' or 'again'`, `return 'again'`,
 	},
 	{
-		"a lane that should halt goes on", "dispatcher/parts/fates.lua",
-		`    if flag(letter[1], 'h') then`, `    if false then`,
+		"a lane that should halt goes on", "dispatcher/parts/ending.lua",
+		`return flag(entry, 'h') and in_front and 'halted' or 'dead'`, `return 'dead'`,
 	},
 	{
-		"a crash does not halt a lane", "dispatcher/reap.lua",
-		`fate.failed(subject, letter, tail)`, `fate.letters[#fate.letters + 1] = letter
-    fate.leaves(subject, tail)`,
+		"a crash does not halt a lane", "dispatcher/parts/ending.lua",
+		`return flag(entry, 'h') and in_front and 'halted' or 'dead'`, `return flag(entry, 'h') and in_front and verdict ~= 'lost' and 'halted' or 'dead'`,
 	},
 	{
 		"a lane to be suspended goes on when its lease ends", "lease/lease.lua",
@@ -225,12 +232,12 @@ local seq, seqs = 0, {}`,
     return stop(subject)`,
 	},
 	{
-		"a cancelled job is tried again", "dispatcher/retry.lua",
-		`  if marked(records[k], 'c') then`, `  if false then`,
+		"a cancelled job is tried again", "dispatcher/parts/ending.lua",
+		`elseif is_head and marked(record, 'c') then`, `elseif is_head and verdict == 'back' and marked(record, 'c') then`,
 	},
 	{
-		"a cancelled job is handed back", "dispatcher/handback.lua",
-		`  if marked(records[k], 'c') then`, `  if false then`,
+		"a cancelled job is handed back", "dispatcher/parts/ending.lua",
+		`elseif is_head and marked(record, 'c') then`, `elseif is_head and verdict ~= 'back' and marked(record, 'c') then`,
 	},
 	{
 		"a job that runs is taken away", "dispatcher/cancel.lua",
@@ -293,8 +300,8 @@ local seq, seqs = 0, {}`,
 		`r.priority[kind] + int(now.Sub(since)/Aging)`, `r.priority[kind] + 0*int(now.Sub(since)/Aging)`,
 	},
 	{
-		"a batch that ended is ended again", "dispatcher/several.lua",
-		`if not fenced(record, ARGV[FIRST + 2]) then`, `if not record then`,
+		"a batch that ended is ended again", "dispatcher/end.lua",
+		`fenced(records[i], ARGV[row + 1])`, `records[i]`,
 	},
 	{
 		"one bad job is blamed on its worker", "worker/blame.go",

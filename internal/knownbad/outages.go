@@ -57,9 +57,9 @@ var fromOutages = []defect{
 	},
 	{
 		"reaping does not tell of jobs that were claimed along", "dispatcher/reap.lua",
-		`        local changed, before, letter = charge(follower, holder, 0)
-        lost[#lost + 1] = {`, `        local changed, before, letter = charge(follower, holder, 0)
-        lost.along = {`,
+		`    lost[#lost + 1] = {
+`, `    lost[i == 1 and #lost + 1 or 'along'] = {
+`,
 	},
 	{
 		"each call that fails says that Redis is away", "worker/log.go",

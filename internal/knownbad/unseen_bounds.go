@@ -20,13 +20,10 @@ var unseenBounds = []defect{
 		`  if jobs > MOST or bytes > MOST_BYTES then
     break -- the rest is due still, and left for the next call
   end
-  local record, entry = all_records[i], all_heads[i]
-  expired[i] = subject
-`, `  expired[i] = subject
-  if jobs > MOST or bytes > MOST_BYTES then
+`, `  if jobs > MOST or bytes > MOST_BYTES then
+    e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, records[i] or ''
     break
   end
-  local record, entry = all_records[i], all_heads[i]
 `,
 	},
 	{
@@ -100,11 +97,11 @@ var unseenBounds = []defect{
 	},
 	{
 		"lost attempts are measured until they were reaped", "dispatcher/reap.lua",
-		`call('ZSCORE', DEADLINES, subject) or '0'`, `whole(now)`,
+		`i == 1 and call('ZSCORE', DEADLINES, subject) or '-'`, `i == 1 and whole(now) or '-'`,
 	},
 	{
-		"the outcome of a job cancelled while it ran is kept for seconds", "dispatcher/parts/fates.lua",
-		`local KEEP_MS = 3600000`, `local KEEP_MS = 3600`,
+		"the outcome of a job cancelled while it ran is kept for seconds", "dispatcher/end.go",
+		`keep, text := e.Claim.Keep.Milliseconds(), any(clip(e.Error))`, `keep, text := e.Claim.Keep.Milliseconds()/1000, any(clip(e.Error))`,
 	},
 	{
 		"the last look trusts the clock that stood still", "lease/keeper.go",

@@ -33,8 +33,8 @@ var unseenLanes = []defect{
 `, ``,
 	},
 	{
-		"a lane waits as long as the last failed job of its batch says", "dispatcher/several.lua",
-		`wait = #stay == 0 and ms or wait`, `wait = ms`,
+		"a lane waits as long as the last failed job of its batch says", "dispatcher/parts/ending.lua",
+		`if #stay == 1 then`, `if #stay >= 1 then`,
 	},
 	{
 		"a batch that finished while its pool stops runs again", "worker/attempt.go",
@@ -45,8 +45,8 @@ var unseenLanes = []defect{
 		`if errs != nil && len(errs) != len(jobs) {`, `if false {`,
 	},
 	{
-		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/several.lua",
-		`free({ subject }, { record })`, `free({ subject }, {})`,
+		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/parts/ending.lua",
+		`free(e.subjects, e.records)`, `free(e.subjects, {})`,
 	},
 	{
 		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/turn.lua",
@@ -58,10 +58,10 @@ var unseenLanes = []defect{
 	},
 	{
 		"jobs that one crash has used up die in reverse order", "dispatcher/reap.lua",
-		`      for _, follower in ipairs(followers) do -- in their order: so they die, and are replayed
-`, `      for k = #followers, 1, -1 do
-        local follower = followers[k]
-`,
+		`  for i, entry in ipairs(entries) do
+    local attempts`, `  for k = #entries, 1, -1 do
+    local i, entry = k, entries[#entries + 1 - k]
+    local attempts`,
 	},
 	{
 		"a repeated claim gives out what others got in the same ms", "dispatcher/turn.lua",
@@ -99,10 +99,8 @@ var unseenLanes = []defect{
 		`if freed and head and not record then`, `if false then`,
 	},
 	{
-		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/several.lua",
-		`    if how == 'dead' then
-      reason, failure`, `    if false then
-      reason, failure`,
+		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/parts/ending.lua",
+		`e.halted[#e.halted + 1] = { subject, id, job[6] or REASONS_OF[code], `, `e.halted[#e.halted + 1] = { subject, id, REASONS_OF.exhausted, `,
 	},
 	{
 		"a lane whose slot is lost is kept by a worker that does not work at it", "worker/attempt.go",

@@ -71,11 +71,6 @@ var unseenSim = []defect{
 `, ``,
 	},
 	{
-		"on the embedded server the end of a batch whose head halts its lane breaks in its midst", "dispatcher/several.lua",
-		`halted = { entry, attempts + 1, reason, failure } -- apart from stay: miniredis's Lua mixes them up
-    stay[1] = entry`, `halted, stay[1] = { entry, attempts + 1, reason, failure }, entry`,
-	},
-	{
 		"a blamed worker that finds no lane to try claims nothing of its other kinds", "dispatcher/session.go",
 		`case len(left.Kinds) == 0 || tried.Err != nil:`, `case len(left.Kinds) == 0 || tried.Err != nil, len(tried.Claims) == 0:`,
 	},

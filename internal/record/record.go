@@ -6,6 +6,7 @@
 //	job         a stored job: its number, its time, the rest
 //	entry       what stands in a lane for a job, or for somebody who waits to run a section
 //	lease       who holds a subject
+//	ask         what is asked of a lease's holder
 //	schedule    a member of the schedule
 //	expiring    a member of what goes by itself at a time
 //	reason      why a job is a dead letter
@@ -40,6 +41,9 @@ var jobLua string
 //go:embed lease.lua
 var leaseLua string
 
+//go:embed ask.lua
+var askLua string
+
 //go:embed schedule.lua
 var scheduleLua string
 
@@ -69,5 +73,5 @@ var limitLua string
 
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, jobLua, leaseLua, scheduleLua, expiringLua, reasonLua, suspensionLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
+	textLua, entryLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, suspensionLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
 }, "\n")

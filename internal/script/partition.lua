@@ -20,7 +20,7 @@
 --
 -- The forms of all values are in internal/record.
 --
--- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, unique,
+-- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, asks, unique,
 --           names, outcomes, ended, windows, expiring, failed, limits, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'

@@ -16,8 +16,7 @@ import (
 
 // ask runs a call and returns its reply.
 func (d *Dispatcher) ask(ctx context.Context, call *script.Call) ([]string, error) {
-	d.run.Ride(ctx, call)
-	return call.Words()
+	return d.run.Ask(ctx, call)
 }
 
 // together sends commands in one round trip, and atomically sends them as one transaction. After

@@ -69,8 +69,7 @@ func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }
 
 func (s *Session) beat(ctx context.Context, info string) error {
 	call := s.beats.Whole(beatScript, []string{s.d.ns.Workers(), s.d.ns.Seen()}, s.who.Holder, info, forgetAfter.Milliseconds())
-	s.beats.Ride(ctx, call)
-	_, err := call.Words()
+	_, err := s.beats.Ask(ctx, call)
 	return wrap("beat", err)
 }
 

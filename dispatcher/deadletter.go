@@ -1,8 +1,6 @@
 package dispatcher
 
-import (
-	"context"
-)
+import "context"
 
 // DeadLetter ends an attempt that failed for good: the job is set aside with its
 // reason and error, and its lane goes on. It returns lease.ErrLost, and changes

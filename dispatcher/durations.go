@@ -192,8 +192,7 @@ func (s *Session) record(ctx context.Context, r *oneRecord) error {
 		args = append(args, field, n)
 	}
 	call := s.beats.Whole(measureScript, []string{s.d.ns.Durations(r.kind), s.d.ns.Recorded(s.who.Holder)}, args...)
-	s.beats.Ride(ctx, call)
-	_, err := call.Words()
+	_, err := s.beats.Ask(ctx, call)
 	return err
 }
 

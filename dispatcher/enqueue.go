@@ -150,11 +150,12 @@ func (d *Dispatcher) prepare(given *NewJob) (prepared, error) {
 	}
 	p := prepared{id: job.ID, kind: job.Kind, subject: job.Subject, canonical: job.Subject.Canonical()}
 	p.partition = d.ns.Partition(job.Subject)
-	p.entry = record.Entry{ID: record.PackID(job.ID), Kind: job.Kind, Max: job.MaxAttempts, Flags: job.flags()}.String()
+	stored := job.stored()
+	p.entry = record.Entry{ID: record.PackID(job.ID), Kind: job.Kind, Max: job.MaxAttempts, Flags: stored.Flags}.String()
 	if job.Unique != nil {
 		p.unique, p.field = job.Unique, job.Unique.field(&job, p.canonical)
 	}
-	p.body = job.stored().Encode(p.canonical)
+	p.body = stored.Encode(p.canonical)
 	switch {
 	case job.Delay > 0:
 		p.when = "+" + strconv.FormatInt(job.Delay.Milliseconds(), 10)

@@ -1,8 +1,6 @@
 package dispatcher
 
-import (
-	"context"
-)
+import "context"
 
 // HandBack gives up a claim whose work was not done, as a worker does that stops.
 // The job stays head, the attempt is refunded, and the lane is first in line. It

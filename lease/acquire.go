@@ -34,8 +34,7 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 	defer caller.Rest()
 	call := caller.Once(s.ns.Partition(key), acquireScript, nil,
 		key.Canonical(), holder, ttl.Milliseconds())
-	s.run.Ride(ctx, call)
-	words, err := call.Words()
+	words, err := s.run.Ask(ctx, call)
 	if err != nil {
 		if !errors.As(err, new(redis.Error)) && !errors.Is(err, script.ErrNotSent) {
 			s.forgo(caller, key, holder, ttl)

@@ -18,8 +18,7 @@ var releaseScript = script.New("release", releaseLua, Lua)
 func (s *Store) Release(ctx context.Context, l Lease) error {
 	call := s.run.Once(s.ns.Partition(l.Subject), releaseScript, nil,
 		l.Subject.Canonical(), l.Token.String(), l.Holder)
-	s.run.Ride(ctx, call)
-	words, err := call.Words()
+	words, err := s.run.Ask(ctx, call)
 	if err == nil && words[0] != "ok" {
 		err = ErrLost
 	}

@@ -351,14 +351,19 @@ func (r *recorded) Turns(ctx context.Context, turns []dispatcher.Turn) []dispatc
 
 // Blame is noted: a run in which nobody is blamed gives no attempts back.
 func (r *recorded) Blame(ctx context.Context, kind, why string, failed []*dispatcher.Claim) (bool, error) {
-	for _, c := range failed { // of a dead letter that is a replay
-		r.s.h.Add(history.Event{Op: history.Replay, Subject: c.Subject.ID, Job: c.ID, Begin: time.Now(), Loose: true})
-	}
+	r.s.givesBack(failed)
 	blamed, err := r.Session.Blame(ctx, kind, why, failed)
 	if blamed {
 		r.s.world.Saw("blame")
 	}
 	return blamed, err
+}
+
+// givesBack notes that attempts are given back: of a dead letter that is a replay.
+func (s *simulation) givesBack(failed []*dispatcher.Claim) {
+	for _, c := range failed {
+		s.h.Add(history.Event{Op: history.Replay, Subject: c.Subject.ID, Job: c.ID, Begin: time.Now(), Loose: true})
+	}
 }
 
 // endEvent is what an end says of its job.

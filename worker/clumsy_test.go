@@ -63,9 +63,7 @@ func (s *simulation) clumsy() {
 		if len(failed) > 0 {
 			// Some of them are the other's by now, who gives them back.
 			again := other.turn(part, 3, nil)
-			for _, c := range failed { // of a dead letter that is a replay
-				s.h.Add(history.Event{Op: history.Replay, Subject: c.Subject.ID, Job: c.ID, Begin: time.Now(), Loose: true})
-			}
+			s.givesBack(failed)
 			_, _ = one.Blame(context.Background(), failed[0].Kind, "it is clumsy", failed)
 			for _, c := range again {
 				s.giveBack(other, part, &c, i)

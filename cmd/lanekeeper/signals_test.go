@@ -28,6 +28,19 @@ func (w *town) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
+// piped starts a command whose output the caller reads, and whose end it waits for.
+func (w *town) piped(cmd *exec.Cmd) (*process, io.Reader) {
+	w.t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	return &process{t: w.t, cmd: cmd, done: make(chan struct{})}, out
+}
+
 // run starts a command as a process.
 func (w *town) process(cmd *exec.Cmd) *process {
 	w.t.Helper()
@@ -328,14 +341,7 @@ func TestH10_AStoppedCommandHearsItsEnd(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
 	cmd := w.command("exec", "s:a", "--", "sh", "-c", "trap 'exit 9' TERM; echo $$; kill -STOP $$; while :; do sleep 0.02; done")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, cmd: cmd, done: make(chan struct{})}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	p, out := w.piped(cmd)
 	lines := bufio.NewScanner(out)
 	lines.Scan()
 	w.until("the command is stopped", func() bool {
@@ -364,14 +370,7 @@ func TestD9_ExecPassesSignalsOn(t *testing.T) {
 		name := strings.TrimPrefix(unix.SignalName(signal), "SIG")
 		cmd := w.command("exec", "s:"+name, "--lease-ttl", "1s", "--", "sh", "-c",
 			"trap 'echo got; n=$((n+1)); test $n = 2 && exit 9' "+name+"; echo ready; while :; do sleep 0.02; done")
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := &process{t: t, cmd: cmd, done: make(chan struct{})}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		p, out := w.piped(cmd)
 		lines := bufio.NewScanner(out)
 		for _, want := range []string{"ready", "got"} { // it goes on after the first
 			if !lines.Scan() || lines.Text() != want {

@@ -32,6 +32,12 @@ func (r *Runner) Ride(ctx context.Context, calls ...*Call) {
 	r.run(ctx, trip{patience: connect.Bound, most: connect.Bound}, r.send, calls)
 }
 
+// Ask is Ride of one call, and returns its reply as [Call.Words] does.
+func (r *Runner) Ask(ctx context.Context, call *Call) ([]string, error) {
+	r.Ride(ctx, call)
+	return call.Words()
+}
+
 // RideReplicated is Ride, and then waits until so many replicas have what the calls
 // wrote, or for so long; see [Call.Acked].
 func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.Duration, calls ...*Call) {

@@ -61,6 +61,7 @@ local head, record = call('HGET', HEADS, subject), call('HGET', LEASES, subject)
 if head and (unwanted[head] or not readable(head)) then
   if use_of(record) == 'job' then
     free({ subject }, {}) -- its lease was given for an attempt at it
+    call('HDEL', extra('asks'), subject)
     record = false
   end
   call('HDEL', HEADS, subject)

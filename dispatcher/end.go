@@ -1,14 +1,17 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -56,6 +59,7 @@ type Ended struct {
 	// that the job failed for good and its lane stands still; Cancelled, that an
 	// operator had cancelled the job meanwhile, and it is gone.
 	Dead, Halted, Cancelled bool
+	Reason                  string // of a dead letter, or why the lane stands still
 
 	Each []Ended // of Several
 }
@@ -72,11 +76,26 @@ var endLua string
 var endScript = verb("end", endLua)
 
 // jobs are the ends of all jobs that an end is about, of its claim's own first.
-func (e *End) jobs() []End {
-	if e.Outcome == Several {
-		return e.Each
+func (e *End) jobs() iter.Seq[*End] {
+	return func(yield func(*End) bool) {
+		if e.Outcome != Several {
+			yield(e)
+			return
+		}
+		for i := range e.Each {
+			if !yield(&e.Each[i]) {
+				return
+			}
+		}
 	}
-	return []End{*e}
+}
+
+// size is how many jobs an end is about.
+func (e *End) size() int {
+	if e.Outcome == Several {
+		return len(e.Each)
+	}
+	return 1
 }
 
 // args are what the script wants to know of one job's end.
@@ -110,7 +129,7 @@ func (e *End) plain() bool { return e.Outcome == Finished && e.Claim.Keep == 0 }
 // weight is how many bytes a script has to move for an end: what it brings, and what is stored of
 // the job where the script reads that.
 func (e *End) weight() (bytes int) {
-	for _, job := range e.jobs() {
+	for job := range e.jobs() {
 		bytes += 4*len(job.Result) + len(job.Error) // a result may have to make room for itself
 		if job.Outcome == Retry && job.Claim.entry().Skips() {
 			bytes += len(job.Claim.Payload)
@@ -128,11 +147,11 @@ func pick(ends []End, wanted func(*End) bool) [][]int {
 		if !wanted(&ends[i]) {
 			continue
 		}
-		n := len(ends[i].jobs())
-		jobs, weight = jobs+n, weight+ends[i].weight()
+		n, bytes := ends[i].size(), ends[i].weight()
+		jobs, weight = jobs+n, weight+bytes
 		if len(parts) == 0 || jobs > maxEnds || weight > MaxBatchBytes {
 			parts = append(parts, make([]int, 0, min(maxEnds, len(ends)-i)))
-			jobs, weight = n, ends[i].weight()
+			jobs, weight = n, bytes
 		}
 		parts[len(parts)-1] = append(parts[len(parts)-1], i)
 	}
@@ -152,14 +171,14 @@ func (d *Dispatcher) endCall(partition int, ends []End, members []int, own []str
 	args := []any{spaced(own), len(members)}
 	var rows []any
 	for k, i := range members {
-		claim, jobs, workers := ends[i].Claim, ends[i].jobs(), 0
-		for j := range jobs {
-			workers = max(workers, jobs[j].Workers)
-			rows = append(rows, jobs[j].args()...)
+		claim, workers := ends[i].Claim, 0
+		for job := range ends[i].jobs() {
+			workers = max(workers, job.Workers)
+			rows = append(rows, job.args()...)
 		}
 		canonical := claim.Subject.Canonical()
 		tails[k] = keys.Tail(canonical)
-		args = append(args, canonical, claim.Lease.Token.String(), workers, len(jobs))
+		args = append(args, canonical, claim.Lease.Token.String(), workers, ends[i].size())
 	}
 	return endCall{Call: d.run.Once(partition, endScript, tails, append(args, rows...)...), members: members}
 }
@@ -172,34 +191,45 @@ func (c endCall) settle(ends []End, ended []Ended) ([]string, error) {
 	if c.finish && callErr == nil {
 		rest = words[turnHead:]
 	}
+	width := 2 // words a job: its fate, and the code of why
+	if c.finish {
+		width = 1
+	}
 	for _, i := range c.members {
-		jobs, err := ends[i].jobs(), callErr
-		each := make([]Ended, len(jobs))
-		for j := range jobs {
-			fate := ""
-			switch {
-			case callErr != nil:
-			case c.finish:
-				fate, rest = rest[0], rest[1:]
-			default:
-				fate, rest = rest[0], rest[2:]
+		end, answer := &ends[i], Ended{Err: callErr}
+		for job := range end.jobs() {
+			if callErr != nil {
+				break
 			}
-			each[j].Dead = fate == "dead" && jobs[j].Outcome == Retry
-			each[j].Halted, each[j].Cancelled = fate == "halted", fate == "cancelled"
-			if fate == "lost" {
-				err = lease.ErrLost
+			one := job.settle(rest[:width])
+			rest = rest[width:]
+			if end.Outcome == Several {
+				answer.Each = append(answer.Each, one)
+				answer.Err = cmp.Or(answer.Err, one.Err)
+			} else {
+				answer = one
 			}
 		}
-		switch {
-		case err != nil:
-			ended[i] = Ended{Err: fmt.Errorf("%s: %w", &ends[i], err)}
-		case ends[i].Outcome == Several:
-			ended[i] = Ended{Each: each}
-		default:
-			ended[i] = each[0]
+		if answer.Err != nil {
+			answer = Ended{Err: fmt.Errorf("%s: %w", end, answer.Err)}
 		}
+		ended[i] = answer
 	}
 	return words, callErr
+}
+
+// settle reads what became of one job: its fate, and the code of why where there is one.
+func (e *End) settle(words []string) (ended Ended) {
+	switch words[0] {
+	case "lost":
+		ended.Err = lease.ErrLost
+	case "cancelled":
+		ended.Cancelled = true
+	case "dead", "halted":
+		ended.Halted, ended.Dead = words[0] == "halted", words[0] == "dead" && e.Outcome == Retry
+		ended.Reason = cmp.Or(record.ReasonFor(words[1]), e.Reason)
+	}
+	return ended
 }
 
 // String is for errors: what was to be done.

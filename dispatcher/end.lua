@@ -42,10 +42,8 @@ for i = 1, n do
 end
 if #e.subjects > 0 then
   settle(e, now, ARGV[FIRST])
-  for kind, waits in pairs(ARGV[FIRST] == '' and e.wake or {}) do
-    if waits then -- the caller will not come back for it by itself
-      call('ZADD', WAKE .. kind, 0, 'due')
-    end
+  for kind in pairs(ARGV[FIRST] == '' and e.wake or {}) do -- the caller will not come back for it by itself
+    call('ZADD', WAKE .. kind, 0, 'due')
   end
   remember(words(reply))
 end

@@ -33,7 +33,7 @@ for i = FIRST + 1, #ARGV, 2 do
   end
   if not at then
     local reason = call('HGET', REASONS, id)
-    reply[n] = reason and reason_of(reason) == 'attempts exhausted' and 'dead' or 'missing'
+    reply[n] = reason and reason_of(reason) == reason_for('exhausted') and 'dead' or 'missing'
   elseif attempts == 0 then
     reply[n] = 'missing'
   else

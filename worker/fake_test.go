@@ -158,7 +158,7 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 				f.ends[e.Claim.ID] = e
 				f.order = append(f.order, e.Claim.ID)
 			}
-			a.Ended = append(a.Ended, dispatcher.Ended{Err: err, Each: make([]dispatcher.Ended, len(e.Each))})
+			a.Ended = append(a.Ended, dispatcher.Ended{Err: err, Reason: e.Reason, Each: make([]dispatcher.Ended, len(e.Each))})
 		}
 		if t.Claim && f.down == nil {
 			f.asked++

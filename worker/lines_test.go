@@ -62,15 +62,15 @@ func TestC14_EveryLineAboutAnAttempt(t *testing.T) {
 			ended(dispatcher.Retry, dispatcher.Ended{}), "attempt failed; its job is tried again", slog.LevelWarn, failed, Counts{Retried: 1},
 		},
 		"halted": {
-			ended(dispatcher.DeadLettered, dispatcher.Ended{Halted: true}), "lane halted: its head failed for good", slog.LevelError,
+			ended(dispatcher.DeadLettered, dispatcher.Ended{Halted: true, Reason: "attempts exhausted"}), "lane halted: its head failed for good", slog.LevelError,
 			fields{"err": "boom", "stack": "where", "reason": "attempts exhausted"}, Counts{Dead: 1},
 		},
 		"dead": {
-			ended(dispatcher.DeadLettered, dispatcher.Ended{}), "dead letter", slog.LevelError,
+			ended(dispatcher.DeadLettered, dispatcher.Ended{Reason: "attempts exhausted"}), "dead letter", slog.LevelError,
 			fields{"err": "boom", "stack": "where", "reason": "attempts exhausted"}, Counts{Dead: 1},
 		},
 		"dead after its last retry": {
-			ended(dispatcher.Retry, dispatcher.Ended{Dead: true}), "dead letter", slog.LevelError,
+			ended(dispatcher.Retry, dispatcher.Ended{Dead: true, Reason: "failed on different workers"}), "dead letter", slog.LevelError,
 			fields{"err": "boom", "reason": "failed on different workers"}, Counts{Dead: 1},
 		},
 		"refused": {

@@ -241,10 +241,10 @@ func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i i
 		p.counts.finished.Add(1)
 	case ended.Halted:
 		p.counts.dead.Add(1)
-		p.log.Error("lane halted: its head failed for good", told("reason", deathOf(end))...)
+		p.log.Error("lane halted: its head failed for good", told("reason", ended.Reason)...)
 	case end.Outcome == dispatcher.DeadLettered || ended.Dead:
 		p.counts.dead.Add(1)
-		p.log.Error("dead letter", told("reason", deathOf(end))...)
+		p.log.Error("dead letter", told("reason", ended.Reason)...)
 	case end.Outcome == dispatcher.Retry:
 		p.counts.retried.Add(1)
 		p.log.Warn("attempt failed; its job is tried again", told("wait", end.Wait)...)
@@ -254,15 +254,6 @@ func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i i
 			p.cut.Add(1)
 		}
 	}
-}
-
-// deathOf is why a job is a dead letter. That of a retry is not in Redis's answer, but a job that
-// had attempts left has failed on too many workers.
-func deathOf(end dispatcher.End) string {
-	if end.Outcome == dispatcher.Retry && end.Claim.Attempt < end.Claim.MaxAttempts {
-		return "failed on different workers"
-	}
-	return cmp.Or(end.Reason, "attempts exhausted")
 }
 
 // measure notes how long the attempt at a job took, or those of a batch together.

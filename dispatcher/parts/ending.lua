@@ -1,8 +1,5 @@
 -- ending: how attempts end. All ends of attempts are decided here, but for a turn's plain finishes.
 
--- What a reason's code stands for, where the caller does not give the reason.
-local REASONS_OF = { workers = 'failed on different workers', exhausted = 'attempts exhausted', lost = 'worker lost' }
-
 -- fate_of decides what becomes of a job whose attempt has ended, and writes nothing. The verdict is 'done',
 -- 'failed', 'fatal', 'back' (given up unused) or 'lost'. is_head says that the lease is about this job before all others, so
 -- that what is asked of its holder is about it; in_front, that no job before it stays in the lane.
@@ -40,15 +37,15 @@ end
 -- wait ms, keep ms, text, reason}, the text being a result or an error. Those that stay keep their order, in front of what was
 -- behind them. It returns fate and code of each.
 local function end_lane(e, subject, record, tail, jobs, most_workers, now)
-  local at, said, stay, first = #e.subjects + 1, {}, {}, nil
-  e.subjects[at], e.records[at] = subject, record or ''
+  local said, stay, first = {}, {}, nil
+  e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, record
   for i, job in ipairs(jobs) do
     local entry, verdict, text = job[1], job[2], job[5]
     local id = id_of(entry)
     local worn_out = verdict == 'failed' and worn(id, holder_of(record), most_workers, e.failed)
     local fate, ended_attempts, code = fate_of(entry, verdict, record, i == 1, #stay == 0, worn_out)
+    local reason = job[6] or reason_for(code)
     said[2 * i - 1], said[2 * i] = fate, code
-    local entry_then = with_attempts(entry, ended_attempts)
     if fate == 'gone' or fate == 'cancelled' then
       e.gone[#e.gone + 1] = entry
       if job[4] > 0 then
@@ -56,21 +53,24 @@ local function end_lane(e, subject, record, tail, jobs, most_workers, now)
         e.kept[#e.kept + 1] = { subject, id, outcome, ended_attempts, fate == 'gone' and text or '', job[4] }
       end
     elseif fate == 'dead' then
-      e.letters[#e.letters + 1] = { entry, ended_attempts, job[6] or REASONS_OF[code], text }
+      e.letters[#e.letters + 1] = { entry, ended_attempts, reason, text }
     else
+      local entry_then = with_attempts(entry, ended_attempts)
       if verdict ~= 'back' then
         e.errors[#e.errors + 1], e.errors[#e.errors + 2] = id, text
       end
       if fate == 'aside' then
         e.aside[#e.aside + 1] = { subject, entry_then, now + job[3] }
-        e.wake[kind_of(entry)] = e.wake[kind_of(entry)] or job[3] > 0
+        if job[3] > 0 then
+          e.wake[kind_of(entry)] = true
+        end
       else
         stay[#stay + 1] = entry_then
         if #stay == 1 then
           first = job
         end
         if fate == 'halted' then
-          e.halted[#e.halted + 1] = { subject, id, job[6] or REASONS_OF[code], flag(entry, 'k') }
+          e.halted[#e.halted + 1] = { subject, id, reason, flag(entry, 'k') }
         end
       end
     end

@@ -100,7 +100,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/parts/ending.lua",
-		`e.halted[#e.halted + 1] = { subject, id, job[6] or REASONS_OF[code], `, `e.halted[#e.halted + 1] = { subject, id, REASONS_OF.exhausted, `,
+		`e.halted[#e.halted + 1] = { subject, id, reason, `, `e.halted[#e.halted + 1] = { subject, id, reason_for('exhausted'), `,
 	},
 	{
 		"a lane whose slot is lost is kept by a worker that does not work at it", "worker/attempt.go",

@@ -12,3 +12,16 @@ func ParseReason(record string) (attempts int, reason, failure string) {
 	attempts, _ = strconv.Atoi(count)
 	return attempts, reason, failure
 }
+
+// ReasonFor is the reason that the code of an end stands for, "" of one whose caller gave the reason.
+func ReasonFor(code string) string {
+	switch code {
+	case "exhausted":
+		return "attempts exhausted"
+	case "workers":
+		return "failed on different workers"
+	case "lost":
+		return "worker lost"
+	}
+	return ""
+}

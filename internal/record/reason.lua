@@ -8,3 +8,8 @@ end
 local function reason_of(record)
   return string.match(record, '^%d+ ([^\n]*)\n')
 end
+
+-- reason_for is the reason that the code of an end stands for; of a fatal one the caller gives the reason.
+local function reason_for(code)
+  return ({ exhausted = 'attempts exhausted', workers = 'failed on different workers', lost = 'worker lost' })[code]
+end

@@ -212,8 +212,10 @@ func TestC14_LostWorkersAreTold(t *testing.T) {
 		}
 		p := s.pool(Config{Logger: d.logger(slog.LevelInfo), LeaseTTL: time.Second}, map[string]Handler{"k": s.work(0)})
 		s.ran(1)
-		redistest.Until(t, "the burial is counted", func() bool { return p.Counts().Buried == 1 })
-		p.log.flush()
+		redistest.Until(t, "the burial is counted, and both are told", func() bool {
+			p.log.flush() // another trip may claim the lane before the one that has reaped it is back
+			return p.Counts().Buried == 1 && strings.Contains(d.all(), "is taken over") && strings.Contains(d.all(), "dead letter")
+		})
 		fields := func(id, level string) map[string]any {
 			return map[string]any{
 				"level": level, "job": id, "subject": "s:" + id, "kind": "k", "attempt": 1, "token": tokens[id],

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
@@ -44,31 +46,33 @@ func TestL9_JobThatFailedVeryOften(t *testing.T) {
 // L9: the outcome of a job that is cancelled while it runs is kept for as long as its kind says, however its attempt ends.
 func TestL9_CancelledOutcomesAreKeptAsDeclared(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(h *house, c dispatcher.Claim){
-		"handed back": func(h *house, c dispatcher.Claim) { h.ok(h.HandBack(bg, c)) },
-		"failed":      func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
-		"dead":        func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
-		"lost":        func(h *house, _ dispatcher.Claim) { h.advance(11 * time.Second); h.reaped() },
-		"in a batch":  func(h *house, c dispatcher.Claim) { h.endsEach(&c, dispatcher.Retry) },
-	} {
-		h := newHouse(t, redistest.Client(t), dispatcher.Config{})
-		job := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Minute})
-		c := h.head("w", "j", 1)
-		h.cancels("j")
-		end(h, c)
-		if o, err := h.Outcome(bg, job.Ref()); err != nil || o.At.UnixMilli() != h.ms.Load() || o.Attempts != 1 {
-			t.Errorf("%s: its outcome is %+v, %v, want one of now after 1 attempt", name, o, err)
-		}
-		for _, c := range []struct {
-			after time.Duration
-			kept  bool
-		}{{59 * time.Second, true}, {2 * time.Second, false}} {
-			h.advance(c.after)
-			h.reaped()
-			o, err := h.Outcome(bg, job.Ref())
-			if kept := err == nil && o.State == dispatcher.JobCancelled; kept != c.kept {
-				t.Errorf("%s: after %s more its outcome is %+v, %v", name, c.after, o, err)
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for name, end := range map[string]func(h *house, c dispatcher.Claim){
+			"handed back": func(h *house, c dispatcher.Claim) { h.ok(h.HandBack(bg, c)) },
+			"failed":      func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
+			"dead":        func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
+			"lost":        func(h *house, _ dispatcher.Claim) { h.advance(11 * time.Second); h.reaped() },
+			"in a batch":  func(h *house, c dispatcher.Claim) { h.endsEach(&c, dispatcher.Retry) },
+		} {
+			h := newHouse(t, rdb, dispatcher.Config{})
+			job := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Minute})
+			c := h.head("w", "j", 1)
+			h.cancels("j")
+			end(h, c)
+			if o, err := h.Outcome(bg, job.Ref()); err != nil || o.At.UnixMilli() != h.ms.Load() || o.Attempts != 1 {
+				t.Errorf("%s: its outcome is %+v, %v, want one of now after 1 attempt", name, o, err)
+			}
+			for _, c := range []struct {
+				after time.Duration
+				kept  bool
+			}{{59 * time.Second, true}, {2 * time.Second, false}} {
+				h.advance(c.after)
+				h.reaped()
+				o, err := h.Outcome(bg, job.Ref())
+				if kept := err == nil && o.State == dispatcher.JobCancelled; kept != c.kept {
+					t.Errorf("%s: after %s more its outcome is %+v, %v", name, c.after, o, err)
+				}
 			}
 		}
-	}
+	})
 }

@@ -165,7 +165,7 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 	g.may("operator", "doctor", "--fix")
 
 	g.may("producer", "enqueue", "s:a", "k", "--id", "good")
-	g.may("producer", "enqueue", "s:a", "k", "--id", "later", "--delay", "1s")
+	g.may("producer", "enqueue", "s:l", "k", "--id", "later", "--delay", "1s")
 	g.may("producer", "enqueue", "s:b", "k", "--id", "bad", "--max-attempts", "1")
 	g.may("producer", "enqueue", "s:h", "k", "--id", "sleeps", "--delay", "1h")
 	g.ran["producer"] = append(g.ran["producer"], "enqueue --replicas")
@@ -184,6 +184,11 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 	g.mayNot("reader", "dead", "discard", "bad")
 	g.may("operator", "dead", "replay", "bad")
 	g.may("worker", "work", "--handle", "k="+program, "--until-empty", "--lane-batch", "k=5", "--blame")
+	redistest.Until(t, "the delayed job has run", func() bool {
+		g.may("worker", "work", "--handle", "k="+program, "--until-empty") // which does not wait for what is scheduled
+		code, _, _ := g.run("reader", "", "job", "show", "later")
+		return code != 0
+	})
 	if err := g.admin.Del(t.Context(), "{lanekeeper:0}:kinds", "{lanekeeper:1}:kinds").Err(); err != nil {
 		t.Fatal(err)
 	}

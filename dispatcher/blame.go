@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
+
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 //go:embed refund.lua
@@ -173,7 +175,7 @@ func (s *Session) giveAttemptsBack(ctx context.Context) error {
 // refund gives the last attempt of a job back. One that it has made a dead letter goes back to
 // the front of its lane.
 func (d *Dispatcher) refund(ctx context.Context, holder string, c *Claim) error {
-	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(c.Subject), refundScript, nil, holder, c.Subject.Canonical(), c.entry().String()))
+	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(c.Subject), refundScript, nil, holder, record.PackID(c.ID)))
 	if err == nil && words[0] == "dead" {
 		_, err = d.Replay(ctx, c.Ref(), true)
 	}

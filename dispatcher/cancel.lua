@@ -2,7 +2,7 @@
 -- runs to end it.
 --
 -- ARGV[6]  subject
--- ARGV[7]  entry of the job before any attempt
+-- ARGV[7]  entry of the job
 -- ARGV[8]  ms to keep its outcome for
 --
 -- Returns  {'ok'} | {'asked', holder} | {'claimed'}: with the head of its lane, and may
@@ -18,9 +18,9 @@ end
 
 local subject, entry, ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
 local now = clock()
-local at, as, member = locate(subject, entry)
+local id, at, where = id_of(entry), locate(subject, entry)
 if not at then
-  return { call('ZSCORE', DEAD, id_of(entry)) and 'dead' or 'missing' }
+  return { call('ZSCORE', DEAD, id) and 'dead' or 'missing' }
 end
 local record = call('HGET', LEASES, subject)
 if at == 'head' and use_of(record) == 'job' then
@@ -33,17 +33,17 @@ if at == 'head' and use_of(record) == 'job' then
   end
   tell(holder_of(record), 'cancel')
   return { 'asked', holder_of(record) }
-elseif at == 'tail' and call('LPOS', TAIL .. subject, as) < along_of(record) then
+elseif at == 'tail' and where < along_of(record) then
   return { 'claimed' }
 elseif at == 'scheduled' then
-  call('ZREM', SCHEDULED, member)
+  call('ZREM', SCHEDULED, where)
 else
-  withdraw(subject, as)
+  list_ready(withdraw(subject, entry), 'RPUSH', '')
 end
-drop({ as })
+local attempts = attempts_of(call('HGET', NOTES, id))
+drop({ entry })
 if ms > 0 then
-  keep(subject, id_of(as), 'cancelled', (counts_of(as)), '', ms, now)
+  keep(subject, id, 'cancelled', attempts, '', ms, now)
 end
-list_ready('RPUSH', '')
 remember('ok')
 return { 'ok' }

@@ -78,8 +78,8 @@ func (d *Dispatcher) Claim(ctx context.Context, who Claimant, n int) ([]Claim, e
 	return claims, nil
 }
 
-// decodeClaim reads one lane of a claim's reply.
-func decodeClaim(canonical, entry, body string) (Claim, error) {
+// decodeClaim reads one lane of a claim's reply, for the attempt after those that have ended.
+func decodeClaim(canonical, entry, body string, ended int) (Claim, error) {
 	e, ok := record.ParseEntry(entry)
 	if !ok {
 		return Claim{}, fmt.Errorf("%w: the head of %s is %q", record.ErrCorrupt, textOf(canonical), entry)
@@ -92,5 +92,5 @@ func decodeClaim(canonical, entry, body string) (Claim, error) {
 		return Claim{}, fmt.Errorf("%w: %s heads %s but is a job of %s", record.ErrCorrupt, job.ID, textOf(canonical), job.Subject)
 	}
 	job.MaxAttempts, job.flags = e.Max, e.Flags // what the scripts go by
-	return Claim{Job: job, Attempt: e.Attempts + 1}, nil
+	return Claim{Job: job, Attempt: ended + 1}, nil
 }

@@ -140,7 +140,7 @@ type Dispatcher struct {
 
 // schema is the version of what is stored; a release that can't read what
 // another one wrote must raise it.
-const schema = "6"
+const schema = "7"
 
 // Open returns a Dispatcher after it has checked that the server keeps what it is
 // given ([ErrEviction]) and that the namespace is cut as cfg expects
@@ -230,7 +230,8 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 		return ns, fmt.Errorf("open namespace %s: %w", ns.Name, err)
 	}
 	if stored[1] != schema {
-		return ns, fmt.Errorf("%w: namespace %s has data of schema %v, this release reads %s",
+		return ns, fmt.Errorf("%w: namespace %s has data of schema %v, this release reads %s: "+
+			"let workers of the release that made it finish its jobs, then delete its keys, or use another namespace",
 			ErrMismatch, ns.Name, stored[1], schema)
 	}
 	text, _ := stored[0].(string)
@@ -312,4 +313,4 @@ func verb(name, source string) *script.Script {
 	return script.New(name, source, lease.Lua, laneLua)
 }
 
-var laneLua = parts("lane", "locate", "taken", "kept", "fates", "due", "ending")
+var laneLua = parts("notes", "lane", "locate", "taken", "kept", "fates", "due", "ending")

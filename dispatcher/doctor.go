@@ -81,10 +81,13 @@ func (f *laneFacts) verdicts() []string {
 	lease := record.ParseLease(f.record)
 	stopped := lease.Use == record.Suspended
 	say(f.suspended && !stopped && !lease.Asked(record.ToSuspend), "is said to be suspended, but is not")
-	say(!f.suspended && stopped && !head.Suspended(), "is suspended, but nobody knows why")
-	say(ok && head.Suspended() && !f.leased, "the head is suspended, but the lane is not")
+	say(!f.suspended && stopped && !f.asleep, "is suspended, but nobody knows why")
+	say(ok && f.asleep && !f.leased, "the head is suspended, but the lane is not")
 	for ticket, known := range f.tickets {
 		say(!known, "the ticket %q has no deadline", ticket)
+	}
+	for entry := range f.garbage {
+		say(true, "what stands behind the head can't be read: %q", entry)
 	}
 	say(f.leased && lease.Token == 0, "the lease can't be read")
 	say(f.leased != (f.deadline != 0), "lease %t but deadline %t", f.leased, f.deadline != 0)
@@ -162,7 +165,7 @@ func (d *Dispatcher) examine(ctx context.Context, p int, s *survey) ([]Finding, 
 	}
 	lanes, jobs := s.sick()
 	for _, subject := range lanes {
-		again, err := d.laneFacts(ctx, p, subject, s.kinds, slices.Collect(maps.Keys(s.lanes[subject].tickets))...)
+		again, err := d.laneFacts(ctx, p, subject, s.kinds, s.lanes[subject])
 		if err != nil {
 			return nil, err
 		}
@@ -222,43 +225,57 @@ func (d *Dispatcher) settled(ctx context.Context, p int, id string, facts *jobFa
 	return facts, err
 }
 
-// laneFacts reads what the indexes say about one subject at one moment.
-func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string, tickets ...string) (*laneFacts, error) {
+// laneFacts reads what the indexes say about one subject at one moment. Of what stands behind its head it looks at what
+// there was before and that is no job.
+func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string, before *laneFacts) (*laneFacts, error) {
 	keys := d.keys[p]
-	var head, leased *redis.StringCmd
+	var head, leased, note *redis.StringCmd
 	var deadline, delayed *redis.FloatCmd
 	var tail *redis.IntCmd
 	var suspended *redis.BoolCmd
 	listed := make([]*redis.IntSliceCmd, len(kinds))
-	err := d.atomically(ctx, func(tx redis.Pipeliner) {
-		head, leased = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
-		deadline, delayed = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Delayed(), subject)
-		tail = tx.LLen(ctx, keys.Tail(subject))
-		suspended = tx.HExists(ctx, keys.Suspended(), subject)
-		for i, kind := range kinds {
-			listed[i] = tx.LPosCount(ctx, keys.Ready(kind), subject, 2, redis.LPosArgs{})
+	last := ""
+	for range 3 { // which note is the head's, is known when the head is; so it is read again when the head was another one
+		e, _ := record.ParseEntry(last)
+		err := d.atomically(ctx, func(tx redis.Pipeliner) {
+			head, leased = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
+			deadline, delayed = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Delayed(), subject)
+			tail = tx.LLen(ctx, keys.Tail(subject))
+			suspended = tx.HExists(ctx, keys.Suspended(), subject)
+			note = tx.HGet(ctx, keys.Notes(), e.ID)
+			for i, kind := range kinds {
+				listed[i] = tx.LPosCount(ctx, keys.Ready(kind), subject, 2, redis.LPosArgs{})
+			}
+		})
+		if err = unlessAbsent(err); err != nil {
+			return nil, wrap("examine lane", err)
 		}
-	})
-	if err = unlessAbsent(err); err != nil {
-		return nil, wrap("examine lane", err)
+		if head.Val() == last {
+			break
+		}
+		last = head.Val()
 	}
-	f := &laneFacts{
-		head: head.Val(), leased: leased.Err() == nil, record: leased.Val(), deadline: deadline.Val(),
-		delayed: delayed.Err() == nil, tail: int(tail.Val()), ready: make(map[string]int),
-		suspended: suspended.Val(), tickets: make(map[string]bool),
-	}
-	for _, ticket := range tickets { // those that are gone by now are no trouble
+	noted, _ := record.ParseNote(note.Val())
+	f := newLaneFacts()
+	f.head, f.record, f.deadline = head.Val(), leased.Val(), deadline.Val()
+	f.leased, f.delayed, f.tail = leased.Err() == nil, delayed.Err() == nil, int(tail.Val())
+	f.suspended, f.asleep = suspended.Val(), noted.Suspended
+	for _, entry := range slices.Concat(slices.Collect(maps.Keys(before.tickets)), slices.Collect(maps.Keys(before.garbage))) {
 		var until *redis.FloatCmd
 		var place *redis.IntCmd
 		err := d.together(ctx, func(pipe redis.Pipeliner) {
-			until = pipe.ZScore(ctx, keys.Expiring(), record.ExpiringTicket(subject, ticket))
-			place = pipe.LPos(ctx, keys.Tail(subject), ticket, redis.LPosArgs{})
+			until = pipe.ZScore(ctx, keys.Expiring(), record.ExpiringTicket(subject, entry))
+			place = pipe.LPos(ctx, keys.Tail(subject), entry, redis.LPosArgs{})
 		})
 		if err = unlessAbsent(err); err != nil {
-			return nil, wrap("examine ticket", err)
+			return nil, wrap("examine what stands in a lane", err)
 		}
-		if here := f.head == ticket || place.Err() == nil && place.Val() >= 0; here {
-			f.tickets[ticket] = until.Err() == nil
+		behind := place.Err() == nil && place.Val() >= 0
+		switch _, isTicket := before.tickets[entry]; { // what is gone by now is no trouble
+		case isTicket && (f.head == entry || behind):
+			f.tickets[entry] = until.Err() == nil
+		case !isTicket && behind:
+			f.garbage[entry] = true
 		}
 	}
 	for i, kind := range kinds {
@@ -268,39 +285,17 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 }
 
 // jobFacts reads what is known of one id at one moment. before says where to look: in
-// the lanes in which it stood, and in that of its own subject. An entry counts attempts,
-// so what it is now is looked up first.
+// the lanes in which it stood, and in that of its own subject.
 func (d *Dispatcher) jobFacts(ctx context.Context, p int, id string, before *jobFacts) (*jobFacts, error) {
 	keys := d.keys[p]
 	subjects := make(map[string][]string) // entries that may stand there
 	orders := map[int64]bool{before.order: true}
-	add := func(subject, entry string) {
-		if subject != "" && !slices.Contains(subjects[subject], entry) {
-			subjects[subject] = append(subjects[subject], entry)
+	for _, at := range append(slices.Clone(before.places), place{subject: before.owner, entry: before.entry}) {
+		if at.subject != "" && !slices.Contains(subjects[at.subject], at.entry) {
+			subjects[at.subject] = append(subjects[at.subject], at.entry)
 		}
-	}
-	add(before.owner, before.entry) // it may be on the schedule
-	for _, at := range before.places {
-		add(at.subject, at.entry)
 		if at.where == "scheduled" {
 			orders[at.order] = true
-		}
-	}
-	for subject := range subjects {
-		err := d.scanList(ctx, keys.Tail(subject), func(entry string) {
-			if e, ok := record.ParseEntry(entry); ok && e.ID == id {
-				add(subject, entry)
-			}
-		})
-		if err = unlessAbsent(err); err != nil {
-			return nil, wrap("examine job", err)
-		}
-		for _, entry := range subjects[subject] { // a crash may count before the next step
-			if e, ok := record.ParseEntry(entry); ok {
-				e.Attempts++
-				add(subject, e.String())
-				add(subject, e.AsSuspended().String())
-			}
 		}
 	}
 	var body *redis.StringCmd

@@ -46,7 +46,6 @@ func full(h *house) {
 	h.ok(h.rdb.ZAdd(bg, k.Expiring(), redis.Z{
 		Score: float64(h.ms.Load() + 60_000), Member: fmt.Sprintf("t%d %s%s", len(canonical("leased")), canonical("leased"), ticketEntry),
 	}).Err())
-	h.ok(h.rdb.HSet(bg, k.Failed(), "idelayed1", "w\n").Err())
 }
 
 // ticketEntry stands in a lane for somebody who waits to run a section.
@@ -132,13 +131,16 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 			}
 			return rdb.RPush(bg, k.Tail(canonical("ready")), entry).Err()
 		},
-		"behind itself, with other attempts": func(rdb *redis.Client, k subject.Keys) error {
-			return rdb.RPush(bg, k.Tail(canonical("ready")), "\x07\x01iready1k2 3").Err()
+		"garbage in a lane": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.RPush(bg, k.Tail(canonical("ready")), "\x07\x01iready1k2 3", "x", "").Err()
+		},
+		"behind itself, by other rules": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.RPush(bg, k.Tail(canonical("ready")), "\x07\x01iready1k9").Err()
 		},
 	}
 	for name, key := range map[string]func(k subject.Keys) string{
 		"suspended": subject.Keys.Suspended, "unique": subject.Keys.Unique, "names": subject.Keys.Names,
-		"outcomes": subject.Keys.Outcomes, "expiring": subject.Keys.Expiring, "failed": subject.Keys.Failed,
+		"outcomes": subject.Keys.Outcomes, "expiring": subject.Keys.Expiring, "notes": subject.Keys.Notes,
 		"limits": subject.Keys.Limits,
 	} {
 		all[name+" of a wrong type"] = func(rdb *redis.Client, k subject.Keys) error {
@@ -147,7 +149,7 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 			}
 			return rdb.Set(bg, key(k), "what is this", 0).Err()
 		}
-		if name != "outcomes" && name != "failed" && name != "limits" { // what nothing points at can be missed by nobody
+		if name != "outcomes" && name != "notes" && name != "limits" { // what nothing points at can be missed by nobody
 			all[name+" lost"] = func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, key(k)).Err() }
 		}
 	}
@@ -162,9 +164,18 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.ZRem(bg, k.Deadlines(), canonical("stopped")).Err()
 		},
 		"a suspended head in a lane that is not": func(rdb *redis.Client, k subject.Keys) error {
-			return rdb.HSet(bg, k.Heads(), canonical("ready"), "\x07\x01iready1k3~").Err()
+			return rdb.HSet(bg, k.Notes(), "iready1", "0 suspended 0\n").Err()
 		},
-		"failures of nobody":  func(rdb *redis.Client, k subject.Keys) error { return rdb.HSet(bg, k.Failed(), "inobody", "w\n").Err() },
+		"a note of nobody": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Notes(), "inobody", "1 waits 2\nw\nboom").Err()
+		},
+		"a note of a dead letter": func(rdb *redis.Client, k subject.Keys) error {
+			id, err := rdb.ZRange(bg, k.Dead(), 0, 0).Result()
+			if err != nil {
+				return err
+			}
+			return rdb.HSet(bg, k.Notes(), id[0], "1 waits 0\nboom").Err()
+		},
 		"an outcome for ever": func(rdb *redis.Client, k subject.Keys) error { return rdb.ZRem(bg, k.Expiring(), "oikept").Err() },
 		"a key of nobody": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.HSet(bg, k.Unique(), "1 akb", "inobody").Err()

@@ -22,7 +22,11 @@ for i = 1, n do
   subjects[i] = ARGV[LEASE + 4 * (i - 1)]
 end
 local records, heads = call('HMGET', LEASES, unpack(subjects)), call('HMGET', HEADS, unpack(subjects))
-local at = LEASE + 4 * n
+local ids, at = {}, LEASE + 4 * n
+for row = at, #ARGV, 6 do
+  ids[#ids + 1] = id_of(ARGV[row])
+end
+local notes, seen = notes_of(ids), 0
 for i = 1, n do
   local row, subject, jobs = LEASE + 4 * (i - 1), subjects[i], {}
   local size = tonumber(ARGV[row + 3])
@@ -30,7 +34,8 @@ for i = 1, n do
   local own = not taken[subject] and fenced(records[i], ARGV[row + 1]) -- and the jobs are those in front (I3)
   for j = 1, size do
     local job = { ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), ARGV[at + 4] }
-    job[6] = job[2] == 'fatal' and ARGV[at + 5] or nil
+    seen = seen + 1
+    job[6], job[7] = job[2] == 'fatal' and ARGV[at + 5] or nil, notes[seen]
     own = own and (j == 1 and heads[i] or entries[j - 1]) == job[1]
     jobs[j], at = job, at + 6
   end

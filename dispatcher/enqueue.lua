@@ -96,8 +96,7 @@ local function seq_in_store(id)
 end
 
 -- A full memory refuses an enqueue that places what is due like any other.
-local _, behind = take_due(now)
-list_ready('RPUSH', '')
+local _, behind = take_due(now, '')
 
 -- alike reports whether a job that has a unique key goes by the same rules as an entry:
 -- replacing its payload must not change them, for its entry stays.
@@ -308,15 +307,15 @@ end
 -- A lane that was empty gets a head, and is ready unless its subject is held.
 if #opened > 0 then
   local records = call('HMGET', LEASES, unpack(opened))
-  local fields = {}
+  local fields, lanes = {}, {}
   for i, subject in ipairs(opened) do
     fields[2 * i - 1], fields[2 * i] = subject, openers[subject]
     if not records[i] then
-      hand_over(openers[subject], subject)
+      lanes[#lanes + 1], lanes[#lanes + 2] = subject, openers[subject]
     end
   end
   call('HSET', HEADS, unpack(fields))
-  list_ready('RPUSH', '')
+  list_ready(lanes, 'RPUSH', '')
 end
 
 -- A blocked worker sleeps until the first thing due that it knew of, so it is

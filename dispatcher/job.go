@@ -199,7 +199,7 @@ func decode(packedID, stored string) (Job, error) {
 	}, nil
 }
 
-// entry is the job's entry when it was never attempted and is not suspended.
+// entry is what stands for the job in its lane.
 func (j *Job) entry() record.Entry {
 	return record.Entry{ID: record.PackID(j.ID), Kind: j.Kind, Max: j.MaxAttempts, Flags: j.flags}
 }
@@ -241,7 +241,5 @@ func (c *Claim) Each() []*Claim {
 
 // keys returns how the claim's subject and job stand in Redis.
 func (c *Claim) keys() (canonical, stored string) {
-	e := c.entry()
-	e.Attempts = c.Attempt - 1
-	return c.Subject.Canonical(), e.String()
+	return c.Subject.Canonical(), c.entry().String()
 }

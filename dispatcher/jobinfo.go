@@ -11,7 +11,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -45,7 +44,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	if from == 0 && lane.HeadID != "" {
 		ids = append(ids, record.PackID(lane.HeadID))
 	}
-	suspended, tickets := make(map[string]bool), make(map[string]bool)
+	tickets := make(map[string]bool)
 	if from == 0 && lane.Kind == SectionKind {
 		ids, tickets[lane.ticket] = append(ids, lane.ticket), true
 	}
@@ -59,8 +58,12 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 	for _, entry := range entries {
 		if e, ok := record.ParseEntry(entry); ok {
 			ids = append(ids, e.ID)
-			suspended[e.ID], tickets[e.ID] = e.Suspended(), e.IsTicket()
+			tickets[e.ID] = e.IsTicket()
 		}
+	}
+	notes, err := d.notes(ctx, p, ids)
+	if err != nil {
+		return Lane{}, nil, "", err
 	}
 	ahead, err := d.ahead(ctx, p, canonical, &lane, from)
 	if err != nil {
@@ -88,7 +91,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 		infos = append(infos, JobInfo{})
 		info := &infos[len(infos)-1]
 		*info = JobInfo{Job: job, State: Waiting, Position: from + i + 1}
-		if suspended[record.PackID(job.ID)] {
+		if notes[i].Suspended {
 			info.State = Suspended
 		}
 		if job.ID == lane.HeadID {
@@ -233,13 +236,13 @@ func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (JobInf
 	}
 	info := JobInfo{Job: job, State: Waiting}
 	var died *redis.FloatCmd
-	var runAt *redis.FloatSliceCmd
-	var failure, reason *redis.StringCmd
+	var runAt *redis.FloatCmd
+	var noted, reason *redis.StringCmd
 	err := d.atomically(ctx, func(tx redis.Pipeliner) {
 		died = tx.ZScore(ctx, keys.Dead(), packed)
 		reason = tx.HGet(ctx, keys.Reasons(), packed)
-		runAt = tx.ZMScore(ctx, keys.Scheduled(), scheduledMembers(job)...)
-		failure = tx.HGet(ctx, keys.Errors(), packed)
+		runAt = tx.ZScore(ctx, keys.Scheduled(), record.Scheduled(job.Subject.Canonical(), job.order, job.entry().String()))
+		noted = tx.HGet(ctx, keys.Notes(), packed)
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return JobInfo{}, wrap("read job", err)
@@ -251,57 +254,44 @@ func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (JobInf
 	case unread != nil:
 		return JobInfo{}, fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
 	}
-	for i, due := range runAt.Val() {
-		switch {
-		case due > 0 && i%2 == 1:
-			info.State, info.Attempt, info.Error = Suspended, i/2, failure.Val()
-			if !math.IsInf(due, 1) {
-				info.RunAt = time.UnixMilli(int64(due)).UTC()
-			}
-			return info, nil
-		case due > 0:
-			info.State, info.RunAt = Scheduled, time.UnixMilli(int64(due)).UTC()
-			info.Attempt, info.Error = i/2, failure.Val()
-			return info, nil
+	note, _ := record.ParseNote(noted.Val())
+	if note.Suspended {
+		info.State = Suspended
+	}
+	if due := runAt.Val(); runAt.Err() == nil {
+		info.Attempt, info.Error = note.Attempts, note.Error
+		if !note.Suspended {
+			info.State = Scheduled
 		}
+		if !math.IsInf(due, 1) {
+			info.RunAt = time.UnixMilli(int64(due)).UTC()
+		}
+		return info, nil
 	}
 	lanes, err := d.describe(ctx, at.partition, []string{job.Subject.Canonical()})
 	if err == nil && len(lanes) == 1 && lanes[0].HeadID == id {
 		info = lanes[0].head(job)
-	} else if err == nil {
-		_, err = connect.Ask(ctx, func(ctx context.Context) (int64, error) {
-			return d.rdb.LPos(ctx, keys.Tail(job.Subject.Canonical()), job.entry().AsSuspended().String(), redis.LPosArgs{}).Result()
-		})
-		if err == nil {
-			info.State = Suspended
-		}
-		err = unlessAbsent(err)
 	}
 	return info, err
+}
+
+// notes reads what has come of jobs so far, in their order.
+func (d *Dispatcher) notes(ctx context.Context, partition int, ids []string) ([]record.Note, error) {
+	notes := make([]record.Note, len(ids))
+	if len(ids) == 0 {
+		return notes, nil
+	}
+	texts, err := d.fields(ctx, d.keys[partition].Notes(), ids)
+	for i, text := range texts {
+		if text, ok := text.(string); ok {
+			notes[i], _ = record.ParseNote(text)
+		}
+	}
+	return notes, wrap("read what has come of jobs", err)
 }
 
 // die fills in what is known of a dead letter.
 func (j *JobInfo) die(at float64, reason string) {
 	j.State, j.DiedAt = Dead, time.UnixMilli(int64(at)).UTC()
 	j.Attempt, j.Reason, j.Error = record.ParseReason(reason)
-}
-
-// mostTried is after how many attempts a job that was set aside is still found: MOST_TRIED of locate.lua.
-const mostTried = 100
-
-// scheduledMembers are how a job may stand on the schedule: after i attempts at 2i, and
-// suspended at 2i+1. Only jobs that are set aside when they fail have any behind them.
-func scheduledMembers(job Job) []string {
-	e, canonical := job.entry(), job.Subject.Canonical()
-	most := 0
-	if e.Skips() {
-		most = min(job.MaxAttempts, mostTried)
-	}
-	var members []string
-	for e.Attempts = 0; e.Attempts <= most; e.Attempts++ {
-		for _, as := range []record.Entry{e, e.AsSuspended()} {
-			members = append(members, record.Scheduled(canonical, job.order, as.String()))
-		}
-	}
-	return members
 }

@@ -173,65 +173,98 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 	if len(subjects) == 0 {
 		return nil, nil
 	}
-	keys := d.keys[partition]
-	var heads, leases *redis.SliceCmd
-	var deadlines, delayed *redis.FloatSliceCmd
-	var suspended *redis.SliceCmd
-	tails := make([]*redis.IntCmd, len(subjects))
-	err := d.atomically(ctx, func(tx redis.Pipeliner) {
-		heads = tx.HMGet(ctx, keys.Heads(), subjects...)
-		leases = tx.HMGet(ctx, keys.Leases(), subjects...)
-		deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
-		delayed = tx.ZMScore(ctx, keys.Delayed(), subjects...)
-		suspended = tx.HMGet(ctx, keys.Suspended(), subjects...)
-		for i, s := range subjects {
-			tails[i] = tx.LLen(ctx, keys.Tail(s))
-		}
-	})
+	facts, err := d.lookAt(ctx, partition, subjects)
 	if err != nil {
 		return nil, wrap("read lanes", err)
 	}
 	lanes := make([]Lane, 0, len(subjects))
-	var ids []string
 	for i, s := range subjects {
 		key, err := subject.FromCanonical(s)
 		if err != nil {
 			return nil, err
 		}
-		head, _ := heads.Val()[i].(string)
-		leased, _ := leases.Val()[i].(string)
+		head, _ := facts.heads.Val()[i].(string)
+		leased, _ := facts.leases.Val()[i].(string)
 		if head == "" && leased == "" {
 			continue
 		}
-		lane := Lane{Subject: key, State: Ready, Depth: int(tails[i].Val())}
-		packed := lane.readHead(head)
-		lane.readLease(leased, deadlines.Val()[i])
-		why, _ := suspended.Val()[i].(string)
+		lane := Lane{Subject: key, State: Ready, Depth: int(facts.tails[i].Val())}
+		lane.readHead(head, facts.note(i))
+		lane.readLease(leased, facts.deadlines.Val()[i])
+		why, _ := facts.suspended.Val()[i].(string)
 		lane.readSuspension(why)
-		if at := delayed.Val()[i]; at > 0 && leased == "" {
+		if at := facts.delayed.Val()[i]; at > 0 && leased == "" {
 			lane.State, lane.RunAt = Delayed, time.UnixMilli(int64(at)).UTC()
 		}
-		lanes, ids = append(lanes, lane), append(ids, packed)
+		lanes = append(lanes, lane)
 	}
-	return lanes, d.addErrors(ctx, partition, lanes, ids)
+	return lanes, nil
 }
 
-func (l *Lane) readHead(entry string) (packedID string) {
+// look is what a partition says of some lanes at one moment.
+type look struct {
+	heads, leases, suspended, notes *redis.SliceCmd
+	deadlines, delayed              *redis.FloatSliceCmd
+	tails                           []*redis.IntCmd
+}
+
+// note is that of the head of the ith lane.
+func (l *look) note(i int) record.Note {
+	text, _ := l.notes.Val()[i].(string)
+	n, _ := record.ParseNote(text)
+	return n
+}
+
+// lookAt asks what a partition says of lanes. Which notes are theirs is known only from their heads; so those are read before,
+// and all again when one has changed until then. The third look counts in any case.
+func (d *Dispatcher) lookAt(ctx context.Context, partition int, subjects []string) (l look, err error) {
+	keys := d.keys[partition]
+	heads, err := d.fields(ctx, keys.Heads(), subjects)
+	for range 3 {
+		if err != nil {
+			return l, err
+		}
+		ids := make([]string, len(heads))
+		for i, head := range heads {
+			text, _ := head.(string)
+			e, _ := record.ParseEntry(text)
+			ids[i] = e.ID
+		}
+		l.tails = make([]*redis.IntCmd, len(subjects))
+		err = d.atomically(ctx, func(tx redis.Pipeliner) {
+			l.heads = tx.HMGet(ctx, keys.Heads(), subjects...)
+			l.leases = tx.HMGet(ctx, keys.Leases(), subjects...)
+			l.deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
+			l.delayed = tx.ZMScore(ctx, keys.Delayed(), subjects...)
+			l.suspended = tx.HMGet(ctx, keys.Suspended(), subjects...)
+			l.notes = tx.HMGet(ctx, keys.Notes(), ids...)
+			for i, s := range subjects {
+				l.tails[i] = tx.LLen(ctx, keys.Tail(s))
+			}
+		})
+		if err == nil && slices.Equal(heads, l.heads.Val()) {
+			break
+		} else if err == nil {
+			heads = l.heads.Val()
+		}
+	}
+	return l, err
+}
+
+func (l *Lane) readHead(entry string, note record.Note) {
 	e, ok := record.ParseEntry(entry)
 	switch {
 	case ok && e.IsTicket():
 		l.Depth++
 		l.Kind, l.ticket = SectionKind, e.ID
-		return ""
 	case ok:
 		l.Depth++
-		l.Attempt, l.MaxAttempts, l.Kind = e.Attempts, e.Max, e.Kind
+		l.Attempt, l.MaxAttempts, l.Kind, l.Error = note.Attempts, e.Max, e.Kind, note.Error
 		l.HeadID, _ = record.UnpackID(e.ID)
-		if e.Suspended() {
+		if note.Suspended {
 			l.Why = "its head is suspended"
 		}
 	}
-	return e.ID
 }
 
 // SectionKind is shown as the kind of a lane's head that is no job, but somebody who waits to
@@ -265,20 +298,6 @@ func (l *Lane) readSuspension(text string) {
 	if l.Halted {
 		l.Why = "halted: " + l.Why
 	}
-}
-
-func (d *Dispatcher) addErrors(ctx context.Context, partition int, lanes []Lane, ids []string) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	texts, err := d.fields(ctx, d.keys[partition].Errors(), ids)
-	if err != nil {
-		return wrap("read errors", err)
-	}
-	for i := range lanes {
-		lanes[i].Error, _ = texts[i].(string)
-	}
-	return nil
 }
 
 // kinds returns the kinds that a partition has seen, sorted.

@@ -17,12 +17,9 @@ local record = call('HGET', LEASES, subject)
 if record and holder_of(record) == holder then
   local head = call('HGET', HEADS, subject)
   free({ subject }, { record })
-  if head then
-    hand_over(head, subject)
-  end
+  list_ready(awake(head and { subject, head } or {}), 'RPUSH', '')
 elseif call('ZREM', extra('expiring'), ticket_as(subject, entry)) == 1 then
-  withdraw(subject, entry)
+  list_ready(withdraw(subject, entry), 'RPUSH', '')
 end
-list_ready('RPUSH', '')
 remember('ok') -- also in full memory: to Redis ZREM is a write, even of nothing
 return { 'ok' }

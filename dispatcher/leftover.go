@@ -22,7 +22,7 @@ type leftover struct {
 	what, where, detail, mended string
 }
 
-// leftovers compares what jobs leave for a while, unique keys, outcomes and failures, with what
+// leftovers compares what jobs leave for a while, unique keys, outcomes and notes, with what
 // it is there for. Each is looked at again at one moment: jobs end all the time.
 func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftover, error) {
 	there := func(id string) bool { return s.jobs[id] != nil && s.jobs[id].body }
@@ -44,9 +44,9 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 			suspects = append(suspects, leftover{"outcomes", "", id, "outcome", idText(id), "would be kept for ever, or make room for no other", "dropped it"})
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.failed)) {
-		if !there(id) {
-			suspects = append(suspects, leftover{"failed", "", id, "failures", idText(id), "are noted of a job that is not there", "dropped them"})
+	for _, id := range slices.Sorted(maps.Keys(s.notes)) {
+		if !there(id) || s.jobs[id].dead() {
+			suspects = append(suspects, leftover{"notes", "", id, "note", idText(id), "is of a job that does not wait or run", "dropped it"})
 		}
 	}
 	var found []leftover

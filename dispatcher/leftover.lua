@@ -1,6 +1,6 @@
 -- leftover: look whether an entry of an index stands for nothing, and drop it if so.
 --
--- ARGV[6]  'unique' | 'names' | 'outcomes' | 'failed': the index
+-- ARGV[6]  'unique' | 'names' | 'outcomes' | 'notes': the index
 -- ARGV[7]  'look' | 'drop'
 -- ARGV[8]  field of the unique key
 -- ARGV[9]  id
@@ -20,7 +20,7 @@ elseif index == 'names' then
 elseif index == 'outcomes' then
   stands = call('ZSCORE', extra('expiring'), outcome_as_expiring(id)) and call('ZSCORE', extra('ended'), id)
 else
-  stands = job
+  stands = job and not call('ZSCORE', DEAD, id) -- a dead letter begins anew
 end
 if not value or stands then
   return { 'no' }

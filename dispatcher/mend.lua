@@ -86,6 +86,7 @@ if record and not is_lease(record) then
   record = false
   did('ended a lease that nobody can read')
 end
+local suspended = head and is_suspended(call('HGET', NOTES, id_of(head)))
 local stopped = call('HEXISTS', extra('suspended'), subject) == 1
 if stopped and not record then
   call('ZREM', DELAYED, subject)
@@ -96,7 +97,7 @@ elseif stopped and use_of(record) ~= 'suspended' and not marked(record, 's') the
   record = mark(record, 's')
   call('HSET', LEASES, subject, record)
   did('noted that it is to be suspended')
-elseif not stopped and use_of(record) == 'suspended' and not (head and suspended(head)) then
+elseif not stopped and use_of(record) == 'suspended' and not suspended then
   free({ subject }, {})
   record = false
   did('ended a suspension that nobody knows the reason of')
@@ -122,7 +123,7 @@ local ready = head and not record and not delayed and not is_ticket(head)
 for i = 1, kinds do
   local kind = ARGV[FIRST + 2 + i]
   local n = #call('LPOS', READY .. kind, subject, 'COUNT', 0)
-  local keep = (ready and kind == own and n > 0 and not suspended(head)) and 1 or 0
+  local keep = (ready and kind == own and n > 0 and not suspended) and 1 or 0
   if n > keep then
     call('LREM', READY .. kind, keep - n, subject)
     did('took it off a list of ready lanes')
@@ -136,8 +137,7 @@ if head and not is_ticket(head) then
 end
 if ready then
   closed[subject] = nil
-  hand_over(head, subject)
-  list_ready('RPUSH', '')
-  did(suspended(head) and 'stopped it at its suspended head' or 'listed it as ready')
+  list_ready(awake({ subject, head }), 'RPUSH', '')
+  did(suspended and 'stopped it at its suspended head' or 'listed it as ready')
 end
 return done

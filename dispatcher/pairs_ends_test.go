@@ -83,25 +83,21 @@ type expected struct {
 
 func (e *ending) expect() (x expected) {
 	x.suspended = strings.LastIndexByte(e.marks, 's') > strings.LastIndexByte(e.marks, 't')
-	before, counted := 0, 1 // attempts that had ended, and with this one
-	if e.has(isRefunded) {
-		before, counted = 1, 1
-	}
-	final := e.does(permanent) || e.does(failsForGood, crashesForGood) && counted >= e.max()
+	final := e.does(permanent) || e.does(failsForGood, crashesForGood) && e.max() == 1 // a refunded attempt was not made
 	switch {
 	case e.does(finishes, handsOver):
 		x.gone = true
 	case strings.Contains(e.marks, "c"):
 		x.gone, x.cancelled = true, true
 	case e.does(handsBack):
-		x.attempt = counted // this one and the refunded one do not count
+		x.attempt = 1
 	case final && e.has(halts):
 		x.halted, x.attempt = true, 1
 	case final:
 		x.dead = true
 	default:
-		x.attempt, x.aside = counted+1, e.has(skips)
-		x.waits = e.does(failsLater) || e.does(crashes, crashesForGood) && before > 0
+		x.attempt, x.aside = 2, e.has(skips)
+		x.waits = e.does(failsLater)
 	}
 	return x
 }

@@ -36,9 +36,9 @@ type modelJob struct {
 }
 
 type modelLease struct {
-	section                    bool
-	along                      int
-	cancel, suspend, refundDue bool
+	section         bool
+	along           int
+	cancel, suspend bool
 }
 
 const never = math.MaxInt64
@@ -171,7 +171,7 @@ func (l *lane) end(goesOn bool, wait int64, ways ...string) string {
 	}
 	if goesOn {
 		l.over(l.remove(0))
-		lease.along, lease.cancel, lease.refundDue = lease.along-1, false, false
+		lease.along, lease.cancel = lease.along-1, false
 		return "ok"
 	}
 	if waits[0] = wait; ways[0] == "crash" {
@@ -184,9 +184,6 @@ func (l *lane) end(goesOn bool, wait int64, ways ...string) string {
 	var said []string
 	for i, j := range batch {
 		counted, word := j.attempts+1, "ok"
-		if i == 0 && lease.refundDue {
-			counted = j.attempts
-		}
 		final := ways[i] == "die" || (ways[i] == "fail" || ways[i] == "crash") && counted >= j.max
 		switch {
 		case ways[i] == "finish":
@@ -195,7 +192,6 @@ func (l *lane) end(goesOn bool, wait int64, ways ...string) string {
 			l.over(j)
 			word = "cancelled"
 		case ways[i] == "back":
-			j.attempts = max(0, counted-1)
 			stay = append(stay, j)
 		case final && j.kind == "halt":
 			l.why, word, j.attempts = "halted", "halted", j.attempts+1
@@ -365,8 +361,6 @@ func (l *lane) refund(id string) string {
 	case at == &l.dead && l.dead[i].exhausted:
 		return l.replay(id, true)
 	case at == nil || at == &l.dead || (*at)[i].attempts == 0:
-	case at == &l.jobs && i == 0 && l.claimed(0):
-		l.lease.refundDue = true
 	default:
 		(*at)[i].attempts--
 	}
@@ -419,7 +413,7 @@ func (l *lane) view() string {
 		}
 	}
 	if s := l.lease; s != nil {
-		for mark, set := range map[string]bool{"c": s.cancel, "r": s.refundDue, "s": s.suspend} {
+		for mark, set := range map[string]bool{"c": s.cancel, "s": s.suspend} {
 			if set {
 				v.marks = append(v.marks, mark)
 			}

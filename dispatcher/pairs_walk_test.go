@@ -251,6 +251,7 @@ func (w *walk) view() string {
 	head, tail := pipe.HGet(bg, keys.Heads(), canonical), pipe.LRange(bg, keys.Tail(canonical), 0, -1)
 	record, why := pipe.HGet(bg, keys.Leases(), canonical), pipe.HGet(bg, keys.Suspended(), canonical)
 	waits, later := pipe.ZScore(bg, keys.Delayed(), canonical), pipe.ZRangeWithScores(bg, keys.Scheduled(), 0, -1)
+	notes := pipe.HGetAll(bg, keys.Notes())
 	dead, unique := pipe.ZRange(bg, keys.Dead(), 0, -1), pipe.HVals(bg, keys.Unique())
 	ready := make([]*redis.StringSliceCmd, len(policies))
 	for i, kind := range policies {
@@ -262,7 +263,7 @@ func (w *walk) view() string {
 	var v view
 	for _, entry := range append([]string{head.Val()}, tail.Val()...) {
 		if entry != "" {
-			v.jobs = append(v.jobs, readEntry(entry))
+			v.jobs = append(v.jobs, readEntry(entry, notes.Val()))
 		}
 	}
 	if token, use, _ := strings.Cut(record.Val(), " "); token != "" {
@@ -286,7 +287,7 @@ func (w *walk) view() string {
 		if !math.IsInf(z.Score, 1) {
 			at = fmt.Sprint(int64(z.Score) - w.ms.Load())
 		}
-		v.later = append(v.later, readEntry(rest[len(canonical)+5:])+"@"+at)
+		v.later = append(v.later, readEntry(rest[len(canonical)+5:], notes.Val())+"@"+at)
 	}
 	for _, id := range dead.Val() {
 		v.dead = append(v.dead, id[1:])
@@ -304,13 +305,11 @@ func (w *walk) view() string {
 
 // readEntry says which job an entry stands for, how many of its attempts have ended, and whether it
 // is suspended.
-func readEntry(entry string) string {
-	id, kind := int(entry[0]), int(entry[1])
-	counts := strings.Fields(entry[2+id+kind:])
-	j := modelJob{id: entry[3 : 2+id], suspended: strings.HasSuffix(entry, "~")}
-	if len(counts) > 1 {
-		j.attempts, _ = strconv.Atoi(counts[0])
-	}
+func readEntry(entry string, notes map[string]string) string {
+	id := entry[2 : 2+int(entry[0])]
+	attempts, rest, _ := strings.Cut(notes[id], " ")
+	j := modelJob{id: id[1:], suspended: strings.HasPrefix(rest, "suspended ")}
+	j.attempts, _ = strconv.Atoi(attempts)
 	return j.text()
 }
 

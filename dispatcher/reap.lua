@@ -28,7 +28,7 @@ end
 -- counted when the lease was given has failed (I6): the first such failure runs
 -- again at once and first in line, later ones wait, and the last one is final. What
 -- was claimed along with the head may have started too, so it counts there as well.
-local e, lost, expired, jobs, bytes = ends(), {}, 0, 0, 0
+local e, lost, interrupted, expired, jobs, bytes = ends(), {}, {}, 0, 0, 0
 
 -- lose ends the attempts that a lease stood for.
 local function lose(subject, record, head)
@@ -36,10 +36,11 @@ local function lose(subject, record, head)
   local entries = along > 0 and call('LRANGE', tail, 0, along - 1) or {}
   local keep_ms, rows = marked(record, 'c') and cancel_of(call('HGET', extra('asks'), subject)) or 0, {}
   table.insert(entries, 1, head)
+  local notes = notes_of(ids_of(entries))
   for i, entry in ipairs(entries) do
-    local attempts = counts_of(entry)
+    local attempts = attempts_of(notes[i])
     local wait = attempts > 0 and math.min(cap, base * 2 ^ math.min(attempts - 1, 40)) or 0
-    rows[i] = { entry, 'lost', wait, i == 1 and keep_ms or 0, 'worker lost: ' .. holder }
+    rows[i] = { entry, 'lost', wait, i == 1 and keep_ms or 0, 'worker lost: ' .. holder, nil, notes[i] }
   end
   local said = end_lane(e, subject, record, tail, rows, 0, now)
   for i, entry in ipairs(entries) do
@@ -49,7 +50,7 @@ local function lose(subject, record, head)
     end
     lost[#lost + 1] = {
       kind_of(entry), token_of(record), i == 1 and call('ZSCORE', DEADLINES, subject) or '-', subject, id_of(entry),
-      whole(counts_of(entry) + 1), fate, holder,
+      whole(attempts_of(notes[i]) + 1), fate, holder,
     }
   end
   jobs = jobs + #entries
@@ -66,23 +67,27 @@ for i, subject in ipairs(candidates) do
     lose(subject, records[i], heads[i])
   else -- no attempt was under way
     e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, records[i] or ''
-    e.front[#e.front + 1] = heads[i] and { heads[i], subject } or nil
+    if heads[i] then
+      interrupted[#interrupted + 1], interrupted[#interrupted + 2] = subject, heads[i]
+    end
   end
 end
 settle(e, now, ARGV[FIRST])
+list_ready(awake(interrupted), 'LPUSH', ARGV[FIRST])
 
 -- Lanes whose wait is over.
-local resumed = due(DELAYED)
+local resumed, goes_on = due(DELAYED), {}
 many('ZREM', DELAYED, resumed)
 heads, records = many('HMGET', HEADS, resumed), many('HMGET', LEASES, resumed)
 for i, subject in ipairs(resumed) do
   if heads[i] and not records[i] then
-    hand_over(heads[i], subject)
+    goes_on[#goes_on + 1], goes_on[#goes_on + 2] = subject, heads[i]
   end
 end
+list_ready(goes_on, 'RPUSH', ARGV[FIRST])
 
 -- Jobs whose run-at has come take their place.
-local placed = take_due(now, true)
+local placed = take_due(now, ARGV[FIRST], true)
 
 -- What goes by itself. A ticket whose owner has not been heard of leaves its lane.
 local EXPIRING, WINDOWS = extra('expiring'), extra('windows')
@@ -94,7 +99,7 @@ for _, member in ipairs(due(EXPIRING)) do
   elseif searched < MOST_SEARCHED then -- the rest is due still
     searched = searched + call('LLEN', TAIL .. subject)
     call('ZREM', EXPIRING, member)
-    withdraw(subject, ticket)
+    list_ready(withdraw(subject, ticket), 'RPUSH', ARGV[FIRST])
     tell(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
   end
 end
@@ -105,7 +110,6 @@ for _, field in ipairs(due(WINDOWS)) do
   call('HDEL', extra('unique'), field)
   call('HDEL', extra('names'), id or '')
 end
-list_ready('RPUSH', ARGV[FIRST])
 
 local soonest
 for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING, WINDOWS }) do

@@ -265,6 +265,9 @@ func (s *survey) suspects(jobs []string) map[string][]any {
 				lanes[canonical] = append(lanes[canonical], "look", ticket)
 			}
 		}
+		for entry := range facts.garbage {
+			lanes[canonical] = append(lanes[canonical], "drop", entry)
+		}
 	}
 	for _, id := range jobs {
 		word := "look"
@@ -298,7 +301,7 @@ func chunks(suspects []any) [][]any {
 // restoring makes the arguments of the restore script.
 func (f *jobFacts) restoring(id string) []any {
 	why, where := "it stood in no lane", ""
-	mayStay, stays, scheduled := "", false, []any{}
+	mayStay, scheduled := "", []any{}
 	if f.unreadable != "" {
 		why = f.unreadable
 	} else {
@@ -310,11 +313,7 @@ func (f *jobFacts) restoring(id string) []any {
 			where = "lane"
 		case "scheduled":
 			member := record.Scheduled(at.subject, at.order, at.entry)
-			e, _ := record.ParseEntry(at.entry)
-			switch {
-			case mayStay != "" && !stays && at.subject == f.owner && at.order == f.order && e.Untried().String() == f.entry:
-				mayStay, stays = member, true // it may have been set aside, after some attempts
-			case member != mayStay:
+			if member != mayStay {
 				scheduled = append(scheduled, member)
 			}
 		}

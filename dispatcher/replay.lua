@@ -21,7 +21,7 @@ if before then
 end
 
 local subject, id, place = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 4]
-local entry = entry_of(id, ARGV[FIRST + 2], 0, ARGV[FIRST + 3])
+local entry = entry_of(id, ARGV[FIRST + 2], ARGV[FIRST + 3])
 local body = call('HGET', JOBS, id)
 if not body or not call('ZSCORE', DEAD, id) then
   return { 'missing' }
@@ -43,7 +43,7 @@ if other and other ~= id and call('HEXISTS', JOBS, other) == 1 and not call('ZSC
 end
 local now, waits = clock(), nil
 if place == 'back' then
-  local _, more = take_due(now, true) -- what fell due goes first (I14)
+  local _, more = take_due(now, '', true) -- what fell due goes first (I14)
   waits = more
 end
 local head = call('HGET', HEADS, subject)
@@ -65,7 +65,6 @@ end
 if waits then -- it lines up behind what could not be placed now
   call('ZADD', SCHEDULED, now, scheduled_as(subject, ordered(seq), entry))
   call('ZADD', WAKE .. kind_of(entry), 0, 'due')
-  list_ready('RPUSH', '')
   local reply = { 'ok', '0' }
   remember(words(reply))
   return reply
@@ -73,7 +72,7 @@ end
 if not head then
   call('HSET', HEADS, subject, entry)
   if not leased then
-    hand_over(entry, subject)
+    list_ready({ subject, entry }, 'RPUSH', '')
   end
 elseif place == 'back' or along > 0 and not behind then
   call('RPUSH', KEYS[13], entry)
@@ -90,7 +89,7 @@ elseif stopped then
     call('HSET', HEADS, subject, entry)
     if not why then -- it was suspended for that head only
       free({ subject }, {})
-      hand_over(entry, subject)
+      list_ready({ subject, entry }, 'RPUSH', '')
     end
   end
 else
@@ -101,12 +100,11 @@ else
     call('LREM', READY .. kind, 1, subject)
   end
   if delayed or kind ~= ARGV[FIRST + 2] then
-    hand_over(entry, subject)
+    list_ready({ subject, entry }, 'RPUSH', '')
   end
   call('LPUSH', KEYS[13], head)
   call('HSET', HEADS, subject, entry)
 end
-list_ready('RPUSH', '')
 local reply = { 'ok', whole(seq) }
 remember(words(reply))
 return reply

@@ -5,7 +5,7 @@
 -- ARGV[7]   why it becomes a dead letter, when it stands nowhere
 -- ARGV[8]   'lane' when it was seen in a lane, else ''
 -- ARGV[9]   its subject, and
--- ARGV[10]  its entry before any attempt, by its body; '' when that can't be read
+-- ARGV[10]  its entry, by its body; '' when that can't be read
 -- ARGV[11]  the member of the schedule that may stand for it, or ''
 -- ARGV[12+] those that may not
 --
@@ -44,7 +44,7 @@ if dead and (in_lane or not body) then
   did('took it from the dead letters')
 end
 if body and not in_lane and not scheduled and not dead and not (subject ~= '' and locate(subject, entry)) then
-  bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), 0, 'lost+found', why } }, now)
+  bury({ { entry ~= '' and entry or entry_of(id, '?', '1'), 0, 'lost+found', why } }, now)
   did('moved it to lost+found')
 elseif dead and call('HEXISTS', REASONS, id) == 0 then
   call('HSET', REASONS, id, reason_as(0, 'unknown', 'its reason was lost'))

@@ -32,23 +32,18 @@ call('HDEL', extra('suspended'), subject)
 if skip and is_ticket(head) then
   call('ZREM', extra('expiring'), ticket_as(subject, head))
   tell(id_of(head), 'skipped') -- its owner takes another
-  advance({ subject }, { KEYS[13] })
+  list_ready(awake(advance({ subject }, { KEYS[13] })), 'LPUSH', '')
 elseif skip then
-  local failure = call('HGET', ERRORS, id_of(head)) or ''
-  bury({ { head, (counts_of(head)), 'skipped', failure } }, (clock()))
-  advance({ subject }, { KEYS[13] })
+  local attempts, _, _, failure = note_of(call('HGET', NOTES, id_of(head)))
+  bury({ { head, attempts, 'skipped', failure } }, (clock()))
+  list_ready(awake(advance({ subject }, { KEYS[13] })), 'LPUSH', '')
 elseif head then
-  if suspended(head) then
-    head = as_resumed(head)
-  end
+  local attempts, _, workers, failure = note_of(call('HGET', NOTES, id_of(head)))
   if halted then
-    head = with_attempts(head, 0)
-    call('HDEL', extra('failed'), id_of(head))
-    call('HDEL', ERRORS, id_of(head))
+    attempts, workers, failure = 0, '', ''
   end
-  call('HSET', HEADS, subject, head)
-  hand_over(head, subject)
+  write_note(id_of(head), attempts, false, workers, failure) -- it is resumed with its lane
+  list_ready({ subject, head }, 'LPUSH', '')
 end
-list_ready('LPUSH', '')
 remember('ok')
 return { 'ok' }

@@ -25,8 +25,7 @@ end
 local subject, holder, ttl, entry = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), ARGV[FIRST + 3]
 local EXPIRING, ticket = extra('expiring'), ticket_as(subject, entry)
 local now, now_us = clock()
-local _, behind = take_due(now, true) -- what fell due goes first (I14)
-list_ready('RPUSH', '')
+local _, behind = take_due(now, '', true) -- what fell due goes first (I14)
 if behind and not call('ZSCORE', EXPIRING, ticket) then
   return { 'again' }
 end
@@ -76,8 +75,7 @@ else
     reply = { 'waits', over < math.huge and whole(math.max(0, over - now)) or '-' }
   end
   if freed and head and not record then
-    hand_over(head, subject)
-    list_ready('RPUSH', '')
+    list_ready(awake({ subject, head }), 'RPUSH', '')
   end
 end
 if reply[1] == 'held' then -- a copy that comes late must not get what is free by then; names may have spaces

@@ -32,10 +32,10 @@ type survey struct {
 	names    map[string]string // id -> field
 	outcomes map[string]bool   // ids
 	kept     int64             // bytes of outcomes
-	failed   map[string]bool   // ids
-	expiring map[string]bool   // members
-	windows  map[string]bool   // fields
-	ended    map[string]bool   // ids
+	notes    map[string]record.Note
+	expiring map[string]bool // members
+	windows  map[string]bool // fields
+	ended    map[string]bool // ids
 }
 
 // laneFacts is what the indexes say about one subject.
@@ -49,7 +49,9 @@ type laneFacts struct {
 	tail     int            // jobs behind the head
 
 	suspended bool            // has a place in suspended
+	asleep    bool            // its head is suspended
 	tickets   map[string]bool // that stand in the lane; true when they have a deadline
+	garbage   map[string]bool // what stands behind the head and is no entry
 }
 
 // place is one place where an id stands.
@@ -64,7 +66,7 @@ type place struct {
 type jobFacts struct {
 	body       bool
 	owner      string // canonical subject, by the body; empty when that can't be read
-	entry      string // of the body, before any attempt
+	entry      string // of the body
 	order      int64  // of the body
 	unreadable string // why not
 	reason     bool   // has a record in reasons
@@ -78,9 +80,13 @@ func (j *jobFacts) dead() bool {
 
 func (s *survey) lane(subject string) *laneFacts {
 	if s.lanes[subject] == nil {
-		s.lanes[subject] = &laneFacts{ready: make(map[string]int)}
+		s.lanes[subject] = newLaneFacts()
 	}
 	return s.lanes[subject]
+}
+
+func newLaneFacts() *laneFacts {
+	return &laneFacts{ready: make(map[string]int), tickets: make(map[string]bool), garbage: make(map[string]bool)}
 }
 
 func (s *survey) job(id string) *jobFacts {
@@ -92,14 +98,12 @@ func (s *survey) job(id string) *jobFacts {
 
 func (s *survey) place(where, subject, entry string, order int64) {
 	if e, ok := record.ParseEntry(entry); ok && e.IsTicket() {
-		f := s.lane(subject)
-		if f.tickets == nil {
-			f.tickets = make(map[string]bool)
-		}
-		f.tickets[entry] = false
+		s.lane(subject).tickets[entry] = false
 	} else if ok {
 		j := s.job(e.ID)
 		j.places = append(j.places, place{where, subject, entry, order})
+	} else if where == "tail" {
+		s.lane(subject).garbage[entry] = true
 	}
 }
 
@@ -112,9 +116,9 @@ const small = 8192
 func types(k subject.Keys) map[string]string {
 	return map[string]string{
 		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Delayed(): "zset",
-		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Errors(): "hash", k.Clock(): "hash", k.Kinds(): "set",
+		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Notes(): "hash", k.Clock(): "hash", k.Kinds(): "set",
 		k.Suspended(): "hash", k.Asks(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
-		k.Failed(): "hash", k.Limits(): "hash", k.Windows(): "zset", k.Ended(): "zset",
+		k.Limits(): "hash", k.Windows(): "zset", k.Ended(): "zset",
 	}
 }
 
@@ -137,7 +141,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	keys := d.keys[p]
 	s := &survey{
 		lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts), typed: make(map[string]string),
-		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), failed: make(map[string]bool), expiring: make(map[string]bool), windows: make(map[string]bool), ended: make(map[string]bool),
+		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), notes: make(map[string]record.Note), expiring: make(map[string]bool), windows: make(map[string]bool), ended: make(map[string]bool),
 	}
 	lists, err := d.surveyKeys(ctx, keys, s)
 	if err != nil {
@@ -202,7 +206,9 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 			return hash(keys.Names(), func(id, name string) { s.names[id] = record.NameField(name) })
 		},
 		func() error { return hash(keys.Unique(), func(field, id string) { s.unique[field] = id }) },
-		func() error { return hash(keys.Failed(), func(id, _ string) { s.failed[id] = true }) },
+		func() error {
+			return hash(keys.Notes(), func(id, text string) { s.notes[id], _ = record.ParseNote(text) })
+		},
 		func() error {
 			return hash(keys.Outcomes(), func(id, outcome string) {
 				s.outcomes[id] = true
@@ -245,6 +251,10 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		if err := step(); err != nil {
 			return nil, err
 		}
+	}
+	for _, lane := range s.lanes {
+		head, _ := record.ParseEntry(lane.head)
+		lane.asleep = s.notes[head.ID].Suspended
 	}
 	return s, nil
 }

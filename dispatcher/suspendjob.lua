@@ -2,7 +2,7 @@
 --
 -- KEYS[13]  tail:<subject>
 -- ARGV[6]   subject
--- ARGV[7]   entry of the job before any attempt
+-- ARGV[7]   entry of the job
 -- ARGV[8]   'suspend' | 'resume'
 --
 -- Returns   {'ok'} | {'no'}: it is not suspended | {'running'} | {'dead'} | {'missing'} | {'stale'}
@@ -16,50 +16,34 @@ if before then
 end
 
 local subject, entry, resume = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == 'resume'
-local tail, now = KEYS[13], clock()
-local at, as, member = locate(subject, entry)
+local id, now = id_of(entry), clock()
+local at, where = locate(subject, entry)
+local attempts, suspended, workers, failure = note_of(call('HGET', NOTES, id))
 if not at then
-  return { call('ZSCORE', DEAD, id_of(entry)) and 'dead' or 'missing' }
-elseif resume and not suspended(as) then
-  return { 'no' }
-elseif not resume and suspended(as) then
-  return { 'ok' }
+  return { call('ZSCORE', DEAD, id) and 'dead' or 'missing' }
+elseif resume ~= suspended then
+  return { resume and 'no' or 'ok' }
 end
 local record = call('HGET', LEASES, subject)
-local place = at == 'tail' and call('LPOS', tail, as) or 0
-if at == 'head' and use_of(record) == 'job' or at == 'tail' and place < along_of(record) then
+if at == 'head' and use_of(record) == 'job' or at == 'tail' and where < along_of(record) then
   return { 'running' }
 end
 
-local to = resume and as_resumed(as) or as_suspended(as)
-if at == 'scheduled' or not resume and flag(as, 's') then
-  local due = math.huge -- of one that steps aside, or whose time has come meanwhile (reap)
-  if at == 'scheduled' then
-    due = moment(call('ZSCORE', SCHEDULED, member))
-    call('ZREM', SCHEDULED, member)
-  else
-    withdraw(subject, as)
+write_note(id, attempts, not resume, workers, failure)
+if at == 'scheduled' and resume then
+  if moment(call('ZSCORE', SCHEDULED, where)) == math.huge then
+    call('ZADD', SCHEDULED, now, where) -- it had stepped aside, or its time has come meanwhile
   end
-  if resume and due == math.huge then
-    due = now
-  end
-  member = scheduled_as(subject, order_in_store(id_of(to)), to)
-  call('ZADD', SCHEDULED, due < math.huge and due or 'inf', member)
-  if resume then
-    call('ZADD', WAKE .. kind_of(to), 0, 'due')
-  end
-elseif at == 'tail' then
-  call('LSET', tail, place, to)
-else
-  call('HSET', HEADS, subject, to)
-  if not resume and not record then
-    unlist(subject, to)
-    stop(subject)
-  elseif resume and held_up(subject, record) then
-    free({ subject }, {})
-    hand_over(to, subject)
-  end
+  call('ZADD', WAKE .. kind_of(entry), 0, 'due')
+elseif at ~= 'scheduled' and not resume and flag(entry, 's') then
+  list_ready(withdraw(subject, entry), 'LPUSH', '')
+  call('ZADD', SCHEDULED, 'inf', scheduled_as(subject, order_in_store(id), entry))
+elseif at == 'head' and not resume and not record then
+  unlist(subject, entry)
+  stop(subject)
+elseif at == 'head' and resume and held_up(subject, record) then
+  free({ subject }, {})
+  list_ready({ subject, entry }, 'LPUSH', '')
 end
-list_ready('LPUSH', '')
 remember('ok')
 return { 'ok' }

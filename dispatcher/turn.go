@@ -178,7 +178,7 @@ func (d *Dispatcher) inTurn(who *Claimant) []string {
 }
 
 // turnHead is how many words a reply of the turn script starts with.
-const turnHead = 3
+const turnHead = 4
 
 // readClaims reads what a call of the turn script, which finished some jobs too, has
 // claimed. The error may be that of a job that can't be decoded: its lease runs out,
@@ -194,15 +194,21 @@ func (a *Turned) readClaims(words []string, finished int, who *Claimant, sent ti
 		return fmt.Errorf("turn: reply %q: %w", words[2], err)
 	}
 	rows := words[turnHead+finished:]
+	attempts := make([]int, len(rows)/3) // that have ended, of each job
+	for i, word := range strings.Fields(words[3]) {
+		if attempts[i], err = strconv.Atoi(word); err != nil {
+			return fmt.Errorf("turn: reply %q: %w", words[3], err)
+		}
+	}
 	a.Claims = make([]Claim, 0, len(rows)/3)
 	subject, more := "", false // lane of the last row, and whether it takes more jobs along
-	for ; len(rows) >= 3; rows = rows[3:] {
+	for ; len(rows) >= 3; rows, attempts = rows[3:], attempts[1:] {
 		first := rows[0] != subject
 		subject = rows[0]
 		if !first && !more {
 			continue
 		}
-		claim, e := decodeClaim(rows[0], rows[1], rows[2])
+		claim, e := decodeClaim(rows[0], rows[1], rows[2], attempts[0])
 		if more = e == nil; !more {
 			err = fmt.Errorf("claim: %w", e)
 			continue

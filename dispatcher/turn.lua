@@ -12,10 +12,11 @@
 -- ARGV[..]   three a finished job: subject, entry, token; with '+' before the token
 --            when the holder goes on with the lane under the same lease
 --
--- Returns    {'ok', ready, token, ('ok' | 'lost') for each finished job,
+-- Returns    {'ok', ready, token, attempts, ('ok' | 'lost') for each finished job,
 --             (subject, entry, encoded job) for each job taken}
 --            ready: how many lanes of these kinds are left, as far as was looked; with '+'
 --            behind it when there are more, but no more of their kind were to be given out;
+--            attempts: that have ended, of each job taken, with spaces between; '' when none has any;
 --            jobs of one lane follow each other
 --            {'stale'}
 --
@@ -40,29 +41,38 @@ for at = FIRST + 4, ENDS - 1, 2 do
   own = own .. ARGV[at] .. ' '
 end
 
--- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
--- what may be taken along. A job that has failed before goes alone: if it kills its
--- worker again, that costs no other job an attempt, while a crash in a batch costs
+-- alone takes out of a lot what was to be taken along with, or behind, a job that failed before, and what is suspended. A job
+-- that has failed goes alone: if it kills its worker again, that costs no other job an attempt, while a crash in a batch costs
 -- one of each job that was claimed and not reported (I6).
+local function alone(owners, entries, ids, notes)
+  local n, stops = 0, false
+  for i = 1, #ids do
+    local is_head, tried = owners[i] ~= owners[i - 1], attempts_of(notes[i]) > 0
+    stops = tried or not is_head and (stops or is_suspended(notes[i]))
+    if is_head or not stops then
+      n = n + 1
+      owners[n], entries[n], ids[n], notes[n] = owners[i], entries[i], ids[i], notes[i]
+    end
+  end
+  for i = #ids, n + 1, -1 do
+    owners[i], entries[i], ids[i], notes[i] = nil, nil, nil, nil
+  end
+end
+
+-- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
+-- what may be taken along; and what is noted of them.
 -- bounds[i], when given, is how many were taken along before.
 local function lot(subjects, heads, bounds)
-  local ids, n = {}, 0
-  if not batches then
-    for i = 1, #heads do
-      ids[i] = id_of(heads[i])
-    end
-    return subjects, heads, ids
-  end
-  local owners, entries = {}, {}
+  local owners, entries, ids, n = {}, {}, {}, 0
   for i, subject in ipairs(subjects) do
     local entry = heads[i]
     n = n + 1
     owners[n], entries[n], ids[n] = subject, entry, id_of(entry)
-    local kind = kind_of(entry)
-    local most = bounds and bounds[i] + 1 or math.min(along[kind] or 1, MOST - n - (#subjects - i) + 1)
-    if most > 1 and not attempted(entry) then
-      for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
-        if kind_of(follower) ~= kind or attempted(follower) or suspended(follower) then
+    if batches then
+      local kind = kind_of(entry)
+      local most = bounds and bounds[i] + 1 or math.min(along[kind] or 1, MOST - n - (#subjects - i) + 1)
+      for _, follower in ipairs(most > 1 and call('LRANGE', TAIL .. subject, 0, most - 2) or {}) do
+        if kind_of(follower) ~= kind then
           break
         end
         n = n + 1
@@ -70,7 +80,11 @@ local function lot(subjects, heads, bounds)
       end
     end
   end
-  return owners, entries, ids
+  local notes = notes_of(ids)
+  if any_notes() and batches and not bounds then
+    alone(owners, entries, ids, notes)
+  end
+  return owners, entries, ids, notes
 end
 
 -- fits returns how many of these jobs, from the first one on, one call gives out.
@@ -93,7 +107,7 @@ local function give(reply, subjects, heads, bounds)
   if #subjects == 0 then
     return subjects, {}, {}, {}
   end
-  local owners, entries, ids = lot(subjects, heads, bounds)
+  local owners, entries, ids, notes = lot(subjects, heads, bounds)
   local most, late = bounds and #ids or fits(ids), {}
   for i = #ids, most + 1, -1 do
     if owners[i] ~= owners[most] then
@@ -102,7 +116,7 @@ local function give(reply, subjects, heads, bounds)
     ids[i] = nil
   end
   local bodies = call('HMGET', JOBS, unpack(ids))
-  local given, broken, took, n, k, last = {}, {}, {}, #reply, 0, nil
+  local given, broken, took, n, k, last, ended_attempts, tried = {}, {}, {}, #reply, 0, nil, {}, false
   for i = 1, most do
     local subject, body = owners[i], bodies[i]
     if not body then
@@ -110,6 +124,10 @@ local function give(reply, subjects, heads, bounds)
     elseif not broken[subject] then
       reply[n + 1], reply[n + 2], reply[n + 3] = subject, entries[i], body
       n = n + 3
+      if any_notes() then
+        local attempts = attempts_of(notes[i])
+        tried, ended_attempts[#ended_attempts + 1] = tried or attempts > 0, whole(attempts)
+      end
       if subject ~= last then
         k = k + 1
         given[k], last = subject, subject
@@ -118,6 +136,7 @@ local function give(reply, subjects, heads, bounds)
       end
     end
   end
+  reply[4] = tried and words(ended_attempts) or ''
   return given, broken, took, late
 end
 
@@ -129,7 +148,7 @@ if stale then
   return { stale }
 elseif before then
   local token, deadline, said = string.match(before, '^(%d+) (%d+) ?(.*)$')
-  local reply, subjects, heads, bounds = { 'ok', 0, token }, {}, {}, {}
+  local reply, subjects, heads, bounds = { 'ok', 0, token, '' }, {}, {}, {}
   for word in string.gmatch(said, '%S+') do
     reply[#reply + 1] = word
   end
@@ -152,7 +171,7 @@ elseif before then
 end
 
 -- Finish: the jobs go, and the next ones in their lanes become heads.
-local reply = { 'ok', 0, '0' }
+local reply = { 'ok', 0, '0', '' }
 local lane, next_head, open, l = {}, {}, {}, 0 -- lanes that had a job finished
 local record, went, finished = {}, {}, 0 -- their leases; jobs that their holders went on from; jobs finished
 local special = {} -- entries with flags
@@ -164,7 +183,7 @@ if ENDS <= #ARGV then
   end
   local records = call('HMGET', LEASES, unpack(subjects))
   local heads = call('HMGET', HEADS, unpack(subjects))
-  local done, tried, seen, at = {}, {}, {}, ENDS
+  local done, seen, at = {}, {}, ENDS
   for i = 1, n do
     local subject, entry, token, k = subjects[i], ARGV[at + 1], ARGV[at + 2], seen[subjects[i]]
     local head, goes_on = heads[i], byte(token) == 43
@@ -189,28 +208,22 @@ if ENDS <= #ARGV then
       if flagged(entry) then
         special[#special + 1] = entry
       end
-      if attempted(entry) then
-        tried[#tried + 1] = id
-      end
-      reply[3 + i] = 'ok'
+      reply[4 + i] = 'ok'
     else
-      reply[3 + i] = 'lost'
+      reply[4 + i] = 'lost'
     end
     at = at + 3
   end
   if finished > 0 then
     call('HDEL', JOBS, unpack(done))
-    if #tried > 0 then
-      call('HDEL', ERRORS, unpack(tried))
-      call('HDEL', extra('failed'), unpack(tried))
-    end
+    forget_notes(done)
     ended(special)
     local stay, gone, held, s = {}, {}, {}, 0
     for k = 1, l do
       local head = next_head[k]
       if open[k] then -- its lease stands for fewer jobs now
         held[#held + 1] = lane[k]
-        held[#held + 1] = with_along(unmark(unmark(record[k], 'c'), 'r'), along_of(record[k]) - went[k])
+        held[#held + 1] = with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])
         if marked(record[k], 'c') then
           call('HDEL', extra('asks'), lane[k])
         end
@@ -226,7 +239,7 @@ if ENDS <= #ARGV then
     many('HSET', LEASES, held)
   end
 end
-local said = #reply > 3 and table.concat(reply, ' ', 4) or ''
+local said = #reply > 4 and table.concat(reply, ' ', 5) or ''
 
 -- Claim: ready lanes first. A lane in ready has a head and no lease (I4); an index
 -- that says otherwise is corrupt and gives nothing out, so a subject never has two
@@ -262,12 +275,22 @@ if n > 0 then
 end
 
 -- Then those that have just ended, which stand behind them: as if they had been
--- listed and taken, but without the trouble. The others are listed and free.
+-- listed and taken, but without the trouble. The others are listed and free, or stopped by a head that is suspended.
+local asleep, ended_lanes, next_ids = {}, {}, {}
+for k = 1, any_notes() and l or 0 do
+  if not open[k] and next_head[k] then
+    ended_lanes[#ended_lanes + 1], next_ids[#next_ids + 1] = lane[k], id_of(next_head[k])
+  end
+end
+local next_notes = notes_of(next_ids)
+for i = 1, #next_ids do
+  asleep[ended_lanes[i]] = is_suspended(next_notes[i])
+end
 local handed, freed, freed_records, next_up, h, f = {}, {}, {}, {}, 0, 0
 for k = 1, l do
   if not open[k] then
     local subject, head = lane[k], next_head[k]
-    local stops = head and suspended(head) or marked(record[k], 's') -- other marks were for the job that is done
+    local stops = asleep[subject] or marked(record[k], 's') -- other marks were for the job that is done
     local left = head and budget[kind_of(head)]
     if head and n + h < wanted and along[kind_of(head)] and not stops and (not left or left > 0) then
       if left then
@@ -297,12 +320,15 @@ for i = m - h, 1, -1 do
   end
 end
 free(freed, freed_records)
+local listed = {}
 for i = 1, #freed do
-  if next_up[i] then
-    hand_over(next_up[i], freed[i])
+  if asleep[freed[i]] and not closed[freed[i]] then
+    stop(freed[i])
+  elseif next_up[i] then
+    listed[#listed + 1], listed[#listed + 2] = freed[i], next_up[i]
   end
 end
-list_ready('RPUSH', own)
+list_ready(listed, 'RPUSH', own)
 for _, lane in ipairs(back) do
   call('LPUSH', READY .. lane[1], lane[2])
 end

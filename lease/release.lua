@@ -25,9 +25,6 @@ if not own then
 end
 local head = call('HGET', HEADS, subject)
 free({ subject }, { record })
-if head then
-  hand_over(head, subject)
-end
-list_ready('RPUSH', '')
+list_ready(awake(head and { subject, head } or {}), 'RPUSH', '')
 remember('ok')
 return { 'ok' }

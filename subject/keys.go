@@ -114,8 +114,8 @@ func (k Keys) Dead() string { return k.base + "dead" }
 // Reasons is a hash: id -> attempts, reason and error of a dead letter.
 func (k Keys) Reasons() string { return k.base + "reasons" }
 
-// Errors is a hash: id -> what the last attempt of a head failed with.
-func (k Keys) Errors() string { return k.base + "errors" }
+// Notes is a hash: id -> what has come of a job so far, of those of which there is anything to say.
+func (k Keys) Notes() string { return k.base + "notes" }
 
 // Clock is a hash: the last token and the last lane sequence number given out, and how many bytes
 // are kept in Outcomes, ids among them; and how many the largest job has, if any has more than 8 KiB.
@@ -158,9 +158,6 @@ func (k Keys) Ended() string { return k.base + "ended" }
 // Windows is a zset: field of Unique -> until when the key stays taken, whatever becomes of its job.
 func (k Keys) Windows() string { return k.base + "windows" }
 
-// Failed is a hash: id -> the holders that a job has failed on, where blame is on.
-func (k Keys) Failed() string { return k.base + "failed" }
-
 // Limits is a hash: name of a limit -> what is declared of it, and "<name> next" -> when the next start may
 // be, ms. Who is short of it stands in line:<name> and places:<name>, which scripts name.
 func (k Keys) Limits() string { return k.base + "limits" }
@@ -195,6 +192,6 @@ func (k Keys) TrimTail(key string) (string, bool) {
 func (k Keys) Fixed() []string {
 	return []string{
 		k.Jobs(), k.Heads(), k.Leases(), k.Deadlines(), k.Delayed(), k.Scheduled(),
-		k.Dead(), k.Reasons(), k.Errors(), k.Clock(), k.Kinds(),
+		k.Dead(), k.Reasons(), k.Notes(), k.Clock(), k.Kinds(),
 	}
 }

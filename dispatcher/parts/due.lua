@@ -13,11 +13,11 @@ end
 -- of their times, with the sequence numbers of these places; lanes that get a head by it are
 -- listed. So when a job fell due decides on its place, and not who looked when: whatever puts
 -- something behind a lane does this first (I14). Payloads are copied, so bytes are bounded
--- too. Returns how many were placed, and whether others are due still. A caller that must go
+-- too. Returns how many were placed, and whether others are due still. `own` is as for list_ready; a caller that must go
 -- on when memory is full says so.
 local MOST_DUE, MOST_DUE_BYTES = 100, 524288
 
-local function take_due(now, urgent)
+local function take_due(now, own, urgent)
   local members = call('ZRANGEBYSCORE', SCHEDULED, '-inf', now, 'LIMIT', 0, MOST_DUE)
   if #members == 0 then
     return 0, false
@@ -25,15 +25,19 @@ local function take_due(now, urgent)
     despite_full_memory()
   end
   local seq = call('HINCRBY', CLOCK, 'seq', #members) - #members
-  local placed, bytes, taken = 0, 0, {}
+  local subjects, entries, placed, bytes, taken, lanes = {}, {}, 0, 0, {}, {}
+  for i, member in ipairs(members) do
+    subjects[i], entries[i] = scheduled_of(member)
+  end
+  local notes = notes_of(ids_of(entries))
   for i, member in ipairs(members) do
     if bytes > MOST_DUE_BYTES then
       break
     end
-    local subject, entry = scheduled_of(member)
+    local subject, entry, suspended = subjects[i], entries[i], is_suspended(notes[i])
     local id = id_of(entry)
-    local body = not suspended(entry) and call('HGET', JOBS, id)
-    if suspended(entry) then
+    local body = not suspended and call('HGET', JOBS, id)
+    if suspended then
       call('ZADD', SCHEDULED, 'inf', member) -- until it is resumed
     else
       taken[#taken + 1] = member
@@ -44,11 +48,12 @@ local function take_due(now, urgent)
       if call('HSETNX', HEADS, subject, entry) == 0 then
         call('RPUSH', TAIL .. subject, entry)
       elseif call('HEXISTS', LEASES, subject) == 0 then
-        hand_over(entry, subject)
+        lanes[#lanes + 1], lanes[#lanes + 2] = subject, entry
       end
     end
   end
   many('ZREM', SCHEDULED, taken)
+  list_ready(lanes, 'RPUSH', own)
   local more = call('ZRANGEBYSCORE', SCHEDULED, '-inf', now, 'LIMIT', 0, 1)
   return placed, #more > 0
 end

@@ -2,48 +2,49 @@
 
 -- fate_of decides what becomes of a job whose attempt has ended, and writes nothing. The verdict is 'done',
 -- 'failed', 'fatal', 'back' (given up unused) or 'lost'. is_head says that the lease is about this job before all others, so
--- that what is asked of its holder is about it; in_front, that no job before it stays in the lane.
--- It returns a fate, how many attempts have ended then, and the code of the reason:
+-- that what is asked of its holder is about it; in_front, that no job before it stays in the lane; worn_out, that it has failed on
+-- as many workers as it may. It returns a fate, how many attempts have ended then, and the code of the reason:
 --   'gone' | 'cancelled' | 'again' | 'aside' | 'dead' | 'halted'
-local function fate_of(entry, verdict, record, is_head, in_front, worn_out)
-  local attempts, max = counts_of(entry)
-  local refund = is_head and marked(record, 'r') and 1 or 0
+local function fate_of(entry, attempts, verdict, record, is_head, in_front, worn_out)
   if verdict == 'done' then
     return 'gone', attempts + 1, '-'
   elseif is_head and marked(record, 'c') then
     return 'cancelled', attempts + 1, '-'
   elseif verdict == 'back' then
-    return 'again', math.max(0, attempts - refund), '-'
+    return 'again', attempts, '-'
   end
   local code = verdict == 'fatal' and 'fatal' or worn_out and 'workers'
-    or attempts + 1 - refund >= max and (verdict == 'lost' and 'lost' or 'exhausted')
+    or attempts + 1 >= max_of(entry) and (verdict == 'lost' and 'lost' or 'exhausted')
   if code then -- one that halts its lane is its head
     return flag(entry, 'h') and in_front and 'halted' or 'dead', attempts + 1, code
   end
   -- One that was claimed along with a head that was lost may not have started: it keeps its place.
   local aside = flag(entry, 's') and (is_head or verdict ~= 'lost')
-  return aside and 'aside' or 'again', attempts + 1 - refund, '-'
+  return aside and 'aside' or 'again', attempts + 1, '-'
 end
 
 -- ends gathers what becomes of jobs, lane by lane, and then makes it so.
 local function ends()
   return {
-    subjects = {}, records = {}, failed = {}, gone = {}, kept = {}, letters = {}, aside = {}, errors = {},
-    tails = {}, heads = {}, over = {}, over_tails = {}, halted = {}, delayed = {}, back = {}, front = {}, wake = {},
+    subjects = {}, records = {}, gone = {}, kept = {}, letters = {}, aside = {}, notes = {}, tails = {}, heads = {},
+    over = {}, over_tails = {}, halted = {}, delayed = {}, back = {}, front = {}, wake = {},
   }
 end
 
 -- end_lane ends the lease of a lane and the attempts that were made under it, of its head first: each {entry, verdict,
--- wait ms, keep ms, text, reason}, the text being a result or an error. Those that stay keep their order, in front of what was
--- behind them. It returns fate and code of each.
+-- wait ms, keep ms, text, reason, note}, the text being a result or an error. Those that stay keep their order, in front of what
+-- was behind them. It returns fate and code of each.
 local function end_lane(e, subject, record, tail, jobs, most_workers, now)
   local said, stay, first = {}, {}, nil
   e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, record
   for i, job in ipairs(jobs) do
     local entry, verdict, text = job[1], job[2], job[5]
-    local id = id_of(entry)
-    local worn_out = verdict == 'failed' and worn(id, holder_of(record), most_workers, e.failed)
-    local fate, ended_attempts, code = fate_of(entry, verdict, record, i == 1, #stay == 0, worn_out)
+    local id, attempts, suspended, workers = id_of(entry), note_of(job[7])
+    if verdict == 'failed' and most_workers > 0 then
+      workers = with_line(workers, holder_of(record))
+    end
+    local worn_out = verdict == 'failed' and most_workers > 0 and lines_of(workers) >= most_workers
+    local fate, ended_attempts, code = fate_of(entry, attempts, verdict, record, i == 1, #stay == 0, worn_out)
     local reason = job[6] or reason_for(code)
     said[2 * i - 1], said[2 * i] = fate, code
     if fate == 'gone' or fate == 'cancelled' then
@@ -55,17 +56,16 @@ local function end_lane(e, subject, record, tail, jobs, most_workers, now)
     elseif fate == 'dead' then
       e.letters[#e.letters + 1] = { entry, ended_attempts, reason, text }
     else
-      local entry_then = with_attempts(entry, ended_attempts)
       if verdict ~= 'back' then
-        e.errors[#e.errors + 1], e.errors[#e.errors + 2] = id, text
+        e.notes[#e.notes + 1], e.notes[#e.notes + 2] = id, note_as(ended_attempts, suspended, workers, text)
       end
       if fate == 'aside' then
-        e.aside[#e.aside + 1] = { subject, entry_then, now + job[3] }
+        e.aside[#e.aside + 1] = { subject, entry, now + job[3] }
         if job[3] > 0 then
           e.wake[kind_of(entry)] = true
         end
       else
-        stay[#stay + 1] = entry_then
+        stay[#stay + 1] = entry
         if #stay == 1 then
           first = job
         end
@@ -75,37 +75,36 @@ local function end_lane(e, subject, record, tail, jobs, most_workers, now)
       end
     end
   end
-  if #jobs > 1 then
-    e.tails[#e.tails + 1] = { tail, #jobs - 1, stay }
-  end
   if #stay == 0 then
     e.over[#e.over + 1], e.over_tails[#e.over_tails + 1] = subject, tail
-    return said
+  elseif #stay < #jobs then
+    e.heads[#e.heads + 1], e.heads[#e.heads + 2] = subject, stay[1]
   end
-  e.heads[#e.heads + 1], e.heads[#e.heads + 2] = subject, stay[1]
-  if e.halted[#e.halted] and e.halted[#e.halted][1] == subject then
+  if #stay < #jobs and #jobs > 1 then
+    e.tails[#e.tails + 1] = { tail, #jobs - 1, stay }
+  end
+  if #stay == 0 or e.halted[#e.halted] and e.halted[#e.halted][1] == subject then
     return said
   elseif first[3] > 0 and first[2] ~= 'back' then
     e.delayed[#e.delayed + 1] = { now + first[3], subject }
     e.wake[kind_of(stay[1])] = true
   else
     local list = first[2] == 'failed' and e.back or e.front -- who was interrupted is first in line
-    list[#list + 1] = { stay[1], subject }
+    list[#list + 1], list[#list + 2] = subject, stay[1]
   end
   return said
 end
 
--- settle makes it so. own is as for list_ready.
+-- settle makes it so. own is as for list_ready. A job that was held is not suspended, so of those that stay it need not be asked.
 local function settle(e, now, own)
   free(e.subjects, e.records)
-  many('HSET', extra('failed'), e.failed)
   drop(e.gone)
   bury(e.letters, now)
   for _, k in ipairs(e.kept) do
     keep(k[1], k[2], k[3], k[4], k[5], k[6], now)
   end
   set_aside(e.aside)
-  many('HSET', ERRORS, e.errors)
+  many('HSET', NOTES, e.notes)
   for _, t in ipairs(e.tails) do
     call('LTRIM', t[1], t[2], -1)
     for i = #t[3], 2, -1 do
@@ -121,13 +120,7 @@ local function settle(e, now, own)
       call('ZADD', DELAYED, d[1], d[2])
     end
   end
-  for _, f in ipairs(e.front) do
-    hand_over(f[1], f[2])
-  end
-  list_ready('LPUSH', own)
-  for _, b in ipairs(e.back) do
-    hand_over(b[1], b[2])
-  end
-  advance(e.over, e.over_tails)
-  list_ready('RPUSH', own)
+  list_ready(e.front, 'LPUSH', own)
+  list_ready(e.back, 'RPUSH', own)
+  list_ready(awake(advance(e.over, e.over_tails)), 'RPUSH', own)
 end

@@ -1,25 +1,10 @@
 -- fates: what becomes of jobs that have ended, or failed.
 
--- worn returns whether a job has now failed on as many different workers as it may (0: any
--- number), and notes in `failed`, as a pair to be stored, on whom it has.
-local function worn(id, holder, most, failed)
-  if most == 0 then
-    return false
-  end
-  local holders = with_line(call('HGET', extra('failed'), id) or '', holder)
-  failed[#failed + 1], failed[#failed + 2] = id, holders
-  return lines_of(holders) >= most
-end
-
 -- drop forgets jobs that are over; the caller takes them out of their lanes.
 local function drop(entries)
-  local ids = {}
-  for i, entry in ipairs(entries) do
-    ids[i] = id_of(entry)
-  end
+  local ids = ids_of(entries)
   many('HDEL', JOBS, ids)
-  many('HDEL', ERRORS, ids)
-  many('HDEL', extra('failed'), ids)
+  forget_notes(ids)
   ended(entries)
 end
 
@@ -41,8 +26,7 @@ local function bury(letters, now)
     dead[2 * i - 1], dead[2 * i] = at + (i - 1) * LATER, id
     reasons[2 * i - 1], reasons[2 * i] = id, reason_as(letter[2], letter[3], letter[4])
   end
-  many('HDEL', ERRORS, ids)
-  many('HDEL', extra('failed'), ids)
+  forget_notes(ids)
   many('ZADD', DEAD, dead)
   many('HSET', REASONS, reasons)
   let_go(entries) -- a replay takes it again

@@ -6,8 +6,8 @@ local function place(heads, gone)
   many('HDEL', HEADS, gone)
 end
 
--- advance drops the heads of lanes and puts the next jobs in their place: listed
--- as ready where there is one, the lane gone where there is none.
+-- advance drops the heads of lanes and puts the next jobs in their place. It returns the lanes that have one; the others
+-- are gone.
 local function advance(subjects, tails)
   local heads, gone = {}, {}
   for i, subject in ipairs(subjects) do
@@ -15,12 +15,12 @@ local function advance(subjects, tails)
     if entry then
       heads[#heads + 1] = subject
       heads[#heads + 1] = entry
-      hand_over(entry, subject)
     else
       gone[#gone + 1] = subject
     end
   end
   place(heads, gone)
+  return heads
 end
 
 -- pop makes the next entry of a lane its head and returns it, or false when the lane is gone.
@@ -42,12 +42,13 @@ local function held_up(subject, record)
   return use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject)
 end
 
--- withdraw takes an entry that nobody holds out of its lane, wherever it stands there.
+-- withdraw takes an entry that nobody holds out of its lane, wherever it stands there. It returns the lane when another
+-- job is its head now.
 local function withdraw(subject, entry)
   local tail = TAIL .. subject
   if call('HGET', HEADS, subject) ~= entry then
     call('LREM', tail, 1, entry)
-    return
+    return {}
   end
   local record = call('HGET', LEASES, subject)
   if not record then
@@ -57,7 +58,7 @@ local function withdraw(subject, entry)
   else
     closed[subject] = true -- somebody holds it, and lists it at the end
   end
-  advance({ subject }, { tail })
+  return awake(advance({ subject }, { tail }))
 end
 
 -- MOST_BYTES is how much of stored jobs one call reads, or one job if that has more (I16): to read a MiB

@@ -74,17 +74,13 @@ var byVerb = []defect{
 	},
 	{
 		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/parts/ending.lua",
-		`
-  advance(e.over, e.over_tails)
-`, `
-`,
+		`  list_ready(awake(advance(e.over, e.over_tails)), 'RPUSH', own)
+`, ``,
 	},
 	{
 		"a hand-back does not list its lane", "dispatcher/parts/ending.lua",
-		`
-    hand_over(f[1], f[2])
-`, `
-`,
+		`  list_ready(e.front, 'LPUSH', own)
+`, ``,
 	},
 	{
 		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/turn.lua",
@@ -96,7 +92,7 @@ var byVerb = []defect{
 	},
 	{
 		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/reap.lua",
-		`e.front[#e.front + 1] = heads[i] and { heads[i], subject } or nil`, ``,
+		`list_ready(awake(interrupted), 'LPUSH', ARGV[FIRST])`, ``,
 	},
 	{
 		"reaping forgets the dead letter of a last attempt", "dispatcher/parts/ending.lua",
@@ -107,7 +103,7 @@ var byVerb = []defect{
 	},
 	{
 		"a crash does not count (contribsys/faktory#99)", "dispatcher/parts/ending.lua",
-		`or attempts + 1 - refund >= max and (verdict == 'lost' and 'lost' or 'exhausted')`, `or verdict ~= 'lost' and attempts + 1 - refund >= max and 'exhausted'`,
+		`or attempts + 1 >= max_of(entry) and (verdict == 'lost' and 'lost' or 'exhausted')`, `or verdict ~= 'lost' and attempts + 1 >= max_of(entry) and 'exhausted'`,
 	},
 	{
 		"a crash of a batch counts for its head only", "dispatcher/reap.lua",
@@ -146,7 +142,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a repair throws away what stands nowhere", "dispatcher/restore.lua",
-		`bury({ { entry ~= '' and entry or entry_of(id, '?', 0, '1'), 0, 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
+		`bury({ { entry ~= '' and entry or entry_of(id, '?', '1'), 0, 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
 	},
 	{
 		"a repair ends leases whose holder lives", "dispatcher/mend.lua",
@@ -227,9 +223,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a suspended head is given out", "lease/handover.lua",
-		`  elseif suspended(entry) then
-    return stop(subject)`, `  elseif false then
-    return stop(subject)`,
+		`if is_suspended(notes[i]) and not closed[subject] then`, `if false then`,
 	},
 	{
 		"a cancelled job is tried again", "dispatcher/parts/ending.lua",
@@ -269,7 +263,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a ticket stays when its wait has ended", "dispatcher/leave.lua",
-		"\n  withdraw(subject, entry)\n", "\n",
+		"\n  list_ready(withdraw(subject, entry), 'RPUSH', '')\n", "\n",
 	},
 	{
 		"a circle of three is not seen", "dispatcher/wait.lua",
@@ -309,11 +303,11 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a refund is not paid", "dispatcher/refund.lua",
-		"\n      call('HSET', HEADS, subject, back)\n", "\n",
+		`write_note(id, attempts - 1, suspended,`, `write_note(id, attempts, suspended,`,
 	},
 	{
-		"a job may fail on every worker", "dispatcher/parts/fates.lua",
-		`return lines_of(holders) >= most`, `return false`,
+		"a job may fail on every worker", "dispatcher/parts/ending.lua",
+		`and lines_of(workers) >= most_workers`, `and false`,
 	},
 	{
 		"two owners share a kind", "dispatcher/register.lua",

@@ -4,7 +4,7 @@ package main
 var fromOrder = []defect{
 	{
 		"a due job is placed only when a worker looks (shiftonelabs/laravel-sqs-fifo-queue#3)", "dispatcher/enqueue.lua",
-		`local _, behind = take_due(now)`, `local behind = false`,
+		`local _, behind = take_due(now, '')`, `local behind = false`,
 	},
 	{
 		"jobs due together go by their ids (OptimalBits/bull#183)", "dispatcher/enqueue.lua",
@@ -20,11 +20,11 @@ var fromOrder = []defect{
 	},
 	{
 		"a section overtakes what is due", "dispatcher/section.lua",
-		`local _, behind = take_due(now, true)`, `local behind = false`,
+		`local _, behind = take_due(now, '', true)`, `local behind = false`,
 	},
 	{
 		"a replay overtakes what is due", "dispatcher/replay.lua",
-		`  local _, more = take_due(now, true)`, `  local more = false`,
+		`  local _, more = take_due(now, '', true)`, `  local more = false`,
 	},
 	{
 		"dead letters of one moment are listed by their ids", "dispatcher/parts/fates.lua",

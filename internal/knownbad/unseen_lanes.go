@@ -9,28 +9,56 @@ var unseenLanes = []defect{
 	},
 	{
 		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/turn.lua",
-		`with_along(unmark(unmark(record[k], 'c'), 'r'), along_of(record[k]) - went[k])`, `with_along(record[k], along_of(record[k]) - went[k])`,
+		`with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])`, `with_along(record[k], along_of(record[k]) - went[k])`,
 	},
 	{
 		"a suspension is forgotten when the holder goes on with a lane batch", "dispatcher/turn.lua",
-		`with_along(unmark(unmark(record[k], 'c'), 'r'), along_of(record[k]) - went[k])`, `with_along(unmark(record[k]), along_of(record[k]) - went[k])`,
+		`with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])`, `with_along(unmark(record[k]), along_of(record[k]) - went[k])`,
 	},
 	{
 		"a job that was claimed along can be suspended", "dispatcher/suspendjob.lua",
-		` or at == 'tail' and place < along_of(record) then`, ` then`,
+		` or at == 'tail' and where < along_of(record) then`, ` then`,
 	},
 	{
 		"a job that was claimed along can be cancelled", "dispatcher/cancel.lua",
-		`elseif at == 'tail' and call('LPOS', TAIL .. subject, as) < along_of(record) then`, `elseif false then`,
+		`elseif at == 'tail' and where < along_of(record) then`, `elseif false then`,
 	},
 	{
 		"slots go back after the first job of a lane batch", "dispatcher/permit.go",
 		`if name := record.LimitOf(slot.Subject); !e.GoesOn {`, `if name := record.LimitOf(slot.Subject); true {`,
 	},
 	{
-		"a job of a failed batch that stands in the tail gets no attempt back", "dispatcher/refund.lua",
-		`      call('LSET', TAIL .. subject, call('LPOS', TAIL .. subject, as), back)
+		"a refund leaves the job blamed on its worker", "dispatcher/refund.lua",
+		`without_line(workers, holder)`, `workers`,
+	},
+	{
+		"what comes of a job stays after its end", "dispatcher/turn.lua",
+		`    forget_notes(done)
 `, ``,
+	},
+	{
+		"each claim is the first attempt", "dispatcher/turn.lua",
+		`tried, ended_attempts[#ended_attempts + 1] = tried or attempts > 0, whole(attempts)`, `tried, ended_attempts[#ended_attempts + 1] = false, whole(attempts)`,
+	},
+	{
+		"a suspended job is taken along in a batch", "dispatcher/turn.lua",
+		`not is_head and (stops or is_suspended(notes[i]))`, `not is_head and stops`,
+	},
+	{
+		"a job that has failed is claimed with others behind it", "dispatcher/turn.lua",
+		`stops = tried or not is_head`, `stops = not is_head`,
+	},
+	{
+		"a suspended job takes its place when it is due", "dispatcher/parts/due.lua",
+		`is_suspended(notes[i])`, `false`,
+	},
+	{
+		"a repair leaves garbage in a lane", "dispatcher/repair.go",
+		`lanes[canonical] = append(lanes[canonical], "drop", entry)`, `_ = entry`,
+	},
+	{
+		"a suspended head is claimed by the call that finishes the one before", "dispatcher/turn.lua",
+		`asleep[ended_lanes[i]] = is_suspended(next_notes[i])`, `asleep[ended_lanes[i]] = false`,
 	},
 	{
 		"a lane waits as long as the last failed job of its batch says", "dispatcher/parts/ending.lua",
@@ -50,11 +78,11 @@ var unseenLanes = []defect{
 	},
 	{
 		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/turn.lua",
-		`suspended(head) or marked(record[k], 's') -- other`, `suspended(head) or false -- other`,
+		`asleep[subject] or marked(record[k], 's') -- other`, `asleep[subject] or false -- other`,
 	},
 	{
 		"a lane whose cancelled job finished is handed to nobody", "dispatcher/turn.lua",
-		`suspended(head) or marked(record[k], 's') -- other`, `suspended(head) or find(record[k], '!', 1, true) -- other`,
+		`asleep[subject] or marked(record[k], 's') -- other`, `asleep[subject] or find(record[k], '!', 1, true) -- other`,
 	},
 	{
 		"jobs that one crash has used up die in reverse order", "dispatcher/reap.lua",

@@ -29,7 +29,6 @@ const (
 const (
 	ToSuspend = "s" // the lane, at the end of the lease
 	ToCancel  = "c" // the head
-	ToRefund  = "r" // the attempt
 )
 
 // ParseLease reads one.

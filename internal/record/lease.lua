@@ -1,8 +1,7 @@
 -- lease: the record of who holds a subject: "<token> <use>[+<jobs along>][!<marks>] <holder>". The use is 'job',
 -- an attempt at the lane's head; 'section' or 'slot', which say nothing of any job; or 'suspended', a
 -- lane that nobody may have. Jobs along are behind the head, were claimed with it and not reported yet. Marks are
--- what is asked of the holder: 's' to suspend the lane when the lease ends, 'c' to cancel its head, 'r' to
--- refund the attempt.
+-- what is asked of the holder: 's' to suspend the lane when the lease ends, 'c' to cancel its head.
 
 -- FILLER is no subject and has more than 64 bytes. Redis keeps small hashes and zsets
 -- as flat lists that it searches from end to end; a long member in them makes it use

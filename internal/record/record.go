@@ -5,6 +5,7 @@
 //	text        a subject before a text; small sets, a line each
 //	job         a stored job: its number, its time, the rest
 //	entry       what stands in a lane for a job, or for somebody who waits to run a section
+//	note        what has come of a job so far
 //	lease       who holds a subject
 //	ask         what is asked of a lease's holder
 //	schedule    a member of the schedule
@@ -34,6 +35,9 @@ var textLua string
 
 //go:embed entry.lua
 var entryLua string
+
+//go:embed note.lua
+var noteLua string
 
 //go:embed job.lua
 var jobLua string
@@ -73,5 +77,5 @@ var limitLua string
 
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, suspensionLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
+	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, suspensionLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
 }, "\n")

@@ -42,7 +42,7 @@ func FuzzStoredJob(f *testing.F) {
 		if backID != jobID || !reflect.DeepEqual(back, job) {
 			t.Fatalf("%q %+v comes back as %q %+v", jobID, job, backID, back)
 		}
-		e := Entry{ID: packed, Kind: jobKind, Attempts: attempts / 2, Max: attempts}
+		e := Entry{ID: packed, Kind: jobKind, Max: attempts}
 		if again, ok := ParseEntry(e.String()); !ok || again != e {
 			t.Fatalf("entry %+v comes back as %+v", e, again)
 		}
@@ -113,7 +113,7 @@ func TestPages(t *testing.T) {
 	t.Cleanup(func() { _ = rdb.Close() })
 	key := subject.Key{Kind: "artifact", ID: "4\x002"}
 	canonical, packed, long := key.Canonical(), PackID("j 1"), subject.Key{Kind: "artifact", ID: strings.Repeat("x", 300)}.Canonical()
-	entry := Entry{ID: packed, Kind: "expire", Attempts: 2, Max: 25, Flags: "su"}
+	entry := Entry{ID: packed, Kind: "expire", Max: 25, Flags: "su"}
 	job := Job{Subject: key, Kind: "expire", MaxAttempts: 25, Payload: []byte("p")}
 	said := func(v ...any) string { return strings.Trim(fmt.Sprintln(v...), "\n") }
 	digits := func(s string) (text string) { // as Lua's 'hex'
@@ -126,6 +126,8 @@ func TestPages(t *testing.T) {
 	limit, _ := ParseLimit("2 500 7")
 	limitIs := said(limit.Most, limit.Every.Milliseconds(), limit.Version)
 	attempts, reason, failure := ParseReason("3 attempts exhausted\nno\nroute")
+	note := "2 suspended 6\na b\nc\n\n7 waits"
+	noted, _ := ParseNote(note)
 	suspension, _ := ParseSuspension("1700000000000 halted no route")
 	storedID, stored, err := DecodeJob(packed, "\x80\x00\x00\x01\x02"+"\x00\x00\x00\x00\x03\x04"+string(job.Encode(canonical)))
 	if failed != nil || err != nil || storedID != "j 1" {
@@ -137,21 +139,26 @@ func TestPages(t *testing.T) {
 		want string
 		is   string // the same by Go; "" where Go does not know it
 	}{
-		"subject":         {"return with_subject(ARGV[1], 'x')", []string{canonical}, "12 " + canonical + "x", WithSubject(canonical, "x")},
-		"subject, cut":    {"local s, x = without_subject(ARGV[1]) return x .. s", []string{"12 " + canonical + "x"}, "x" + canonical, ""},
-		"lines":           {`return without_line(with_line(with_line('', 'a b'), 'c'), 'a b') .. lines_of('a\nb\n')`, nil, "c\n2", ""},
-		"entry":           {"return entry_of(ARGV[1], 'expire', 2, '25su')", []string{packed}, "\x04\x06ij 1expire2 25su", entry.String()},
-		"untried entry":   {"return with_attempts(ARGV[1], 0)", []string{entry.String()}, "\x04\x06ij 1expire25su", entry.Untried().String()},
-		"suspended entry": {"return as_suspended(ARGV[1])", []string{entry.String()}, "\x04\x06ij 1expire2 25su~", entry.AsSuspended().String()},
-		"resumed entry":   {"return as_resumed(ARGV[1])", []string{entry.AsSuspended().String()}, entry.String(), ""},
+		"subject":      {"return with_subject(ARGV[1], 'x')", []string{canonical}, "12 " + canonical + "x", WithSubject(canonical, "x")},
+		"subject, cut": {"local s, x = without_subject(ARGV[1]) return x .. s", []string{"12 " + canonical + "x"}, "x" + canonical, ""},
+		"lines":        {`return without_line(with_line(with_line('', 'a b'), 'c'), 'a b') .. lines_of('a\nb\n')`, nil, "c\n2", ""},
+		"entry":        {"return entry_of(ARGV[1], 'expire', '25su')", []string{packed}, "\x04\x06ij 1expire25su", entry.String()},
 		"entry, read": {
-			"local a, m, f = counts_of(ARGV[1]) return id_of(ARGV[1]) .. ' ' .. kind_of(ARGV[1]) .. ' ' .. a .. ' ' .. m .. ' ' .. f .. ' ' .. rules_of(ARGV[1])",
-			[]string{entry.String()}, packed + " expire 2 25 su 2 25su", said(entry.ID, entry.Kind, entry.Attempts, entry.Max, entry.Flags, "2 25su"),
+			"return id_of(ARGV[1]) .. ' ' .. kind_of(ARGV[1]) .. ' ' .. max_of(ARGV[1]) .. ' ' .. rules_of(ARGV[1])",
+			[]string{entry.String()}, packed + " expire 25 25su", said(entry.ID, entry.Kind, entry.Max, entry.Rules()),
 		},
+		"note":       {`return note_as(2, true, 'a b\nc\n', '\n7 waits')`, nil, note, ""},
+		"note, none": {"local a, s, w, e = note_of(false) return table.concat({ whole(a), tostring(s), w, e, whole(attempts_of(false)), tostring(is_suspended(false)) }, ' ')", nil, "0 false   0 false", ""},
+		"note, read": {
+			"local a, s, w, e = note_of(ARGV[1]) return table.concat({ whole(a), tostring(s), w, e, whole(attempts_of(ARGV[1])), tostring(is_suspended(ARGV[1])) }, ' ')",
+			[]string{note}, "2 true a b\nc\n \n7 waits 2 true",
+			said(noted.Attempts, noted.Suspended, strings.Join(noted.Workers, "\n")+"\n", noted.Error, noted.Attempts, noted.Suspended),
+		},
+		"note, unsuspended": {"return note_as(0, false, '', '') .. tostring(is_suspended('12 waits 9\\n suspended'))", nil, "0 waits 0\nfalse", ""},
 		"flags": {
-			"local e, t = ARGV[1], ARGV[2] return table.concat({ tostring(flag(e, 's')), tostring(flag(e, 'h')), tostring(suspended(e)), tostring(is_ticket(e)), tostring(is_ticket(t)), tostring(flagged(t)), tostring(readable(t)), tostring(readable('x') or false), tostring(readable('\\0\\1k3')), tostring(readable('\\1\\0i3')) }, ' ')",
-			[]string{entry.String(), Ticket("ix").String()}, "true false false false true false true false false false",
-			said(entry.Skips(), strings.Contains(entry.Flags, FlagHalt), entry.Suspended(), entry.IsTicket(), Ticket("ix").IsTicket(), false, true, false, false, false),
+			"local e, t = ARGV[1], ARGV[2] return table.concat({ tostring(flag(e, 's')), tostring(flag(e, 'h')), tostring(is_ticket(e)), tostring(is_ticket(t)), tostring(flagged(t)), tostring(readable(t)), tostring(readable('x') or false), tostring(readable('\\0\\1k3')), tostring(readable('\\1\\0i3')) }, ' ')",
+			[]string{entry.String(), Ticket("ix").String()}, "true false false true false true false false false",
+			said(entry.Skips(), strings.Contains(entry.Flags, FlagHalt), entry.IsTicket(), Ticket("ix").IsTicket(), false, true, false, false, false),
 		},
 		"job":            {`return with_seq(ARGV[1], true, '\0\0\0\0\3\4' .. ARGV[2])`, []string{"258", string(job.Encode(canonical))}, "\x80\x00\x00\x01\x02\x00\x00\x00\x00\x03\x04" + "\x0c" + canonical + "\x06expirep", ""},
 		"job, placed":    {`return renumbered('\128\0\0\1\2rest', 65537)`, nil, "\x00\x00\x01\x00\x01rest", ""},

@@ -8,7 +8,7 @@
 -- KEYS[6]   scheduled  zset    subject, number and entry -> run-at, ms
 -- KEYS[7]   dead       zset    id -> time of death, ms
 -- KEYS[8]   reasons    hash    id -> why it died
--- KEYS[9]   errors     hash    id -> last error of a head
+-- KEYS[9]   notes      hash    id -> what has come of a job so far
 -- KEYS[10]  clock      hash    'token', 'seq' -> last one given out; 'kept' -> bytes of outcomes; 'largest' -> of a job
 -- KEYS[11]  kinds      set     job kinds seen
 -- KEYS[12]  request    string  "<number> <reply>" of this caller's last request
@@ -21,13 +21,13 @@
 -- The forms of all values are in internal/record.
 --
 -- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, asks, unique,
---           names, outcomes, ended, windows, expiring, failed, limits, line:<limit>, places:<limit>: all under the hash tag of
+--           names, outcomes, ended, windows, expiring, limits, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 
 local call = redis.call
 local JOBS, HEADS, LEASES, DEADLINES, DELAYED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local SCHEDULED, DEAD, REASONS, ERRORS = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local SCHEDULED, DEAD, REASONS, NOTES = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local CLOCK, KINDS, REQUEST = KEYS[10], KEYS[11], KEYS[12]
 local READY, WAKE, TAIL = ARGV[3], ARGV[4], ARGV[5]
 local FIRST = 6 -- index of the verb's own first argument

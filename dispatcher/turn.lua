@@ -41,6 +41,8 @@ for at = FIRST + 4, ENDS - 1, 2 do
   own = own .. ARGV[at] .. ' '
 end
 
+local noted = any_notes()
+
 -- alone takes out of a lot what was to be taken along with, or behind, a job that failed before, and what is suspended. A job
 -- that has failed goes alone: if it kills its worker again, that costs no other job an attempt, while a crash in a batch costs
 -- one of each job that was claimed and not reported (I6).
@@ -60,18 +62,21 @@ local function alone(owners, entries, ids, notes)
 end
 
 -- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
--- what may be taken along; and what is noted of them.
+-- what may be taken along; and what is noted of them, or false when that is nothing.
 -- bounds[i], when given, is how many were taken along before.
 local function lot(subjects, heads, bounds)
-  local owners, entries, ids, n = {}, {}, {}, 0
-  for i, subject in ipairs(subjects) do
-    local entry = heads[i]
+  local owners, entries, ids, n = subjects, heads, {}, 0
+  if batches then
+    owners, entries = {}, {}
+  end
+  for i = 1, #heads do
+    local subject, entry = subjects[i], heads[i]
     n = n + 1
     owners[n], entries[n], ids[n] = subject, entry, id_of(entry)
-    if batches then
-      local kind = kind_of(entry)
-      local most = bounds and bounds[i] + 1 or math.min(along[kind] or 1, MOST - n - (#subjects - i) + 1)
-      for _, follower in ipairs(most > 1 and call('LRANGE', TAIL .. subject, 0, most - 2) or {}) do
+    local kind = batches and kind_of(entry)
+    local most = bounds and bounds[i] + 1 or batches and math.min(along[kind] or 1, MOST - n - (#subjects - i) + 1) or 1
+    if most > 1 then
+      for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
         if kind_of(follower) ~= kind then
           break
         end
@@ -80,8 +85,8 @@ local function lot(subjects, heads, bounds)
       end
     end
   end
-  local notes = notes_of(ids)
-  if any_notes() and batches and not bounds then
+  local notes = noted and notes_of(ids)
+  if notes and batches and not bounds then
     alone(owners, entries, ids, notes)
   end
   return owners, entries, ids, notes
@@ -116,7 +121,8 @@ local function give(reply, subjects, heads, bounds)
     ids[i] = nil
   end
   local bodies = call('HMGET', JOBS, unpack(ids))
-  local given, broken, took, n, k, last, ended_attempts, tried = {}, {}, {}, #reply, 0, nil, {}, false
+  local given, broken, took, n, k, last = {}, {}, {}, #reply, 0, nil
+  local attempts, tried = notes and {}, false -- that have ended, of each job
   for i = 1, most do
     local subject, body = owners[i], bodies[i]
     if not body then
@@ -124,9 +130,9 @@ local function give(reply, subjects, heads, bounds)
     elseif not broken[subject] then
       reply[n + 1], reply[n + 2], reply[n + 3] = subject, entries[i], body
       n = n + 3
-      if any_notes() then
-        local attempts = attempts_of(notes[i])
-        tried, ended_attempts[#ended_attempts + 1] = tried or attempts > 0, whole(attempts)
+      if notes then
+        attempts[#attempts + 1] = whole(attempts_of(notes[i]))
+        tried = tried or attempts[#attempts] ~= '0'
       end
       if subject ~= last then
         k = k + 1
@@ -136,7 +142,9 @@ local function give(reply, subjects, heads, bounds)
       end
     end
   end
-  reply[4] = tried and words(ended_attempts) or ''
+  if tried then
+    reply[4] = words(attempts)
+  end
   return given, broken, took, late
 end
 
@@ -216,7 +224,9 @@ if ENDS <= #ARGV then
   end
   if finished > 0 then
     call('HDEL', JOBS, unpack(done))
-    forget_notes(done)
+    if noted then
+      call('HDEL', NOTES, unpack(done))
+    end
     ended(special)
     local stay, gone, held, s = {}, {}, {}, 0
     for k = 1, l do
@@ -276,15 +286,17 @@ end
 
 -- Then those that have just ended, which stand behind them: as if they had been
 -- listed and taken, but without the trouble. The others are listed and free, or stopped by a head that is suspended.
-local asleep, ended_lanes, next_ids = {}, {}, {}
-for k = 1, any_notes() and l or 0 do
-  if not open[k] and next_head[k] then
-    ended_lanes[#ended_lanes + 1], next_ids[#next_ids + 1] = lane[k], id_of(next_head[k])
+local asleep = {}
+if noted then
+  local ended_lanes, next_ids = {}, {}
+  for k = 1, l do
+    if not open[k] and next_head[k] then
+      ended_lanes[#ended_lanes + 1], next_ids[#next_ids + 1] = lane[k], id_of(next_head[k])
+    end
   end
-end
-local next_notes = notes_of(next_ids)
-for i = 1, #next_ids do
-  asleep[ended_lanes[i]] = is_suspended(next_notes[i])
+  for i, note in ipairs(notes_of(next_ids)) do
+    asleep[ended_lanes[i]] = is_suspended(note)
+  end
 end
 local handed, freed, freed_records, next_up, h, f = {}, {}, {}, {}, 0, 0
 for k = 1, l do

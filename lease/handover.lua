@@ -54,7 +54,8 @@ local function list_ready(lanes, push, own)
       if not by_kind[kind] then
         by_kind[kind], kinds[#kinds + 1] = {}, kind
       end
-      table.insert(by_kind[kind], subject)
+      local list = by_kind[kind]
+      list[#list + 1] = subject
     end
   end
   for _, kind in ipairs(kinds) do

@@ -33,12 +33,11 @@ var unseenLanes = []defect{
 	},
 	{
 		"what comes of a job stays after its end", "dispatcher/turn.lua",
-		`    forget_notes(done)
-`, ``,
+		`      call('HDEL', NOTES, unpack(done))`, ``,
 	},
 	{
 		"each claim is the first attempt", "dispatcher/turn.lua",
-		`tried, ended_attempts[#ended_attempts + 1] = tried or attempts > 0, whole(attempts)`, `tried, ended_attempts[#ended_attempts + 1] = false, whole(attempts)`,
+		`tried = tried or attempts[#attempts] ~= '0'`, `tried = false`,
 	},
 	{
 		"a suspended job is taken along in a batch", "dispatcher/turn.lua",
@@ -58,7 +57,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a suspended head is claimed by the call that finishes the one before", "dispatcher/turn.lua",
-		`asleep[ended_lanes[i]] = is_suspended(next_notes[i])`, `asleep[ended_lanes[i]] = false`,
+		`asleep[ended_lanes[i]] = is_suspended(note)`, `asleep[ended_lanes[i]] = false`,
 	},
 	{
 		"a lane waits as long as the last failed job of its batch says", "dispatcher/parts/ending.lua",

@@ -24,12 +24,11 @@ if not at then
 end
 local record = call('HGET', LEASES, subject)
 if at == 'head' and use_of(record) == 'job' then
-  if not marked(record, 'c') then
+  local asks = call('HGET', extra('asks'), subject) or ''
+  if not cancel_asked(asks) then
     despite_full_memory()
-    call('HSET', LEASES, subject, mark(record, 'c'))
-    if ms > 0 then
-      call('HSET', extra('asks'), subject, cancel_as(ARGV[FIRST + 2]))
-    end
+    call('HSET', LEASES, subject, as_asked(record, true))
+    call('HSET', extra('asks'), subject, with_value(asks, 'cancel', ARGV[FIRST + 2]))
   end
   tell(holder_of(record), 'cancel')
   return { 'asked', holder_of(record) }
@@ -38,7 +37,7 @@ elseif at == 'tail' and where < along_of(record) then
 elseif at == 'scheduled' then
   call('ZREM', SCHEDULED, where)
 else
-  list_ready(withdraw(subject, entry), 'RPUSH', '')
+  withdraw(subject, entry, now, 'RPUSH', '')
 end
 local attempts = attempts_of(call('HGET', NOTES, id))
 drop({ entry })

@@ -19,14 +19,15 @@
 //	  │                │   └─ reap after a first crash ◄──┘ │ │
 //	  │                │                                    │ │
 //	  │   reap: wait   │        retry, reap after           │ │
-//	  │   is over      └── delayed ◄── further crashes ─────┘ │
+//	  │   is over      └── parked ◄─── further crashes ─────┘ │
 //	  │                                                       │
 //	  └─────────── finish or dead-letter of the last job ◄────┘
 //
 // A lane whose jobs are gone leaves nothing behind: what must outlast it, the last
 // token and the last sequence number, is kept once for the partition. A claim may take
 // waiting jobs of a lane along with its head ([Claim.Along]); they stay in the lane, and
-// become its head one by one under the same lease.
+// become its head one by one under the same lease. A lane is parked for reasons: its head's backoff, a suspension,
+// a halt, a head that is suspended by itself; it goes on when the last one is gone.
 //
 // # Invariants
 //
@@ -36,8 +37,8 @@
 //	I1   A subject has at most one lease.
 //	I2   Tokens of one subject only rise: across crashes, empty lanes, clock jumps.
 //	I3   The head of a leased lane changes only under the lease's own token.
-//	I4   A lane with jobs is in exactly one of ready, leased, delayed. A suspended one is
-//	     leased, to nobody and without end.
+//	I4   A lane with jobs is in exactly one of ready, leased, parked. A lane is parked as long
+//	     as there is a reason for it.
 //	I5   Jobs of one lane first start in the order of their sequence numbers.
 //	I6   An attempt counts from its claim on. A crash counts for every job that was
 //	     claimed, a hand-back does not, and no job starts more than MaxAttempts times, unless

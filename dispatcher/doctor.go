@@ -79,10 +79,13 @@ func (f *laneFacts) verdicts() []string {
 	head, ok := record.ParseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
 	lease := record.ParseLease(f.record)
-	stopped := lease.Use == record.Suspended
-	say(f.suspended && !stopped && !lease.Asked(record.ToSuspend), "is said to be suspended, but is not")
-	say(!f.suspended && stopped && !f.asleep, "is suspended, but nobody knows why")
-	say(ok && f.asleep && !f.leased, "the head is suspended, but the lane is not")
+	park, said := record.ParsePark(f.reasons)
+	say(!said, "why it is parked can't be read: %q", f.reasons)
+	say(f.parked != (f.reasons != ""), "parked %t, but a reason for it %t", f.parked, f.reasons != "")
+	say(said && f.parked && f.reasons != "" && f.again != park.LookAgain(), "parked until %.0f, but for reasons until %.0f", f.again, park.LookAgain())
+	say(f.head == "" && !park.Backoff.IsZero(), "delayed without a head")
+	say(!f.leased && park.Job != f.asleep, "its head is suspended %t, but that it is parked for that %t", f.asleep, park.Job)
+	say(lease.Asked != f.asked, "its lease says that something is asked of its holder %t, but that is noted %t", lease.Asked, f.asked)
 	for ticket, known := range f.tickets {
 		say(!known, "the ticket %q has no deadline", ticket)
 	}
@@ -92,7 +95,6 @@ func (f *laneFacts) verdicts() []string {
 	say(f.leased && lease.Token == 0, "the lease can't be read")
 	say(f.leased != (f.deadline != 0), "lease %t but deadline %t", f.leased, f.deadline != 0)
 	say(f.head == "" && f.tail > 0, "%d jobs wait behind no head", f.tail)
-	say(f.head == "" && f.delayed, "delayed without a head")
 	listed := 0
 	for _, kind := range slices.Sorted(maps.Keys(f.ready)) {
 		n := f.ready[kind]
@@ -101,13 +103,13 @@ func (f *laneFacts) verdicts() []string {
 	}
 	say(listed > 1, "listed as ready %d times", listed)
 	states := min(listed, 1)
-	for _, in := range []bool{f.leased, f.delayed} {
+	for _, in := range []bool{f.leased, f.parked} {
 		if in {
 			states++
 		}
 	}
-	say(f.head != "" && states == 0 && !head.IsTicket(), "stuck: neither ready, leased nor delayed")
-	say(states > 1, "in several states: ready %t, leased %t, delayed %t", listed > 0, f.leased, f.delayed)
+	say(f.head != "" && states == 0 && !head.IsTicket(), "stuck: neither ready, leased nor parked")
+	say(states > 1, "in several states: ready %t, leased %t, parked %t", listed > 0, f.leased, f.parked)
 	return out
 }
 
@@ -230,18 +232,19 @@ func (d *Dispatcher) settled(ctx context.Context, p int, id string, facts *jobFa
 func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds []string, before *laneFacts) (*laneFacts, error) {
 	keys := d.keys[p]
 	var head, leased, note *redis.StringCmd
-	var deadline, delayed *redis.FloatCmd
+	var deadline, parked *redis.FloatCmd
+	var reasons *redis.StringCmd
 	var tail *redis.IntCmd
-	var suspended *redis.BoolCmd
+	var asked *redis.BoolCmd
 	listed := make([]*redis.IntSliceCmd, len(kinds))
 	last := ""
 	for range 3 { // which note is the head's, is known when the head is; so it is read again when the head was another one
 		e, _ := record.ParseEntry(last)
 		err := d.atomically(ctx, func(tx redis.Pipeliner) {
 			head, leased = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
-			deadline, delayed = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Delayed(), subject)
+			deadline, parked = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Parked(), subject)
 			tail = tx.LLen(ctx, keys.Tail(subject))
-			suspended = tx.HExists(ctx, keys.Suspended(), subject)
+			reasons, asked = tx.HGet(ctx, keys.ParkReasons(), subject), tx.HExists(ctx, keys.Asks(), subject)
 			note = tx.HGet(ctx, keys.Notes(), e.ID)
 			for i, kind := range kinds {
 				listed[i] = tx.LPosCount(ctx, keys.Ready(kind), subject, 2, redis.LPosArgs{})
@@ -258,8 +261,8 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 	noted, _ := record.ParseNote(note.Val())
 	f := newLaneFacts()
 	f.head, f.record, f.deadline = head.Val(), leased.Val(), deadline.Val()
-	f.leased, f.delayed, f.tail = leased.Err() == nil, delayed.Err() == nil, int(tail.Val())
-	f.suspended, f.asleep = suspended.Val(), noted.Suspended
+	f.leased, f.tail, f.asked, f.asleep = leased.Err() == nil, int(tail.Val()), asked.Val(), noted.Suspended
+	f.parked, f.again, f.reasons = parked.Err() == nil, parked.Val(), reasons.Val()
 	for _, entry := range slices.Concat(slices.Collect(maps.Keys(before.tickets)), slices.Collect(maps.Keys(before.garbage))) {
 		var until *redis.FloatCmd
 		var place *redis.IntCmd

@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -57,16 +58,17 @@ func canonical(id string) string { return key(id).Canonical() }
 // in each way that a defect or an operator's hand could.
 func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 	all := map[string]func(rdb *redis.Client, k subject.Keys) error{
-		"jobs lost":      func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Jobs()).Err() },
-		"heads lost":     func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Heads()).Err() },
-		"leases lost":    func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Leases()).Err() },
-		"deadlines lost": func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Deadlines()).Err() },
-		"delayed lost":   func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Delayed()).Err() },
-		"scheduled lost": func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Scheduled()).Err() },
-		"dead lost":      func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Dead()).Err() },
-		"ready lost":     func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Ready("k")).Err() },
-		"tail lost":      func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Tail(canonical("ready"))).Err() },
-		"kinds lost":     func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Kinds()).Err() },
+		"jobs lost":                   func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Jobs()).Err() },
+		"heads lost":                  func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Heads()).Err() },
+		"leases lost":                 func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Leases()).Err() },
+		"deadlines lost":              func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Deadlines()).Err() },
+		"parked lost":                 func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Parked()).Err() },
+		"reasons of parked ones lost": func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.ParkReasons()).Err() },
+		"scheduled lost":              func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Scheduled()).Err() },
+		"dead lost":                   func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Dead()).Err() },
+		"ready lost":                  func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Ready("k")).Err() },
+		"tail lost":                   func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Tail(canonical("ready"))).Err() },
+		"kinds lost":                  func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, k.Kinds()).Err() },
 		"listed twice": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.RPush(bg, k.Ready("k"), canonical("ready")).Err()
 		},
@@ -76,8 +78,8 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 		"listed while delayed": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.RPush(bg, k.Ready("k"), canonical("delayed")).Err()
 		},
-		"delayed while leased": func(rdb *redis.Client, k subject.Keys) error {
-			return rdb.ZAdd(bg, k.Delayed(), redis.Z{Score: 1, Member: canonical("leased")}).Err()
+		"parked while leased": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.ZAdd(bg, k.Parked(), redis.Z{Score: 1, Member: canonical("leased")}).Err()
 		},
 		"listed without a head": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.RPush(bg, k.Ready("k"), canonical("ghost")).Err()
@@ -139,7 +141,7 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 		},
 	}
 	for name, key := range map[string]func(k subject.Keys) string{
-		"suspended": subject.Keys.Suspended, "unique": subject.Keys.Unique, "names": subject.Keys.Names,
+		"park_reasons": subject.Keys.ParkReasons, "asks": subject.Keys.Asks, "unique": subject.Keys.Unique, "names": subject.Keys.Names,
 		"outcomes": subject.Keys.Outcomes, "expiring": subject.Keys.Expiring, "notes": subject.Keys.Notes,
 		"limits": subject.Keys.Limits,
 	} {
@@ -149,19 +151,35 @@ func corruptions() map[string]func(rdb *redis.Client, k subject.Keys) error {
 			}
 			return rdb.Set(bg, key(k), "what is this", 0).Err()
 		}
-		if name != "outcomes" && name != "notes" && name != "limits" { // what nothing points at can be missed by nobody
+		if name != "outcomes" && name != "notes" && name != "asks" && name != "limits" { // what nothing points at can be missed by nobody
 			all[name+" lost"] = func(rdb *redis.Client, k subject.Keys) error { return rdb.Del(bg, key(k)).Err() }
 		}
 	}
 	for name, corrupt := range map[string]func(rdb *redis.Client, k subject.Keys) error{
-		"suspended, but leased to nobody": func(rdb *redis.Client, k subject.Keys) error {
-			return rdb.HSet(bg, k.Suspended(), canonical("ready"), "1 why").Err()
+		"suspended, but not parked": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.ParkReasons(), canonical("ready"), "suspended 1 why\n").Err()
 		},
 		"to be suspended, but its holder is not told": func(rdb *redis.Client, k subject.Keys) error {
-			return rdb.HSet(bg, k.Suspended(), canonical("leased"), "1 why").Err()
+			return rdb.HSet(bg, k.ParkReasons(), canonical("leased"), "suspended 1 why\n").Err()
 		},
-		"a suspended lane that has an end": func(rdb *redis.Client, k subject.Keys) error {
-			return rdb.ZRem(bg, k.Deadlines(), canonical("stopped")).Err()
+		"a suspended lane that is looked at by itself": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.ZAdd(bg, k.Parked(), redis.Z{Score: 9e15, Member: canonical("stopped")}).Err()
+		},
+		"parked for what nobody knows": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.ParkReasons(), canonical("delayed"), "because").Err()
+		},
+		"parked for its head, which is not suspended": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.ParkReasons(), canonical("stopped"), "suspended 1 why\njob -\n").Err()
+		},
+		"delayed without a head": func(rdb *redis.Client, k subject.Keys) error {
+			return errors.Join(rdb.HSet(bg, k.ParkReasons(), canonical("ghost"), "backoff 9\n").Err(),
+				rdb.ZAdd(bg, k.Parked(), redis.Z{Score: 9, Member: canonical("ghost")}).Err())
+		},
+		"asked of a holder who is not told": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Asks(), canonical("leased"), "suspend 1 why\n").Err()
+		},
+		"asked of nobody": func(rdb *redis.Client, k subject.Keys) error {
+			return rdb.HSet(bg, k.Asks(), canonical("ready"), "cancel 0\n").Err()
 		},
 		"a suspended head in a lane that is not": func(rdb *redis.Client, k subject.Keys) error {
 			return rdb.HSet(bg, k.Notes(), "iready1", "0 suspended 0\n").Err()

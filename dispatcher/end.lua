@@ -26,7 +26,7 @@ local ids, at = {}, LEASE + 4 * n
 for row = at, #ARGV, 6 do
   ids[#ids + 1] = id_of(ARGV[row])
 end
-local notes, seen = notes_of(ids), 0
+local notes, asks, seen = notes_of(ids), asks_of(subjects, records), 0
 for i = 1, n do
   local row, subject, jobs = LEASE + 4 * (i - 1), subjects[i], {}
   local size = tonumber(ARGV[row + 3])
@@ -39,7 +39,7 @@ for i = 1, n do
     own = own and (j == 1 and heads[i] or entries[j - 1]) == job[1]
     jobs[j], at = job, at + 6
   end
-  local said = own and end_lane(e, subject, records[i], KEYS[12 + i], jobs, tonumber(ARGV[row + 2]), now)
+  local said = own and end_lane(e, subject, records[i], asks[subject], KEYS[12 + i], jobs, tonumber(ARGV[row + 2]), now)
   taken[subject] = taken[subject] or own
   for j = 1, 2 * size do
     reply[#reply + 1] = said and said[j] or j % 2 == 1 and 'lost' or '-'

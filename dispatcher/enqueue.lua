@@ -304,13 +304,13 @@ for i = 1, n do
   end
 end
 
--- A lane that was empty gets a head, and is ready unless its subject is held.
+-- A lane that was empty gets a head, and is ready unless its subject is leased or parked.
 if #opened > 0 then
-  local records = call('HMGET', LEASES, unpack(opened))
+  local records, parked = call('HMGET', LEASES, unpack(opened)), call('ZMSCORE', PARKED, unpack(opened))
   local fields, lanes = {}, {}
   for i, subject in ipairs(opened) do
     fields[2 * i - 1], fields[2 * i] = subject, openers[subject]
-    if not records[i] then
+    if not records[i] and not parked[i] then
       lanes[#lanes + 1], lanes[#lanes + 2] = subject, openers[subject]
     end
   end

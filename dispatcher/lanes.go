@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -133,16 +134,14 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		if len(subjects) < n {
 			further = done
 		}
-	case Suspended: // those whose lease has no end, the filler among them
-		subjects, err = d.inRange(ctx, redis.ZRangeArgs{
-			Key: keys.Deadlines(), ByScore: true, Start: "+inf", Stop: "+inf", Offset: from, Count: to - from + 1,
-		})
-		if len(subjects) < n {
-			further = done
+	case Delayed, Suspended:
+		start, stop := "-inf", "(inf"
+		if state == Suspended {
+			start, stop = "+inf", "+inf"
 		}
-		subjects = slices.DeleteFunc(subjects, func(s string) bool { return s == record.Filler })
-	case Delayed:
-		subjects, err = d.inRange(ctx, redis.ZRangeArgs{Key: keys.Delayed(), Start: from, Stop: to})
+		subjects, err = d.inRange(ctx, redis.ZRangeArgs{
+			Key: keys.Parked(), ByScore: true, Start: start, Stop: stop, Offset: from, Count: to - from + 1,
+		})
 		if len(subjects) < n {
 			further = done
 		}
@@ -185,16 +184,18 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 		}
 		head, _ := facts.heads.Val()[i].(string)
 		leased, _ := facts.leases.Val()[i].(string)
-		if head == "" && leased == "" {
+		reasons, _ := facts.reasons.Val()[i].(string)
+		park, _ := record.ParsePark(reasons)
+		if head == "" && leased == "" && !park.Stopped() {
 			continue
 		}
 		lane := Lane{Subject: key, State: Ready, Depth: int(facts.tails[i].Val())}
 		lane.readHead(head, facts.note(i))
-		lane.readLease(leased, facts.deadlines.Val()[i])
-		why, _ := facts.suspended.Val()[i].(string)
-		lane.readSuspension(why)
-		if at := facts.delayed.Val()[i]; at > 0 && leased == "" {
-			lane.State, lane.RunAt = Delayed, time.UnixMilli(int64(at)).UTC()
+		asks, _ := facts.asks.Val()[i].(string)
+		if leased != "" {
+			lane.readLease(leased, facts.deadlines.Val()[i], record.ParseAsks(asks))
+		} else {
+			lane.readPark(park)
 		}
 		lanes = append(lanes, lane)
 	}
@@ -203,9 +204,9 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 
 // look is what a partition says of some lanes at one moment.
 type look struct {
-	heads, leases, suspended, notes *redis.SliceCmd
-	deadlines, delayed              *redis.FloatSliceCmd
-	tails                           []*redis.IntCmd
+	heads, leases, asks, reasons, notes *redis.SliceCmd
+	deadlines                           *redis.FloatSliceCmd
+	tails                               []*redis.IntCmd
 }
 
 // note is that of the head of the ith lane.
@@ -235,8 +236,8 @@ func (d *Dispatcher) lookAt(ctx context.Context, partition int, subjects []strin
 			l.heads = tx.HMGet(ctx, keys.Heads(), subjects...)
 			l.leases = tx.HMGet(ctx, keys.Leases(), subjects...)
 			l.deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
-			l.delayed = tx.ZMScore(ctx, keys.Delayed(), subjects...)
-			l.suspended = tx.HMGet(ctx, keys.Suspended(), subjects...)
+			l.asks = tx.HMGet(ctx, keys.Asks(), subjects...)
+			l.reasons = tx.HMGet(ctx, keys.ParkReasons(), subjects...)
 			l.notes = tx.HMGet(ctx, keys.Notes(), ids...)
 			for i, s := range subjects {
 				l.tails[i] = tx.LLen(ctx, keys.Tail(s))
@@ -261,9 +262,6 @@ func (l *Lane) readHead(entry string, note record.Note) {
 		l.Depth++
 		l.Attempt, l.MaxAttempts, l.Kind, l.Error = note.Attempts, e.Max, e.Kind, note.Error
 		l.HeadID, _ = record.UnpackID(e.ID)
-		if note.Suspended {
-			l.Why = "its head is suspended"
-		}
 	}
 }
 
@@ -271,32 +269,39 @@ func (l *Lane) readHead(entry string, note record.Note) {
 // run a section ([Dispatcher.Do]).
 const SectionKind = "(section)"
 
-func (l *Lane) readLease(text string, deadline float64) {
-	if text == "" {
-		return
-	}
+func (l *Lane) readLease(text string, deadline float64, asks record.Asks) {
 	r := record.ParseLease(text)
 	l.State, l.Holder, l.Token, l.Along = Leased, r.Holder, lease.Token(r.Token), r.Along
-	if r.Use == record.Suspended {
-		l.State, l.Holder, l.Token = Suspended, "", 0
-		return
-	}
 	l.Section = r.Use == record.ForSection
 	l.ExpiresAt = time.UnixMilli(int64(deadline)).UTC()
-	l.Cancelling = r.Asked(record.ToCancel)
+	l.Cancelling = asks.Cancel
+	if s := asks.Suspend; s != nil {
+		l.SuspendedAt, l.Why = s.At, s.Why
+	}
 	if l.HeadID != "" && r.Use == record.ForJob {
 		l.Attempt++ // the lease stands for an attempt that is not over
 	}
 }
 
-func (l *Lane) readSuspension(text string) {
-	s, ok := record.ParseSuspension(text)
-	if !ok {
-		return
+func (l *Lane) readPark(p record.Park) {
+	switch {
+	case p.Stopped():
+		l.State = Suspended
+	case !p.Backoff.IsZero():
+		l.State, l.RunAt = Delayed, p.Backoff
 	}
-	l.SuspendedAt, l.Why, l.Halted = s.At, s.Why, s.Halted
-	if l.Halted {
-		l.Why = "halted: " + l.Why
+	if p.Job {
+		l.Why = "its head is suspended"
+	}
+	if s := p.Suspended; s != nil {
+		l.SuspendedAt, l.Why = s.At, s.Why
+	}
+	if h := p.Halted; h != nil {
+		why := []string{"halted: " + h.Why}
+		if l.Why != "" {
+			why = append(why, "suspended: "+l.Why)
+		}
+		l.SuspendedAt, l.Halted, l.Why = h.At, true, strings.Join(why, "; ")
 	}
 }
 

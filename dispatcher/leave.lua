@@ -16,10 +16,10 @@ local subject, holder, entry = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
 local record = call('HGET', LEASES, subject)
 if record and holder_of(record) == holder then
   local head = call('HGET', HEADS, subject)
-  free({ subject }, { record })
-  list_ready(awake(head and { subject, head } or {}), 'RPUSH', '')
+  local parks = free({ subject }, asks_of({ subject }, { record }))
+  go_on(head and { subject, head } or {}, parks, 'RPUSH', '')
 elseif call('ZREM', extra('expiring'), ticket_as(subject, entry)) == 1 then
-  list_ready(withdraw(subject, entry), 'RPUSH', '')
+  withdraw(subject, entry, (clock()), 'RPUSH', '')
 end
 remember('ok') -- also in full memory: to Redis ZREM is a write, even of nothing
 return { 'ok' }

@@ -57,7 +57,7 @@ func lintScript(t *testing.T, path, text string) {
 	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
 		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
 	}
-	part := strings.HasPrefix(path, "parts/") || strings.Contains(path, "internal/") || slices.Contains([]string{"fence", "lease", "handover"}, name)
+	part := strings.HasPrefix(path, "parts/") || strings.Contains(path, "internal/") || slices.Contains([]string{"fence", "lease", "park", "handover"}, name)
 	if part {
 		return // partition.lua and whole.lua document what all scripts get
 	}

@@ -32,6 +32,28 @@ local function belongs(entry)
   return body and is_of(body, subject)
 end
 
+-- stop_lines is those lines of reasons that an operator or a halt has left, as far as they can be read.
+local function stop_lines(reasons)
+  local lines = ''
+  for _, word in ipairs({ 'suspended', 'halted' }) do
+    local value = value_in(reasons, word)
+    if value and string.match(value, '^%d+ ') then
+      lines = with_value(lines, word, value)
+    end
+  end
+  return lines
+end
+
+-- alike reports whether two say the same reasons, in any order.
+local function alike(one, other)
+  for _, word in ipairs({ 'backoff', 'suspended', 'halted', 'job' }) do
+    if value_in(one, word) ~= value_in(other, word) then
+      return false
+    end
+  end
+  return #one == #other
+end
+
 -- What has no place here goes. Of a job that stands here twice the first entry stays.
 local unwanted, seen, kept = {}, {}, {}
 for at = FIRST + 3 + kinds, #ARGV - 1, 2 do
@@ -59,9 +81,8 @@ end
 
 local head, record = call('HGET', HEADS, subject), call('HGET', LEASES, subject)
 if head and (unwanted[head] or not readable(head)) then
-  if use_of(record) == 'job' then
-    free({ subject }, {}) -- its lease was given for an attempt at it
-    call('HDEL', extra('asks'), subject)
+  if use_of(record) == 'job' then -- it was given for an attempt at that
+    park(free({ subject }, asks_of({ subject }, { record })))
     record = false
   end
   call('HDEL', HEADS, subject)
@@ -79,51 +100,70 @@ if not head then
   end
 end
 
--- The lease: a record and a deadline, or neither.
+-- The lease: a record and a deadline, or neither; and what is asked of its holder, or nothing.
 if record and not is_lease(record) then
   call('HDEL', LEASES, subject)
-  call('HDEL', extra('asks'), subject)
   record = false
   did('ended a lease that nobody can read')
 end
-local suspended = head and is_suspended(call('HGET', NOTES, id_of(head)))
-local stopped = call('HEXISTS', extra('suspended'), subject) == 1
-if stopped and not record then
-  call('ZREM', DELAYED, subject)
-  stop(subject)
-  record = call('HGET', LEASES, subject)
-  did('suspended it again')
-elseif stopped and use_of(record) ~= 'suspended' and not marked(record, 's') then
-  record = mark(record, 's')
-  call('HSET', LEASES, subject, record)
-  did('noted that it is to be suspended')
-elseif not stopped and use_of(record) == 'suspended' and not suspended then
-  free({ subject }, {})
-  record = false
-  did('ended a suspension that nobody knows the reason of')
-end
 local deadline = call('ZSCORE', DEADLINES, subject)
 if record and not deadline then
-  call('ZADD', DEADLINES, use_of(record) == 'suspended' and 'inf' or now + grace, subject)
+  call('ZADD', DEADLINES, now + grace, subject)
   did('gave the lease a deadline')
 elseif deadline and not record then
   call('ZREM', DEADLINES, subject)
   did('dropped the deadline of no lease')
 end
-
--- One state: leased, else delayed, else ready.
-local delayed = call('ZSCORE', DELAYED, subject)
-if delayed and (record or not head) then
-  call('ZREM', DELAYED, subject)
-  delayed = false
-  did('ended a wait that was none')
+local asks = call('HGET', extra('asks'), subject)
+if asks and not record then
+  call('HDEL', extra('asks'), subject)
+  did('dropped what was asked of nobody')
+elseif record and asked(record) == not asks then
+  record = as_asked(record, asks)
+  call('HSET', LEASES, subject, record)
+  did('noted in the lease whether something is asked of its holder')
 end
+
+-- Parked: for reasons that hold, and then looked at when they say. A lane that is leased is not: what an operator wants of it
+-- is asked of its holder.
+local reasons, score = reasons_of(subject), moment(call('ZSCORE', PARKED, subject))
+local suspended = head and is_suspended(call('HGET', NOTES, id_of(head)))
+local why = stop_lines(reasons)
+local until_then = not record and head and (value_in(reasons, 'backoff') or reasons == '' and score and score < math.huge and whole(score))
+if until_then and tonumber(until_then) then
+  why = with_value(why, 'backoff', until_then)
+end
+if suspended and not record then
+  why = with_value(why, 'job', '-')
+end
+if record and (reasons ~= '' or score) then
+  call('ZREM', PARKED, subject)
+  call('HDEL', extra('park_reasons'), subject)
+  if value_in(why, 'suspended') then
+    call('HSET', extra('asks'), subject, with_value(asks or '', 'suspend', value_in(why, 'suspended')))
+    call('HSET', LEASES, subject, as_asked(record, true))
+    did('noted that it is to be suspended')
+  else
+    did('ended a wait that was none')
+  end
+  why = ''
+elseif not record and (not alike(why, reasons) or score ~= (why ~= '' and (tonumber(look_again(why)) or math.huge) or nil)) then
+  if why ~= '' then
+    park({ [subject] = why })
+    did('noted why nobody may have it')
+  else
+    repark(subject, '', now)
+    did('ended a wait that nobody knows the reason of')
+  end
+end
+
+-- One state: leased, else parked, else ready.
 local own = head and kind_of(head)
-local ready = head and not record and not delayed and not is_ticket(head)
+local ready = head and not record and why == '' and not is_ticket(head)
 for i = 1, kinds do
   local kind = ARGV[FIRST + 2 + i]
   local n = #call('LPOS', READY .. kind, subject, 'COUNT', 0)
-  local keep = (ready and kind == own and n > 0 and not suspended) and 1 or 0
+  local keep = (ready and kind == own and n > 0) and 1 or 0
   if n > keep then
     call('LREM', READY .. kind, keep - n, subject)
     did('took it off a list of ready lanes')
@@ -136,8 +176,7 @@ if head and not is_ticket(head) then
   call('SADD', KINDS, own)
 end
 if ready then
-  closed[subject] = nil
-  list_ready(awake({ subject, head }), 'RPUSH', '')
-  did(suspended and 'stopped it at its suspended head' or 'listed it as ready')
+  list_ready({ subject, head }, 'RPUSH', '')
+  did('listed it as ready')
 end
 return done

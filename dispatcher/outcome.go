@@ -141,10 +141,10 @@ func (d *Dispatcher) glance(ctx context.Context, job *Job) (JobOutcome, error) {
 	keys, id := d.keys[d.ns.Partition(job.Subject)], record.PackID(job.ID)
 	var there *redis.BoolCmd
 	var dead *redis.FloatCmd
-	var stopped, kept *redis.StringCmd
+	var parked, kept *redis.StringCmd
 	err := d.together(ctx, func(pipe redis.Pipeliner) {
 		there, dead = pipe.HExists(ctx, keys.Jobs(), id), pipe.ZScore(ctx, keys.Dead(), id)
-		stopped = pipe.HGet(ctx, keys.Suspended(), job.Subject.Canonical())
+		parked = pipe.HGet(ctx, keys.ParkReasons(), job.Subject.Canonical())
 		kept = pipe.HGet(ctx, keys.Outcomes(), id)
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -157,7 +157,7 @@ func (d *Dispatcher) glance(ctx context.Context, job *Job) (JobOutcome, error) {
 			return o, nil
 		}
 	}
-	if there.Val() && dead.Err() != nil && stopped.Err() != nil {
+	if park, _ := record.ParsePark(parked.Val()); there.Val() && dead.Err() != nil && park.Halted == nil {
 		return JobOutcome{}, ErrNotEnded
 	}
 	return d.Outcome(ctx, job.Ref())

@@ -341,11 +341,9 @@ func (e *ending) tell() {
 			e.t.Errorf("the lane is %+v, want %+v", lane, x)
 		}
 		e.ok(e.Resume(bg, key("a")))
-	} else if x.waits && !x.aside {
-		e.none("x")
 	}
-	if x.waits && !x.aside && x.suspended { // a suspension outlasts the wait
-		e.ok(e.HandBack(bg, *e.first(values(e.claimed("x", 1)), "j", x.attempt)))
+	if x.waits && !x.aside { // a suspension does not shorten the wait
+		e.none("x")
 	}
 	if got, want := e.ranAll(), e.order(x); got != want {
 		e.t.Errorf("then ran %q, want %q", got, want)

@@ -92,9 +92,7 @@ func (l *lane) aside(j *modelJob, due int64) {
 
 // pass places what is due and ends waits, as a reap does.
 func (l *lane) pass() {
-	if l.wait != 0 && l.wait <= l.now {
-		l.wait = 0
-	}
+	l.endWait()
 	slices.SortStableFunc(l.later, func(a, b *modelJob) int { return cmp.Or(cmp.Compare(a.due, b.due), a.seq-b.seq) })
 	var stay []*modelJob
 	for _, j := range l.later {
@@ -207,7 +205,7 @@ func (l *lane) end(goesOn bool, wait int64, ways ...string) string {
 				l.aside(j, l.now+waits[i])
 				break
 			}
-			if len(stay) == 0 && waits[i] > 0 && !lease.suspend { // the lane waits for its new head
+			if len(stay) == 0 && waits[i] > 0 { // the lane waits for its new head
 				l.wait = l.now + waits[i]
 			}
 			stay = append(stay, j)
@@ -269,8 +267,6 @@ func (l *lane) suspendJob(id string) string {
 	j.suspended = true
 	if at == &l.jobs && j.kind == "skip" {
 		l.aside(l.remove(i), never)
-	} else if at == &l.jobs && i == 0 {
-		l.wait = 0
 	}
 	return "ok"
 }
@@ -287,6 +283,8 @@ func (l *lane) resumeJob(id string) string {
 	j.suspended = false
 	if at == &l.later && j.due == never {
 		j.due = l.now
+	} else if at == &l.jobs && i == 0 && l.why == "" {
+		l.endWait()
 	}
 	return "ok"
 }
@@ -299,7 +297,6 @@ func (l *lane) suspendLane() string {
 		l.lease.suspend = true
 		return "later"
 	}
-	l.wait = 0
 	return "ok"
 }
 
@@ -321,7 +318,15 @@ func (l *lane) resumeLane(skip bool) string {
 		}
 	}
 	l.why = ""
+	l.endWait()
 	return "ok"
+}
+
+// endWait ends a wait whose time is over: nobody has looked while something else kept the lane back too.
+func (l *lane) endWait() {
+	if l.wait <= l.now {
+		l.wait = 0
+	}
 }
 
 func (l *lane) replay(id string, front bool) string {
@@ -377,10 +382,7 @@ func (l *lane) section() string {
 
 // view says all that is to be seen of the lane in Redis.
 func (l *lane) view() string {
-	v := view{waits: l.wait - l.now, why: l.why}
-	if l.wait == 0 {
-		v.waits = 0
-	}
+	v := view{waits: max(0, l.wait-l.now), why: l.why}
 	for _, j := range l.jobs {
 		v.jobs = append(v.jobs, j.text())
 	}
@@ -400,7 +402,7 @@ func (l *lane) view() string {
 	}
 	switch s := l.lease; {
 	case s == nil && (l.why != "" || l.heldUp()):
-		v.lease = "suspended"
+		v.lease = "suspended" // the lane, that is
 	case s == nil && l.ready():
 		v.ready = l.jobs[0].kind
 	case s == nil:

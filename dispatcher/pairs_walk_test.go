@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -249,8 +250,8 @@ func (w *walk) view() string {
 	keys, canonical := w.Namespace().Keys(0), key("a").Canonical()
 	pipe := w.rdb.Pipeline()
 	head, tail := pipe.HGet(bg, keys.Heads(), canonical), pipe.LRange(bg, keys.Tail(canonical), 0, -1)
-	record, why := pipe.HGet(bg, keys.Leases(), canonical), pipe.HGet(bg, keys.Suspended(), canonical)
-	waits, later := pipe.ZScore(bg, keys.Delayed(), canonical), pipe.ZRangeWithScores(bg, keys.Scheduled(), 0, -1)
+	leased, reasons := pipe.HGet(bg, keys.Leases(), canonical), pipe.HGet(bg, keys.ParkReasons(), canonical)
+	asked, later := pipe.HGet(bg, keys.Asks(), canonical), pipe.ZRangeWithScores(bg, keys.Scheduled(), 0, -1)
 	notes := pipe.HGetAll(bg, keys.Notes())
 	dead, unique := pipe.ZRange(bg, keys.Dead(), 0, -1), pipe.HVals(bg, keys.Unique())
 	ready := make([]*redis.StringSliceCmd, len(policies))
@@ -266,19 +267,33 @@ func (w *walk) view() string {
 			v.jobs = append(v.jobs, readEntry(entry, notes.Val()))
 		}
 	}
-	if token, use, _ := strings.Cut(record.Val(), " "); token != "" {
-		use, _, _ = strings.Cut(use, " ")
-		use, marks, _ := strings.Cut(use, "!")
-		v.lease = use
-		for _, mark := range marks {
-			v.marks = append(v.marks, string(mark))
+	asks := record.ParseAsks(asked.Val())
+	if l := record.ParseLease(leased.Val()); l.Use != "" {
+		if v.lease = l.Use; l.Along > 0 {
+			v.lease += fmt.Sprint("+", l.Along)
+		}
+		if l.Asked != (asked.Val() != "") {
+			w.t.Errorf("the lease %q, and asks %q", leased.Val(), asked.Val())
 		}
 	}
-	if words := strings.Fields(why.Val()); len(words) > 1 {
-		v.why = words[1]
+	if asks.Cancel {
+		v.marks = append(v.marks, "c")
 	}
-	if waits.Err() == nil {
-		v.waits = int64(waits.Val()) - w.ms.Load()
+	if asks.Suspend != nil {
+		v.marks, v.why = append(v.marks, "s"), "operator"
+	}
+	park, _ := record.ParsePark(reasons.Val())
+	if park.Stopped() {
+		v.lease = "suspended"
+	}
+	if park.Suspended != nil {
+		v.why = "operator"
+	}
+	if park.Halted != nil {
+		v.why = "halted"
+	}
+	if !park.Backoff.IsZero() {
+		v.waits = max(0, park.Backoff.UnixMilli()-w.ms.Load())
 	}
 	for _, z := range later.Val() {
 		member := z.Member.(string)

@@ -120,7 +120,11 @@ func TestC4_HaltedLaneThatIsSuspended(t *testing.T) {
 			h.ok(err)
 			lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
 			h.ok(err)
-			if !lane.Halted || why != "" && lane.Why != "halted: "+why {
+			want := "halted: attempts exhausted"
+			if why != "" {
+				want += "; suspended: " + why
+			}
+			if !lane.Halted || lane.Why != want {
 				t.Errorf("suspended with %q it is %+v, want halted still", why, lane)
 			}
 			h.clean()

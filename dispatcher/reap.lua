@@ -31,10 +31,10 @@ end
 local e, lost, interrupted, expired, jobs, bytes = ends(), {}, {}, 0, 0, 0
 
 -- lose ends the attempts that a lease stood for.
-local function lose(subject, record, head)
+local function lose(subject, record, asks, head)
   local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
   local entries = along > 0 and call('LRANGE', tail, 0, along - 1) or {}
-  local keep_ms, rows = marked(record, 'c') and cancel_of(call('HGET', extra('asks'), subject)) or 0, {}
+  local keep_ms, rows = cancel_asked(asks) or 0, {}
   table.insert(entries, 1, head)
   local notes = notes_of(ids_of(entries))
   for i, entry in ipairs(entries) do
@@ -42,7 +42,7 @@ local function lose(subject, record, head)
     local wait = attempts > 0 and math.min(cap, base * 2 ^ math.min(attempts - 1, 40)) or 0
     rows[i] = { entry, 'lost', wait, i == 1 and keep_ms or 0, 'worker lost: ' .. holder, nil, notes[i] }
   end
-  local said = end_lane(e, subject, record, tail, rows, 0, now)
+  local said = end_lane(e, subject, record, asks, tail, rows, 0, now)
   for i, entry in ipairs(entries) do
     local fate = said[2 * i - 1]
     if fate == 'aside' then
@@ -58,26 +58,28 @@ end
 
 local candidates = due(DEADLINES)
 local records, heads = many('HMGET', LEASES, candidates), many('HMGET', HEADS, candidates)
+local asks = asks_of(candidates, records)
 for i, subject in ipairs(candidates) do
   if jobs > MOST or bytes > MOST_BYTES then
     break -- the rest is due still, and left for the next call
   end
   expired = i
   if heads[i] and use_of(records[i]) == 'job' then
-    lose(subject, records[i], heads[i])
+    lose(subject, records[i], asks[subject], heads[i])
   else -- no attempt was under way
-    e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, records[i] or ''
+    e.subjects[#e.subjects + 1], e.asks[subject] = subject, asks[subject]
     if heads[i] then
       interrupted[#interrupted + 1], interrupted[#interrupted + 2] = subject, heads[i]
     end
   end
 end
-settle(e, now, ARGV[FIRST])
-list_ready(awake(interrupted), 'LPUSH', ARGV[FIRST])
+local parks = settle(e, now, ARGV[FIRST])
+go_on(interrupted, parks, 'LPUSH', ARGV[FIRST])
 
 -- Lanes whose wait is over.
-local resumed, goes_on = due(DELAYED), {}
-many('ZREM', DELAYED, resumed)
+local resumed, goes_on = due(PARKED), {} -- nothing but a backoff has kept these back
+many('ZREM', PARKED, resumed)
+many('HDEL', extra('park_reasons'), resumed)
 heads, records = many('HMGET', HEADS, resumed), many('HMGET', LEASES, resumed)
 for i, subject in ipairs(resumed) do
   if heads[i] and not records[i] then
@@ -99,7 +101,7 @@ for _, member in ipairs(due(EXPIRING)) do
   elseif searched < MOST_SEARCHED then -- the rest is due still
     searched = searched + call('LLEN', TAIL .. subject)
     call('ZREM', EXPIRING, member)
-    list_ready(withdraw(subject, ticket), 'RPUSH', ARGV[FIRST])
+    withdraw(subject, ticket, now, 'RPUSH', ARGV[FIRST])
     tell(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
   end
 end
@@ -112,7 +114,7 @@ for _, field in ipairs(due(WINDOWS)) do
 end
 
 local soonest
-for _, index in ipairs({ DEADLINES, DELAYED, SCHEDULED, EXPIRING, WINDOWS }) do
+for _, index in ipairs({ DEADLINES, PARKED, SCHEDULED, EXPIRING, WINDOWS }) do
   local at = moment(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
   if at and at < math.huge and (not soonest or at < soonest) then
     soonest = at

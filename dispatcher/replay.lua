@@ -48,7 +48,7 @@ if place == 'back' then
 end
 local head = call('HGET', HEADS, subject)
 local leased = call('HGET', LEASES, subject)
-local stopped = use_of(leased) == 'suspended' -- then its head is nobody's
+local reasons = leased and '' or reasons_of(subject)
 local along = along_of(leased)
 local behind = along > 0 and call('LINDEX', KEYS[13], along - 1)
 
@@ -71,35 +71,21 @@ if waits then -- it lines up behind what could not be placed now
 end
 if not head then
   call('HSET', HEADS, subject, entry)
-  if not leased then
+  if not leased and reasons == '' then
     list_ready({ subject, entry }, 'RPUSH', '')
   end
 elseif place == 'back' or along > 0 and not behind then
   call('RPUSH', KEYS[13], entry)
 elseif behind then
   call('LINSERT', KEYS[13], 'AFTER', behind, entry)
-elseif leased and not stopped then
+elseif leased or value_in(reasons, 'halted') then -- its head is somebody's, or what halted the lane
   call('LPUSH', KEYS[13], entry)
-elseif stopped then
-  local why = call('HGET', extra('suspended'), subject)
-  if is_halted(why) then
-    call('LPUSH', KEYS[13], entry) -- its head is what halted it, and has to stay that
-  else
-    call('LPUSH', KEYS[13], head)
-    call('HSET', HEADS, subject, entry)
-    if not why then -- it was suspended for that head only
-      free({ subject }, {})
-      list_ready({ subject, entry }, 'RPUSH', '')
-    end
-  end
 else
-  -- A ready lane keeps its turn, but must be listed under its new head's kind.
   local kind = kind_of(head)
-  local delayed = call('ZREM', DELAYED, subject) == 1
-  if not delayed and kind ~= ARGV[FIRST + 2] then
-    call('LREM', READY .. kind, 1, subject)
+  if reasons == '' and kind ~= ARGV[FIRST + 2] then
+    unlist(subject, head) -- it keeps its turn, but must be listed under its new head's kind
   end
-  if delayed or kind ~= ARGV[FIRST + 2] then
+  if reasons ~= '' and repark(subject, of_next(reasons), now) or reasons == '' and kind ~= ARGV[FIRST + 2] then
     list_ready({ subject, entry }, 'RPUSH', '')
   end
   call('LPUSH', KEYS[13], head)

@@ -13,37 +13,50 @@ if before then
   return before
 end
 
-local subject, skip = ARGV[FIRST], ARGV[FIRST + 1] == 'skip'
+local subject, skip, now = ARGV[FIRST], ARGV[FIRST + 1] == 'skip', clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
-if use_of(record) ~= 'suspended' then
-  if not marked(record, 's') or skip then
+local asks, reasons = call('HGET', extra('asks'), subject) or '', reasons_of(subject)
+despite_full_memory()
+if record then
+  if skip or not suspend_asked(asks) then
     return { 'no' }
   end
-  call('HDEL', extra('suspended'), subject)
-  call('HSET', LEASES, subject, unmark(record, 's'))
+  asks = without_value(asks, 'suspend')
+  call('HSET', LEASES, subject, as_asked(record, asks ~= ''))
+  if asks ~= '' then
+    call('HSET', extra('asks'), subject, asks)
+  else
+    call('HDEL', extra('asks'), subject)
+  end
   remember('ok')
   return { 'ok' }
+elseif stopped_by(reasons) == '' then
+  return { 'no' }
 elseif skip and not head then
   return { 'empty' }
 end
-local halted = is_halted(call('HGET', extra('suspended'), subject))
-free({ subject }, {})
-call('HDEL', extra('suspended'), subject)
 if skip and is_ticket(head) then
+  repark(subject, '', now)
   call('ZREM', extra('expiring'), ticket_as(subject, head))
   tell(id_of(head), 'skipped') -- its owner takes another
-  list_ready(awake(advance({ subject }, { KEYS[13] })), 'LPUSH', '')
+  go_on(advance({ subject }, { KEYS[13] }), {}, 'LPUSH', '')
 elseif skip then
+  repark(subject, '', now)
   local attempts, _, _, failure = note_of(call('HGET', NOTES, id_of(head)))
-  bury({ { head, attempts, 'skipped', failure } }, (clock()))
-  list_ready(awake(advance({ subject }, { KEYS[13] })), 'LPUSH', '')
-elseif head then
-  local attempts, _, workers, failure = note_of(call('HGET', NOTES, id_of(head)))
-  if halted then
-    attempts, workers, failure = 0, '', ''
+  bury({ { head, attempts, 'skipped', failure } }, now)
+  go_on(advance({ subject }, { KEYS[13] }), {}, 'LPUSH', '')
+else
+  if head then
+    local attempts, _, workers, failure = note_of(call('HGET', NOTES, id_of(head)))
+    if value_in(reasons, 'halted') then
+      attempts, workers, failure = 0, '', ''
+    end
+    write_note(id_of(head), attempts, false, workers, failure) -- it is resumed with its lane
   end
-  write_note(id_of(head), attempts, false, workers, failure) -- it is resumed with its lane
-  list_ready({ subject, head }, 'LPUSH', '')
+  local backoff = value_in(reasons, 'backoff')
+  if repark(subject, backoff and with_value('', 'backoff', backoff) or '', now) and head then
+    list_ready({ subject, head }, 'LPUSH', '')
+  end
 end
 remember('ok')
 return { 'ok' }

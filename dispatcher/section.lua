@@ -36,11 +36,12 @@ local reply
 -- here too, a section whose lease is over and tickets that nobody has asked for again.
 local freed = false
 if use_of(record) == 'section' and (moment(call('ZSCORE', DEADLINES, subject)) or 0) <= now then
-  free({ subject }, { record })
-  record, freed = call('HGET', LEASES, subject), true
+  park(free({ subject }, asks_of({ subject }, { record })))
+  record, freed = false, true
 end
+local stopped = not record and stopped_by(reasons_of(subject)) ~= ''
 for _ = 1, 100 do
-  if record or not head or head == entry or not is_ticket(head)
+  if record or stopped or not head or head == entry or not is_ticket(head)
     or (moment(call('ZSCORE', EXPIRING, ticket_as(subject, head))) or 0) > now then
     break
   end
@@ -50,7 +51,7 @@ end
 
 if record and holder_of(record) == holder then
   return { 'ok', token_of(record) }
-elseif not record and (not head or head == entry) then
+elseif not record and not stopped and (not head or head == entry) then
   if head then
     call('ZREM', EXPIRING, ticket)
     pop(subject, KEYS[13])
@@ -58,8 +59,8 @@ elseif not record and (not head or head == entry) then
   reply = { 'ok', grant({ subject }, 'section', holder, now + ttl, now_us) }
 else
   if entry == '' then
-    local deadline = record and use_of(record) ~= 'suspended' and moment(call('ZSCORE', DEADLINES, subject)) or 0
-    reply = { 'held', record and holder_of(record) or '', whole(deadline) }
+    local deadline = record and moment(call('ZSCORE', DEADLINES, subject)) or 0
+    reply = { 'held', record and holder_of(record) or stopped and 'operator' or '', whole(deadline) }
   elseif call('ZSCORE', EXPIRING, ticket) then
     despite_full_memory() -- but no new ticket is taken then
   elseif head then
@@ -70,12 +71,12 @@ else
   if not reply then
     call('ZADD', EXPIRING, now + ttl, ticket)
     local over = record and call('ZSCORE', DEADLINES, subject)
-      or not record and head ~= entry and call('ZSCORE', EXPIRING, ticket_as(subject, head))
+      or not record and not stopped and head ~= entry and call('ZSCORE', EXPIRING, ticket_as(subject, head))
     over = over and moment(over) or math.huge
     reply = { 'waits', over < math.huge and whole(math.max(0, over - now)) or '-' }
   end
-  if freed and head and not record then
-    list_ready(awake({ subject, head }), 'RPUSH', '')
+  if freed and head and not record and not stopped then
+    go_on({ subject, head }, {}, 'RPUSH', '')
   end
 end
 if reply[1] == 'held' then -- a copy that comes late must not get what is free by then; names may have spaces

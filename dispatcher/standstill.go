@@ -31,7 +31,7 @@ func (i *standstill) add(s *survey) {
 		}
 		lease := record.ParseLease(lane.record)
 		holder := lease.Holder
-		if lease.Use == record.Suspended {
+		if park, _ := record.ParsePark(lane.reasons); park.Stopped() {
 			i.suspended++
 			continue
 		}

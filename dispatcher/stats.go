@@ -103,8 +103,8 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int) (Stats, error) {
 		}
 		counts[0], counts[1] = tx.HLen(ctx, keys.Jobs()), tx.ZCard(ctx, keys.Scheduled())
 		counts[2], counts[3] = tx.ZCard(ctx, keys.Dead()), tx.HLen(ctx, keys.Heads())
-		counts[4], counts[5] = tx.ZCount(ctx, keys.Deadlines(), "-inf", "(inf"), tx.ZCard(ctx, keys.Delayed())
-		counts[6] = tx.ZCount(ctx, keys.Deadlines(), "+inf", "+inf") // and the filler
+		counts[4], counts[5] = tx.ZCount(ctx, keys.Deadlines(), "-inf", "(inf"), tx.ZCount(ctx, keys.Parked(), "-inf", "(inf")
+		counts[6] = tx.ZCount(ctx, keys.Parked(), "+inf", "+inf")
 		counts[7], counts[8] = tx.HLen(ctx, keys.Outcomes()), tx.ZCard(ctx, keys.Windows())
 		kept = tx.HGet(ctx, keys.Clock(), "kept")
 	})
@@ -113,10 +113,9 @@ func (d *Dispatcher) countPartition(ctx context.Context, p int) (Stats, error) {
 	}
 	s.OutcomeBytes, _ = strconv.ParseInt(kept.Val(), 10, 64)
 	s.Outcomes, s.Windows = int(counts[7].Val()), int(counts[8].Val())
-	for i, total := range []*int{&s.Jobs, &s.Scheduled, &s.Dead, &s.Lanes, &s.Leased, &s.Delayed} {
+	for i, total := range []*int{&s.Jobs, &s.Scheduled, &s.Dead, &s.Lanes, &s.Leased, &s.Delayed, &s.Suspended} {
 		*total = int(counts[i].Val())
 	}
-	s.Suspended = max(0, int(counts[6].Val())-1)
 	for i, kind := range kinds {
 		s.Kinds[kind] = KindStats{Ready: int(ready[i].Val())}
 		s.Ready += int(ready[i].Val())

@@ -44,14 +44,16 @@ type laneFacts struct {
 	leased   bool           // has a record in leases
 	record   string         // which may be empty
 	deadline float64        // 0 without a place in deadlines
-	delayed  bool           // has a place in delayed
+	parked   bool           // has a place in parked,
+	again    float64        // with this score
+	reasons  string         // in park_reasons
+	asked    bool           // has a record in asks
 	ready    map[string]int // kind -> how often it is listed
 	tail     int            // jobs behind the head
 
-	suspended bool            // has a place in suspended
-	asleep    bool            // its head is suspended
-	tickets   map[string]bool // that stand in the lane; true when they have a deadline
-	garbage   map[string]bool // what stands behind the head and is no entry
+	asleep  bool            // its head is suspended
+	tickets map[string]bool // that stand in the lane; true when they have a deadline
+	garbage map[string]bool // what stands behind the head and is no entry
 }
 
 // place is one place where an id stands.
@@ -115,9 +117,9 @@ const small = 8192
 // types says of which type each key must be.
 func types(k subject.Keys) map[string]string {
 	return map[string]string{
-		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Delayed(): "zset",
+		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Parked(): "zset",
 		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Notes(): "hash", k.Clock(): "hash", k.Kinds(): "set",
-		k.Suspended(): "hash", k.Asks(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
+		k.ParkReasons(): "hash", k.Asks(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
 		k.Limits(): "hash", k.Windows(): "zset", k.Ended(): "zset",
 	}
 }
@@ -183,7 +185,12 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 				}
 			})
 		},
-		func() error { return zset(keys.Delayed(), func(subject, _ string) { s.lane(subject).delayed = true }) },
+		func() error {
+			return zset(keys.Parked(), func(subject, score string) {
+				s.lane(subject).parked = true
+				s.lane(subject).again, _ = strconv.ParseFloat(score, 64)
+			})
+		},
 		func() error { return d.surveyLists(ctx, keys, lists, s) },
 		func() error {
 			return zset(keys.Scheduled(), func(member, _ string) {
@@ -200,8 +207,9 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 			})
 		},
 		func() error {
-			return hash(keys.Suspended(), func(subject, _ string) { s.lane(subject).suspended = true })
+			return hash(keys.ParkReasons(), func(subject, reasons string) { s.lane(subject).reasons = reasons })
 		},
+		func() error { return hash(keys.Asks(), func(subject, _ string) { s.lane(subject).asked = true }) },
 		func() error {
 			return hash(keys.Names(), func(id, name string) { s.names[id] = record.NameField(name) })
 		},

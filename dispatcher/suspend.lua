@@ -4,32 +4,29 @@
 -- ARGV[7]  why
 --
 -- Returns  {'ok'} | {'later', holder}: when the lease of that holder ends | {'stale'}
---
--- A lane that is suspended is one whose lease nobody has and that never ends; so no claim
--- and no enqueue has to look for anything new.
 
 local before = answered()
 if before then
   return before
 end
 
-local subject, why = ARGV[FIRST], ARGV[FIRST + 1]
-local now = clock()
+local subject, why, now = ARGV[FIRST], ARGV[FIRST + 1], clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 despite_full_memory()
-local before_it = call('HGET', extra('suspended'), subject)
-if why ~= '' or not before_it then
-  -- A lane that its head has halted stays that: the head has no attempts left until it is resumed.
-  call('HSET', extra('suspended'), subject, suspension_as(now, is_halted(before_it) and 'halted' or 'operator', why))
-end
-if record and use_of(record) ~= 'suspended' then
-  call('HSET', LEASES, subject, mark(record, 's'))
-  return { 'later', holder_of(record) }
-elseif not record then
-  if head then
-    unlist(subject, head)
+if record then
+  local asks = call('HGET', extra('asks'), subject) or ''
+  if why ~= '' or not suspend_asked(asks) then
+    call('HSET', extra('asks'), subject, with_value(asks, 'suspend', since(now, why)))
   end
-  stop(subject)
+  call('HSET', LEASES, subject, as_asked(record, true))
+  return { 'later', holder_of(record) }
+end
+local reasons = reasons_of(subject)
+if head and reasons == '' then
+  unlist(subject, head)
+end
+if why ~= '' or not value_in(reasons, 'suspended') then
+  park({ [subject] = with_value(reasons, 'suspended', since(now, why)) })
 end
 remember('ok')
 return { 'ok' }

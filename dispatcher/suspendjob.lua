@@ -36,14 +36,17 @@ if at == 'scheduled' and resume then
   end
   call('ZADD', WAKE .. kind_of(entry), 0, 'due')
 elseif at ~= 'scheduled' and not resume and flag(entry, 's') then
-  list_ready(withdraw(subject, entry), 'LPUSH', '')
+  withdraw(subject, entry, now, 'LPUSH', '')
   call('ZADD', SCHEDULED, 'inf', scheduled_as(subject, order_in_store(id), entry))
-elseif at == 'head' and not resume and not record then
-  unlist(subject, entry)
-  stop(subject)
-elseif at == 'head' and resume and held_up(subject, record) then
-  free({ subject }, {})
-  list_ready({ subject, entry }, 'LPUSH', '')
+elseif at == 'head' and not record then
+  local reasons = reasons_of(subject)
+  if reasons == '' then
+    unlist(subject, entry)
+  end
+  reasons = resume and without_value(reasons, 'job') or with_value(reasons, 'job', '-')
+  if repark(subject, reasons, now) then
+    list_ready({ subject, entry }, 'LPUSH', '')
+  end
 end
 remember('ok')
 return { 'ok' }

@@ -182,7 +182,7 @@ end
 local reply = { 'ok', 0, '0', '' }
 local lane, next_head, open, l = {}, {}, {}, 0 -- lanes that had a job finished
 local record, went, finished = {}, {}, 0 -- their leases; jobs that their holders went on from; jobs finished
-local special = {} -- entries with flags
+local special, asks = {}, {} -- entries with flags; what is asked of holders
 if ENDS <= #ARGV then
   local subjects, n = {}, 0
   for at = ENDS, #ARGV, 3 do
@@ -228,15 +228,20 @@ if ENDS <= #ARGV then
       call('HDEL', NOTES, unpack(done))
     end
     ended(special)
-    local stay, gone, held, s = {}, {}, {}, 0
+    asks = asks_of(lane, record)
+    local stay, gone, held, unasked, s = {}, {}, {}, {}, 0
     for k = 1, l do
       local head = next_head[k]
-      if open[k] then -- its lease stands for fewer jobs now
-        held[#held + 1] = lane[k]
-        held[#held + 1] = with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])
-        if marked(record[k], 'c') then
-          call('HDEL', extra('asks'), lane[k])
+      if open[k] then -- its lease stands for fewer jobs now, and what was asked for the first one is over
+        local rest = asks[lane[k]] and without_value(asks[lane[k]], 'cancel') or ''
+        if asks[lane[k]] and rest == '' then
+          unasked[#unasked + 1] = lane[k]
+        elseif asks[lane[k]] then
+          call('HSET', extra('asks'), lane[k], rest)
         end
+        asks[lane[k]] = nil
+        held[#held + 1] = lane[k]
+        held[#held + 1] = as_asked(with_along(record[k], along_of(record[k]) - went[k]), rest ~= '')
       end
       if head then
         stay[s + 1], stay[s + 2] = lane[k], head
@@ -247,6 +252,7 @@ if ENDS <= #ARGV then
     end
     place(stay, gone)
     many('HSET', LEASES, held)
+    many('HDEL', extra('asks'), unasked)
   end
 end
 local said = #reply > 4 and table.concat(reply, ' ', 5) or ''
@@ -298,11 +304,11 @@ if noted then
     asleep[ended_lanes[i]] = is_suspended(note)
   end
 end
-local handed, freed, freed_records, next_up, h, f = {}, {}, {}, {}, 0, 0
+local handed, freed, next_up, h, f = {}, {}, {}, 0, 0
 for k = 1, l do
   if not open[k] then
     local subject, head = lane[k], next_head[k]
-    local stops = asleep[subject] or marked(record[k], 's') -- other marks were for the job that is done
+    local stops = asleep[subject] or suspend_asked(asks[subject]) -- a cancel was for the job that is done
     local left = head and budget[kind_of(head)]
     if head and n + h < wanted and along[kind_of(head)] and not stops and (not left or left > 0) then
       if left then
@@ -312,7 +318,7 @@ for k = 1, l do
       handed[h], lanes[m], heads[m] = subject, subject, head
     else
       f = f + 1
-      freed[f], freed_records[f], next_up[f] = subject, record[k], head
+      freed[f], next_up[f] = subject, head
     end
   end
 end
@@ -331,16 +337,16 @@ for i = m - h, 1, -1 do
     back[#back + 1] = { kind_of(heads[i]), lanes[i] }
   end
 end
-free(freed, freed_records)
-local listed = {}
-for i = 1, #freed do
-  if asleep[freed[i]] and not closed[freed[i]] then
-    stop(freed[i])
+local parks, listed = free(freed, asks), {}
+for i, subject in ipairs(freed) do
+  if asleep[subject] then
+    parks[subject] = with_value(parks[subject] or '', 'job', '-')
   elseif next_up[i] then
-    listed[#listed + 1], listed[#listed + 2] = freed[i], next_up[i]
+    listed[#listed + 1], listed[#listed + 2] = subject, next_up[i]
   end
 end
-list_ready(listed, 'RPUSH', own)
+list_ready(unparked(listed, parks), 'RPUSH', own)
+park(parks)
 for _, lane in ipairs(back) do
   call('LPUSH', READY .. lane[1], lane[2])
 end

@@ -20,13 +20,13 @@ local deadline = moment(call('ZSCORE', DEADLINES, subject)) or 0
 local waiting = call('HEXISTS', HEADS, subject) == 1
 
 -- An expired lease over an empty lane may be taken at once. Over a lane with jobs it
--- is for reap to end: it may stand for a crashed attempt; and so it is when the lane is to
--- be suspended then.
+-- is for reap to end: it may stand for a crashed attempt; and so it is when something is asked of its
+-- holder, as that the lane be suspended then.
 local held
-if use_of(record) == 'suspended' then -- for ever, and not for a time
-  held = { 'held', holder_of(record), '0' }
-elseif record and (deadline > now or waiting or marked(record, 's')) then
+if record and (deadline > now or waiting or asked(record)) then
   held = { 'held', holder_of(record), whole(deadline) }
+elseif not record and stopped_by(reasons_of(subject)) ~= '' then -- for ever, and not for a time
+  held = { 'held', 'operator', '0' }
 elseif waiting then
   held = { 'held', '', '0' }
 end

@@ -8,10 +8,10 @@
 // token, and one Lua function, fenced, compares it. What a holder believes about
 // its lease is never asked.
 //
-// A lane that is suspended is leased to nobody, without end ("suspended"), and a slot of a
-// limit is a lease that comes with no lane ("slot"). What an operator asks of a holder is noted
-// on the record, "job!s" or "job!c": one function, free, is the way out of every lease, and
-// suspends the lane then; renewing tells of a cancellation.
+// A slot of a limit is a lease that comes with no lane ("slot"). What an operator asks of a holder stands beside
+// the record, which says by one byte that there is something ("job!"). One function, free, is the way out of every
+// lease, and says which lanes are to be parked then; renewing tells of a cancellation. A lane that nobody may have
+// is parked: it has reasons, and no lease.
 //
 // # Life of a lease
 //

@@ -15,22 +15,18 @@ local function notes_of(ids)
   return #ids > 0 and any_notes() and many('HMGET', NOTES, ids) or {}
 end
 
--- awake returns those lanes whose heads may run, and stops those whose heads are suspended.
-local function awake(lanes)
-  local ids, up = {}, {}
-  for i = 2, #lanes, 2 do
-    ids[#ids + 1] = id_of(lanes[i])
+-- unparked returns those lanes that are not to be parked.
+local function unparked(lanes, parks)
+  if not next(parks) then
+    return lanes
   end
-  local notes = notes_of(ids)
-  for i = 1, #ids do
-    local subject = lanes[2 * i - 1]
-    if is_suspended(notes[i]) and not closed[subject] then
-      stop(subject)
-    else
-      up[#up + 1], up[#up + 2] = subject, lanes[2 * i]
+  local others = {}
+  for i = 1, #lanes, 2 do
+    if not parks[lanes[i]] then
+      others[#others + 1], others[#others + 2] = lanes[i], lanes[i + 1]
     end
   end
-  return up
+  return others
 end
 
 -- list_ready lists lanes by the kinds of their heads, at the back of the queue (a lane takes its
@@ -45,9 +41,7 @@ local function list_ready(lanes, push, own)
   end
   for i = from, to, step do
     local subject, entry = lanes[i], lanes[i + 1]
-    if closed[subject] then
-      -- it was stopped, or somebody has it
-    elseif is_ticket(entry) then
+    if is_ticket(entry) then
       tell(id_of(entry), 'ready')
     else
       local kind = kind_of(entry)
@@ -64,4 +58,20 @@ local function list_ready(lanes, push, own)
       call('ZADD', WAKE .. kind, '0', 'ready')
     end
   end
+end
+
+-- go_on lets free lanes go on: it parks those of `parks`, and those whose heads are suspended, and lists the others.
+local function go_on(lanes, parks, push, own)
+  local ids = {}
+  for i = 2, #lanes, 2 do
+    ids[#ids + 1] = id_of(lanes[i])
+  end
+  for i, note in ipairs(notes_of(ids)) do
+    local subject = lanes[2 * i - 1]
+    if is_suspended(note) then
+      parks[subject] = with_value(parks[subject] or '', 'job', '-')
+    end
+  end
+  list_ready(unparked(lanes, parks), push, own)
+  park(parks)
 end

@@ -45,12 +45,15 @@ var fenceLua string
 //go:embed lease.lua
 var leaseLua string
 
+//go:embed park.lua
+var parkLua string
+
 //go:embed handover.lua
 var handoverLua string
 
 // Lua is the source that every script of dispatcher builds on: the gate for stale tokens, the one way into
 // leases and out of them, and who comes next.
-var Lua = fenceLua + "\n" + leaseLua + "\n" + handoverLua
+var Lua = fenceLua + "\n" + leaseLua + "\n" + parkLua + "\n" + handoverLua
 
 // Store keeps the leases of one namespace in Redis. It is safe for concurrent use.
 type Store struct {

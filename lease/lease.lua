@@ -4,8 +4,7 @@
 -- to be free. The token is max(last + 1, microseconds of the clock): it rises across
 -- crashes, empty lanes and a failover that lost the last ones (I2). It is one for
 -- the whole call: tokens are compared only with others of the same subject. The
--- end of a 'job' lease without a word makes a failed attempt of it; one that is 'suspended' has
--- no end: a lane that nobody may have is one that is leased.
+-- end of a 'job' lease without a word makes a failed attempt of it.
 -- along[subject] is how many jobs behind the head the holder took along; nil is none.
 local function grant(subjects, use, holder, deadline, now_us, along)
   local last, token = call('HGET', CLOCK, 'token'), now_us
@@ -27,28 +26,32 @@ local function grant(subjects, use, holder, deadline, now_us, along)
   return token
 end
 
--- stop closes a lane that nobody holds, until an operator resumes it.
-local closed = {}
-
-local function stop(subject)
-  local _, now_us = clock()
-  closed[subject] = true
-  grant({ subject }, 'suspended', 'operator', 'inf', now_us)
-end
-
--- free ends leases. It is the first write of every script that calls it: HDEL is
--- allowed when memory is full, and what follows a script's first write is too (I10).
--- records[i], of those that a script has read them of, tells whether the lane was to be
--- suspended at the end of its lease.
-local function free(subjects, records)
-  many('HDEL', LEASES, subjects)
-  many('ZREM', DEADLINES, subjects)
+-- asks_of returns what is asked of the holders of subjects, by subject.
+local function asks_of(subjects, records)
+  local asks, of = {}, {}
   for i, subject in ipairs(subjects) do
-    if marked(records[i], 's') then
-      stop(subject)
-    end
-    if marked(records[i], 'c') then
-      call('HDEL', extra('asks'), subject)
+    if asked(records[i]) then
+      of[#of + 1] = subject
     end
   end
+  for i, text in ipairs(many('HMGET', extra('asks'), of)) do
+    asks[of[i]] = text or nil
+  end
+  return asks
+end
+
+-- free ends leases, and what is asked of their holders (asks, by subject). It is the first write of every script that
+-- calls it: HDEL is allowed when memory is full, and what follows a script's first write is too (I10). It returns
+-- why lanes are to be parked now, by subject: those that were to be suspended.
+local function free(subjects, asks)
+  many('HDEL', LEASES, subjects)
+  many('ZREM', DEADLINES, subjects)
+  local parks, of = {}, {}
+  for subject, text in pairs(asks) do
+    of[#of + 1] = subject
+    local stop = suspend_asked(text)
+    parks[subject] = stop and with_value('', 'suspended', stop) or nil
+  end
+  many('HDEL', extra('asks'), of)
+  return parks
 end

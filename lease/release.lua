@@ -24,7 +24,7 @@ if not own then
   return { 'lost' }
 end
 local head = call('HGET', HEADS, subject)
-free({ subject }, { record })
-list_ready(awake(head and { subject, head } or {}), 'RPUSH', '')
+local parks = free({ subject }, asks_of({ subject }, { record }))
+go_on(head and { subject, head } or {}, parks, 'RPUSH', '')
 remember('ok')
 return { 'ok' }

@@ -18,11 +18,11 @@ end
 local records = many('HMGET', LEASES, subjects)
 local deadlines = many('ZMSCORE', DEADLINES, subjects)
 
-local reply, later = {}, {}
+local asks, reply, later = asks_of(subjects, records), {}, {}
 for i, subject in ipairs(subjects) do
   local alive = (moment(deadlines[i]) or 0) > now
   if fenced(records[i], tokens[i]) and alive then
-    reply[i] = marked(records[i], 'c') and 'cancel' or 'ok'
+    reply[i] = cancel_asked(asks[subject]) and 'cancel' or 'ok'
     later[#later + 1] = now + ttl
     later[#later + 1] = subject
   else

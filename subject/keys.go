@@ -102,8 +102,9 @@ func (k Keys) Leases() string { return k.base + "leases" }
 // Deadlines is a zset: subject -> when its lease ends, Unix milliseconds.
 func (k Keys) Deadlines() string { return k.base + "deadlines" }
 
-// Delayed is a zset: subject -> when its head may be attempted again.
-func (k Keys) Delayed() string { return k.base + "delayed" }
+// Parked is a zset: subject -> when to look at the lane again, Unix milliseconds; infinite is never by itself. It has
+// the lanes that may not be claimed now though nobody holds them, those without jobs among them.
+func (k Keys) Parked() string { return k.base + "parked" }
 
 // Scheduled is a zset: subject, number and entry -> when the job takes its place in the lane.
 func (k Keys) Scheduled() string { return k.base + "scheduled" }
@@ -133,10 +134,10 @@ func (k Keys) Ready(kind string) string { return k.base + "ready:" + kind }
 // was known). Both are hints, and never the truth.
 func (k Keys) Wake(kind string) string { return k.base + "wake:" + kind }
 
-// Suspended is a hash: subject -> since when, by whom and why the lane stands still.
-func (k Keys) Suspended() string { return k.base + "suspended" }
+// ParkReasons is a hash: subject -> why the lane is parked.
+func (k Keys) ParkReasons() string { return k.base + "park_reasons" }
 
-// Asks is a hash: subject -> what an operator asked of its holder, where the lease alone does not say all.
+// Asks is a hash: subject -> what an operator asks of its holder.
 func (k Keys) Asks() string { return k.base + "asks" }
 
 // Unique is a hash: subject, kind and key -> id of the job that has the unique key.
@@ -191,7 +192,7 @@ func (k Keys) TrimTail(key string) (string, bool) {
 // order in which internal/script/partition.lua names them.
 func (k Keys) Fixed() []string {
 	return []string{
-		k.Jobs(), k.Heads(), k.Leases(), k.Deadlines(), k.Delayed(), k.Scheduled(),
+		k.Jobs(), k.Heads(), k.Leases(), k.Deadlines(), k.Parked(), k.Scheduled(),
 		k.Dead(), k.Reasons(), k.Notes(), k.Clock(), k.Kinds(),
 	}
 }

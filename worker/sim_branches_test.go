@@ -111,8 +111,8 @@ var seldomBranches = map[string]string{
 	"enqueue.lua: check: if windows >= max_jobs":  "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
 	"enqueue.lua: returns 'windows'":              "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
 	"short.lua: along_line: elseif p.starts == 0": "a place has to be served to its end while others wait behind it: 8 times in 30 seeds",
-	"turn.lua: if marked(record[k], 'c')":         "a job of a batch that is to be cancelled has to finish, and its holder to go on with the next one",
-	"turn.lua: if k":                              "two jobs of a lane have to be finished in one call: 5 times in 30 seeds",
+	"turn.lua: if asks[lane[k]] and rest == ''":   "a job of a batch that is to be cancelled has to finish, and its holder to go on with the next one",
+	"turn.lua: if k": "two jobs of a lane have to be finished in one call: 5 times in 30 seeds",
 }
 
 // A list that names what no longer is, or excuses what runs, excuses what comes after it too.

@@ -47,7 +47,7 @@ local function take_due(now, own, urgent)
       call('HSET', JOBS, id, renumbered(body, seq + i))
       if call('HSETNX', HEADS, subject, entry) == 0 then
         call('RPUSH', TAIL .. subject, entry)
-      elseif call('HEXISTS', LEASES, subject) == 0 then
+      elseif call('HEXISTS', LEASES, subject) == 0 and not call('ZSCORE', PARKED, subject) then
         lanes[#lanes + 1], lanes[#lanes + 2] = subject, entry
       end
     end

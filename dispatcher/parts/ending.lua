@@ -1,14 +1,14 @@
 -- ending: how attempts end. All ends of attempts are decided here, but for a turn's plain finishes.
 
 -- fate_of decides what becomes of a job whose attempt has ended, and writes nothing. The verdict is 'done',
--- 'failed', 'fatal', 'back' (given up unused) or 'lost'. is_head says that the lease is about this job before all others, so
--- that what is asked of its holder is about it; in_front, that no job before it stays in the lane; worn_out, that it has failed on
+-- 'failed', 'fatal', 'back' (given up unused) or 'lost'. is_head says that the lease is about this job before all others; cancelled,
+-- that its holder was asked to end it; in_front, that no job before it stays in the lane; worn_out, that it has failed on
 -- as many workers as it may. It returns a fate, how many attempts have ended then, and the code of the reason:
 --   'gone' | 'cancelled' | 'again' | 'aside' | 'dead' | 'halted'
-local function fate_of(entry, attempts, verdict, record, is_head, in_front, worn_out)
+local function fate_of(entry, attempts, verdict, is_head, cancelled, in_front, worn_out)
   if verdict == 'done' then
     return 'gone', attempts + 1, '-'
-  elseif is_head and marked(record, 'c') then
+  elseif cancelled then
     return 'cancelled', attempts + 1, '-'
   elseif verdict == 'back' then
     return 'again', attempts, '-'
@@ -26,17 +26,17 @@ end
 -- ends gathers what becomes of jobs, lane by lane, and then makes it so.
 local function ends()
   return {
-    subjects = {}, records = {}, gone = {}, kept = {}, letters = {}, aside = {}, notes = {}, tails = {}, heads = {},
+    subjects = {}, asks = {}, gone = {}, kept = {}, letters = {}, aside = {}, notes = {}, tails = {}, heads = {},
     over = {}, over_tails = {}, halted = {}, delayed = {}, back = {}, front = {}, wake = {},
   }
 end
 
--- end_lane ends the lease of a lane and the attempts that were made under it, of its head first: each {entry, verdict,
+-- end_lane ends the lease of a lane, of whose holder `asks` are asked, and the attempts that were made under it, of its head first: each {entry, verdict,
 -- wait ms, keep ms, text, reason, note}, the text being a result or an error. Those that stay keep their order, in front of what
 -- was behind them. It returns fate and code of each.
-local function end_lane(e, subject, record, tail, jobs, most_workers, now)
+local function end_lane(e, subject, record, asks, tail, jobs, most_workers, now)
   local said, stay, first = {}, {}, nil
-  e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, record
+  e.subjects[#e.subjects + 1], e.asks[subject] = subject, asks
   for i, job in ipairs(jobs) do
     local entry, verdict, text = job[1], job[2], job[5]
     local id, attempts, suspended, workers = id_of(entry), note_of(job[7])
@@ -44,7 +44,8 @@ local function end_lane(e, subject, record, tail, jobs, most_workers, now)
       workers = with_line(workers, holder_of(record))
     end
     local worn_out = verdict == 'failed' and most_workers > 0 and lines_of(workers) >= most_workers
-    local fate, ended_attempts, code = fate_of(entry, attempts, verdict, record, i == 1, #stay == 0, worn_out)
+    local cancelled = i == 1 and cancel_asked(asks)
+    local fate, ended_attempts, code = fate_of(entry, attempts, verdict, i == 1, cancelled, #stay == 0, worn_out)
     local reason = job[6] or reason_for(code)
     said[2 * i - 1], said[2 * i] = fate, code
     if fate == 'gone' or fate == 'cancelled' then
@@ -70,7 +71,7 @@ local function end_lane(e, subject, record, tail, jobs, most_workers, now)
           first = job
         end
         if fate == 'halted' then
-          e.halted[#e.halted + 1] = { subject, id, reason, flag(entry, 'k') }
+          e.halted[#e.halted + 1] = { subject, reason, flag(entry, 'k') and id }
         end
       end
     end
@@ -95,9 +96,9 @@ local function end_lane(e, subject, record, tail, jobs, most_workers, now)
   return said
 end
 
--- settle makes it so. own is as for list_ready. A job that was held is not suspended, so of those that stay it need not be asked.
+-- settle makes it so, and returns the lanes that it has parked. own is as for list_ready. A job that was held is not suspended, so of those that stay it need not be asked.
 local function settle(e, now, own)
-  free(e.subjects, e.records)
+  local parks = free(e.subjects, e.asks)
   drop(e.gone)
   bury(e.letters, now)
   for _, k in ipairs(e.kept) do
@@ -112,15 +113,17 @@ local function settle(e, now, own)
     end
   end
   many('HSET', HEADS, e.heads)
-  for _, h in ipairs(e.halted) do
-    halt(h[1], h[2], h[3], h[4], now)
-  end
-  for _, d in ipairs(e.delayed) do
-    if not closed[d[2]] then
-      call('ZADD', DELAYED, d[1], d[2])
+  for _, h in ipairs(e.halted) do -- its head stays, with no attempts left, until an operator decides
+    parks[h[1]] = with_value(parks[h[1]] or '', 'halted', since(now, h[2]))
+    if h[3] then
+      tell(h[3], 'halted')
     end
   end
-  list_ready(e.front, 'LPUSH', own)
-  list_ready(e.back, 'RPUSH', own)
-  list_ready(awake(advance(e.over, e.over_tails)), 'RPUSH', own)
+  for _, d in ipairs(e.delayed) do
+    parks[d[2]] = with_value(parks[d[2]] or '', 'backoff', whole(d[1]))
+  end
+  list_ready(unparked(e.front, parks), 'LPUSH', own)
+  list_ready(unparked(e.back, parks), 'RPUSH', own)
+  go_on(advance(e.over, e.over_tails), parks, 'RPUSH', own)
+  return parks
 end

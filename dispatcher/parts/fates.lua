@@ -36,13 +36,3 @@ local function bury(letters, now)
     end
   end
 end
-
--- halt stops the lane of a head that has failed for good (its kind says so): it stays
--- head, with no attempts left, until an operator decides.
-local function halt(subject, id, reason, told, now)
-  call('HSET', extra('suspended'), subject, suspension_as(now, 'halted', reason))
-  stop(subject)
-  if told then
-    tell(id, 'halted')
-  end
-end

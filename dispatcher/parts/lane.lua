@@ -30,35 +30,27 @@ local function pop(subject, tail)
   return head
 end
 
--- unlist takes a lane out of where it waits, ready or delayed.
+-- unlist takes a ready lane out of the list that it stands in.
 local function unlist(subject, head)
-  call('ZREM', DELAYED, subject)
   call('LREM', READY .. kind_of(head), 1, subject)
 end
 
--- held_up reports whether a lane stands still for no other reason than that its head is
--- suspended.
-local function held_up(subject, record)
-  return use_of(record) == 'suspended' and not call('HGET', extra('suspended'), subject)
-end
-
--- withdraw takes an entry that nobody holds out of its lane, wherever it stands there. It returns the lane when another
--- job is its head now.
-local function withdraw(subject, entry)
+-- withdraw takes an entry that nobody holds out of its lane, wherever it stands there. The lane goes on, unless somebody has it
+-- or it is kept back by more than that entry.
+local function withdraw(subject, entry, now, push, own)
   local tail = TAIL .. subject
   if call('HGET', HEADS, subject) ~= entry then
     call('LREM', tail, 1, entry)
-    return {}
+    return
   end
-  local record = call('HGET', LEASES, subject)
-  if not record then
+  local leased, reasons = call('HEXISTS', LEASES, subject) == 1, reasons_of(subject)
+  if not leased and reasons == '' then
     unlist(subject, entry)
-  elseif held_up(subject, record) then
-    free({ subject }, {})
-  else
-    closed[subject] = true -- somebody holds it, and lists it at the end
   end
-  return awake(advance({ subject }, { tail }))
+  local lanes = advance({ subject }, { tail })
+  if not leased and (reasons == '' or repark(subject, of_next(reasons), now)) then
+    go_on(lanes, {}, push, own)
+  end
 end
 
 -- MOST_BYTES is how much of stored jobs one call reads, or one job if that has more (I16): to read a MiB

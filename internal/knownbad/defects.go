@@ -30,7 +30,7 @@ var byVerb = []defect{
 	},
 	{
 		"acquire takes what is held", "lease/acquire.lua",
-		`elseif record and (deadline > now or waiting or marked(record, 's')) then`, `elseif record and waiting then`,
+		`if record and (deadline > now or waiting or asked(record)) then`, `if record and waiting then`,
 	},
 	{
 		"tokens by counting only: they repeat after a failover", "lease/lease.lua",
@@ -65,21 +65,19 @@ var byVerb = []defect{
 	},
 	{
 		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/turn.lua",
-		"\nfree(freed, freed_records)\n", "\n",
+		"local parks, listed = free(freed, asks), {}", "local parks, listed = {}, {}",
 	},
 	{
 		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/parts/ending.lua",
-		`  free(e.subjects, e.records)
-`, ``,
+		`local parks = free(e.subjects, e.asks)`, `local parks = {}`,
 	},
 	{
 		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/parts/ending.lua",
-		`  list_ready(awake(advance(e.over, e.over_tails)), 'RPUSH', own)
-`, ``,
+		`go_on(advance(e.over, e.over_tails), parks, 'RPUSH', own)`, `go_on({}, parks, 'RPUSH', own)`,
 	},
 	{
 		"a hand-back does not list its lane", "dispatcher/parts/ending.lua",
-		`  list_ready(e.front, 'LPUSH', own)
+		`  list_ready(unparked(e.front, parks), 'LPUSH', own)
 `, ``,
 	},
 	{
@@ -92,7 +90,7 @@ var byVerb = []defect{
 	},
 	{
 		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/reap.lua",
-		`list_ready(awake(interrupted), 'LPUSH', ARGV[FIRST])`, ``,
+		`go_on(interrupted, parks, 'LPUSH', ARGV[FIRST])`, ``,
 	},
 	{
 		"reaping forgets the dead letter of a last attempt", "dispatcher/parts/ending.lua",
@@ -146,7 +144,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a repair ends leases whose holder lives", "dispatcher/mend.lua",
-		`or now + grace, subject)`, `or now, subject)`,
+		`now + grace, subject)`, `now, subject)`,
 	},
 	{
 		"a key outside of the hash tag (hibiken/asynq#480)", "subject/keys.go",
@@ -219,19 +217,19 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a lane to be suspended goes on when its lease ends", "lease/lease.lua",
-		`    if marked(records[i], 's') then`, `    if false then`,
+		`parks[subject] = stop and with_value('', 'suspended', stop) or nil`, `parks[subject] = nil`,
 	},
 	{
 		"a suspended head is given out", "lease/handover.lua",
-		`if is_suspended(notes[i]) and not closed[subject] then`, `if false then`,
+		`    if is_suspended(note) then`, `    if false then`,
 	},
 	{
 		"a cancelled job is tried again", "dispatcher/parts/ending.lua",
-		`elseif is_head and marked(record, 'c') then`, `elseif is_head and verdict == 'back' and marked(record, 'c') then`,
+		`elseif cancelled then`, `elseif verdict == 'back' and cancelled then`,
 	},
 	{
 		"a cancelled job is handed back", "dispatcher/parts/ending.lua",
-		`elseif is_head and marked(record, 'c') then`, `elseif is_head and verdict ~= 'back' and marked(record, 'c') then`,
+		`elseif cancelled then`, `elseif verdict ~= 'back' and cancelled then`,
 	},
 	{
 		"a job that runs is taken away", "dispatcher/cancel.lua",
@@ -239,7 +237,7 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"the holder hears of no cancellation", "lease/renew.lua",
-		`marked(records[i], 'c') and 'cancel' or 'ok'`, `'ok'`,
+		`cancel_asked(asks[subject]) and 'cancel' or 'ok'`, `'ok'`,
 	},
 	{
 		"a job merges with one that runs", "dispatcher/enqueue.lua",
@@ -259,11 +257,11 @@ local seq, seqs = 0, {}`,
 	},
 	{
 		"a section overtakes jobs", "dispatcher/section.lua",
-		`elseif not record and (not head or head == entry) then`, `elseif not record then`,
+		`elseif not record and not stopped and (not head or head == entry) then`, `elseif not record and not stopped then`,
 	},
 	{
 		"a ticket stays when its wait has ended", "dispatcher/leave.lua",
-		"\n  list_ready(withdraw(subject, entry), 'RPUSH', '')\n", "\n",
+		"\n  withdraw(subject, entry, (clock()), 'RPUSH', '')\n", "\n",
 	},
 	{
 		"a circle of three is not seen", "dispatcher/wait.lua",

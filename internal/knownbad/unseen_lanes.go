@@ -9,11 +9,11 @@ var unseenLanes = []defect{
 	},
 	{
 		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/turn.lua",
-		`with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])`, `with_along(record[k], along_of(record[k]) - went[k])`,
+		`without_value(asks[lane[k]], 'cancel')`, `asks[lane[k]]`,
 	},
 	{
 		"a suspension is forgotten when the holder goes on with a lane batch", "dispatcher/turn.lua",
-		`with_along(unmark(record[k], 'c'), along_of(record[k]) - went[k])`, `with_along(unmark(record[k]), along_of(record[k]) - went[k])`,
+		`without_value(asks[lane[k]], 'cancel')`, `''`,
 	},
 	{
 		"a job that was claimed along can be suspended", "dispatcher/suspendjob.lua",
@@ -73,15 +73,15 @@ var unseenLanes = []defect{
 	},
 	{
 		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/parts/ending.lua",
-		`free(e.subjects, e.records)`, `free(e.subjects, {})`,
+		`free(e.subjects, e.asks)`, `free(e.subjects, {})`,
 	},
 	{
 		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/turn.lua",
-		`asleep[subject] or marked(record[k], 's') -- other`, `asleep[subject] or false -- other`,
+		`asleep[subject] or suspend_asked(asks[subject]) --`, `asleep[subject] or false --`,
 	},
 	{
 		"a lane whose cancelled job finished is handed to nobody", "dispatcher/turn.lua",
-		`asleep[subject] or marked(record[k], 's') -- other`, `asleep[subject] or find(record[k], '!', 1, true) -- other`,
+		`asleep[subject] or suspend_asked(asks[subject]) --`, `asleep[subject] or asks[subject] --`,
 	},
 	{
 		"jobs that one crash has used up die in reverse order", "dispatcher/reap.lua",
@@ -96,38 +96,63 @@ var unseenLanes = []defect{
 	},
 	{
 		"taking a suspension back forgets that the job was cancelled", "dispatcher/resume.lua",
-		`unmark(record, 's'))`, `unmark(record))`,
+		`asks = without_value(asks, 'suspend')`, `asks = ''`,
 	},
 	{
-		"suspending a halted lane without a reason forgets that it is halted", "dispatcher/suspend.lua",
-		`if why ~= '' or not before_it then
-`, `if why ~= '' or true then
-  before_it = why ~= '' and before_it or nil
-`,
+		"suspending a halted lane forgets that it is halted", "dispatcher/suspend.lua",
+		`with_value(reasons, 'suspended', `, `with_value('', 'suspended', `,
 	},
 	{
-		"suspending a halted lane with a reason forgets that it is halted", "dispatcher/suspend.lua",
-		`suspension_as(now, is_halted(before_it) and 'halted' or 'operator', why)`, `suspension_as(now, 'operator', why)`,
+		"a suspension takes the place of a cancel that is asked for", "dispatcher/suspend.lua",
+		`with_value(asks, 'suspend', `, `with_value('', 'suspend', `,
 	},
 	{
-		"a second mark takes the first one off a lease", "internal/record/lease.lua",
-		`marks_of(unmark(record, letter)) .. letter`, `letter`,
+		"a cancel takes the place of a suspension that is asked for", "dispatcher/cancel.lua",
+		`with_value(asks, 'cancel', `, `with_value('', 'cancel', `,
+	},
+	{
+		"an empty lane that is suspended is ready when it gets a job", "dispatcher/enqueue.lua",
+		` and not parked[i] then`, ` then`,
+	},
+	{
+		"an empty lane that is suspended is ready when a job falls due", "dispatcher/parts/due.lua",
+		` and not call('ZSCORE', PARKED, subject) then`, ` then`,
+	},
+	{
+		"the next job of a lane waits out the backoff of the one that was taken out", "dispatcher/parts/lane.lua",
+		`repark(subject, of_next(reasons), now)`, `repark(subject, reasons, now)`,
+	},
+	{
+		"resuming a lane ends its head's backoff", "dispatcher/resume.lua",
+		`backoff and with_value('', 'backoff', backoff) or ''`, `''`,
+	},
+	{
+		"a lane whose backoff ended while it was suspended is not ready when it is resumed", "lease/park.lua",
+		`if waits_till > now then`, `if waits_till > 0 then`,
+	},
+	{
+		"a lane that is to be suspended forgets its head's backoff", "dispatcher/parts/ending.lua",
+		`parks[d[2]] = with_value(parks[d[2]] or '', 'backoff', whole(d[1]))`, `parks[d[2]] = parks[d[2]] or with_value('', 'backoff', whole(d[1]))`,
+	},
+	{
+		"a repair does not see that a parked lane is looked at at a wrong time", "dispatcher/doctor.go",
+		`f.again != park.LookAgain()`, `false`,
 	},
 	{
 		"an expired lease over a lane that is to be suspended is taken", "lease/acquire.lua",
-		`deadline > now or waiting or marked(record, 's')`, `deadline > now or waiting`,
+		`deadline > now or waiting or asked(record)`, `deadline > now or waiting`,
 	},
 	{
 		"a section takes the lane of a dead one that is to be suspended", "dispatcher/section.lua",
-		`free({ subject }, { record })`, `free({ subject }, {})`,
+		`park(free({ subject }, asks_of({ subject }, { record })))`, `park(free({ subject }, {}))`,
 	},
 	{
 		"what a section call frees is listed nowhere", "dispatcher/section.lua",
-		`if freed and head and not record then`, `if false then`,
+		`if freed and head and not record and not stopped then`, `if false then`,
 	},
 	{
 		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/parts/ending.lua",
-		`e.halted[#e.halted + 1] = { subject, id, reason, `, `e.halted[#e.halted + 1] = { subject, id, reason_for('exhausted'), `,
+		`e.halted[#e.halted + 1] = { subject, reason, `, `e.halted[#e.halted + 1] = { subject, reason_for('exhausted'), `,
 	},
 	{
 		"a lane whose slot is lost is kept by a worker that does not work at it", "worker/attempt.go",

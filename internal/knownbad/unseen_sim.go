@@ -4,7 +4,7 @@ package main
 var unseenSim = []defect{
 	{
 		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/turn.lua",
-		`local stops = asleep[subject] or marked(record[k], 's') -- other marks were for the job that is done`, `local stops = asleep[subject]`,
+		`local stops = asleep[subject] or suspend_asked(asks[subject]) -- a cancel was for the job that is done`, `local stops = asleep[subject]`,
 	},
 	{
 		"the checker does not see a job that starts after its cancel", "internal/history/check.go",

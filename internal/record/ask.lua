@@ -1,10 +1,11 @@
--- ask: what an operator asked of the holder of a lane: "cancel <ms to keep the outcome>".
+-- ask: what is asked of the holder of a lane, a line each: "cancel <ms to keep the outcome>" its head, "suspend <when, ms> <why>"
+-- the lane when the lease ends.
 
-local function cancel_as(ms)
-  return 'cancel ' .. ms
+-- cancel_asked returns the ms, or nil; suspend_asked "<when> <why>", or nil.
+local function cancel_asked(asks)
+  return asks and tonumber(value_in(asks, 'cancel'))
 end
 
--- cancel_of returns the ms, 0 of no record.
-local function cancel_of(record)
-  return tonumber(string.match(record or '', '^cancel (%d+)$') or 0)
+local function suspend_asked(asks)
+  return asks and value_in(asks, 'suspend')
 end

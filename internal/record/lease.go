@@ -8,34 +8,27 @@ import (
 // Filler stands in leases and deadlines besides subjects, which it can't be one of: see lease.lua.
 const Filler = "\x00----------------------------------------------------------------"
 
-// Lease is the record of who holds a subject: "<token> <use>[+<jobs along>][!<marks>] <holder>".
+// Lease is the record of who holds a subject: "<token> <use>[+<jobs along>][!] <holder>".
 type Lease struct {
 	Token  int64 // 0 of one that can't be read
 	Use    string
-	Along  int    // jobs behind the head that were claimed with it, and are not reported yet
-	Marks  string // what is asked of the holder
+	Along  int  // jobs behind the head that were claimed with it, and are not reported yet
+	Asked  bool // something is asked of the holder: see [Asks]
 	Holder string
 }
 
 // What a lease is for.
 const (
-	ForJob     = "job"       // an attempt at the lane's head
-	ForSection = "section"   // and not for any job
-	ForSlot    = "slot"      // of a limit
-	Suspended  = "suspended" // nobody may have the lane
-)
-
-// What may be asked of a lease's holder.
-const (
-	ToSuspend = "s" // the lane, at the end of the lease
-	ToCancel  = "c" // the head
+	ForJob     = "job"     // an attempt at the lane's head
+	ForSection = "section" // and not for any job
+	ForSlot    = "slot"    // of a limit
 )
 
 // ParseLease reads one.
 func ParseLease(record string) (l Lease) {
 	token, rest, _ := strings.Cut(record, " ")
 	use, holder, _ := strings.Cut(rest, " ")
-	use, l.Marks, _ = strings.Cut(use, "!")
+	use, l.Asked = strings.CutSuffix(use, "!")
 	use, along, _ := strings.Cut(use, "+")
 	l.Use, l.Holder = use, holder
 	l.Along, _ = strconv.Atoi(along)
@@ -44,6 +37,3 @@ func ParseLease(record string) (l Lease) {
 	}
 	return l
 }
-
-// Asked reports whether something is asked of the holder.
-func (l Lease) Asked(what string) bool { return strings.Contains(l.Marks, what) }

@@ -11,7 +11,7 @@
 //	schedule    a member of the schedule
 //	expiring    a member of what goes by itself at a time
 //	reason      why a job is a dead letter
-//	suspension  why a lane stands still
+//	park        why a lane that nobody holds may not be claimed
 //	unique      who has a unique key, and what is known of its job
 //	outcome     how a job has ended
 //	declaration what is declared of a kind
@@ -57,8 +57,8 @@ var expiringLua string
 //go:embed reason.lua
 var reasonLua string
 
-//go:embed suspension.lua
-var suspensionLua string
+//go:embed park.lua
+var parkLua string
 
 //go:embed unique.lua
 var uniqueLua string
@@ -77,5 +77,5 @@ var limitLua string
 
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, suspensionLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
+	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
 }, "\n")

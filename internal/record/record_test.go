@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -79,7 +80,8 @@ func FuzzGarbage(f *testing.F) {
 		}
 		_ = ParseLease(s)
 		_, _, _ = ParseReason(s)
-		_, _ = ParseSuspension(s)
+		_, _ = ParsePark(s)
+		ParseAsks(s)
 		_, _ = ParseLimit(s)
 		_ = NameField(s)
 		_, _, _, _ = ParseOwner(s)
@@ -90,14 +92,13 @@ func FuzzGarbage(f *testing.F) {
 func TestLeaseRecords(t *testing.T) {
 	t.Parallel()
 	for record, want := range map[string]Lease{
-		"7 job w":              {7, "job", 0, "", "w"},
-		"7 job+12 w":           {7, "job", 12, "", "w"},
-		"7 job+2!cs w":         {7, "job", 2, "cs", "w"},
-		"7 job!r a holder":     {7, "job", 0, "r", "a holder"},
-		"7 section host:1:abc": {7, "section", 0, "", "host:1:abc"},
-		"7 suspended ":         {7, "suspended", 0, "", ""},
+		"7 job w":              {7, "job", 0, false, "w"},
+		"7 job+12 w":           {7, "job", 12, false, "w"},
+		"7 job+2! w":           {7, "job", 2, true, "w"},
+		"7 job! a holder":      {7, "job", 0, true, "a holder"},
+		"7 section host:1:abc": {7, "section", 0, false, "host:1:abc"},
 		"mine":                 {},
-		"x job w":              {0, "job", 0, "", "w"},
+		"x job w":              {0, "job", 0, false, "w"},
 	} {
 		if got := ParseLease(record); got != want {
 			t.Errorf("%q is read as %+v", record, got)
@@ -128,10 +129,24 @@ func TestPages(t *testing.T) {
 	attempts, reason, failure := ParseReason("3 attempts exhausted\nno\nroute")
 	note := "2 suspended 6\na b\nc\n\n7 waits"
 	noted, _ := ParseNote(note)
-	suspension, _ := ParseSuspension("1700000000000 halted no route")
+	park, readable := ParsePark("backoff 1700000000000\nsuspended 1700000000001 no route\nhalted 2 \njob -\n")
+	leased := ParseLease("7 job+3! a b")
+	asks := ParseAsks("cancel 500\nsuspend 7 why not\n")
 	storedID, stored, err := DecodeJob(packed, "\x80\x00\x00\x01\x02"+"\x00\x00\x00\x00\x03\x04"+string(job.Encode(canonical)))
 	if failed != nil || err != nil || storedID != "j 1" {
 		t.Fatalf("%v, %q %v", failed, storedID, err)
+	}
+	if !readable || park.Backoff.UnixMilli() != 1700000000000 || park.Suspended.Why != "no route" || park.Halted.At.UnixMilli() != 2 || !park.Job || !math.IsInf(park.LookAgain(), 1) {
+		t.Errorf("park %+v, %t", park, readable)
+	}
+	if !asks.Cancel || asks.Suspend.Why != "why not" || asks.Suspend.At.UnixMilli() != 7 {
+		t.Errorf("asks %+v", asks)
+	}
+	if p, ok := ParsePark("backoff 9\n"); !ok || p.LookAgain() != 9 || p.Stopped() {
+		t.Errorf("a backoff is %+v, %t", p, ok)
+	}
+	if _, ok := ParsePark("gone 9\n"); ok {
+		t.Error("a reason that nobody knows is read")
 	}
 	for name, page := range map[string]struct {
 		lua  string // returns a text
@@ -178,20 +193,33 @@ func TestPages(t *testing.T) {
 			"attempts exhausted, failed on different workers, worker lost, nil",
 			strings.Join([]string{ReasonFor("exhausted"), ReasonFor("workers"), ReasonFor("lost"), "nil" + ReasonFor("fatal")}, ", "),
 		},
-		"suspension":      {"return suspension_as(1700000000000, 'halted', 'no route')", nil, "1700000000000 halted no route", said(suspension.At.UnixMilli(), map[bool]string{true: "halted"}[suspension.Halted], suspension.Why)},
-		"suspended, read": {"return tostring(is_halted(ARGV[1])) .. tostring(is_halted('1 operator halted')) .. tostring(is_halted(false))", []string{"1700000000000 halted no route"}, "truefalsefalse", ""},
-		"unique":          {"return name_as('2', '25u', ARGV[1])", []string{UniqueField(canonical, "expire", "a b", nil)}, "2 25u 12 " + canonical + "expire ka b", "2 25u " + NameField("2 25u "+UniqueField(canonical, "expire", "a b", nil))},
-		"unique, read":    {"local m, r, f = name_of(ARGV[1]) return f .. r .. m .. tostring((name_of(false)))", []string{"2 25u f g"}, "f g25u2nil", ""},
-		"owner":           {"return owner_as(258, '2', ARGV[1])", []string{packed}, "258,2," + digits(packed), ""},
-		"outcome":         {`return outcome_as('finished', 3, 1700000000000, ARGV[1], '\nok')`, []string{canonical}, "finished 3 1700000000000 12 " + canonical + "\nok", said(outcome.State, outcome.Attempts, outcome.At.UnixMilli(), WithSubject(outcome.Subject.Canonical(), string(outcome.Result)))},
-		"outcome, bytes":  {"return whole(outcome_bytes('ij', 7))", nil, "209", said(OutcomeBytes("ij", "1234567"))},
-		"lease":           {"return lease_as('7', 'job', 'a b') .. lease_as('7', 'job', 'a', 3)", nil, "7 job a b7 job+3 a", ""},
-		"lease, marked":   {"return mark(mark(with_along(ARGV[1], 2), 'c'), 's') .. unmark(ARGV[2], 'c') .. unmark('7 job!c a')", []string{"7 job+3 a b", "7 job+3!cs a"}, "7 job+2!cs a b7 job+3!s a7 job a", ""},
-		"lease, read": {
-			"local r = ARGV[1] return table.concat({ token_of(r), use_of(r), along_of(r), marks_of(r), holder_of(r), tostring(is_lease(r)), tostring(is_lease('mine')), tostring(marked(r, 's')), tostring((use_of(false))) }, ' ')",
-			[]string{"7 job+3!c a b"}, "7 job 3 c a b true false false nil", fmt.Sprintf("%d %s %d %s %s true false %t nil", 7, ForJob, ParseLease("7 job+3!c a b").Along, ToCancel, "a b", ParseLease("7 job+3!c a b").Asked(ToSuspend)),
+		"unique":         {"return name_as('2', '25u', ARGV[1])", []string{UniqueField(canonical, "expire", "a b", nil)}, "2 25u 12 " + canonical + "expire ka b", "2 25u " + NameField("2 25u "+UniqueField(canonical, "expire", "a b", nil))},
+		"unique, read":   {"local m, r, f = name_of(ARGV[1]) return f .. r .. m .. tostring((name_of(false)))", []string{"2 25u f g"}, "f g25u2nil", ""},
+		"owner":          {"return owner_as(258, '2', ARGV[1])", []string{packed}, "258,2," + digits(packed), ""},
+		"outcome":        {`return outcome_as('finished', 3, 1700000000000, ARGV[1], '\nok')`, []string{canonical}, "finished 3 1700000000000 12 " + canonical + "\nok", said(outcome.State, outcome.Attempts, outcome.At.UnixMilli(), WithSubject(outcome.Subject.Canonical(), string(outcome.Result)))},
+		"outcome, bytes": {"return whole(outcome_bytes('ij', 7))", nil, "209", said(OutcomeBytes("ij", "1234567"))},
+		"lease":          {"return lease_as('7', 'job', 'a b') .. lease_as('7', 'job', 'a', 3)", nil, "7 job a b7 job+3 a", ""},
+		"lease, asked": {
+			"return as_asked(with_along(ARGV[1], 2), true) .. as_asked(ARGV[2], false) .. as_asked('7 job! a', true) .. tostring(asked(ARGV[2]))", []string{"7 job+3 a b", "7 job+3! a b"},
+			"7 job+2! a b7 job+3 a b7 job! atrue", "",
 		},
-		"ask":               {"return cancel_as('500') .. whole(cancel_of('cancel 500')) .. whole(cancel_of(false))", nil, "cancel 5005000", ""},
+		"lease, read": {
+			"local r = ARGV[1] return table.concat({ token_of(r), use_of(r), along_of(r), tostring(asked(r)), holder_of(r), tostring(is_lease(r)), tostring(is_lease('mine')), tostring(asked('7 job a! b')), tostring((use_of(false))) }, ' ')",
+			[]string{"7 job+3! a b"}, "7 job 3 true a b true false false nil",
+			said(leased.Token, leased.Use, leased.Along, leased.Asked, leased.Holder, true, false, ParseLease("7 job a! b").Asked, "nil"),
+		},
+		"asks": {
+			"local a = with_value(with_value('', 'cancel', '500'), 'suspend', since(7, 'why not')) return a .. whole(cancel_asked(a)) .. suspend_asked(a) .. tostring(cancel_asked(false)) .. tostring(suspend_asked('cancel 500\\n'))",
+			nil, "cancel 500\nsuspend 7 why not\n5007 why notfalsenil", "",
+		},
+		"values": {
+			"local l = with_value(with_value('', 'a', '1'), 'b', '2 a 3') return with_value(l, 'a', '4') .. without_value(l, 'a') .. value_in(l, 'b') .. tostring(value_in(l, '2'))",
+			nil, "b 2 a 3\na 4\nb 2 a 3\n2 a 3nil", "",
+		},
+		"park": {
+			"local r = ARGV[1] return look_again(r) .. ' ' .. stopped_by(r) .. of_next(r) .. look_again('backoff 7\\n') .. tostring(look_again(''))",
+			[]string{"backoff 1700000000000\njob -\nsuspended 1 x\n"}, "inf job -\nsuspended 1 x\nsuspended 1 x\n7nil", "",
+		},
 		"filler":            {"return FILLER", nil, Filler, Filler},
 		"limit":             {"return limit_as('2', '500', '7')", nil, "2 500 7", limitIs},
 		"limit, read":       {"local m, e = limit_of(ARGV[1]) return whole(m) .. ' ' .. whole(e) .. ' ' .. whole(limit_version(ARGV[1])) .. whole(limit_version(false)) .. tostring((limit_of(false)))", []string{"2 500 7"}, "2 500 70nil", limitIs + "0nil"},

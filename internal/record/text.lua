@@ -1,4 +1,5 @@
--- text: a subject before a text, "<its length> <subject><text>"; and small sets, a line each.
+-- text: a subject before a text, "<its length> <subject><text>"; small sets, a line each; and lines that begin with a word
+-- each, "<word> <value>".
 
 local byte, sub, find = string.byte, string.sub, string.find
 
@@ -34,4 +35,19 @@ local function lines_of(set)
     n = n + 1
   end
   return n
+end
+
+-- value_in returns what a line says that begins with a word, or nil; with_value is the lines when it says that, and
+-- without_value when there is no such line.
+local function value_in(lines, word)
+  local value = string.match('\n' .. lines, '\n' .. word .. ' ([^\n]*)\n')
+  return value
+end
+
+local function without_value(lines, word)
+  return sub((string.gsub('\n' .. lines, '\n' .. word .. ' [^\n]*\n', '\n', 1)), 2)
+end
+
+local function with_value(lines, word, value)
+  return without_value(lines, word) .. word .. ' ' .. value .. '\n'
 end

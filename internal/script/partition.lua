@@ -4,7 +4,7 @@
 -- KEYS[2]   heads      hash    subject -> entry
 -- KEYS[3]   leases     hash    subject -> who has it
 -- KEYS[4]   deadlines  zset    subject -> end of its lease, ms
--- KEYS[5]   delayed    zset    subject -> when its head may run, ms
+-- KEYS[5]   parked     zset    subject -> when to look again, ms
 -- KEYS[6]   scheduled  zset    subject, number and entry -> run-at, ms
 -- KEYS[7]   dead       zset    id -> time of death, ms
 -- KEYS[8]   reasons    hash    id -> why it died
@@ -20,13 +20,13 @@
 --
 -- The forms of all values are in internal/record.
 --
--- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; suspended, asks, unique,
+-- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; park_reasons, asks, unique,
 --           names, outcomes, ended, windows, expiring, limits, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 
 local call = redis.call
-local JOBS, HEADS, LEASES, DEADLINES, DELAYED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local JOBS, HEADS, LEASES, DEADLINES, PARKED = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local SCHEDULED, DEAD, REASONS, NOTES = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
 local CLOCK, KINDS, REQUEST = KEYS[10], KEYS[11], KEYS[12]
 local READY, WAKE, TAIL = ARGV[3], ARGV[4], ARGV[5]

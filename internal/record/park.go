@@ -1,0 +1,88 @@
+package record
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Park is why a lane that nobody holds may not be claimed, a line each: "backoff <until, Unix ms>", "suspended <when,
+// Unix ms> <why>", "halted <when, Unix ms> <why>", "job -".
+type Park struct {
+	Backoff   time.Time // its head waits until then for its next attempt; zero when it does not
+	Suspended *Stop     // by an operator
+	Halted    *Stop     // by its head, which has failed for good
+	Job       bool      // its head is suspended by itself
+}
+
+// Stop is since when, and why, something is stopped.
+type Stop struct {
+	At  time.Time
+	Why string
+}
+
+// ParsePark reads one. ok is false when a line of it can't be read.
+func ParsePark(record string) (p Park, ok bool) {
+	for line := range strings.Lines(record) {
+		word, value, found := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		switch {
+		case word == "backoff":
+			p.Backoff, found = millis(value)
+		case word == "suspended":
+			p.Suspended, found = parseStop(value)
+		case word == "halted":
+			p.Halted, found = parseStop(value)
+		case word == "job":
+			p.Job = true
+		default:
+			found = false
+		}
+		if !found {
+			return p, false
+		}
+	}
+	return p, true
+}
+
+func millis(text string) (time.Time, bool) {
+	ms, err := strconv.ParseInt(text, 10, 64)
+	return time.UnixMilli(ms).UTC(), err == nil
+}
+
+func parseStop(text string) (*Stop, bool) {
+	when, why, _ := strings.Cut(text, " ")
+	at, ok := millis(when)
+	return &Stop{at, why}, ok
+}
+
+// Stopped reports whether the lane stands still until somebody resumes it.
+func (p Park) Stopped() bool { return p.Suspended != nil || p.Halted != nil || p.Job }
+
+// LookAgain is the lane's score among those that are parked: Unix ms.
+func (p Park) LookAgain() float64 {
+	if p.Stopped() {
+		return math.Inf(1)
+	}
+	return float64(p.Backoff.UnixMilli())
+}
+
+// Asks is what is asked of the holder of a lane, a line each: "cancel <ms to keep the outcome>", "suspend <when, Unix ms> <why>".
+type Asks struct {
+	Cancel  bool  // the head
+	Suspend *Stop // the lane, when the lease ends
+}
+
+// ParseAsks reads one; of lines that can't be read it knows nothing.
+func ParseAsks(record string) (a Asks) {
+	for line := range strings.Lines(record) {
+		word, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		switch word {
+		case "cancel":
+			a.Cancel = true
+		case "suspend":
+			a.Suspend, _ = parseStop(value)
+		}
+	}
+	return a
+}

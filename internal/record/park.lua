@@ -1,0 +1,23 @@
+-- park: why a lane that nobody holds may not be claimed, a line each: "backoff <until, ms>" its head waits for its next attempt;
+-- "suspended <when, ms> <why>" by an operator; "halted <when, ms> <why>" by its head, which has failed for good; "job -" its
+-- head is suspended by itself. The first and the last go with the head.
+
+-- stopped_by is what keeps a lane back until somebody resumes it: all but a backoff.
+local function stopped_by(reasons)
+  return without_value(reasons, 'backoff')
+end
+
+-- look_again is when to look at a parked lane again, ms as text: 'inf' is never by itself.
+local function look_again(reasons)
+  return stopped_by(reasons) ~= '' and 'inf' or value_in(reasons, 'backoff')
+end
+
+-- of_next is what keeps a lane back when another job becomes its head.
+local function of_next(reasons)
+  return without_value(without_value(reasons, 'backoff'), 'job')
+end
+
+-- since is how a stop says when and why.
+local function since(now, why)
+  return whole(now) .. ' ' .. why
+end

@@ -1,0 +1,28 @@
+-- park: lanes that may not be claimed now, though nobody holds them.
+
+local function reasons_of(subject)
+  return call('HGET', extra('park_reasons'), subject) or ''
+end
+
+-- park keeps lanes back that nobody holds, and that are listed nowhere, for reasons by subject.
+local function park(parks)
+  local moments, reasons = {}, {}
+  for subject, why in pairs(parks) do
+    moments[#moments + 1], moments[#moments + 2] = look_again(why), subject
+    reasons[#reasons + 1], reasons[#reasons + 2] = subject, why
+  end
+  many('ZADD', PARKED, moments)
+  many('HSET', extra('park_reasons'), reasons)
+end
+
+-- repark says anew why a parked lane is. It returns whether the lane may go on now: nothing keeps it back any more.
+local function repark(subject, reasons, now)
+  local waits_till = stopped_by(reasons) == '' and tonumber(value_in(reasons, 'backoff') or 0) or math.huge
+  if waits_till > now then
+    park({ [subject] = reasons })
+    return false
+  end
+  call('ZREM', PARKED, subject)
+  call('HDEL', extra('park_reasons'), subject)
+  return true
+end

@@ -54,6 +54,11 @@ func lintScript(t *testing.T, path, text string) {
 	if cut := regexp.MustCompile(`[-+*/%] (string\.)?sub\(|\bsub\([^()]*\) [-+*/%]`).FindString(body); cut != "" {
 		t.Errorf("%s: %s reckons with digits cut out of a text: what begins with a 0 is octal to miniredis's Lua", path, cut)
 	}
+	for _, line := range regexp.MustCompile(`(?m)^\s*(\w+) = ([^\n-]*\bnot\b.*)$`).FindAllStringSubmatch(body, -1) {
+		if regexp.MustCompile(`\b` + line[1] + `\b`).MatchString(line[2]) {
+			t.Errorf("%s: %s: to miniredis's Lua a local is not what it was where 'not' stands beside it in what it becomes", path, line[0])
+		}
+	}
 	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
 		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
 	}

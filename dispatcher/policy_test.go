@@ -164,6 +164,9 @@ func TestC4_HaltedLane(t *testing.T) {
 				}
 				h.clean()
 				h.ok(h.Resume(bg, key("a")))
+				if lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{}); err != nil || lane.Attempt != 0 || lane.Error != "" {
+					t.Errorf("resumed the lane is %+v, %v, want one that begins anew", lane, err)
+				}
 				for _, c := range h.claimedKinds("w", 1, "halt") {
 					if c.ID != "h1" || c.Attempt != 1 {
 						t.Errorf("resumed with %s attempt %d, want h1 with all its attempts", c.ID, c.Attempt)

@@ -50,7 +50,11 @@ local function alone(owners, entries, ids, notes)
   local n, stops = 0, false
   for i = 1, #ids do
     local is_head, tried = owners[i] ~= owners[i - 1], attempts_of(notes[i]) > 0
-    stops = tried or not is_head and (stops or is_suspended(notes[i]))
+    if is_head then
+      stops = tried
+    else
+      stops = stops or tried or is_suspended(notes[i])
+    end
     if is_head or not stops then
       n = n + 1
       owners[n], entries[n], ids[n], notes[n] = owners[i], entries[i], ids[i], notes[i]

@@ -41,11 +41,13 @@ var unseenLanes = []defect{
 	},
 	{
 		"a suspended job is taken along in a batch", "dispatcher/turn.lua",
-		`not is_head and (stops or is_suspended(notes[i]))`, `not is_head and stops`,
+		`stops = stops or tried or is_suspended(notes[i])`, `stops = stops or tried`,
 	},
 	{
 		"a job that has failed is claimed with others behind it", "dispatcher/turn.lua",
-		`stops = tried or not is_head`, `stops = not is_head`,
+		`      stops = tried
+`, `      stops = false
+`,
 	},
 	{
 		"a suspended job takes its place when it is due", "dispatcher/parts/due.lua",

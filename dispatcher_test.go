@@ -2,6 +2,7 @@
 package lanekeeper_test
 
 import (
+	"context"
 	"flag"
 	"os"
 	"path/filepath"
@@ -42,6 +43,7 @@ func replay(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = world.Close(context.Background()) })
 	steps := story.Parse(string(text))
 	if len(steps) == 0 {
 		t.Fatal("the story has no steps")

@@ -249,6 +249,29 @@ func TestL8_RefundIsPaid(t *testing.T) {
 	})
 }
 
+// L8: a refunded failure does not count among the workers that a job may fail on.
+func TestL8_RefundForgetsTheWorker(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", MaxAttempts: 9})
+		h.member("stays", "", "k")
+		first := h.head("w0", "j", 1)
+		h.member("w0", "", "k").fail(first, 0)
+		for i, name := range []string{"w1", "w2", "w3"} { // and w0: four, of whom one is to blame
+			m := h.member(name, "", "k")
+			claims, _ := m.turn(1)
+			dead := m.fail(claims[0], 0).Dead
+			if dead != (name == "w3") {
+				t.Fatalf("failed by %s, the %dth: a dead letter %t", name, i+2, dead)
+			}
+			if name == "w1" {
+				m.blame("k", &claims[0])
+			}
+		}
+	})
+}
+
 // C4: a batch's end halts its lane like any other.
 func TestC4_BatchHalts(t *testing.T) {
 	t.Parallel()

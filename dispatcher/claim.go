@@ -1,11 +1,9 @@
 package dispatcher
 
 import (
-	"context"
 	"fmt"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
@@ -53,30 +51,6 @@ func (c Claimant) validate() error {
 // MaxClaim is the most lanes that one [Turn] gives out. It bounds the script's time,
 // like maxEnds does: 125 finishes and claims take 2 ms of Redis.
 const MaxClaim = 125
-
-// Claim takes the heads of up to n ready lanes whose kinds the claimant handles,
-// each under a new lease with a higher token than any before. The attempt counts
-// from here on. The caller must end each claim, by [Dispatcher.Finish] or one of
-// its siblings, before its lease does. No lane being ready gives no claims and no
-// error. Partitions are asked in turn from a random one.
-func (d *Dispatcher) Claim(ctx context.Context, who Claimant, n int) ([]Claim, error) {
-	if err := who.validate(); err != nil {
-		return nil, err
-	}
-	ctx, cancel := connect.Bounded(ctx)
-	defer cancel()
-	var claims []Claim
-	start := int(time.Now().UnixNano() % int64(d.ns.Partitions))
-	for i := 0; i < d.ns.Partitions && len(claims) < n; i++ {
-		p := (start + i) % d.ns.Partitions
-		got := d.turns(ctx, &who, []Turn{{Partition: p, Claim: true, Want: n - len(claims)}})[0]
-		claims = append(claims, got.Claims...)
-		if got.Err != nil {
-			return claims, got.Err
-		}
-	}
-	return claims, nil
-}
 
 // decodeClaim reads one lane of a claim's reply, for the attempt after those that have ended.
 func decodeClaim(canonical, entry, body string, ended int) (Claim, error) {

@@ -2,7 +2,6 @@ package dispatcher
 
 import (
 	"cmp"
-	"context"
 	_ "embed"
 	"fmt"
 	"iter"
@@ -10,7 +9,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -238,15 +236,6 @@ func (e *End) String() string {
 		return fmt.Sprintf("end batch of %d jobs of %s", len(e.Each), e.Claim.Subject)
 	}
 	return fmt.Sprintf("%s %s of %s", e.Outcome, e.Claim.ID, e.Claim.Subject)
-}
-
-// end reports one end on its own.
-func (d *Dispatcher) end(ctx context.Context, e End) (Ended, error) {
-	ctx, cancel := connect.Bounded(ctx)
-	defer cancel()
-	p := d.ns.Partition(e.Claim.Subject)
-	answer := d.turns(ctx, &Claimant{}, []Turn{{Partition: p, Ends: []End{e}}})[0]
-	return answer.Ended[0], answer.Ended[0].Err
 }
 
 // spaced puts each kind between spaces, the form in which scripts look one up.

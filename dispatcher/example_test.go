@@ -13,7 +13,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-func ExampleDispatcher_Claim() {
+func ExampleSession_Turns() {
 	server, err := embedded.Start("127.0.0.1:0") // use your Redis here
 	if err != nil {
 		log.Fatal(err)
@@ -33,14 +33,21 @@ func ExampleDispatcher_Claim() {
 	}
 
 	me := dispatcher.Claimant{Holder: dispatcher.NewHolder(), Kinds: []string{"publish"}, TTL: 30 * time.Second}
-	claims, err := d.Claim(ctx, me, 10)
+	session, err := d.Join(ctx, me, 10)
 	if err != nil {
 		log.Fatal(err)
 	}
-	claim := claims[0]
+	defer session.Close(ctx)
+	p := d.Namespace().Partition(build)
+	turned := session.Turns(ctx, []dispatcher.Turn{{Partition: p, Claim: true, Want: 10}})[0]
+	if turned.Err != nil {
+		log.Fatal(turned.Err)
+	}
+	claim := turned.Claims[0]
 	fmt.Println(claim.ID, "of", claim.Subject, "attempt", claim.Attempt)
-	fmt.Println("finish:", d.Finish(ctx, claim))
-	fmt.Println("finish again is refused:", errors.Is(d.Finish(ctx, claim), lease.ErrLost))
+	done := []dispatcher.Turn{{Partition: p, Ends: []dispatcher.End{{Claim: &claim, Outcome: dispatcher.Finished}}}}
+	fmt.Println("finish:", session.Turns(ctx, done)[0].Ended[0].Err)
+	fmt.Println("finish again is refused:", errors.Is(session.Turns(ctx, done)[0].Ended[0].Err, lease.ErrLost))
 	// Output:
 	// p1 of build:17 attempt 1
 	// finish: <nil>

@@ -51,9 +51,38 @@ func WriteLimit(ctx context.Context, d *Dispatcher, kind string, most, version i
 	return d.registerLimits(ctx, map[string]record.Limit{kindLimit(kind): {Most: most, Version: version}})
 }
 
+// bare is a session that says nothing of itself, and listens to nobody: claims and ends go through it as through any.
+func (d *Dispatcher) bare(ctx context.Context, who Claimant) *Session {
+	s := &Session{d: d, who: who}
+	s.who.ranks = newRanks(d, who.Kinds)
+	s.permits.asking = make(map[shortOf]bool)
+	s.readLimits(ctx)
+	return s
+}
+
+// ClaimFor takes the heads of up to n ready lanes, from whichever partition.
+func ClaimFor(ctx context.Context, d *Dispatcher, who Claimant, n int) (claims []Claim, err error) {
+	if err := who.validate(); err != nil {
+		return nil, err
+	}
+	s := d.bare(ctx, who)
+	for p := 0; p < d.ns.Partitions && len(claims) < n && err == nil; p++ {
+		got := s.Turns(ctx, []Turn{{Partition: p, Claim: true, Want: n - len(claims)}})[0]
+		claims, err = append(claims, got.Claims...), got.Err
+	}
+	return claims, err
+}
+
+// EndOne reports one end on its own.
+func EndOne(ctx context.Context, d *Dispatcher, e End) (Ended, error) {
+	s := d.bare(ctx, Claimant{Holder: e.Claim.Lease.Holder})
+	got := s.Turns(ctx, []Turn{{Partition: d.ns.Partition(e.Claim.Subject), Ends: []End{e}}})[0].Ended[0]
+	return got, got.Err
+}
+
 // FinishWith is Finish of a handler that leaves a result.
 func FinishWith(ctx context.Context, d *Dispatcher, c Claim, result []byte) error {
-	_, err := d.end(ctx, End{Claim: &c, Outcome: Finished, Result: result})
+	_, err := EndOne(ctx, d, End{Claim: &c, Outcome: Finished, Result: result})
 	return err
 }
 

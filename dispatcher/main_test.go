@@ -61,6 +61,31 @@ func (h *house) open(rdb *redis.Client, cfg dispatcher.Config) *house {
 	return h
 }
 
+// Claim and the ways out of a claim, each by itself, in a session of the moment.
+func (h *house) Claim(ctx context.Context, who dispatcher.Claimant, n int) ([]dispatcher.Claim, error) {
+	return dispatcher.ClaimFor(ctx, h.Dispatcher, who, n)
+}
+
+func (h *house) Finish(ctx context.Context, c dispatcher.Claim) error {
+	_, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.Finished})
+	return err
+}
+
+func (h *house) Retry(ctx context.Context, c dispatcher.Claim, wait time.Duration, why string) (dead bool, err error) {
+	ended, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.Retry, Wait: wait, Error: why})
+	return ended.Dead, err
+}
+
+func (h *house) DeadLetter(ctx context.Context, c dispatcher.Claim, reason, why string) error {
+	_, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.DeadLettered, Reason: reason, Error: why})
+	return err
+}
+
+func (h *house) HandBack(ctx context.Context, c dispatcher.Claim) error {
+	_, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.HandedBack})
+	return err
+}
+
 func (h *house) advance(d time.Duration) { h.ms.Add(d.Milliseconds()) }
 
 // enqueued enqueues jobs with the given ids in a lane.

@@ -121,9 +121,9 @@ func TestEachWaitLeavesItsChannels(t *testing.T) {
 			return done.Ref()
 		}
 		finish := func() {
-			claims, err := d.Claim(t.Context(), Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+			claims, err := ClaimFor(t.Context(), d, Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 			if err == nil && len(claims) == 1 {
-				err = d.Finish(t.Context(), claims[0])
+				err = FinishWith(t.Context(), d, claims[0], nil)
 			}
 			if err != nil {
 				t.Error(err)

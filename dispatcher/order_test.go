@@ -237,7 +237,7 @@ func TestI8_TimesAreTheServers(t *testing.T) {
 	if _, err = d.Enqueue(bg, dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j"}); err != nil {
 		t.Fatal(err)
 	}
-	claims, err := d.Claim(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	claims, err := dispatcher.ClaimFor(bg, d, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 	if err != nil || len(claims) != 1 {
 		t.Fatal(claims, err)
 	}
@@ -265,7 +265,7 @@ func TestI8_TimesAreExact(t *testing.T) {
 		if _, err = d.Enqueue(bg, dispatcher.NewJob{Subject: key(fmt.Sprint(us)), Kind: "k"}); err != nil {
 			t.Fatal(err)
 		}
-		claims, err := d.Claim(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+		claims, err := dispatcher.ClaimFor(bg, d, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 		if err != nil || len(claims) != 1 {
 			t.Fatal(claims, err)
 		}

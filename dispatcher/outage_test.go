@@ -41,7 +41,7 @@ func freeze(t *testing.T) *frozen {
 	f.d = h.Dispatcher
 	h.enqueued("a", "j1", "j2")
 	who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
-	claims, err := f.d.Claim(bg, who, 1)
+	claims, err := h.Claim(bg, who, 1)
 	h.ok(err)
 	f.claim = claims[0]
 	f.s, err = f.d.Join(bg, who, 1)
@@ -104,15 +104,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 			_, err := d.Join(ctx, dispatcher.Claimant{Holder: "w2", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 			return err
 		},
-		"Claim": func(ctx context.Context) error {
-			_, err := d.Claim(ctx, dispatcher.Claimant{Holder: "w2", Kinds: []string{"k"}, TTL: time.Minute}, 1)
-			return err
-		},
-		"Reap":       func(ctx context.Context) error { _, err := d.Reap(ctx); return err },
-		"Finish":     func(ctx context.Context) error { return d.Finish(ctx, f.claim) },
-		"Retry":      func(ctx context.Context) error { _, err := d.Retry(ctx, f.claim, 0, "boom"); return err },
-		"DeadLetter": func(ctx context.Context) error { return d.DeadLetter(ctx, f.claim, "why", "boom") },
-		"HandBack":   func(ctx context.Context) error { return d.HandBack(ctx, f.claim) },
+		"Reap": func(ctx context.Context) error { _, err := d.Reap(ctx); return err },
 
 		"Session.Renew":  func(ctx context.Context) error { return s.Renew(ctx, time.Minute, f.claim.Lease)[0] },
 		"Session.Beat":   func(ctx context.Context) error { return s.Beat(ctx) },

@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -169,6 +170,7 @@ func (e *ending) claim() *dispatcher.Claim {
 	case e.has(wasDelayed) && e.has(wasReplayed): // it was delayed in its first life
 		fallthrough
 	case e.has(wasReplayed):
+		e.advance(time.Second) // for a rate
 		_, err := e.Replay(bg, ref("j"), !e.has(goesOn))
 		e.ok(err)
 	case e.has(wasDelayed):
@@ -401,10 +403,11 @@ func (h *house) ranAll() string {
 		claims := h.claimed("drain", 1)
 		if len(claims) == 0 {
 			r := h.reaped()
-			if r.Next < 0 && r.Resumed+r.Placed == 0 {
+			if st, err := h.Stats(bg); r.Next < 0 && r.Resumed+r.Placed+st.Ready == 0 {
+				h.ok(err)
 				return strings.Join(order, " ")
 			}
-			h.advance(max(r.Next, 0))
+			h.advance(cmp.Or(max(r.Next, 0), time.Second)) // a rate has nothing against the next
 			continue
 		}
 		for _, c := range claims {

@@ -83,7 +83,8 @@ func TestPairs_RepeatedClaims(t *testing.T) {
 			"a lane goes": {func(d *Dispatcher, _ *time.Time, claims []Claim) error {
 				for _, c := range claims {
 					if c.Subject.ID == "a" {
-						return d.HandBack(t.Context(), c)
+						_, err := EndOne(t.Context(), d, End{Claim: &c, Outcome: HandedBack})
+						return err
 					}
 				}
 				return ErrNotFound
@@ -110,9 +111,9 @@ func TestPairs_RepeatedClaims(t *testing.T) {
 				}
 				one, two, operator := open(), open(), open()
 				put(t, operator, "c", "c0")
-				claims, err := operator.Claim(t.Context(), Claimant{Holder: "x", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+				claims, err := ClaimFor(t.Context(), operator, Claimant{Holder: "x", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 				if err == nil {
-					err = operator.DeadLetter(t.Context(), claims[0], "x", "")
+					_, err = EndOne(t.Context(), operator, End{Claim: &claims[0], Outcome: DeadLettered, Reason: "x"})
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -160,7 +161,7 @@ func TestPairs_RepeatedEndsAndClaims(t *testing.T) {
 		_, claims := claimsOf(t, d, who, 3)()
 		slices.SortFunc(claims, func(a, b Claim) int { return int(a.Seq - b.Seq) })
 		a2, _ := claims[0].Next()
-		if err := other.HandBack(t.Context(), claims[2]); err != nil {
+		if _, err := EndOne(t.Context(), other, End{Claim: &claims[2], Outcome: HandedBack}); err != nil {
 			t.Fatal(err)
 		}
 		// a goes on and ends, b goes on, and c has gone.

@@ -349,7 +349,7 @@ func TestI9_RepeatedTurnSaysTheSame(t *testing.T) {
 		for i := range claims {
 			ends = append(ends, End{Claim: &claims[i]})
 		}
-		if err := other.Finish(t.Context(), claims[1]); err != nil { // so that this one is lost
+		if err := FinishWith(t.Context(), other, claims[1], nil); err != nil { // so that this one is lost
 			t.Fatal(err)
 		}
 		call := d.turnCall(0, who, 8, ends, []int{0, 1, 2, 3, 4})
@@ -507,14 +507,14 @@ func TestI9_EachRequestTwice(t *testing.T) {
 		}, "ok"},
 		"discard": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
 			for _, i := range []int{0, 2} {
-				if err := d.DeadLetter(t.Context(), claims[i], "x", ""); err != nil {
+				if _, err := EndOne(t.Context(), d, End{Claim: &claims[i], Outcome: DeadLettered, Reason: "x"}); err != nil {
 					t.Fatal(err)
 				}
 			}
 			return d.run.Once(0, discardScript, nil, record.PackID(claims[0].ID), record.PackID(claims[1].ID), record.PackID(claims[2].ID))
 		}, "ok missing ok"},
 		"refund": {func(t *testing.T, d *Dispatcher, claims []Claim) *script.Call {
-			if _, err := d.Retry(t.Context(), claims[0], time.Hour, "boom"); err != nil {
+			if _, err := EndOne(t.Context(), d, End{Claim: &claims[0], Outcome: Retry, Wait: time.Hour, Error: "boom"}); err != nil {
 				t.Fatal(err)
 			}
 			return d.run.Once(0, refundScript, nil, "w", record.PackID(claims[0].ID))

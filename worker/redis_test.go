@@ -38,6 +38,28 @@ func newSite(t *testing.T, rdb *redis.Client) *site {
 	return s
 }
 
+// claims claims lanes for somebody who is no pool, in a session of their own, and fails unless there are n.
+func (s *site) claims(who dispatcher.Claimant, n int) ([]dispatcher.Claim, *dispatcher.Session) {
+	s.t.Helper()
+	session, err := s.Join(context.Background(), who, n)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = session.Close(context.Background()) })
+	var claims []dispatcher.Claim
+	for p := range session.Partitions() {
+		turned := session.Turns(context.Background(), []dispatcher.Turn{{Partition: p, Claim: true, Want: n}})[0]
+		if turned.Err != nil {
+			s.t.Fatal(turned.Err)
+		}
+		claims = append(claims, turned.Claims...)
+	}
+	if len(claims) != n {
+		s.t.Fatalf("claimed %v, want %d lanes", claims, n)
+	}
+	return claims, session
+}
+
 // work records a run that takes d.
 func (s *site) work(d time.Duration) Handler {
 	return func(ctx context.Context, _ []byte) error {
@@ -247,15 +269,14 @@ func TestRetryByAnotherWakesAnIdlePool(t *testing.T) {
 		s := newSite(t, rdb)
 		ctx := context.Background()
 		s.put("a", "k", 1)
-		claims, err := s.Claim(ctx, dispatcher.Claimant{Holder: "other", Kinds: []string{"k"}, TTL: time.Minute}, 1)
-		if err != nil || len(claims) != 1 {
-			t.Fatal(claims, err)
-		}
+		claims, other := s.claims(dispatcher.Claimant{Holder: "other", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 		s.put("b", "k", 1)
 		s.pool(Config{}, map[string]Handler{"k": s.work(0)})
 		s.ran(1)
 		begin := time.Now()
-		if _, err := s.Retry(ctx, claims[0], 50*time.Millisecond, "boom"); err != nil {
+		failed := dispatcher.End{Claim: &claims[0], Outcome: dispatcher.Retry, Wait: 50 * time.Millisecond, Error: "boom"}
+		turn := dispatcher.Turn{Partition: s.Namespace().Partition(claims[0].Subject), Ends: []dispatcher.End{failed}}
+		if err := other.Turns(ctx, []dispatcher.Turn{turn})[0].Ended[0].Err; err != nil {
 			t.Fatal(err)
 		}
 		s.ran(2)

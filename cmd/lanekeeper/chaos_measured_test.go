@@ -191,22 +191,27 @@ func TestChaos_SoakLeavesNothing(t *testing.T) {
 				}
 			}
 		})
-		who := dispatcher.Claimant{Holder: "soaker", Kinds: []string{"k"}, TTL: time.Minute}
-		for done := 0; done < n && !t.Failed(); {
-			claims, err := d.Claim(ctx, who, dispatcher.MaxClaim)
-			if err != nil {
-				t.Fatal(err)
+		session, err := d.Join(ctx, dispatcher.Claimant{Holder: "soaker", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer session.Close(ctx)
+		for p, done := 0, 0; done < n && !t.Failed(); p = (p + 1) % session.Partitions() {
+			claimed := session.Turns(ctx, []dispatcher.Turn{{Partition: p, Claim: true, Want: dispatcher.MaxClaim}})[0]
+			if claimed.Err != nil {
+				t.Fatal(claimed.Err)
 			}
 			var all sync.WaitGroup
-			for _, c := range claims {
-				all.Go(func() {
-					if err := d.Finish(ctx, c); err != nil {
-						t.Error(err)
+			for i := range claimed.Claims {
+				all.Go(func() { // each by itself, so that there are many callers
+					finished := []dispatcher.End{{Claim: &claimed.Claims[i]}}
+					if ended := session.Turns(ctx, []dispatcher.Turn{{Partition: p, Ends: finished}})[0].Ended[0]; ended.Err != nil {
+						t.Error(ended.Err)
 					}
 				})
 			}
 			all.Wait()
-			done += len(claims)
+			done += len(claimed.Claims)
 		}
 		enqueuing.Wait()
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,6 +63,7 @@ func (p *producer) inhabit(t *testing.T, d *dispatcher.Dispatcher) {
 	who := dispatcher.Claimant{Holder: p.text(80), Kinds: []string{"k", "bad", "again", "runs"}, TTL: time.Minute}
 	other := who
 	other.Holder = p.text(80)
+	var claimer *dispatcher.Session // the one that is blamed for nothing
 	for _, who := range []dispatcher.Claimant{other, who} {
 		session, err := d.Join(ctx, who, 3)
 		if err != nil {
@@ -71,6 +73,7 @@ func (p *producer) inhabit(t *testing.T, d *dispatcher.Dispatcher) {
 		if blamed, err := session.Blame(ctx, "bad", p.text(200), nil); err != nil || blamed != (who.Holder != other.Holder) {
 			t.Fatalf("blamed %t, %v", blamed, err)
 		}
+		claimer = cmp.Or(claimer, session)
 	}
 	for i := range 12 {
 		job := dispatcher.NewJob{
@@ -93,21 +96,27 @@ func (p *producer) inhabit(t *testing.T, d *dispatcher.Dispatcher) {
 			}
 		}
 	}
-	claims, err := d.Claim(ctx, who, 12)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range claims {
-		switch c.Kind {
-		case "k":
-			err = d.Finish(ctx, c)
-		case "bad":
-			err = d.DeadLetter(ctx, c, p.text(60), p.text(400))
-		case "again":
-			_, err = d.Retry(ctx, c, time.Hour, p.text(400))
+	for part := range claimer.Partitions() {
+		claimed := claimer.Turns(ctx, []dispatcher.Turn{{Partition: part, Claim: true, Want: 12}})[0]
+		turn := dispatcher.Turn{Partition: part}
+		for i, c := range claimed.Claims {
+			end := dispatcher.End{Claim: &claimed.Claims[i]}
+			switch c.Kind {
+			case "k":
+				end.Outcome = dispatcher.Finished
+			case "bad":
+				end.Outcome, end.Reason, end.Error = dispatcher.DeadLettered, p.text(60), p.text(400)
+			case "again":
+				end.Outcome, end.Wait, end.Error = dispatcher.Retry, time.Hour, p.text(400)
+			default:
+				continue // it runs
+			}
+			turn.Ends = append(turn.Ends, end)
 		}
-		if err != nil {
-			t.Fatalf("%s: %v", c.Kind, err)
+		for _, ended := range claimer.Turns(ctx, []dispatcher.Turn{turn})[0].Ended {
+			if claimed.Err != nil || ended.Err != nil {
+				t.Fatal(claimed.Err, ended.Err)
+			}
 		}
 	}
 }

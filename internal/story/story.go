@@ -68,19 +68,34 @@ func Format(steps []Step) string {
 
 // World is what a story happens in.
 type World struct {
-	cfg    dispatcher.Config
-	d      *dispatcher.Dispatcher
-	now    time.Time
-	claims map[string]dispatcher.Claim // "holder/job" -> its latest claim
+	cfg      dispatcher.Config
+	d        *dispatcher.Dispatcher
+	now      time.Time
+	sessions []*dispatcher.Session
+	claims   map[string]claimed // "holder/job" -> its latest claim
+}
+
+// claimed is a claim and whose it is.
+type claimed struct {
+	dispatcher.Claim
+	by *dispatcher.Session
 }
 
 // NewWorld opens an empty namespace of one partition at time 1000 s.
 func NewWorld(ctx context.Context, rdb *redis.Client, namespace string) (*World, error) {
-	w := &World{now: time.Unix(1000, 0), claims: make(map[string]dispatcher.Claim)}
+	w := &World{now: time.Unix(1000, 0), claims: make(map[string]claimed)}
 	var err error
 	w.cfg = dispatcher.Config{Redis: rdb, Namespace: namespace, Partitions: 1, Now: func() time.Time { return w.now }}
 	w.d, err = dispatcher.Open(ctx, w.cfg)
 	return w, err
+}
+
+// Close ends the sessions of a story.
+func (w *World) Close(ctx context.Context) (err error) {
+	for _, s := range w.sessions {
+		err = errors.Join(err, s.Close(ctx))
+	}
+	return err
 }
 
 // Run runs one command and returns what it shows.
@@ -210,9 +225,15 @@ func (w *World) claim(ctx context.Context, holder string, opts map[string]string
 	if opts["n"] != "" {
 		n, _ = strconv.Atoi(opts["n"])
 	}
-	claims, err := w.d.Claim(ctx, who, n)
+	s, err := w.d.Join(ctx, who, n)
+	if err != nil {
+		return nil, err
+	}
+	w.sessions = append(w.sessions, s)
+	turned := s.Turns(ctx, []dispatcher.Turn{{Claim: true, Want: n}})[0]
+	claims, err := turned.Claims, turned.Err
 	for _, c := range claims {
-		w.claims[holder+"/"+c.ID] = c
+		w.claims[holder+"/"+c.ID] = claimed{c, s}
 		out = append(out, fmt.Sprintf("%s/%s attempt=%d token=%s", c.Subject.ID, c.ID, c.Attempt, c.Lease.Token))
 	}
 	if len(claims) == 0 {
@@ -227,20 +248,23 @@ func (w *World) end(ctx context.Context, verb string, args []string, opts map[st
 	if !ok {
 		return nil, fmt.Errorf("%s never claimed %s", args[0], args[1])
 	}
+	end := dispatcher.End{Claim: &claim.Claim}
 	switch verb {
 	case "finish":
-		return nil, w.d.Finish(ctx, claim)
+		end.Outcome = dispatcher.Finished
 	case "handback":
-		return nil, w.d.HandBack(ctx, claim)
+		end.Outcome = dispatcher.HandedBack
 	case "deadletter":
-		return nil, w.d.DeadLetter(ctx, claim, "permanent error", opts["error"])
+		end.Outcome, end.Reason, end.Error = dispatcher.DeadLettered, "permanent error", opts["error"]
+	case "retry":
+		end.Outcome, end.Error = dispatcher.Retry, opts["error"]
+		end.Wait, _ = time.ParseDuration(opts["wait"])
 	}
-	wait, _ := time.ParseDuration(opts["wait"])
-	dead, err := w.d.Retry(ctx, claim, wait, opts["error"])
-	if dead {
-		return []string{"dead"}, err
+	ended := claim.by.Turns(ctx, []dispatcher.Turn{{Ends: []dispatcher.End{end}}})[0].Ended[0]
+	if ended.Dead && verb == "retry" {
+		return []string{"dead"}, ended.Err
 	}
-	return nil, err
+	return nil, ended.Err
 }
 
 func (w *World) lane(ctx context.Context, id string) ([]string, error) {

@@ -1,19 +1,9 @@
 package dispatcher
 
 import (
-	"context"
 	"math/rand/v2"
 	"time"
 )
-
-// Retry ends an attempt that failed. The job stays the head of its lane, which
-// waits; or it becomes a dead letter when this was its last attempt, and then the
-// first result is true. It returns lease.ErrLost, and changes nothing, when the
-// claim's token has been superseded.
-func (d *Dispatcher) Retry(ctx context.Context, c Claim, wait time.Duration, why string) (dead bool, err error) {
-	ended, err := d.end(ctx, End{Claim: &c, Outcome: Retry, Wait: wait, Error: why})
-	return ended.Dead, err
-}
 
 // Backoff is how long a lane waits after failed attempts: the base after the
 // first, twice as long after each further one, never over the cap.

@@ -17,7 +17,7 @@ import (
 var simBranches = flag.String("sim.branches", "", "write how often each branch of each script ran to this file")
 
 // coreScripts are those of which every branch has to run: a job's way from its enqueue to its end.
-var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release", "refund", "short"}
+var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release", "refund", "short", "lot"}
 
 // scriptBranches are all that there are.
 func scriptBranches(t *testing.T) []sim.Branch {
@@ -92,18 +92,18 @@ var darkBranches = map[string]string{
 	"enqueue.lua: check: if other and body_of(other) == 'heavy'": "no job here is large: dispatcher/bytes_test.go has those",
 	"enqueue.lua: grown: if #new[i] > longest":                   "no job here is large: dispatcher/bytes_test.go has those",
 	"enqueue.lua: grown: if longest > SMALL and (stored == 0 or longest > tonumber(call('HGET', CLOCK, 'largest') or 0))": "no job here is large: dispatcher/bytes_test.go has those",
-	"enqueue.lua: returns 'heavy'":                         "no job here is large: dispatcher/bytes_test.go has those",
-	"reap.lua: if jobs > MOST or bytes > MOST_BYTES":       "no call here fills a page: dispatcher's tests of bounds do",
-	"turn.lua: fits: for i = 1, light(#ids) and 0 or #ids": "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: fits: if bytes > MOST_BYTES and i > 1":      "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: give: for i = #ids, most + 1, -1":           "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: give: if owners[i] ~= owners[most]":         "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: give: if not body":                          "an index that is corrupt: dispatcher/doctor_test.go has those",
-	"turn.lua: if left":                                    "no session reports ends in the call that claims under limits",
-	"turn.lua: if broken[handed[i]]":                       "an index that is corrupt: dispatcher/doctor_test.go has those",
-	"turn.lua: elseif late[handed[i]]":                     "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: if late[lanes[i]]":                          "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: for _, lane in ipairs(back)":                "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: returns 'heavy'":                        "no job here is large: dispatcher/bytes_test.go has those",
+	"reap.lua: if jobs > MOST or bytes > MOST_BYTES":      "no call here fills a page: dispatcher's tests of bounds do",
+	"lot.lua: fits: for i = 1, light(#ids) and 0 or #ids": "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: fits: if bytes > MOST_BYTES and i > 1":      "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: give: for i = #ids, most + 1, -1":           "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: give: if owners[i] ~= owners[most]":         "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: give: if not body":                          "an index that is corrupt: dispatcher/doctor_test.go has those",
+	"turn.lua: if left":                                   "no session reports ends in the call that claims under limits",
+	"turn.lua: if broken[handed[i]]":                      "an index that is corrupt: dispatcher/doctor_test.go has those",
+	"turn.lua: elseif late[handed[i]]":                    "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: if late[lanes[i]]":                         "no job here is large: dispatcher/bytes_test.go has those",
+	"turn.lua: for _, lane in ipairs(back)":               "no job here is large: dispatcher/bytes_test.go has those",
 }
 
 // seldomBranches do not run in each run of fewSeeds, each for its reason.

@@ -37,7 +37,7 @@ var fromHostility = []defect{
 		`if err == nil && !mine {`, `if err != nil && !mine {`,
 	},
 	{
-		"claims have no bound in bytes", "dispatcher/turn.lua",
+		"claims have no bound in bytes", "dispatcher/parts/lot.lua",
 		`for i = 1, light(#ids) and 0 or #ids do`, `for i = 1, 0 do`,
 	},
 	{

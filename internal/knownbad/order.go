@@ -82,7 +82,7 @@ var fromOrder = []defect{
 		`  let_go(entries) -- a replay takes it again`, `  ended(entries)`,
 	},
 	{
-		"the largest lane batch takes one less", "dispatcher/turn.lua",
+		"the largest lane batch takes one less", "dispatcher/parts/lot.lua",
 		`MOST - n - (#subjects - i) + 1)`, `MOST - n - (#subjects - i))`,
 	},
 	{

@@ -36,15 +36,15 @@ var unseenLanes = []defect{
 		`      call('HDEL', NOTES, unpack(done))`, ``,
 	},
 	{
-		"each claim is the first attempt", "dispatcher/turn.lua",
+		"each claim is the first attempt", "dispatcher/parts/lot.lua",
 		`tried = tried or attempts[#attempts] ~= '0'`, `tried = false`,
 	},
 	{
-		"a suspended job is taken along in a batch", "dispatcher/turn.lua",
+		"a suspended job is taken along in a batch", "dispatcher/parts/lot.lua",
 		`stops = stops or tried or is_suspended(notes[i])`, `stops = stops or tried`,
 	},
 	{
-		"a job that has failed is claimed with others behind it", "dispatcher/turn.lua",
+		"a job that has failed is claimed with others behind it", "dispatcher/parts/lot.lua",
 		`      stops = tried
 `, `      stops = false
 `,

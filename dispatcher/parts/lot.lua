@@ -1,0 +1,114 @@
+-- lot: the jobs that one call gives out.
+
+-- alone takes out of a lot what was to be taken along with, or behind, a job that failed before, and what is suspended. A job
+-- that has failed goes alone: if it kills its worker again, that costs no other job an attempt, while a crash in a batch costs
+-- one of each job that was claimed and not reported (I6).
+local function alone(owners, entries, ids, notes)
+  local n, stops = 0, false
+  for i = 1, #ids do
+    local is_head, tried = owners[i] ~= owners[i - 1], attempts_of(notes[i]) > 0
+    if is_head then
+      stops = tried
+    else
+      stops = stops or tried or is_suspended(notes[i])
+    end
+    if is_head or not stops then
+      n = n + 1
+      owners[n], entries[n], ids[n], notes[n] = owners[i], entries[i], ids[i], notes[i]
+    end
+  end
+  for i = #ids, n + 1, -1 do
+    owners[i], entries[i], ids[i], notes[i] = nil, nil, nil, nil
+  end
+end
+
+-- Most jobs that one call gives out: it bounds the script's time.
+local MOST = 250
+
+-- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
+-- what may be taken along; and what is noted of them, or false when that is nothing.
+-- along is, by kind, how many jobs of a lane are taken at most, and false when that is one of every kind.
+-- bounds[i], when given, is how many were taken along before.
+local function lot(subjects, heads, along, bounds)
+  local owners, entries, ids, n = subjects, heads, {}, 0
+  if along then
+    owners, entries = {}, {}
+  end
+  for i = 1, #heads do
+    local subject, entry = subjects[i], heads[i]
+    n = n + 1
+    owners[n], entries[n], ids[n] = subject, entry, id_of(entry)
+    local kind = along and kind_of(entry)
+    local most = bounds and bounds[i] + 1 or along and math.min(along[kind] or 1, MOST - n - (#subjects - i) + 1) or 1
+    if most > 1 then
+      for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
+        if kind_of(follower) ~= kind then
+          break
+        end
+        n = n + 1
+        owners[n], entries[n], ids[n] = subject, follower, id_of(follower)
+      end
+    end
+  end
+  local notes = any_notes() and notes_of(ids)
+  if notes and along and not bounds then
+    alone(owners, entries, ids, notes)
+  end
+  return owners, entries, ids, notes
+end
+
+-- fits returns how many of these jobs, from the first one on, one call gives out.
+local function fits(ids)
+  local bytes = 0
+  for i = 1, light(#ids) and 0 or #ids do
+    bytes = bytes + call('HSTRLEN', JOBS, ids[i])
+    if bytes > MOST_BYTES and i > 1 then
+      return i - 1
+    end
+  end
+  return #ids
+end
+
+-- give adds the jobs of lanes to the reply. It returns the lanes that had one; a set of
+-- those that did not, whose index is corrupt and which get no lease; how many jobs
+-- were taken along in those that had more than one; and a set of the lanes that have to wait for
+-- another call, for their jobs have too many bytes for this one.
+local function give(reply, subjects, heads, along, bounds)
+  if #subjects == 0 then
+    return subjects, {}, {}, {}
+  end
+  local owners, entries, ids, notes = lot(subjects, heads, along, bounds)
+  local most, late = bounds and #ids or fits(ids), {}
+  for i = #ids, most + 1, -1 do
+    if owners[i] ~= owners[most] then
+      late[owners[i]] = true
+    end
+    ids[i] = nil
+  end
+  local bodies = call('HMGET', JOBS, unpack(ids))
+  local given, broken, took, n, k, last = {}, {}, {}, #reply, 0, nil
+  local attempts, tried = notes and {}, false -- that have ended, of each job
+  for i = 1, most do
+    local subject, body = owners[i], bodies[i]
+    if not body then
+      broken[subject] = true
+    elseif not broken[subject] then
+      reply[n + 1], reply[n + 2], reply[n + 3] = subject, entries[i], body
+      n = n + 3
+      if notes then
+        attempts[#attempts + 1] = whole(attempts_of(notes[i]))
+        tried = tried or attempts[#attempts] ~= '0'
+      end
+      if subject ~= last then
+        k = k + 1
+        given[k], last = subject, subject
+      else
+        took[subject] = (took[subject] or 0) + 1
+      end
+    end
+  end
+  if tried then
+    reply[4] = words(attempts)
+  end
+  return given, broken, took, late
+end

@@ -175,7 +175,7 @@ func (s *Session) giveAttemptsBack(ctx context.Context) error {
 // refund gives the last attempt of a job back. One that it has made a dead letter goes back to
 // the front of its lane.
 func (d *Dispatcher) refund(ctx context.Context, holder string, c *Claim) error {
-	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(c.Subject), refundScript, nil, holder, record.PackID(c.ID)))
+	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(c.Subject), refundScript, nil, holder, c.Subject.Canonical(), record.PackID(c.ID)))
 	if err == nil && words[0] == "dead" {
 		_, err = d.Replay(ctx, c.Ref(), true)
 	}

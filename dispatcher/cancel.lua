@@ -11,9 +11,12 @@
 -- The lease of a running job stays: its lane goes on when its handler has returned, or
 -- when the lease is over.
 
-local before = answered()
-if before then
-  return before
+local before, stale = recall()
+if stale then
+  return { stale }
+elseif before then
+  local holder = string.match(before, '^asked (.*)$') -- which may have spaces
+  return holder and { 'asked', holder } or { 'ok' }
 end
 
 local subject, entry, ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
@@ -24,13 +27,14 @@ if not at then
 end
 local record = call('HGET', LEASES, subject)
 if at == 'head' and use_of(record) == 'job' then
-  local asks = call('HGET', extra('asks'), subject) or ''
+  local asks, as_record = call('HGET', extra('asks'), subject) or '', as_asked(record, true)
+  despite_full_memory()
   if not cancel_asked(asks) then
-    despite_full_memory()
-    call('HSET', LEASES, subject, as_asked(record, true))
+    call('HSET', LEASES, subject, as_record)
     call('HSET', extra('asks'), subject, with_value(asks, 'cancel', ARGV[FIRST + 2]))
   end
   tell(holder_of(record), 'cancel')
+  remember('asked ' .. holder_of(record))
   return { 'asked', holder_of(record) }
 elseif at == 'tail' and where < along_of(record) then
   return { 'claimed' }

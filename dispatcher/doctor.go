@@ -85,6 +85,8 @@ func (f *laneFacts) verdicts() []string {
 	say(said && f.parked && f.reasons != "" && f.again != park.LookAgain(), "parked until %.0f, but for reasons until %.0f", f.again, park.LookAgain())
 	say(f.head == "" && !park.Backoff.IsZero(), "delayed without a head")
 	say(!f.leased && park.Job != f.asleep, "its head is suspended %t, but that it is parked for that %t", f.asleep, park.Job)
+	_, heard := record.ParseAsks(f.asks)
+	say(f.asked && !heard, "what is asked of its holder can't be read: %q", f.asks)
 	say(lease.Asked != f.asked, "its lease says that something is asked of its holder %t, but that is noted %t", lease.Asked, f.asked)
 	for ticket, known := range f.tickets {
 		say(!known, "the ticket %q has no deadline", ticket)
@@ -233,9 +235,8 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 	keys := d.keys[p]
 	var head, leased, note *redis.StringCmd
 	var deadline, parked *redis.FloatCmd
-	var reasons *redis.StringCmd
+	var reasons, asks *redis.StringCmd
 	var tail *redis.IntCmd
-	var asked *redis.BoolCmd
 	listed := make([]*redis.IntSliceCmd, len(kinds))
 	last := ""
 	for range 3 { // which note is the head's, is known when the head is; so it is read again when the head was another one
@@ -244,7 +245,7 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 			head, leased = tx.HGet(ctx, keys.Heads(), subject), tx.HGet(ctx, keys.Leases(), subject)
 			deadline, parked = tx.ZScore(ctx, keys.Deadlines(), subject), tx.ZScore(ctx, keys.Parked(), subject)
 			tail = tx.LLen(ctx, keys.Tail(subject))
-			reasons, asked = tx.HGet(ctx, keys.ParkReasons(), subject), tx.HExists(ctx, keys.Asks(), subject)
+			reasons, asks = tx.HGet(ctx, keys.ParkReasons(), subject), tx.HGet(ctx, keys.Asks(), subject)
 			note = tx.HGet(ctx, keys.Notes(), e.ID)
 			for i, kind := range kinds {
 				listed[i] = tx.LPosCount(ctx, keys.Ready(kind), subject, 2, redis.LPosArgs{})
@@ -261,7 +262,8 @@ func (d *Dispatcher) laneFacts(ctx context.Context, p int, subject string, kinds
 	noted, _ := record.ParseNote(note.Val())
 	f := newLaneFacts()
 	f.head, f.record, f.deadline = head.Val(), leased.Val(), deadline.Val()
-	f.leased, f.tail, f.asked, f.asleep = leased.Err() == nil, int(tail.Val()), asked.Val(), noted.Suspended
+	f.leased, f.tail, f.asleep = leased.Err() == nil, int(tail.Val()), noted.Suspended
+	f.asked, f.asks = asks.Err() == nil, asks.Val()
 	f.parked, f.again, f.reasons = parked.Err() == nil, parked.Val(), reasons.Val()
 	for _, entry := range slices.Concat(slices.Collect(maps.Keys(before.tickets)), slices.Collect(maps.Keys(before.garbage))) {
 		var until *redis.FloatCmd

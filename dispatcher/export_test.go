@@ -2,11 +2,13 @@ package dispatcher
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -124,4 +126,31 @@ func OwedLimits(d *Dispatcher) []string {
 	d.owedLimits.mu.Lock()
 	defer d.owedLimits.mu.Unlock()
 	return slices.Sorted(maps.Keys(d.owedLimits.limits))
+}
+
+// SuspendTwice suspends a lane, and after something else with a copy of the same request.
+func SuspendTwice(ctx context.Context, d *Dispatcher, key subject.Key, between func()) (first, again string) {
+	return d.twice(ctx, d.ns.Partition(key), suspendScript, between, key.Canonical(), "why")
+}
+
+// CancelTwice cancels a job, and after something else with a copy of the same request.
+func CancelTwice(ctx context.Context, d *Dispatcher, job Job, between func()) (first, again string) {
+	return d.twice(ctx, d.ns.Partition(job.Subject), cancelScript, between, job.Subject.Canonical(), job.entry().String(), 0)
+}
+
+func (d *Dispatcher) twice(ctx context.Context, p int, s *script.Script, between func(), args ...any) (first, again string) {
+	caller := d.run.Caller()
+	defer caller.Rest()
+	call := caller.Once(p, s, nil, args...)
+	words, err := d.ask(ctx, call)
+	first = fmt.Sprint(words)
+	if err != nil {
+		first = err.Error()
+	}
+	between()
+	words, err = d.ask(ctx, caller.Again(call))
+	if err != nil {
+		return first, err.Error()
+	}
+	return first, fmt.Sprint(words)
 }

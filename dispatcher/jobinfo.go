@@ -95,7 +95,7 @@ func (d *Dispatcher) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 			info.State = Suspended
 		}
 		if job.ID == lane.HeadID {
-			*info = lane.head(job)
+			*info = lane.head(job, notes[i])
 			info.Position = 1
 		}
 	}
@@ -132,9 +132,13 @@ func (d *Dispatcher) ahead(ctx context.Context, p int, canonical string, lane *L
 }
 
 // head is the lane's head job, with what the lane knows about it.
-func (l Lane) head(job Job) JobInfo {
+func (l Lane) head(job Job, note record.Note) JobInfo {
 	if l.Section {
-		return JobInfo{Job: job, State: Waiting, Attempt: l.Attempt, Error: l.Error}
+		info := JobInfo{Job: job, State: Waiting, Attempt: l.Attempt, Error: l.Error}
+		if note.Suspended {
+			info.State = Suspended
+		}
+		return info
 	}
 	return JobInfo{
 		Job: job, State: l.State, Attempt: l.Attempt, Token: l.Token, Holder: l.Holder,
@@ -270,7 +274,7 @@ func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (JobInf
 	}
 	lanes, err := d.describe(ctx, at.partition, []string{job.Subject.Canonical()})
 	if err == nil && len(lanes) == 1 && lanes[0].HeadID == id {
-		info = lanes[0].head(job)
+		info = lanes[0].head(job, note)
 	}
 	return info, err
 }

@@ -212,8 +212,12 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 		lane := Lane{Subject: key, State: Ready, Depth: int(facts.tails[i].Val())}
 		lane.readHead(head, facts.note(i))
 		asks, _ := facts.asks.Val()[i].(string)
+		if again := facts.parked.Val()[i]; again > 0 && park == (record.Park{}) { // its reason is lost: only a repair lets it go on
+			park.Suspended = &record.Stop{Why: "nobody knows why: 'lanekeeper doctor'"}
+		}
 		if leased != "" {
-			lane.readLease(leased, facts.deadlines.Val()[i], record.ParseAsks(asks))
+			asked, _ := record.ParseAsks(asks)
+			lane.readLease(leased, facts.deadlines.Val()[i], asked)
 		} else {
 			lane.readPark(park)
 		}
@@ -225,7 +229,7 @@ func (d *Dispatcher) describe(ctx context.Context, partition int, subjects []str
 // look is what a partition says of some lanes at one moment.
 type look struct {
 	heads, leases, asks, reasons, notes *redis.SliceCmd
-	deadlines                           *redis.FloatSliceCmd
+	deadlines, parked                   *redis.FloatSliceCmd
 	tails                               []*redis.IntCmd
 }
 
@@ -256,6 +260,7 @@ func (d *Dispatcher) lookAt(ctx context.Context, partition int, subjects []strin
 			l.heads = tx.HMGet(ctx, keys.Heads(), subjects...)
 			l.leases = tx.HMGet(ctx, keys.Leases(), subjects...)
 			l.deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
+			l.parked = tx.ZMScore(ctx, keys.Parked(), subjects...)
 			l.asks = tx.HMGet(ctx, keys.Asks(), subjects...)
 			l.reasons = tx.HMGet(ctx, keys.ParkReasons(), subjects...)
 			l.notes = tx.HMGet(ctx, keys.Notes(), ids...)

@@ -45,7 +45,9 @@ func (d *Dispatcher) leftovers(ctx context.Context, p int, s *survey) ([]leftove
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.notes)) {
-		if !there(id) || s.jobs[id].dead() {
+		if _, ok := record.ParseNote(s.notes[id]); !ok {
+			suspects = append(suspects, leftover{"notes", "", id, "note", idText(id), "can't be read", "dropped it: its attempts begin anew"})
+		} else if !there(id) || s.jobs[id].dead() {
 			suspects = append(suspects, leftover{"notes", "", id, "note", idText(id), "is of a job that does not wait or run", "dropped it"})
 		}
 	}

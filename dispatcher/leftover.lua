@@ -20,7 +20,8 @@ elseif index == 'names' then
 elseif index == 'outcomes' then
   stands = call('ZSCORE', extra('expiring'), outcome_as_expiring(id)) and call('ZSCORE', extra('ended'), id)
 else
-  stands = job and not call('ZSCORE', DEAD, id) -- a dead letter begins anew
+  -- a dead letter begins anew, and so does a job of which nobody can say how often it was tried
+  stands = job and not call('ZSCORE', DEAD, id) and find(value or '', '^%d+ %a+ %d+\n')
 end
 if not value or stands then
   return { 'no' }

@@ -17,6 +17,7 @@ local subject, grace, TAIL_KEY = ARGV[FIRST], tonumber(ARGV[FIRST + 1]), KEYS[13
 local kinds = tonumber(ARGV[FIRST + 2])
 local now = clock()
 local done = { 'ok' }
+despite_full_memory()
 
 local function did(what)
   done[#done + 1] = what
@@ -32,14 +33,29 @@ local function belongs(entry)
   return body and is_of(body, subject)
 end
 
--- stop_lines is those lines of reasons that an operator or a halt has left, as far as they can be read.
+-- stop_lines is those lines of reasons that an operator or a halt has left. One that can't be read stops the lane all the same:
+-- to stop too much is safe.
 local function stop_lines(reasons)
   local lines = ''
   for _, word in ipairs({ 'suspended', 'halted' }) do
     local value = value_in(reasons, word)
-    if value and string.match(value, '^%d+ ') then
-      lines = with_value(lines, word, value)
+    if value then
+      local when = string.match(value, '^(%d+) ')
+      lines = with_value(lines, word, when and #when < 16 and value or since(now, value))
     end
+  end
+  return lines
+end
+
+-- ask_lines is those lines of what is asked that can be read.
+local function ask_lines(asks)
+  local lines, cancel, stop = '', value_in(asks, 'cancel'), value_in(asks, 'suspend')
+  if cancel and find(cancel, '^%d+$') then
+    lines = with_value(lines, 'cancel', cancel)
+  end
+  if stop then
+    local when = string.match(stop, '^(%d+) ')
+    lines = with_value(lines, 'suspend', when and #when < 16 and stop or since(now, stop))
   end
   return lines
 end
@@ -114,12 +130,15 @@ elseif deadline and not record then
   call('ZREM', DEADLINES, subject)
   did('dropped the deadline of no lease')
 end
-local asks = call('HGET', extra('asks'), subject)
-if asks and not record then
-  call('HDEL', extra('asks'), subject)
-  did('dropped what was asked of nobody')
-elseif record and asked(record) == not asks then
-  record = as_asked(record, asks)
+local said = call('HGET', extra('asks'), subject)
+local asks = said and ask_lines(said) or ''
+local to_stop = not record and suspend_asked(asks) -- of a holder who is gone
+if said and (not record or #asks ~= #said) then
+  many(asks ~= '' and record and 'HSET' or 'HDEL', extra('asks'), asks ~= '' and record and { subject, asks } or { subject })
+  did(record and 'dropped what was asked that nobody can read' or 'dropped what was asked of nobody')
+end
+if record and asked(record) == (asks == '') then
+  record = as_asked(record, asks ~= '')
   call('HSET', LEASES, subject, record)
   did('noted in the lease whether something is asked of its holder')
 end
@@ -129,8 +148,13 @@ end
 local reasons, score = reasons_of(subject), moment(call('ZSCORE', PARKED, subject))
 local suspended = head and is_suspended(call('HGET', NOTES, id_of(head)))
 local why = stop_lines(reasons)
-local until_then = not record and head and (value_in(reasons, 'backoff') or reasons == '' and score and score < math.huge and whole(score))
-if until_then and tonumber(until_then) then
+if to_stop and not value_in(why, 'suspended') then
+  why = with_value(why, 'suspended', to_stop)
+elseif reasons == '' and score == math.huge and not suspended then
+  why = with_value(why, 'suspended', since(now, 'its reason was lost'))
+end
+local until_then = not record and head and (value_in(reasons, 'backoff') or reasons == '' and score and score < 1e15 and whole(score))
+if until_then and find(until_then, '^%d+$') and #until_then < 16 then
   why = with_value(why, 'backoff', until_then)
 end
 if suspended and not record then
@@ -140,7 +164,7 @@ if record and (reasons ~= '' or score) then
   call('ZREM', PARKED, subject)
   call('HDEL', extra('park_reasons'), subject)
   if value_in(why, 'suspended') then
-    call('HSET', extra('asks'), subject, with_value(asks or '', 'suspend', value_in(why, 'suspended')))
+    call('HSET', extra('asks'), subject, with_value(asks, 'suspend', value_in(why, 'suspended')))
     call('HSET', LEASES, subject, as_asked(record, true))
     did('noted that it is to be suspended')
   else

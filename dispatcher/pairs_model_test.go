@@ -69,6 +69,9 @@ func (l *lane) remove(i int) *modelJob {
 	l.jobs = slices.Delete(l.jobs, i, i+1)
 	if i == 0 {
 		l.wait = 0
+		if l.why == "halted" { // by the one that is gone
+			l.why = "operator"
+		}
 	}
 	return j
 }

@@ -28,7 +28,7 @@ end
 -- counted when the lease was given has failed (I6): the first such failure runs
 -- again at once and first in line, later ones wait, and the last one is final. What
 -- was claimed along with the head may have started too, so it counts there as well.
-local e, lost, interrupted, expired, jobs, bytes = ends(), {}, {}, 0, 0, 0
+local e, lost, expired, jobs, bytes = ends(), {}, 0, 0, 0
 
 -- lose ends the attempts that a lease stood for.
 local function lose(subject, record, asks, head)
@@ -69,12 +69,11 @@ for i, subject in ipairs(candidates) do
   else -- no attempt was under way
     e.subjects[#e.subjects + 1], e.asks[subject] = subject, asks[subject]
     if heads[i] then
-      interrupted[#interrupted + 1], interrupted[#interrupted + 2] = subject, heads[i]
+      e.interrupted[#e.interrupted + 1], e.interrupted[#e.interrupted + 2] = subject, heads[i]
     end
   end
 end
-local parks = settle(e, now, ARGV[FIRST])
-go_on(interrupted, parks, 'LPUSH', ARGV[FIRST])
+settle(e, now, ARGV[FIRST])
 
 -- Lanes whose wait is over.
 local resumed, goes_on = due(PARKED), {} -- nothing but a backoff has kept these back

@@ -517,7 +517,7 @@ func TestI9_EachRequestTwice(t *testing.T) {
 			if _, err := EndOne(t.Context(), d, End{Claim: &claims[0], Outcome: Retry, Wait: time.Hour, Error: "boom"}); err != nil {
 				t.Fatal(err)
 			}
-			return d.run.Once(0, refundScript, nil, "w", record.PackID(claims[0].ID))
+			return d.run.Once(0, refundScript, nil, "w", claims[0].Subject.Canonical(), record.PackID(claims[0].ID))
 		}, "ok"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -54,7 +54,9 @@ else
     write_note(id_of(head), attempts, false, workers, failure) -- it is resumed with its lane
   end
   local backoff = value_in(reasons, 'backoff')
-  if repark(subject, backoff and with_value('', 'backoff', backoff) or '', now) and head then
+  if not repark(subject, backoff and with_value('', 'backoff', backoff) or '', now) then
+    call('ZADD', WAKE .. kind_of(head), 0, 'due') -- nobody has heard of that time
+  elseif head then
     list_ready({ subject, head }, 'LPUSH', '')
   end
 end

@@ -36,7 +36,10 @@ local reply
 -- here too, a section whose lease is over and tickets that nobody has asked for again.
 local freed = false
 if use_of(record) == 'section' and (moment(call('ZSCORE', DEADLINES, subject)) or 0) <= now then
-  park(free({ subject }, asks_of({ subject }, { record })))
+  local parks = free({ subject }, asks_of({ subject }, { record }))
+  if next(parks) then
+    go_on(head and { subject, head } or {}, parks, 'RPUSH', '')
+  end
   record, freed = false, true
 end
 local stopped = not record and stopped_by(reasons_of(subject)) ~= ''

@@ -32,10 +32,10 @@ type survey struct {
 	names    map[string]string // id -> field
 	outcomes map[string]bool   // ids
 	kept     int64             // bytes of outcomes
-	notes    map[string]record.Note
-	expiring map[string]bool // members
-	windows  map[string]bool // fields
-	ended    map[string]bool // ids
+	notes    map[string]string // by id
+	expiring map[string]bool   // members
+	windows  map[string]bool   // fields
+	ended    map[string]bool   // ids
 }
 
 // laneFacts is what the indexes say about one subject.
@@ -47,7 +47,8 @@ type laneFacts struct {
 	parked   bool           // has a place in parked,
 	again    float64        // with this score
 	reasons  string         // in park_reasons
-	asked    bool           // has a record in asks
+	asked    bool           // has a record in asks,
+	asks     string         // this one
 	ready    map[string]int // kind -> how often it is listed
 	tail     int            // jobs behind the head
 
@@ -143,7 +144,7 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	keys := d.keys[p]
 	s := &survey{
 		lanes: make(map[string]*laneFacts), jobs: make(map[string]*jobFacts), typed: make(map[string]string),
-		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), notes: make(map[string]record.Note), expiring: make(map[string]bool), windows: make(map[string]bool), ended: make(map[string]bool),
+		unique: make(map[string]string), names: make(map[string]string), outcomes: make(map[string]bool), notes: make(map[string]string), expiring: make(map[string]bool), windows: make(map[string]bool), ended: make(map[string]bool),
 	}
 	lists, err := d.surveyKeys(ctx, keys, s)
 	if err != nil {
@@ -209,13 +210,15 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 		func() error {
 			return hash(keys.ParkReasons(), func(subject, reasons string) { s.lane(subject).reasons = reasons })
 		},
-		func() error { return hash(keys.Asks(), func(subject, _ string) { s.lane(subject).asked = true }) },
+		func() error {
+			return hash(keys.Asks(), func(subject, asks string) { s.lane(subject).asked, s.lane(subject).asks = true, asks })
+		},
 		func() error {
 			return hash(keys.Names(), func(id, name string) { s.names[id] = record.NameField(name) })
 		},
 		func() error { return hash(keys.Unique(), func(field, id string) { s.unique[field] = id }) },
 		func() error {
-			return hash(keys.Notes(), func(id, text string) { s.notes[id], _ = record.ParseNote(text) })
+			return hash(keys.Notes(), func(id, text string) { s.notes[id] = text })
 		},
 		func() error {
 			return hash(keys.Outcomes(), func(id, outcome string) {
@@ -262,7 +265,8 @@ func (d *Dispatcher) survey(ctx context.Context, p int) (*survey, error) {
 	}
 	for _, lane := range s.lanes {
 		head, _ := record.ParseEntry(lane.head)
-		lane.asleep = s.notes[head.ID].Suspended
+		note, _ := record.ParseNote(s.notes[head.ID])
+		lane.asleep = note.Suspended
 	}
 	return s, nil
 }

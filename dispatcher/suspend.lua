@@ -5,20 +5,24 @@
 --
 -- Returns  {'ok'} | {'later', holder}: when the lease of that holder ends | {'stale'}
 
-local before = answered()
-if before then
-  return before
+local before, stale = recall()
+if stale then
+  return { stale }
+elseif before then
+  local holder = string.match(before, '^later (.*)$') -- which may have spaces
+  return holder and { 'later', holder } or { 'ok' }
 end
 
 local subject, why, now = ARGV[FIRST], ARGV[FIRST + 1], clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 despite_full_memory()
 if record then
-  local asks = call('HGET', extra('asks'), subject) or ''
+  local asks, as = call('HGET', extra('asks'), subject) or '', as_asked(record, true)
   if why ~= '' or not suspend_asked(asks) then
     call('HSET', extra('asks'), subject, with_value(asks, 'suspend', since(now, why)))
   end
-  call('HSET', LEASES, subject, as_asked(record, true))
+  call('HSET', LEASES, subject, as)
+  remember('later ' .. holder_of(record))
   return { 'later', holder_of(record) }
 end
 local reasons = reasons_of(subject)

@@ -29,6 +29,7 @@ if at == 'head' and use_of(record) == 'job' or at == 'tail' and where < along_of
   return { 'running' }
 end
 
+despite_full_memory()
 write_note(id, attempts, not resume, workers, failure)
 if at == 'scheduled' and resume then
   if moment(call('ZSCORE', SCHEDULED, where)) == math.huge then
@@ -46,6 +47,8 @@ elseif at == 'head' and not record then
   reasons = resume and without_value(reasons, 'job') or with_value(reasons, 'job', '-')
   if repark(subject, reasons, now) then
     list_ready({ subject, entry }, 'LPUSH', '')
+  elseif stopped_by(reasons) == '' then
+    call('ZADD', WAKE .. kind_of(entry), 0, 'due') -- nobody has heard of that time
   end
 end
 remember('ok')

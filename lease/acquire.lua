@@ -6,7 +6,7 @@
 --
 -- Returns  {'ok', token} | {'held', holder, deadline} | {'stale'}
 --          'held' with holder '' : no lease, but jobs wait in the lane and go first;
---          with deadline 0: the lane is suspended
+--          with holder 'operator' and deadline 0: the lane is suspended
 
 local before = answered()
 if before then

@@ -60,8 +60,8 @@ local function list_ready(lanes, push, own)
   end
 end
 
--- go_on lets free lanes go on: it parks those of `parks`, and those whose heads are suspended, and lists the others.
-local function go_on(lanes, parks, push, own)
+-- list_awake lists those lanes that are not to be parked, and whose heads are not suspended; it adds those to `parks`.
+local function list_awake(lanes, parks, push, own)
   local ids = {}
   for i = 2, #lanes, 2 do
     ids[#ids + 1] = id_of(lanes[i])
@@ -73,5 +73,10 @@ local function go_on(lanes, parks, push, own)
     end
   end
   list_ready(unparked(lanes, parks), push, own)
+end
+
+-- go_on lets free lanes go on: it lists those that may be claimed, and parks the others.
+local function go_on(lanes, parks, push, own)
+  list_awake(lanes, parks, push, own)
   park(parks)
 end

@@ -95,7 +95,7 @@ func (k Keys) Heads() string { return k.base + "heads" }
 // Tail is a list of entries: what waits in a lane behind its head.
 func (k Keys) Tail(subject string) string { return k.base + "tail:" + subject }
 
-// Leases is a hash: subject -> the one record of who holds it, what for, and what is asked
+// Leases is a hash: subject -> the one record of who holds it, what for, and whether something is asked
 // of the holder.
 func (k Keys) Leases() string { return k.base + "leases" }
 

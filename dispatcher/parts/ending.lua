@@ -27,7 +27,7 @@ end
 local function ends()
   return {
     subjects = {}, asks = {}, gone = {}, kept = {}, letters = {}, aside = {}, notes = {}, tails = {}, heads = {},
-    over = {}, over_tails = {}, halted = {}, delayed = {}, back = {}, front = {}, wake = {},
+    over = {}, over_tails = {}, interrupted = {}, halted = {}, delayed = {}, back = {}, front = {}, wake = {},
   }
 end
 
@@ -96,7 +96,8 @@ local function end_lane(e, subject, record, asks, tail, jobs, most_workers, now)
   return said
 end
 
--- settle makes it so, and returns the lanes that it has parked. own is as for list_ready. A job that was held is not suspended, so of those that stay it need not be asked.
+-- settle makes it so. own is as for list_ready. What was interrupted is lanes with leases that were about no job.
+-- A job that was held is not suspended, so of those that stay it need not be asked.
 local function settle(e, now, own)
   local parks = free(e.subjects, e.asks)
   drop(e.gone)
@@ -123,7 +124,7 @@ local function settle(e, now, own)
     parks[d[2]] = with_value(parks[d[2]] or '', 'backoff', whole(d[1]))
   end
   list_ready(unparked(e.front, parks), 'LPUSH', own)
+  list_awake(e.interrupted, parks, 'LPUSH', own)
   list_ready(unparked(e.back, parks), 'RPUSH', own)
   go_on(advance(e.over, e.over_tails), parks, 'RPUSH', own)
-  return parks
 end

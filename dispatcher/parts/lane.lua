@@ -47,8 +47,10 @@ local function withdraw(subject, entry, now, push, own)
   if not leased and reasons == '' then
     unlist(subject, entry)
   end
-  local lanes = advance({ subject }, { tail })
-  if not leased and (reasons == '' or repark(subject, of_next(reasons), now)) then
+  local lanes, stays = advance({ subject }, { tail }), of_next(reasons)
+  if stays ~= '' then
+    go_on(lanes, { [subject] = stays }, push, own)
+  elseif not leased and (reasons == '' or repark(subject, '', now)) then
     go_on(lanes, {}, push, own)
   end
 end

@@ -89,8 +89,9 @@ var byVerb = []defect{
 		`if head and n + h < wanted and along[kind_of(head)] and not stops`, `if head and n + h < wanted and not stops`,
 	},
 	{
-		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/reap.lua",
-		`go_on(interrupted, parks, 'LPUSH', ARGV[FIRST])`, ``,
+		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/parts/ending.lua",
+		`  list_awake(e.interrupted, parks, 'LPUSH', own)
+`, ``,
 	},
 	{
 		"reaping forgets the dead letter of a last attempt", "dispatcher/parts/ending.lua",

@@ -122,7 +122,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"the next job of a lane waits out the backoff of the one that was taken out", "dispatcher/parts/lane.lua",
-		`repark(subject, of_next(reasons), now)`, `repark(subject, reasons, now)`,
+		`advance({ subject }, { tail }), of_next(reasons)`, `advance({ subject }, { tail }), reasons`,
 	},
 	{
 		"resuming a lane ends its head's backoff", "dispatcher/resume.lua",
@@ -137,6 +137,58 @@ var unseenLanes = []defect{
 		`parks[d[2]] = with_value(parks[d[2]] or '', 'backoff', whole(d[1]))`, `parks[d[2]] = parks[d[2]] or with_value('', 'backoff', whole(d[1]))`,
 	},
 	{
+		"a list of lanes goes on by how many of a batch were shown", "dispatcher/lanes.go",
+		`	slices.SortFunc(subjects, func(a, b string) int { return cmp.Compare(numberOf(a), numberOf(b)) })
+`, ``,
+	},
+	{
+		"a refund is given to another subject's job of the id", "dispatcher/refund.lua",
+		`if not body or not is_of(body, subject) then`, `if not body then`,
+	},
+	{
+		"a head that comes into a suspended lane does not park it for itself", "dispatcher/parts/lane.lua",
+		`  if stays ~= '' then
+`, `  if stays ~= '' and leased then
+`,
+	},
+	{
+		"a lane stays halted by a head that is gone", "internal/record/park.lua",
+		`  rest = without_value(rest, 'halted')
+`, `  halted = nil
+`,
+	},
+	{
+		"a repeated suspension is asked for again", "dispatcher/suspend.lua",
+		`  remember('later ' .. holder_of(record))
+`, ``,
+	},
+	{
+		"a repeated cancel cancels again", "dispatcher/cancel.lua",
+		`  remember('asked ' .. holder_of(record))
+`, ``,
+	},
+	{
+		"a repair lets a lane go whose suspension was asked of a holder that is gone", "dispatcher/mend.lua",
+		`if to_stop and not value_in(why, 'suspended') then`, `if false then`,
+	},
+	{
+		"a repair ends a suspension that can't be read", "dispatcher/mend.lua",
+		`if value then
+      local when = string.match(value, '^(%d+) ')
+      lines`, `if value and find(value, '^%d+ ') then
+      local when = string.match(value, '^(%d+) ')
+      lines`,
+	},
+	{
+		"a lane that goes on with a backoff tells nobody when", "dispatcher/resume.lua",
+		`    call('ZADD', WAKE .. kind_of(head), 0, 'due')`, `    local _ = 0`,
+	},
+	{
+		"a job is not suspended when memory is full", "dispatcher/suspendjob.lua",
+		`despite_full_memory()
+`, ``,
+	},
+	{
 		"a repair does not see that a parked lane is looked at at a wrong time", "dispatcher/doctor.go",
 		`f.again != park.LookAgain()`, `false`,
 	},
@@ -146,7 +198,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a section takes the lane of a dead one that is to be suspended", "dispatcher/section.lua",
-		`park(free({ subject }, asks_of({ subject }, { record })))`, `park(free({ subject }, {}))`,
+		`local parks = free({ subject }, asks_of({ subject }, { record }))`, `local parks = free({ subject }, {})`,
 	},
 	{
 		"what a section call frees is listed nowhere", "dispatcher/section.lua",

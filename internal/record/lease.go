@@ -32,6 +32,9 @@ func ParseLease(record string) (l Lease) {
 	use, along, _ := strings.Cut(use, "+")
 	l.Use, l.Holder = use, holder
 	l.Along, _ = strconv.Atoi(along)
+	if strings.Trim(use, "abcdefghijklmnopqrstuvwxyz") != "" || strings.Trim(along, "0123456789") != "" {
+		return l // scripts can't read it either
+	}
 	if n, err := strconv.ParseInt(token, 10, 64); err == nil {
 		l.Token = n
 	}

@@ -25,7 +25,8 @@ type Stop struct {
 // ParsePark reads one. ok is false when a line of it can't be read.
 func ParsePark(record string) (p Park, ok bool) {
 	for line := range strings.Lines(record) {
-		word, value, found := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		line, whole := strings.CutSuffix(line, "\n")
+		word, value, found := strings.Cut(line, " ")
 		switch {
 		case word == "backoff":
 			p.Backoff, found = millis(value)
@@ -38,16 +39,17 @@ func ParsePark(record string) (p Park, ok bool) {
 		default:
 			found = false
 		}
-		if !found {
+		if !found || !whole {
 			return p, false
 		}
 	}
 	return p, true
 }
 
+// millis reads a time; what has more digits than a time has is none.
 func millis(text string) (time.Time, bool) {
 	ms, err := strconv.ParseInt(text, 10, 64)
-	return time.UnixMilli(ms).UTC(), err == nil
+	return time.UnixMilli(ms).UTC(), err == nil && len(text) < 16 && ms >= 0
 }
 
 func parseStop(text string) (*Stop, bool) {
@@ -73,16 +75,22 @@ type Asks struct {
 	Suspend *Stop // the lane, when the lease ends
 }
 
-// ParseAsks reads one; of lines that can't be read it knows nothing.
-func ParseAsks(record string) (a Asks) {
+// ParseAsks reads one. ok is false when a line of it can't be read.
+func ParseAsks(record string) (a Asks, ok bool) {
 	for line := range strings.Lines(record) {
-		word, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		line, whole := strings.CutSuffix(line, "\n")
+		word, value, _ := strings.Cut(line, " ")
+		found := false
 		switch word {
 		case "cancel":
+			_, found = millis(value)
 			a.Cancel = true
 		case "suspend":
-			a.Suspend, _ = parseStop(value)
+			a.Suspend, found = parseStop(value)
+		}
+		if !found || !whole {
+			return a, false
 		}
 	}
-	return a
+	return a, record != ""
 }

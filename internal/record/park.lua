@@ -1,6 +1,6 @@
 -- park: why a lane that nobody holds may not be claimed, a line each: "backoff <until, ms>" its head waits for its next attempt;
 -- "suspended <when, ms> <why>" by an operator; "halted <when, ms> <why>" by its head, which has failed for good; "job -" its
--- head is suspended by itself. The first and the last go with the head.
+-- head is suspended by itself. All but the second are about the head.
 
 -- stopped_by is what keeps a lane back until somebody resumes it: all but a backoff.
 local function stopped_by(reasons)
@@ -12,9 +12,12 @@ local function look_again(reasons)
   return stopped_by(reasons) ~= '' and 'inf' or value_in(reasons, 'backoff')
 end
 
--- of_next is what keeps a lane back when another job becomes its head.
+-- of_next is what keeps a lane back when another job becomes its head. A lane that was halted stands still until somebody
+-- resumes it, but no more because of its head.
 local function of_next(reasons)
-  return without_value(without_value(reasons, 'backoff'), 'job')
+  local halted, rest = value_in(reasons, 'halted'), without_value(without_value(reasons, 'backoff'), 'job')
+  rest = without_value(rest, 'halted')
+  return halted and not value_in(rest, 'suspended') and with_value(rest, 'suspended', halted) or rest
 end
 
 -- since is how a stop says when and why.

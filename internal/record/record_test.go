@@ -81,7 +81,7 @@ func FuzzGarbage(f *testing.F) {
 		_ = ParseLease(s)
 		_, _, _ = ParseReason(s)
 		_, _ = ParsePark(s)
-		ParseAsks(s)
+		_, _ = ParseAsks(s)
 		_, _ = ParseLimit(s)
 		_ = NameField(s)
 		_, _, _, _ = ParseOwner(s)
@@ -97,6 +97,7 @@ func TestLeaseRecords(t *testing.T) {
 		"7 job+2! w":           {7, "job", 2, true, "w"},
 		"7 job! a holder":      {7, "job", 0, true, "a holder"},
 		"7 section host:1:abc": {7, "section", 0, false, "host:1:abc"},
+		"7 job!s w":            {0, "job!s", 0, false, "w"},
 		"mine":                 {},
 		"x job w":              {0, "job", 0, false, "w"},
 	} {
@@ -131,7 +132,7 @@ func TestPages(t *testing.T) {
 	noted, _ := ParseNote(note)
 	park, readable := ParsePark("backoff 1700000000000\nsuspended 1700000000001 no route\nhalted 2 \njob -\n")
 	leased := ParseLease("7 job+3! a b")
-	asks := ParseAsks("cancel 500\nsuspend 7 why not\n")
+	asks, heard := ParseAsks("cancel 500\nsuspend 7 why not\n")
 	storedID, stored, err := DecodeJob(packed, "\x80\x00\x00\x01\x02"+"\x00\x00\x00\x00\x03\x04"+string(job.Encode(canonical)))
 	if failed != nil || err != nil || storedID != "j 1" {
 		t.Fatalf("%v, %q %v", failed, storedID, err)
@@ -139,14 +140,21 @@ func TestPages(t *testing.T) {
 	if !readable || park.Backoff.UnixMilli() != 1700000000000 || park.Suspended.Why != "no route" || park.Halted.At.UnixMilli() != 2 || !park.Job || !math.IsInf(park.LookAgain(), 1) {
 		t.Errorf("park %+v, %t", park, readable)
 	}
-	if !asks.Cancel || asks.Suspend.Why != "why not" || asks.Suspend.At.UnixMilli() != 7 {
+	if !heard || !asks.Cancel || asks.Suspend.Why != "why not" || asks.Suspend.At.UnixMilli() != 7 {
 		t.Errorf("asks %+v", asks)
 	}
 	if p, ok := ParsePark("backoff 9\n"); !ok || p.LookAgain() != 9 || p.Stopped() {
 		t.Errorf("a backoff is %+v, %t", p, ok)
 	}
-	if _, ok := ParsePark("gone 9\n"); ok {
-		t.Error("a reason that nobody knows is read")
+	for _, text := range []string{"gone 9\n", "backoff 1 \n", "backoff 1.5\n", "backoff 9999999999999999\n", "backoff 1", "halted x y\n", "backoff -1\n"} {
+		if p, ok := ParsePark(text); ok {
+			t.Errorf("%q is read as %+v", text, p)
+		}
+	}
+	for _, text := range []string{"", "x", "cancel\n", "suspend 7 w", "garbagesuspend 7 w\n"} {
+		if a, ok := ParseAsks(text); ok {
+			t.Errorf("%q is read as %+v", text, a)
+		}
 	}
 	for name, page := range map[string]struct {
 		lua  string // returns a text

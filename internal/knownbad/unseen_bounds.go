@@ -32,8 +32,8 @@ var unseenBounds = []defect{
 	},
 	{
 		"a list of lanes skips what a page cut off a batch", "dispatcher/lanes.go",
-		`		case len(subjects) < len(left):
-			further = cursor{at.partition, numberOf(subjects[len(subjects)-1]), at.place}
+		`		case at.list+len(subjects) < len(fields)/2:
+			further = cursor{at.partition, at.list + len(subjects), at.place}
 `, ``,
 	},
 	{

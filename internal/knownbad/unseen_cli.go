@@ -40,11 +40,11 @@ var unseenCLI = []defect{
 	},
 	{
 		"a list shows part of a batch of HSCAN and goes on behind it", "dispatcher/lanes.go",
-		`further = cursor{at.partition, numberOf(subjects[len(subjects)-1]), at.place}`, `further = cursor{at.partition, 0, part.next}`,
+		`further = cursor{at.partition, at.list + len(subjects), at.place}`, `further = cursor{at.partition, 0, place}`,
 	},
 	{
 		"a list begins a batch of HSCAN again that it had shown in part", "dispatcher/lanes.go",
-		`if numberOf(pairs[i]) > last {`, `if last >= 0 {`,
+		`for i := 2 * at.list; i+1 < len(fields)`, `for i := 0; i+1 < len(fields)`,
 	},
 	{
 		"an outage is told as a failure", "cmd/lanekeeper/main.go",

@@ -137,11 +137,6 @@ var unseenLanes = []defect{
 		`parks[d[2]] = with_value(parks[d[2]] or '', 'backoff', whole(d[1]))`, `parks[d[2]] = parks[d[2]] or with_value('', 'backoff', whole(d[1]))`,
 	},
 	{
-		"a list of lanes goes on by how many of a batch were shown", "dispatcher/lanes.go",
-		`	slices.SortFunc(subjects, func(a, b string) int { return cmp.Compare(numberOf(a), numberOf(b)) })
-`, ``,
-	},
-	{
 		"a refund is given to another subject's job of the id", "dispatcher/refund.lua",
 		`if not body or not is_of(body, subject) then`, `if not body then`,
 	},

@@ -387,13 +387,6 @@ func (e *ending) outcome(x expected) {
 	}
 }
 
-func values(claims map[string]dispatcher.Claim) (list []dispatcher.Claim) {
-	for _, c := range claims {
-		list = append(list, c)
-	}
-	return list
-}
-
 // ranAll works off all there is of the kind k, and what falls due, and returns what ran as
 // "id/attempt".
 func (h *house) ranAll() string {

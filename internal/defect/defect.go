@@ -121,6 +121,7 @@ func (n *Net) Close() error { return os.RemoveAll(n.dir) }
 // hold scripts to a text: any change of a line that they know would seem noticed.
 func fastLayers() []*suite {
 	return []*suite{
+		{pkg: "internal/history"}, {pkg: "internal/sim"}, {pkg: "internal/record"},
 		{pkg: "subject"}, {pkg: "lease"}, {pkg: "internal/script"}, {pkg: "internal/connect"},
 		{pkg: "dispatcher", args: []string{"-rapid.shrinktime=100ms", "-rapid.nofailfile"}, skip: "^TestLuaHeaders"},
 		{pkg: "worker", skip: "^(TestSimulation|TestHerd|TestDarkBranches)"}, {pkg: "."},

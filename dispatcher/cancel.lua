@@ -11,12 +11,9 @@
 -- The lease of a running job stays: its lane goes on when its handler has returned, or
 -- when the lease is over.
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  local holder = string.match(before, '^asked (.*)$') -- which may have spaces
-  return holder and { 'asked', holder } or { 'ok' }
+local before = answered_text()
+if before then
+  return before
 end
 
 local subject, entry, ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])

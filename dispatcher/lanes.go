@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -303,11 +302,11 @@ func (l *Lane) readPark(p record.Park) {
 		l.SuspendedAt, l.Why = s.At, s.Why
 	}
 	if h := p.Halted; h != nil {
-		why := []string{"halted: " + h.Why}
+		why := "halted: " + h.Why
 		if l.Why != "" {
-			why = append(why, "suspended: "+l.Why)
+			why += "; suspended: " + l.Why
 		}
-		l.SuspendedAt, l.Halted, l.Why = h.At, true, strings.Join(why, "; ")
+		l.SuspendedAt, l.Halted, l.Why = h.At, true, why
 	}
 }
 

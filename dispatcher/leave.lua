@@ -15,9 +15,7 @@ end
 local subject, holder, entry = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2]
 local record = call('HGET', LEASES, subject)
 if record and holder_of(record) == holder then
-  local head = call('HGET', HEADS, subject)
-  local parks = free({ subject }, asks_of({ subject }, { record }))
-  go_on(head and { subject, head } or {}, parks, 'RPUSH', '')
+  give_up(subject, record)
 elseif call('ZREM', extra('expiring'), ticket_as(subject, entry)) == 1 then
   withdraw(subject, entry, (clock()), 'RPUSH', '')
 end

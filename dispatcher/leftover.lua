@@ -21,7 +21,7 @@ elseif index == 'outcomes' then
   stands = call('ZSCORE', extra('expiring'), outcome_as_expiring(id)) and call('ZSCORE', extra('ended'), id)
 else
   -- a dead letter begins anew, and so does a job of which nobody can say how often it was tried
-  stands = job and not call('ZSCORE', DEAD, id) and find(value or '', '^%d+ %a+ %d+\n')
+  stands = job and not call('ZSCORE', DEAD, id) and is_note(value or '')
 end
 if not value or stands then
   return { 'no' }

@@ -124,8 +124,7 @@ if suspended and not record then
   why = with_value(why, 'job', '-')
 end
 if record and (reasons ~= '' or score) then
-  call('ZREM', PARKED, subject)
-  call('HDEL', extra('park_reasons'), subject)
+  unpark({ subject })
   if value_in(why, 'suspended') then
     call('HSET', extra('asks'), subject, with_value(asks, 'suspend', value_in(why, 'suspended')))
     call('HSET', LEASES, subject, as_asked(record, true))
@@ -134,12 +133,12 @@ if record and (reasons ~= '' or score) then
     did('ended a wait that was none')
   end
   why = ''
-elseif not record and (not same_reasons(why, reasons) or score ~= (why ~= '' and (tonumber(look_again(why)) or math.huge) or nil)) then
+elseif not record and (not same_reasons(why, reasons) or score ~= moment(why ~= '' and look_again(why))) then
   if why ~= '' then
     park({ [subject] = why })
     did('noted why nobody may have it')
   else
-    repark(subject, '', now)
+    unpark({ subject })
     did('ended a wait that nobody knows the reason of')
   end
 end

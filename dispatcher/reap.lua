@@ -77,8 +77,7 @@ settle(e, now, ARGV[FIRST])
 
 -- Lanes whose wait is over.
 local resumed, goes_on = due(PARKED), {} -- nothing but a backoff has kept these back
-many('ZREM', PARKED, resumed)
-many('HDEL', extra('park_reasons'), resumed)
+unpark(resumed)
 heads, records = many('HMGET', HEADS, resumed), many('HMGET', LEASES, resumed)
 for i, subject in ipairs(resumed) do
   if heads[i] and not records[i] then

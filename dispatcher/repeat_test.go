@@ -568,3 +568,13 @@ func TestI9_EachRequestTwice(t *testing.T) {
 		})
 	}
 }
+
+// A reply that says more than it gives is an error.
+func TestClaimsOfAReplyThatSaysTooMuch(t *testing.T) {
+	t.Parallel()
+	for _, reply := range [][]string{{"ok", "0", "7", "1"}, {"ok", "0", "7", "x", "s", "e", "b"}} {
+		if err := new(Turned).readClaims(reply, 0, &Claimant{}, time.Now()); err == nil {
+			t.Errorf("%q is read", reply)
+		}
+	}
+}

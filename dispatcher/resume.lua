@@ -36,12 +36,12 @@ elseif skip and not head then
   return { 'empty' }
 end
 if skip and is_ticket(head) then
-  repark(subject, '', now)
+  unpark({ subject })
   call('ZREM', extra('expiring'), ticket_as(subject, head))
   tell(id_of(head), 'skipped') -- its owner takes another
   go_on(advance({ subject }, { KEYS[13] }), {}, 'LPUSH', '')
 elseif skip then
-  repark(subject, '', now)
+  unpark({ subject })
   local attempts, _, _, failure = note_of(call('HGET', NOTES, id_of(head)))
   bury({ { head, attempts, 'skipped', failure } }, now)
   go_on(advance({ subject }, { KEYS[13] }), {}, 'LPUSH', '')

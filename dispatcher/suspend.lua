@@ -5,12 +5,9 @@
 --
 -- Returns  {'ok'} | {'later', holder}: when the lease of that holder ends | {'stale'}
 
-local before, stale = recall()
-if stale then
-  return { stale }
-elseif before then
-  local holder = string.match(before, '^later (.*)$') -- which may have spaces
-  return holder and { 'later', holder } or { 'ok' }
+local before = answered_text()
+if before then
+  return before
 end
 
 local subject, why, now = ARGV[FIRST], ARGV[FIRST + 1], clock()

@@ -195,7 +195,11 @@ func (a *Turned) readClaims(words []string, finished int, who *Claimant, sent ti
 	}
 	rows := words[turnHead+finished:]
 	attempts := make([]int, len(rows)/3) // that have ended, of each job
-	for i, word := range strings.Fields(words[3]) {
+	said := strings.Fields(words[3])
+	if len(said) > len(attempts) {
+		return fmt.Errorf("turn: reply %q: says attempts of %d jobs, and has %d", words[3], len(said), len(attempts))
+	}
+	for i, word := range said {
 		if attempts[i], err = strconv.Atoi(word); err != nil {
 			return fmt.Errorf("turn: reply %q: %w", words[3], err)
 		}

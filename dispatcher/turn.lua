@@ -232,7 +232,7 @@ end
 local parks, listed = free(freed, asks), {}
 for i, subject in ipairs(freed) do
   if asleep[subject] then
-    parks[subject] = with_value(parks[subject] or '', 'job', '-')
+    add_reason(parks, subject, 'job', '-')
   elseif next_up[i] then
     listed[#listed + 1], listed[#listed + 2] = subject, next_up[i]
   end

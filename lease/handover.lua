@@ -69,7 +69,7 @@ local function list_awake(lanes, parks, push, own)
   for i, note in ipairs(notes_of(ids)) do
     local subject = lanes[2 * i - 1]
     if is_suspended(note) then
-      parks[subject] = with_value(parks[subject] or '', 'job', '-')
+      add_reason(parks, subject, 'job', '-')
     end
   end
   list_ready(unparked(lanes, parks), push, own)
@@ -79,4 +79,11 @@ end
 local function go_on(lanes, parks, push, own)
   list_awake(lanes, parks, push, own)
   park(parks)
+end
+
+-- give_up ends a lease that is about no job, and lets its lane go on.
+local function give_up(subject, record)
+  local head = call('HGET', HEADS, subject)
+  local parks = free({ subject }, asks_of({ subject }, { record }))
+  go_on(head and { subject, head } or {}, parks, 'RPUSH', '')
 end

@@ -4,6 +4,11 @@ local function reasons_of(subject)
   return call('HGET', extra('park_reasons'), subject) or ''
 end
 
+-- add_reason adds a reason to those for which a lane is to be parked.
+local function add_reason(parks, subject, word, value)
+  parks[subject] = with_value(parks[subject] or '', word, value)
+end
+
 -- park keeps lanes back that nobody holds, and that are listed nowhere, for reasons by subject.
 local function park(parks)
   local moments, reasons = {}, {}
@@ -15,6 +20,12 @@ local function park(parks)
   many('HSET', extra('park_reasons'), reasons)
 end
 
+-- unpark forgets why lanes were parked.
+local function unpark(subjects)
+  many('ZREM', PARKED, subjects)
+  many('HDEL', extra('park_reasons'), subjects)
+end
+
 -- repark says anew why a parked lane is. It returns whether the lane may go on now: nothing keeps it back any more.
 local function repark(subject, reasons, now)
   local waits_till = stopped_by(reasons) == '' and tonumber(value_in(reasons, 'backoff') or 0) or math.huge
@@ -22,7 +33,6 @@ local function repark(subject, reasons, now)
     park({ [subject] = reasons })
     return false
   end
-  call('ZREM', PARKED, subject)
-  call('HDEL', extra('park_reasons'), subject)
+  unpark({ subject })
   return true
 end

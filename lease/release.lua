@@ -23,8 +23,6 @@ if not own then
   end
   return { 'lost' }
 end
-local head = call('HGET', HEADS, subject)
-local parks = free({ subject }, asks_of({ subject }, { record }))
-go_on(head and { subject, head } or {}, parks, 'RPUSH', '')
+give_up(subject, record)
 remember('ok')
 return { 'ok' }

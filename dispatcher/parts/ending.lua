@@ -115,13 +115,13 @@ local function settle(e, now, own)
   end
   many('HSET', HEADS, e.heads)
   for _, h in ipairs(e.halted) do -- its head stays, with no attempts left, until an operator decides
-    parks[h[1]] = with_value(parks[h[1]] or '', 'halted', since(now, h[2]))
+    add_reason(parks, h[1], 'halted', since(now, h[2]))
     if h[3] then
       tell(h[3], 'halted')
     end
   end
   for _, d in ipairs(e.delayed) do
-    parks[d[2]] = with_value(parks[d[2]] or '', 'backoff', whole(d[1]))
+    add_reason(parks, d[2], 'backoff', whole(d[1]))
   end
   list_ready(unparked(e.front, parks), 'LPUSH', own)
   list_awake(e.interrupted, parks, 'LPUSH', own)

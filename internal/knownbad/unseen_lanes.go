@@ -134,7 +134,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a lane that is to be suspended forgets its head's backoff", "dispatcher/parts/ending.lua",
-		`parks[d[2]] = with_value(parks[d[2]] or '', 'backoff', whole(d[1]))`, `parks[d[2]] = parks[d[2]] or with_value('', 'backoff', whole(d[1]))`,
+		`add_reason(parks, d[2], 'backoff', whole(d[1]))`, `parks[d[2]] = parks[d[2]] or with_value('', 'backoff', whole(d[1]))`,
 	},
 	{
 		"a refund is given to another subject's job of the id", "dispatcher/refund.lua",

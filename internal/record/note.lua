@@ -15,6 +15,12 @@ local function is_suspended(note)
   return note and find(note, '^%d+ suspended ') ~= nil
 end
 
+-- is_note reports whether a note can be read.
+local function is_note(note)
+  local length, at = string.match(note, '^%d+ %a+ (%d+)\n()')
+  return length ~= nil and #note >= at - 1 + tonumber(length)
+end
+
 -- note_of reads all of it: ended attempts, whether the job is suspended, workers, error.
 local function note_of(note)
   local attempts, state, length, at = string.match(note or '', '^(%d+) (%a+) (%d+)\n()')

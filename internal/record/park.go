@@ -24,26 +24,31 @@ type Stop struct {
 
 // ParsePark reads one. ok is false when a line of it can't be read.
 func ParsePark(record string) (p Park, ok bool) {
+	ok = readLines(record, func(word, value string) (ok bool) {
+		switch word {
+		case "backoff":
+			p.Backoff, ok = millis(value)
+		case "suspended":
+			p.Suspended, ok = parseStop(value)
+		case "halted":
+			p.Halted, ok = parseStop(value)
+		case "job":
+			p.Job, ok = true, value != ""
+		}
+		return ok
+	})
+	return p, ok
+}
+
+// readLines reads lines "<word> <value>" until one of them can't be read.
+func readLines(record string, read func(word, value string) bool) bool {
 	for line := range strings.Lines(record) {
 		line, whole := strings.CutSuffix(line, "\n")
-		word, value, found := strings.Cut(line, " ")
-		switch {
-		case word == "backoff":
-			p.Backoff, found = millis(value)
-		case word == "suspended":
-			p.Suspended, found = parseStop(value)
-		case word == "halted":
-			p.Halted, found = parseStop(value)
-		case word == "job":
-			p.Job = true
-		default:
-			found = false
-		}
-		if !found || !whole {
-			return p, false
+		if word, value, _ := strings.Cut(line, " "); !whole || !read(word, value) {
+			return false
 		}
 	}
-	return p, true
+	return true
 }
 
 // millis reads a time; what has more digits than a time has is none.
@@ -77,20 +82,15 @@ type Asks struct {
 
 // ParseAsks reads one. ok is false when a line of it can't be read.
 func ParseAsks(record string) (a Asks, ok bool) {
-	for line := range strings.Lines(record) {
-		line, whole := strings.CutSuffix(line, "\n")
-		word, value, _ := strings.Cut(line, " ")
-		found := false
+	ok = readLines(record, func(word, value string) (ok bool) {
 		switch word {
 		case "cancel":
-			_, found = millis(value)
+			_, ok = millis(value)
 			a.Cancel = true
 		case "suspend":
-			a.Suspend, found = parseStop(value)
+			a.Suspend, ok = parseStop(value)
 		}
-		if !found || !whole {
-			return a, false
-		}
-	}
-	return a, record != ""
+		return ok
+	})
+	return a, ok && record != ""
 }

@@ -177,6 +177,10 @@ func TestPages(t *testing.T) {
 			[]string{note}, "2 true a b\nc\n \n7 waits 2 true",
 			said(noted.Attempts, noted.Suspended, strings.Join(noted.Workers, "\n")+"\n", noted.Error, noted.Attempts, noted.Suspended),
 		},
+		"note, unread": {
+			`return table.concat({ tostring(is_note(ARGV[1])), tostring(is_note('1 waits 2\nw')), tostring(is_note('x')), tostring(is_note('1 waits 0\n')) }, ' ')`,
+			[]string{note}, "true false false true", said(readableNote(note), readableNote("1 waits 2\nw"), readableNote("x"), readableNote("1 waits 0\n")),
+		},
 		"note, unsuspended": {"return note_as(0, false, '', '') .. tostring(is_suspended('12 waits 9\\n suspended'))", nil, "0 waits 0\nfalse", ""},
 		"flags": {
 			"local e, t = ARGV[1], ARGV[2] return table.concat({ tostring(flag(e, 's')), tostring(flag(e, 'h')), tostring(is_ticket(e)), tostring(is_ticket(t)), tostring(flagged(t)), tostring(readable(t)), tostring(readable('x') or false), tostring(readable('\\0\\1k3')), tostring(readable('\\1\\0i3')) }, ' ')",
@@ -254,3 +258,5 @@ func args(texts []string) (all []any) {
 	}
 	return all
 }
+
+func readableNote(text string) bool { _, ok := ParseNote(text); return ok }

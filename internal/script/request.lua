@@ -44,3 +44,13 @@ local function answered()
   local before, stale = recall()
   return stale and { stale } or before and unwords(before)
 end
+
+-- answered_text is answered for replies of a word and one text, which may have spaces.
+local function answered_text()
+  local before, stale = recall()
+  if before then
+    local word, text = string.match(before, '^(%S+) ?(.*)$')
+    return text ~= '' and { word, text } or { word }
+  end
+  return stale and { stale }
+end

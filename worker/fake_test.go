@@ -135,7 +135,10 @@ func (f *fake) Record(context.Context, *dispatcher.Tally) error {
 func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
 	sent := time.Now()
 	f.travel(turns, true)
-	time.Sleep(f.slow)
+	f.mu.Lock()
+	slow := f.slow
+	f.mu.Unlock()
+	time.Sleep(slow)
 	f.mu.Lock()
 	frozen := f.frozen
 	f.mu.Unlock()

@@ -336,11 +336,11 @@ func TestIdlePoolDoesNotPoll(t *testing.T) {
 func TestD2_StopHandsBackWhatTripsBring(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	f.slow = 2 * time.Second
 	_, err := pooled(t, Config{}, f, func(p *Pool) {
 		p.Handle("k", func(context.Context, []byte) error { return nil })
 	}, func(*Pool) {
 		time.Sleep(time.Minute)
+		f.set(func() { f.slow = 2 * time.Second }) // from here on: a trip of before would bring the job sooner
 		f.add(jobs(1)...)
 		time.Sleep(time.Second)
 	})

@@ -16,5 +16,5 @@
 // A job's id is bytes too, and has a text form by the same rules. What is printed one a line has a
 // third form, a word of a shell, which xargs takes for the text.
 //
-// Reading order: key.go, id.go, namespace.go, keys.go.
+// Reading order: key.go, of.go, id.go, namespace.go, keys.go.
 package subject

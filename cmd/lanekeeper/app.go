@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	defaultRedis     = "redis://127.0.0.1:6379"
+	defaultRedis     = connect.Default
 	defaultNamespace = "lanekeeper"
 )
 
@@ -75,7 +75,7 @@ func (a *app) connect() (redis.UniversalClient, error) {
 	if address == "" && withinProgram() {
 		return nil, usageError{errNoAddress}
 	}
-	rdb, err := connect.Parse(cmp.Or(address, defaultRedis))
+	rdb, err := connect.Parse(address)
 	if err != nil {
 		return nil, usage("%s: %w", a.redis.name(), err)
 	}

@@ -5,6 +5,7 @@
 package connect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
+
+// Default is the address that an empty one stands for.
+const Default = "redis://127.0.0.1:6379"
 
 // Forms are the addresses that [Parse] takes.
 const Forms = "redis://[user:password@]host:port[/db], rediss://… (TLS), unix://path, " +
@@ -27,13 +31,14 @@ var (
 	errSpaces = errors.New("the Redis address has a quote, a space or a line break in it; where that is part of a password, percent-encode it")
 )
 
-// Parse returns a client for an address. With '+cluster' after the scheme, or several
+// Parse returns a client for an address, and for [Default] when it is empty. With '+cluster' after the scheme, or several
 // hosts, it is that of a Redis Cluster, of which any node may be named; with '+sentinel'
 // that of the master which the Sentinels at the hosts watch under the name in the path; the
 // parameters sentinel_username and sentinel_password are for the Sentinels themselves. A
 // parameter that is not known is an error, for every form of address.
 // The error never shows the address: it may hold a password.
 func Parse(address string) (redis.UniversalClient, error) {
+	address = cmp.Or(address, Default)
 	switch {
 	case strings.ContainsAny(address, "\"' \t\r\n"):
 		return nil, errSpaces

@@ -19,6 +19,7 @@ func TestParse(t *testing.T) {
 		tls      bool
 		sentinel bool
 	}{
+		"":                                            {addrs: []string{"127.0.0.1:6379"}},
 		"redis://localhost":                           {addrs: []string{"localhost:6379"}},
 		"rediss://u:p%40x@h:1/3":                      {addrs: []string{"h:1"}, user: "u", tls: true},
 		"unix:///tmp/redis.sock":                      {addrs: []string{"/tmp/redis.sock"}},
@@ -58,7 +59,7 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for _, address := range []string{
-		"", "localhost:6379", "http://u:secret@h", "redis+sentinel://u:secret@h:1", "redis+sentinel://u:secret@h:1/",
+		" ", "localhost:6379", "http://u:secret@h", "redis+sentinel://u:secret@h:1", "redis+sentinel://u:secret@h:1/",
 		"redis+cluster://u:secret@h:1,h2:2/3", "redis+nonsense://u:secret@h", "redis://u:secret@h:port", "unix+cluster:///x", "redis+cluster://u:secret@h:1,h2:no",
 	} {
 		rdb, err := Parse(address)

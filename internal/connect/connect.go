@@ -47,7 +47,8 @@ func Parse(address string) (redis.UniversalClient, error) {
 	}
 	scheme, rest, ok := strings.Cut(address, "://")
 	scheme, kind, _ := strings.Cut(scheme, "+")
-	if !ok || kind != "" && scheme == "unix" {
+	known := scheme == "redis" || scheme == "rediss" || scheme == "unix" // of others an error of theirs would show all
+	if !ok || !known || kind != "" && scheme == "unix" {
 		return nil, errForm
 	}
 	authority, path := rest, ""

@@ -61,6 +61,7 @@ func TestParseRefuses(t *testing.T) {
 	for _, address := range []string{
 		" ", "localhost:6379", "http://u:secret@h", "redis+sentinel://u:secret@h:1", "redis+sentinel://u:secret@h:1/",
 		"redis+cluster://u:secret@h:1,h2:2/3", "redis+nonsense://u:secret@h", "redis://u:secret@h:port", "unix+cluster:///x", "redis+cluster://u:secret@h:1,h2:no",
+		"u:secret@redis://h", ":secret@redis://h", "secret%zz://h",
 	} {
 		rdb, err := Parse(address)
 		if err == nil {

@@ -136,6 +136,7 @@ type Dispatcher struct {
 	news     newsroom
 
 	owedLimits owedLimits
+	disconnect func() error // of Connect's client; nil when the client is the caller's
 }
 
 // schema is the version of what is stored; a release that can't read what

@@ -74,7 +74,7 @@
 // What breaks an invariant all the same, a lost key or a hand in Redis, [Dispatcher.Doctor]
 // finds and [Dispatcher.Repair] mends.
 //
-// Reading order: job.go and kind.go, then verb by verb, each .go beside its .lua: enqueue (with
+// Reading order: connect.go, job.go, kind.go and typed.go, then verb by verb, each .go beside its .lua: enqueue (with
 // singles.go and unique.go), turn, which is claim and finish, end, which is how all
 // other attempts end, reap; session.go for how a pool talks, with limit.go and permit.go
 // (ready, slot, giveback), lost.go, rank.go, blame.go (refund) and durations.go (measure); section.go (leave),

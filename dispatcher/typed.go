@@ -8,13 +8,13 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// TypedKind is a job kind together with the type of its payloads, which are JSON values: who
-// enqueues and who handles share one value, and a payload of another type does not compile. Make it
-// with [KindOf].
+// TypedKind is a job kind together with the type of its payloads, which are JSON values. Producers
+// and handlers share one such value, and a payload of another type does not compile. [KindOf] makes
+// it.
 //
-// The rules of [Kind] are fields of it. They count once the kind is registered: the embedded Kind
-// is to be among those of [Connect] or of [Config].Kinds. A kind that is not registered needs its
-// name alone, as long as the namespace has no registered ones.
+// The rules of [Kind] are its fields. They count once the kind is registered: the program passes the
+// embedded Kind to [Connect] or in [Config].Kinds. A kind that is not registered needs its name
+// alone, and a namespace with no registered kinds.
 type TypedKind[T any] struct {
 	Kind
 }
@@ -25,12 +25,12 @@ func KindOf[T any](name string) TypedKind[T] {
 	return TypedKind[T]{Kind{Name: name}}
 }
 
-// Job returns a job of the kind that has a payload, as JSON. All else of it, such as an ID or a
-// Delay, may be set before [Dispatcher.Enqueue] or [Dispatcher.EnqueueMany] get it, and is checked
-// there, the key too. The error wraps [ErrInvalid] when JSON has no form for the payload; it names
+// Job returns a job of the kind for a subject, with a payload as JSON. The caller may set its other
+// fields, such as ID or Delay, and hands it to [Dispatcher.Enqueue] or [Dispatcher.EnqueueMany],
+// which check all of it, the key too. The error wraps [ErrInvalid] when JSON has no form for the payload; it names
 // the kind and the type at fault, and shows nothing of the payload.
 //
-// Texts in a payload are to be UTF-8: as encoding/json does, Job replaces bytes that are not.
+// Texts in a payload have to be UTF-8: encoding/json replaces bytes that are not, without an error.
 func (k TypedKind[T]) Job(key subject.Key, payload T) (NewJob, error) {
 	encoded, err := json.Marshal(payload)
 	if err != nil {
@@ -39,10 +39,10 @@ func (k TypedKind[T]) Job(key subject.Key, payload T) (NewJob, error) {
 	return NewJob{Subject: key, Kind: k.Name, Payload: encoded}, nil
 }
 
-// Enqueue puts a job of the kind at the tail of a subject's lane: it is [Dispatcher.Enqueue] of
-// what Job returns, and has the errors of both. The job gets a new id: a caller who repeats it after
-// an error that says "not known whether it was stored" may enqueue it twice, which Job and an ID of
-// the caller's prevent.
+// Enqueue puts a job of the kind at the tail of a subject's lane. It calls Job and
+// [Dispatcher.Enqueue], and returns the errors of both. Each call gives its job a new id, so a call
+// that is repeated after "not known whether it was stored" may store two; a caller who minds takes
+// Job and sets an ID.
 func (k TypedKind[T]) Enqueue(ctx context.Context, d *Dispatcher, key subject.Key, payload T) (Enqueued, error) {
 	job, err := k.Job(key, payload)
 	if err != nil {

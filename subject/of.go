@@ -6,9 +6,9 @@ import (
 )
 
 // Of returns the key of a kind and an id. An integer stands as its decimal digits, so that
-// Of("artifact", 42) and Of("artifact", "42") are the same key. What counts is the value itself: a
-// String method of the id's type is not asked, for a text that it changes would move the subject
-// to another lane. Of checks nothing; [Key.Validate] does, and so does every enqueue.
+// Of("artifact", 42) and Of("artifact", "42") are the same key. The value itself counts: Of calls no
+// String method of the id's type, since a release that changes its text would move the subject to
+// another lane. Of checks nothing; [Key.Validate] does, and so does every enqueue.
 func Of[T ~string |
 	~int | ~int8 | ~int16 | ~int32 | ~int64 |
 	~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr](kind string, id T) Key {

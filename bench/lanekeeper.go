@@ -4,10 +4,11 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/subject"
 	"github.com/lanekeeper/lanekeeper/worker"
-	"github.com/redis/go-redis/v9"
 )
 
 type lanekeeper struct {

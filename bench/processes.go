@@ -16,7 +16,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -102,7 +103,7 @@ func runScaleOut(ctx context.Context, at *venue, c contender, name string) (figu
 		var startCPU time.Duration
 		first := 0
 		for {
-			s, err := fresh.d.Stats(ctx)
+			s, err := inspect.New(fresh.d).Stats(ctx)
 			if err != nil {
 				workers.stop()
 				return nil, err
@@ -188,22 +189,22 @@ func (l *lanekeeper) trip(ctx context.Context, n int) (time.Duration, error) {
 	if _, err := fill(ctx, l, n+1, 1); err != nil {
 		return 0, err
 	}
-	s, err := l.d.Join(ctx, dispatcher.Claimant{Holder: "trip", Kinds: []string{jobKind}, TTL: 30 * time.Second}, 1)
+	s, err := session.Join(ctx, l.d, session.Claimant{Holder: "trip", Kinds: []string{jobKind}, TTL: 30 * time.Second}, 1)
 	if err != nil {
 		return 0, err
 	}
 	defer s.Close(ctx)
-	turn := dispatcher.Turn{Claim: true, Want: 1, Partition: l.d.Namespace().Partition(newLaneJob(newJob("0", 0)).Subject)}
+	turn := session.Turn{Claim: true, Want: 1, Partition: l.d.Namespace().Partition(newLaneJob(newJob("0", 0)).Subject)}
 	var start time.Time
 	for i := range n + 1 {
-		answer := s.Turns(ctx, []dispatcher.Turn{turn})[0]
+		answer := s.Turns(ctx, []session.Turn{turn})[0]
 		if answer.Err != nil {
 			return 0, answer.Err
 		}
 		if len(answer.Claims) != 1 {
 			return 0, fmt.Errorf("trip %d claimed %d lanes: %w", i, len(answer.Claims), lease.ErrLost)
 		}
-		turn.Ends = []dispatcher.End{{Claim: &answer.Claims[0]}}
+		turn.Ends = []session.End{{Claim: &answer.Claims[0]}}
 		if i == 0 {
 			start = time.Now()
 		}

@@ -11,6 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -26,7 +28,7 @@ func TestRedisAndMiniredisAreAlike(t *testing.T) {
 		// One name in both: keys are compared too.
 		name := "alike-" + uuid.NewString()
 		pair := &alike{
-			rt: rt, claims: make(map[string][2]dispatcher.Claim),
+			rt: rt, claims: make(map[string][2]session.Claim),
 			turn: make(map[string]turnInLane), last: make(map[string]turnInLane),
 		}
 		for i, rdb := range []*redis.Client{server, mini} {
@@ -54,7 +56,7 @@ func TestRedisAndMiniredisAreAlike(t *testing.T) {
 type alike struct {
 	rt     *rapid.T
 	houses [2]*house
-	claims map[string][2]dispatcher.Claim // by id and token
+	claims map[string][2]session.Claim // by id and token
 	leases [2]lease.Lease
 	n      int
 	made   int                   // counts jobs, in both houses
@@ -127,7 +129,7 @@ func (a *alike) enqueue(rt *rapid.T) {
 }
 
 func (a *alike) claim(rt *rapid.T) {
-	who := dispatcher.Claimant{
+	who := session.Claimant{
 		Holder: "w", TTL: 3 * time.Second, Kinds: rapid.SampledFrom([][]string{{"k"}, {"k2", "k"}}).Draw(rt, "kinds"),
 		LaneBatch: map[string]int{"k": rapid.IntRange(1, 3).Draw(rt, "along")},
 	}
@@ -154,7 +156,7 @@ func (a *alike) claim(rt *rapid.T) {
 }
 
 // picked returns one of the claims so far, in both houses.
-func (a *alike) picked(rt *rapid.T) [2]dispatcher.Claim {
+func (a *alike) picked(rt *rapid.T) [2]session.Claim {
 	var names []string
 	for name := range a.claims {
 		names = append(names, name)
@@ -179,7 +181,7 @@ func (a *alike) end(rt *rapid.T) {
 		case 3:
 			return nil, h.HandBack(bg, c[i])
 		}
-		return nil, h.finishes(dispatcher.End{Claim: &c[i], GoesOn: len(c[i].Along) > 0})[0]
+		return nil, h.finishes(session.End{Claim: &c[i], GoesOn: len(c[i].Along) > 0})[0]
 	})
 }
 
@@ -209,7 +211,7 @@ func (a *alike) wait(rt *rapid.T) {
 func (a *alike) dead(rt *rapid.T) {
 	front, discard := rapid.Bool().Draw(rt, "front"), rapid.Bool().Draw(rt, "discard")
 	a.both("dead", func(_ int, h *house) (any, error) {
-		letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+		letters, _, err := h.DeadLetters(bg, inspect.Page{})
 		if err != nil || len(letters) == 0 {
 			return letters, err
 		}

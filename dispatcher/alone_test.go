@@ -29,7 +29,7 @@ func TestH7_SlowRepair(t *testing.T) {
 		_, err := h.Repair(bg, nil)
 		h.ok(err)
 		h.enqueued("a", "j1", "j2", "j3")
-		if was, err := dispatcher.SetAside(bg, h.Dispatcher, 0, tail, keys.LostAndFound(tail, time.Now()), "list"); was != "" || err != nil {
+		if was, err := h.Engine().Aside(bg, 0, tail, keys.LostAndFound(tail, time.Now()), "list"); was != "" || err != nil {
 			t.Errorf("the slow repair renamed a %s, %v", was, err)
 		}
 		for _, id := range []string{"head", "j1", "j2", "j3"} {
@@ -151,7 +151,7 @@ func TestH14_LimitsFollowTheirDeclaration(t *testing.T) {
 		}
 		h := newHouse(t, rdb, dispatcher.Config{Kinds: declare(9), Partitions: 1}) // version 1
 		newHouseIn(t, rdb, dispatcher.Config{Namespace: h.cfg.Namespace, Kinds: declare(3)})
-		h.ok(dispatcher.WriteLimit(bg, h.Dispatcher, "slow", 9, 1)) // the first one was slow
+		h.ok(writeLimit(bg, h.Dispatcher, "slow", 9, 1)) // the first one was slow
 		h.lanes("slow", 10)
 		if claims, _ := h.member("w", "", "slow").turn(10); len(claims) != 3 {
 			t.Errorf("%d run at once, 3 are declared", len(claims))
@@ -169,7 +169,7 @@ func TestH14_LimitsFollowTheirDeclaration(t *testing.T) {
 		// Taken out and declared anew: an older declaration still counts for nothing.
 		h.ok(h.Undeclare(bg, "slow"))
 		again := newHouseIn(t, rdb, dispatcher.Config{Namespace: h.cfg.Namespace, Kinds: declare(5)})
-		h.ok(dispatcher.WriteLimit(bg, h.Dispatcher, "slow", 9, 2))
+		h.ok(writeLimit(bg, h.Dispatcher, "slow", 9, 2))
 		if record, err := rdb.HGet(bg, limits, "kind/slow").Result(); err != nil || !strings.HasPrefix(record, "5 ") {
 			t.Errorf("declared anew with 5, enforced %q, %v", record, err)
 		}
@@ -202,7 +202,7 @@ func TestH14_RepairOfALaterLimit(t *testing.T) {
 			return dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "slow", Owner: "test", Limit: limit}}, Partitions: 1}
 		}
 		h := newHouse(t, rdb, declare(3))
-		h.ok(dispatcher.WriteLimit(bg, h.Dispatcher, "slow", 0, 7)) // and there it died
+		h.ok(writeLimit(bg, h.Dispatcher, "slow", 0, 7)) // and there it died
 		if done, err := h.Repair(bg, nil); err != nil || len(done) != 1 {
 			t.Errorf("repaired %v, %v", done, err)
 		}

@@ -10,15 +10,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
 // batch claims lanes of kind k with up to n jobs each and returns the claim of the
 // only one that is ready.
-func (h *house) batch(holder string, n int) *dispatcher.Claim {
+func (h *house) batch(holder string, n int) *session.Claim {
 	h.t.Helper()
-	who := dispatcher.Claimant{Holder: holder, Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": n}}
+	who := session.Claimant{Holder: holder, Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": n}}
 	claims, err := h.Claim(bg, who, 10)
 	h.ok(err)
 	if len(claims) != 1 {
@@ -28,12 +30,12 @@ func (h *house) batch(holder string, n int) *dispatcher.Claim {
 }
 
 // finishes reports ends of one lane in one trip.
-func (h *house) finishes(ends ...dispatcher.End) []error {
+func (h *house) finishes(ends ...session.End) []error {
 	h.t.Helper()
-	s, err := h.Join(bg, dispatcher.Claimant{Holder: "reporter", TTL: time.Minute}, 1)
+	s, err := h.Join(bg, session.Claimant{Holder: "reporter", TTL: time.Minute}, 1)
 	h.ok(err)
 	defer func() { h.ok(s.Close(bg)) }()
-	answer := s.Turns(bg, []dispatcher.Turn{{Partition: h.Namespace().Partition(ends[0].Claim.Subject), Ends: ends}})[0]
+	answer := s.Turns(bg, []session.Turn{{Partition: h.Namespace().Partition(ends[0].Claim.Subject), Ends: ends}})[0]
 	errs := make([]error, len(ends))
 	for i, e := range answer.Ended {
 		errs[i] = e.Err
@@ -41,7 +43,7 @@ func (h *house) finishes(ends ...dispatcher.End) []error {
 	return errs
 }
 
-func (h *house) wantAlong(c *dispatcher.Claim, ids ...string) {
+func (h *house) wantAlong(c *session.Claim, ids ...string) {
 	h.t.Helper()
 	got := []string{c.ID}
 	for _, job := range c.Along {
@@ -69,7 +71,7 @@ func TestI5_LaneBatch(t *testing.T) {
 		if _, more := third.Next(); more || second.Attempt != 1 || third.Lease != c.Lease {
 			t.Fatalf("the batch goes on after its last job, or %+v is not under %+v", third, c.Lease)
 		}
-		for i, err := range h.finishes(dispatcher.End{Claim: c, GoesOn: true}, dispatcher.End{Claim: second, GoesOn: true}) {
+		for i, err := range h.finishes(session.End{Claim: c, GoesOn: true}, session.End{Claim: second, GoesOn: true}) {
 			if err != nil {
 				t.Fatalf("finish %d: %v", i, err)
 			}
@@ -77,7 +79,7 @@ func TestI5_LaneBatch(t *testing.T) {
 		h.none("w2") // the lane is still held
 		h.ok(h.Leases().Renew(bg, time.Minute, c.Lease)[0])
 		h.clean()
-		h.ok(h.finishes(dispatcher.End{Claim: third})[0])
+		h.ok(h.finishes(session.End{Claim: third})[0])
 		c = h.batch("w", 3)
 		h.wantAlong(c, "j4") // what follows is of another kind
 		h.ok(h.Finish(bg, *c))
@@ -102,8 +104,8 @@ func TestLargestLaneBatch(t *testing.T) {
 		_, err := h.EnqueueMany(bg, jobs)
 		h.ok(err)
 		h.enqueued("a", "one-more")
-		if c := h.batch("w", dispatcher.MaxLaneBatch); len(c.Along) != dispatcher.MaxLaneBatch-1 {
-			t.Errorf("a batch of %d takes the head and %d others along", dispatcher.MaxLaneBatch, len(c.Along))
+		if c := h.batch("w", session.MaxLaneBatch); len(c.Along) != session.MaxLaneBatch-1 {
+			t.Errorf("a batch of %d takes the head and %d others along", session.MaxLaneBatch, len(c.Along))
 		}
 	})
 }
@@ -116,16 +118,16 @@ func TestI3_BatchEndsInOrder(t *testing.T) {
 		h.enqueued("a", "j1", "j2")
 		c := h.batch("w", 2)
 		second, _ := c.Next()
-		if err := h.finishes(dispatcher.End{Claim: second})[0]; !errors.Is(err, lease.ErrLost) {
+		if err := h.finishes(session.End{Claim: second})[0]; !errors.Is(err, lease.ErrLost) {
 			t.Fatalf("j2 finished before j1: %v", err)
 		}
 		// A job that went on and is finished again, and one after its lane was given up.
-		h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0])
-		if err := h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0]; !errors.Is(err, lease.ErrLost) {
+		h.ok(h.finishes(session.End{Claim: c, GoesOn: true})[0])
+		if err := h.finishes(session.End{Claim: c, GoesOn: true})[0]; !errors.Is(err, lease.ErrLost) {
 			t.Fatalf("j1 finished twice: %v", err)
 		}
 		h.ok(h.HandBack(bg, *second))
-		if err := h.finishes(dispatcher.End{Claim: second})[0]; !errors.Is(err, lease.ErrLost) {
+		if err := h.finishes(session.End{Claim: second})[0]; !errors.Is(err, lease.ErrLost) {
 			t.Fatalf("finished after it was handed back: %v", err)
 		}
 		h.ok(h.Finish(bg, h.head("w", "j2", 1)))
@@ -145,7 +147,7 @@ func TestI6_CrashInABatch(t *testing.T) {
 		h.enqueued("a", "j5")
 		c := h.batch("w", 4)
 		h.wantAlong(c, "j1", "j2", "j3", "once")
-		h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0])
+		h.ok(h.finishes(session.End{Claim: c, GoesOn: true})[0])
 		h.advance(11 * time.Second)
 		if r := h.reaped(); r.Expired != 1 || r.Buried != 1 {
 			t.Fatalf("reaped %+v, want one lease, and the job that may start once buried", r)
@@ -175,7 +177,7 @@ func TestI6_BatchesOfAKiller(t *testing.T) {
 	h.enqueued("a", "j1", "j2", "kill", "j4", "j5", "j6")
 	starts := make(map[string]int)
 	for range 20 {
-		who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 6}}
+		who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 6}}
 		claims, err := h.Claim(bg, who, 1)
 		h.ok(err)
 		if len(claims) == 1 {
@@ -201,7 +203,7 @@ func TestI6_BatchesOfAKiller(t *testing.T) {
 			t.Errorf("%s started %d times, allowed are 3", id, n)
 		}
 	}
-	letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+	letters, _, err := h.DeadLetters(bg, inspect.Page{})
 	h.ok(err)
 	if len(letters) != 1 || letters[0].ID != "kill" {
 		t.Errorf("dead letters %v, want only the killer", letters)
@@ -211,13 +213,13 @@ func TestI6_BatchesOfAKiller(t *testing.T) {
 // A batch that is handed back, all of it or what did not begin, is ready at once.
 func TestBatchThatIsHandedBackIsReady(t *testing.T) {
 	t.Parallel()
-	for _, first := range []dispatcher.Outcome{dispatcher.HandedBack, dispatcher.Finished} {
+	for _, first := range []session.Outcome{session.HandedBack, session.Finished} {
 		h := newHouse(t, redistest.Client(t), dispatcher.Config{})
 		h.enqueued("a", "j1", "j2", "j3")
-		h.endsEach(h.batch("w", 3), first, dispatcher.HandedBack, dispatcher.HandedBack)
-		lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+		h.endsEach(h.batch("w", 3), first, session.HandedBack, session.HandedBack)
+		lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
 		h.ok(err)
-		if lane.State != dispatcher.Ready {
+		if lane.State != inspect.Ready {
 			t.Errorf("when its first job is %s the lane is %s", first, lane.State)
 		}
 	}
@@ -231,8 +233,8 @@ func TestBatchFailsInTheMiddle(t *testing.T) {
 		h.enqueued("a", "j1", "j2", "j3")
 		c := h.batch("w", 3)
 		second, _ := c.Next()
-		for i, err := range h.finishes(dispatcher.End{Claim: c, GoesOn: true},
-			dispatcher.End{Claim: second, Outcome: dispatcher.Retry, Wait: time.Second, Error: "boom"}) {
+		for i, err := range h.finishes(session.End{Claim: c, GoesOn: true},
+			session.End{Claim: second, Outcome: session.Retry, Wait: time.Second, Error: "boom"}) {
 			if err != nil {
 				t.Fatalf("end %d: %v", i, err)
 			}
@@ -265,7 +267,7 @@ func TestReplayToTheFrontOfABatch(t *testing.T) {
 			h.ok(err)
 			for c, ok := c, true; ok; {
 				next, more := c.Next()
-				h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: more})[0])
+				h.ok(h.finishes(session.End{Claim: c, GoesOn: more})[0])
 				c, ok = next, more
 			}
 			h.ok(h.Finish(bg, h.head("w", "dead", 1)))
@@ -288,7 +290,7 @@ func TestI9_RepeatedBatchClaim(t *testing.T) {
 	c := h.batch("w", 2)
 	h.wantAlong(c, "j1", "j2")
 	second, _ := c.Next()
-	h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true}, dispatcher.End{Claim: second})[1])
+	h.ok(h.finishes(session.End{Claim: c, GoesOn: true}, session.End{Claim: second})[1])
 	h.ok(h.Finish(bg, h.head("w", "j3", 1)))
 	h.empty()
 }
@@ -296,8 +298,8 @@ func TestI9_RepeatedBatchClaim(t *testing.T) {
 func TestLaneBatchIsChecked(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, redistest.Client(t), dispatcher.Config{})
-	for _, n := range []int{0, -1, dispatcher.MaxLaneBatch + 1} {
-		who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": n}}
+	for _, n := range []int{0, -1, session.MaxLaneBatch + 1} {
+		who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": n}}
 		if _, err := h.Claim(bg, who, 1); !errors.Is(err, dispatcher.ErrInvalid) {
 			t.Errorf("a lane batch of %d: %v", n, err)
 		}
@@ -313,12 +315,12 @@ func TestC7_BatchEndsTogether(t *testing.T) {
 		h.enqueued("a", "j1", "j2", "j3", "j4", "j5", "j6")
 		batch := h.batch("w", 5)
 		all := batch.Each()
-		end := dispatcher.End{Claim: batch, Outcome: dispatcher.Several, Each: []dispatcher.End{
-			{Claim: all[0], Outcome: dispatcher.Finished},
-			{Claim: all[1], Outcome: dispatcher.Retry, Wait: time.Second, Error: "boom"},
-			{Claim: all[2], Outcome: dispatcher.DeadLettered, Reason: "permanent error", Error: "bad"},
-			{Claim: all[3], Outcome: dispatcher.HandedBack},
-			{Claim: all[4], Outcome: dispatcher.Finished},
+		end := session.End{Claim: batch, Outcome: session.Several, Each: []session.End{
+			{Claim: all[0], Outcome: session.Finished},
+			{Claim: all[1], Outcome: session.Retry, Wait: time.Second, Error: "boom"},
+			{Claim: all[2], Outcome: session.DeadLettered, Reason: "permanent error", Error: "bad"},
+			{Claim: all[3], Outcome: session.HandedBack},
+			{Claim: all[4], Outcome: session.Finished},
 		}}
 		stale := *batch
 		stale.Lease.Token--
@@ -337,7 +339,7 @@ func TestC7_BatchEndsTogether(t *testing.T) {
 		if errs := h.finishes(end); !errors.Is(errs[0], lease.ErrLost) {
 			t.Errorf("ended twice: %v", errs[0])
 		}
-		letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+		letters, _, err := h.DeadLetters(bg, inspect.Page{})
 		h.ok(err)
 		if len(letters) != 1 || letters[0].ID != "j3" || letters[0].Error != "bad" {
 			t.Errorf("dead letters %+v", letters)

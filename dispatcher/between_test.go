@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -174,7 +176,7 @@ func TestI10_LimitsAndOperatorsInFullMemory(t *testing.T) {
 	_, err = h.Suspend(bg, claims[1].Subject, "")
 	h.ok(err)
 	h.ok(h.Resume(bg, claims[1].Subject))
-	var ends []dispatcher.End
+	var ends []session.End
 	for _, c := range claims {
 		ends = append(ends, done(c))
 	}
@@ -182,7 +184,7 @@ func TestI10_LimitsAndOperatorsInFullMemory(t *testing.T) {
 	for what, err := range map[string]error{ // of attempts that have ended: refused for that, and for nothing else
 		"finish": h.Finish(bg, claims[2]), "hand back": h.HandBack(bg, claims[2]), "dead letter": h.DeadLetter(bg, claims[2], "x", ""),
 		"retry": func() error { _, err := h.Retry(bg, claims[2], 0, "x"); return err }(),
-		"batch": h.finishes(dispatcher.End{Claim: &claims[2], Outcome: dispatcher.Several, Each: []dispatcher.End{{Claim: &claims[2]}}})[0],
+		"batch": h.finishes(session.End{Claim: &claims[2], Outcome: session.Several, Each: []session.End{{Claim: &claims[2]}}})[0],
 	} {
 		if !errors.Is(err, lease.ErrLost) {
 			t.Errorf("%s of an attempt that has ended: %v, want ErrLost", what, err)
@@ -209,12 +211,12 @@ func TestG12_FarBelowTheLimit(t *testing.T) {
 	}
 	m := h.member("w", "", "wide")
 	h.rdb.Del(bg, h.Namespace().Keys(0).Wake("wide"))
-	a := m.s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 5}})[0]
+	a := m.s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 5}})[0]
 	if len(a.Claims) != 5 || a.Ready != 5 || a.Later != 0 || h.rdb.ZCard(bg, h.Namespace().Keys(0).Wake("wide")).Val() != 1 {
 		t.Errorf("%d claims, %d ready, later %s", len(a.Claims), a.Ready, a.Later)
 	}
 	// And where nothing is ready nobody has to come again for a rate.
-	if a := h.member("r", "", "rated").s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 5}})[0]; a.Later != 0 {
+	if a := h.member("r", "", "rated").s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 5}})[0]; a.Later != 0 {
 		t.Errorf("nothing is ready, and yet to come again after %s", a.Later)
 	}
 }
@@ -239,7 +241,7 @@ func TestL8_RefundIsPaid(t *testing.T) {
 			case "hand back":
 				h.ok(h.HandBack(bg, c))
 			case "batch":
-				h.ok(h.finishes(dispatcher.End{Claim: &c, Outcome: dispatcher.Several, Each: []dispatcher.End{{Claim: &c, Outcome: dispatcher.Retry, Error: "e"}}})[0])
+				h.ok(h.finishes(session.End{Claim: &c, Outcome: session.Several, Each: []session.End{{Claim: &c, Outcome: session.Retry, Error: "e"}}})[0])
 			}
 			if again := h.claimed("x", 1)["a"]; again.Attempt != want {
 				t.Errorf("%s: attempt %d, want %d", how, again.Attempt, want)
@@ -277,11 +279,11 @@ func TestC4_BatchHalts(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for _, c := range []struct {
-			end dispatcher.End
+			end session.End
 			why string
 		}{
-			{dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "permanent", Error: "boom\nand more"}, "halted: permanent"},
-			{dispatcher.End{Outcome: dispatcher.Retry, Error: "boom\nand more"}, "halted: attempts exhausted"},
+			{session.End{Outcome: session.DeadLettered, Reason: "permanent", Error: "boom\nand more"}, "halted: permanent"},
+			{session.End{Outcome: session.Retry, Error: "boom\nand more"}, "halted: attempts exhausted"},
 		} {
 			h := kindsHouse(t, rdb)
 			for _, id := range []string{"j1", "j2"} {
@@ -289,8 +291,8 @@ func TestC4_BatchHalts(t *testing.T) {
 			}
 			claim := h.claimedKinds("w", 1, "halt")["a"]
 			c.end.Claim = &claim
-			h.ok(h.finishes(dispatcher.End{Claim: &claim, Outcome: dispatcher.Several, Each: []dispatcher.End{c.end}})[0])
-			if lane, _, _, _ := h.Lane(bg, key("a"), dispatcher.Page{}); !lane.Halted || lane.HeadID != "j1" || lane.Why != c.why || lane.Error != c.end.Error {
+			h.ok(h.finishes(session.End{Claim: &claim, Outcome: session.Several, Each: []session.End{c.end}})[0])
+			if lane, _, _, _ := h.Lane(bg, key("a"), inspect.Page{}); !lane.Halted || lane.HeadID != "j1" || lane.Why != c.why || lane.Error != c.end.Error {
 				t.Errorf("the lane is %+v", lane)
 			}
 			if o, err := h.Outcome(bg, ref("j1")); err != nil || o.State != dispatcher.JobHalted || o.Reason != c.why || o.Error != c.end.Error {

@@ -10,20 +10,22 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
 // fail reports a failed attempt as a pool does where blame is on.
-func (m *member) fail(c dispatcher.Claim, wait time.Duration) dispatcher.Ended {
+func (m *member) fail(c session.Claim, wait time.Duration) session.EndReply {
 	m.h.t.Helper()
-	end := dispatcher.End{Claim: &c, Outcome: dispatcher.Retry, Wait: wait, Error: "boom", Workers: 3}
-	a := m.s.Turns(bg, []dispatcher.Turn{{Partition: m.h.Namespace().Partition(c.Subject), Ends: []dispatcher.End{end}}})[0]
+	end := session.End{Claim: &c, Outcome: session.Retry, Wait: wait, Error: "boom", Workers: 3}
+	a := m.s.Turns(bg, []session.Turn{{Partition: m.h.Namespace().Partition(c.Subject), Ends: []session.End{end}}})[0]
 	m.h.ok(a.Ended[0].Err)
 	return a.Ended[0]
 }
 
 // blame blames a member for a kind.
-func (m *member) blame(kind string, failed ...*dispatcher.Claim) {
+func (m *member) blame(kind string, failed ...*session.Claim) {
 	m.h.t.Helper()
 	ok, err := m.s.Blame(bg, kind, "it fails everything", failed)
 	m.h.ok(err)
@@ -46,7 +48,7 @@ func TestL8_JobFailsOnThreeWorkers(t *testing.T) {
 				t.Errorf("after %d failures, the last on %s: dead %t", i+1, name, ended.Dead)
 			}
 		}
-		letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+		letters, _, err := h.DeadLetters(bg, inspect.Page{})
 		h.ok(err)
 		if len(letters) != 1 || letters[0].Reason != "failed on different workers" {
 			t.Errorf("dead letters: %+v", letters)
@@ -80,7 +82,7 @@ func TestL8_AttemptsGivenBack(t *testing.T) {
 		if len(claims) != 4 {
 			t.Fatalf("%d claims", len(claims))
 		}
-		var failed []*dispatcher.Claim
+		var failed []*session.Claim
 		for _, c := range claims {
 			wait := time.Hour
 			if c.ID == "claimed" {
@@ -114,7 +116,7 @@ func TestL8_AttemptsGivenBack(t *testing.T) {
 		for id, attempts := range map[string]int{"delayed": 0, "claimed": 1, "last": 0, "aside": 0} {
 			job, err := h.Job(bg, ref(id))
 			h.ok(err)
-			if job.Attempt != attempts || job.State == dispatcher.Dead {
+			if job.Attempt != attempts || job.State == inspect.Dead {
 				t.Errorf("%s is %s after %d attempts, want %d", id, job.State, job.Attempt, attempts)
 			}
 		}
@@ -131,9 +133,9 @@ func TestU13_DurationsRecorded(t *testing.T) {
 	rdb := redistest.Client(t)
 	h := newHouse(t, rdb, dispatcher.Config{})
 	m := h.member("w", "", "k")
-	var tally dispatcher.Tally
+	var tally session.Tally
 	for ms := 1; ms <= 1000; ms++ {
-		tally.Add("k", dispatcher.Endings[ms%5], time.Duration(ms)*time.Millisecond)
+		tally.Add("k", session.Endings[ms%5], time.Duration(ms)*time.Millisecond)
 	}
 	h.ok(m.s.Record(bg, &tally))
 	if !tally.Empty() {
@@ -142,13 +144,13 @@ func TestU13_DurationsRecorded(t *testing.T) {
 	d, err := h.Durations(bg, "k")
 	h.ok(err)
 	within := func(got, want time.Duration) bool { return got > want*9/10 && got < want*11/10 }
-	if d.Count != 1000 || d.ByEnding[dispatcher.EndLost] != 200 || d.Max != time.Second ||
+	if d.Count != 1000 || d.ByEnding[session.EndLost] != 200 || d.Max != time.Second ||
 		!within(d.P50, 500*time.Millisecond) || !within(d.P95, 950*time.Millisecond) {
 		t.Errorf("%+v", d)
 	}
 	for range 10 {
 		for ms := 1; ms < 1<<31; ms += ms/3 + 1 {
-			tally.Add("k", dispatcher.Endings[ms%5], time.Duration(ms)*time.Millisecond)
+			tally.Add("k", session.Endings[ms%5], time.Duration(ms)*time.Millisecond)
 		}
 		h.ok(m.s.Record(bg, &tally))
 	}
@@ -168,16 +170,16 @@ func TestL11_Estimates(t *testing.T) {
 		{Name: "k", Owner: "o"}, {Name: "declared", Owner: "o", Expected: time.Minute}, {Name: "nobody-knows", Owner: "o"},
 	}})
 	m := h.member("w", "", "k")
-	var tally dispatcher.Tally
+	var tally session.Tally
 	for range 10 {
-		tally.Add("k", dispatcher.EndFinished, 10*time.Second)
+		tally.Add("k", session.EndFinished, 10*time.Second)
 	}
 	h.ok(m.s.Record(bg, &tally))
 	for i, kind := range []string{"k", "k", "declared", "nobody-knows", "k"} {
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: kind, ID: fmt.Sprint("j", i+1)})
 	}
 	estimates := func() string {
-		_, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+		_, jobs, _, err := h.Lane(bg, key("a"), inspect.Page{})
 		h.ok(err)
 		out := ""
 		for _, j := range jobs {
@@ -200,7 +202,7 @@ func TestL11_Estimates(t *testing.T) {
 		t.Errorf("running: %s\nwant    %s", got, want)
 	}
 	// A later page counts those before it.
-	_, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{Cursor: "2", Limit: 1})
+	_, jobs, _, err := h.Lane(bg, key("a"), inspect.Page{Cursor: "2", Limit: 1})
 	h.ok(err)
 	if len(jobs) != 1 || jobs[0].Position != 3 || jobs[0].Starts.Sub(h.cfg.Now()).Round(10*time.Second) != 10*time.Second {
 		t.Errorf("a later page: %+v", jobs)
@@ -208,7 +210,7 @@ func TestL11_Estimates(t *testing.T) {
 	_, err = h.Suspend(bg, key("b"), "")
 	h.ok(err)
 	h.enqueued("b", "s1")
-	if _, jobs, _, _ := h.Lane(bg, key("b"), dispatcher.Page{}); !jobs[0].Starts.IsZero() {
+	if _, jobs, _, _ := h.Lane(bg, key("b"), inspect.Page{}); !jobs[0].Starts.IsZero() {
 		t.Errorf("of a suspended lane somebody knows when it starts: %v", jobs[0].Starts)
 	}
 }
@@ -382,9 +384,9 @@ func TestH3_ProbeInVainKeepsNobodyWaiting(t *testing.T) {
 // gets its job says that nobody has looked at the other kinds.
 func TestH3_ProbeSaysWhatIsLeft(t *testing.T) {
 	t.Parallel()
-	for limit, says := range map[int]func(got dispatcher.Turned) bool{
-		1: func(got dispatcher.Turned) bool { return len(got.Claims) == 0 && got.Short && got.Err == nil },
-		2: func(got dispatcher.Turned) bool { return len(got.Claims) == 1 && got.Ready > 0 && got.Err == nil },
+	for limit, says := range map[int]func(got session.TurnReply) bool{
+		1: func(got session.TurnReply) bool { return len(got.Claims) == 0 && got.Short && got.Err == nil },
+		2: func(got session.TurnReply) bool { return len(got.Claims) == 1 && got.Ready > 0 && got.Err == nil },
 	} {
 		kinds := []dispatcher.Kind{{Name: "few", Owner: "o", Limit: limit}, {Name: "k", Owner: "o"}}
 		h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1, Kinds: kinds})
@@ -395,7 +397,7 @@ func TestH3_ProbeSaysWhatIsLeft(t *testing.T) {
 		}
 		a.blame("few")
 		a.s.Absolve("few", true)
-		if got := a.s.Turns(bg, []dispatcher.Turn{{Claim: true, Want: 3}})[0]; !says(got) {
+		if got := a.s.Turns(bg, []session.Turn{{Claim: true, Want: 3}})[0]; !says(got) {
 			t.Errorf("limit %d: %+v", limit, got)
 		}
 	}
@@ -406,7 +408,7 @@ func TestH3_ProbeSaysWhatIsLeft(t *testing.T) {
 func TestH3_ProbeIsOneJob(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 8})
-	who := dispatcher.Claimant{Holder: "a", Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 50}}
+	who := session.Claimant{Holder: "a", Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 50}}
 	s, err := h.Join(bg, who, 16)
 	h.ok(err)
 	t.Cleanup(func() { _ = s.Close(bg) })
@@ -418,9 +420,9 @@ func TestH3_ProbeIsOneJob(t *testing.T) {
 	for i := range 40 {
 		h.enqueued(fmt.Sprint(i), fmt.Sprint("x", i))
 	}
-	var turns []dispatcher.Turn
+	var turns []session.Turn
 	for p := range 8 {
-		turns = append(turns, dispatcher.Turn{Partition: p, Claim: true, Want: 8})
+		turns = append(turns, session.Turn{Partition: p, Claim: true, Want: 8})
 	}
 	s.Absolve("k", true)
 	jobs := 0

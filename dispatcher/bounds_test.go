@@ -15,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -42,7 +44,7 @@ func eachItsLane(i int) dispatcher.NewJob {
 }
 
 // everything claims all ready lanes, turn by turn, and says how many each turn gave.
-func (h *house) everything(who dispatcher.Claimant) (claims []dispatcher.Claim, turns []int) {
+func (h *house) everything(who session.Claimant) (claims []session.Claim, turns []int) {
 	h.t.Helper()
 	for {
 		got, err := h.turn(who, 1000, nil)
@@ -54,21 +56,21 @@ func (h *house) everything(who dispatcher.Claimant) (claims []dispatcher.Claim, 
 	}
 }
 
-var worker = dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}
+var worker = session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}
 
 // Ends of all sorts go as many together as one call takes, and the others in calls of their own.
 func TestMoreEndsThanOneCallTakes(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		end  dispatcher.End
-		want dispatcher.Stats
+		end  session.End
+		want inspect.Stats
 	}{
-		"finish":         {dispatcher.End{Outcome: dispatcher.Finished}, dispatcher.Stats{}},
-		"finish, kept":   {dispatcher.End{Outcome: dispatcher.Finished, Result: []byte("r")}, dispatcher.Stats{}},
-		"retry":          {dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Second}, dispatcher.Stats{Delayed: 252}},
-		"retry, at once": {dispatcher.End{Outcome: dispatcher.Retry}, dispatcher.Stats{Ready: 252}},
-		"dead letter":    {dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "why"}, dispatcher.Stats{Dead: 252}},
-		"hand back":      {dispatcher.End{Outcome: dispatcher.HandedBack}, dispatcher.Stats{Ready: 252}},
+		"finish":         {session.End{Outcome: session.Finished}, inspect.Stats{}},
+		"finish, kept":   {session.End{Outcome: session.Finished, Result: []byte("r")}, inspect.Stats{}},
+		"retry":          {session.End{Outcome: session.Retry, Wait: time.Second}, inspect.Stats{Delayed: 252}},
+		"retry, at once": {session.End{Outcome: session.Retry}, inspect.Stats{Ready: 252}},
+		"dead letter":    {session.End{Outcome: session.DeadLettered, Reason: "why"}, inspect.Stats{Dead: 252}},
+		"hand back":      {session.End{Outcome: session.HandedBack}, inspect.Stats{Ready: 252}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -85,7 +87,7 @@ func TestMoreEndsThanOneCallTakes(t *testing.T) {
 				if !slices.Equal(turns, []int{125, 125, 2}) {
 					t.Errorf("turns gave %v lanes, want 125, 125 and 2", turns)
 				}
-				var ends []dispatcher.End
+				var ends []session.End
 				for i := range claims {
 					end := c.end
 					end.Claim = &claims[i]
@@ -93,7 +95,7 @@ func TestMoreEndsThanOneCallTakes(t *testing.T) {
 				}
 				report := func(n int) int64 {
 					count.n.Store(0)
-					_, err := h.turn(dispatcher.Claimant{}, 0, ends[:n])
+					_, err := h.turn(session.Claimant{}, 0, ends[:n])
 					h.ok(err)
 					ends = ends[n:]
 					return count.n.Load()
@@ -125,11 +127,11 @@ func TestEndsOfALaneThatTakeTwoCalls(t *testing.T) {
 			h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
 			h.batches(n, func(int) dispatcher.NewJob { return dispatcher.NewJob{Subject: key("a")} })
 			all := h.batch("w", n).Each()
-			ends := make([]dispatcher.End, len(all))
+			ends := make([]session.End, len(all))
 			for i, c := range all {
-				ends[i] = dispatcher.End{Claim: c, Outcome: dispatcher.Finished, GoesOn: i < n-1}
+				ends[i] = session.End{Claim: c, Outcome: session.Finished, GoesOn: i < n-1}
 			}
-			_, err := h.turn(dispatcher.Claimant{}, 0, ends)
+			_, err := h.turn(session.Claimant{}, 0, ends)
 			h.ok(err)
 			h.clean()
 			h.empty()
@@ -151,17 +153,17 @@ func TestEndsAreBoundedInBytes(t *testing.T) {
 		return job
 	})
 	claims, _ := h.everything(worker)
-	h.ok(dispatcher.FinishWith(bg, h.Dispatcher, claims[0], nil)) // the server knows the script from here on
-	var ends []dispatcher.End
+	h.ok(finishWith(bg, h.Dispatcher, claims[0], nil)) // the server knows the script from here on
+	var ends []session.End
 	for i := range claims[1:] {
-		ends = append(ends, dispatcher.End{Claim: &claims[1+i], Outcome: dispatcher.Finished, Result: make([]byte, result)})
+		ends = append(ends, session.End{Claim: &claims[1+i], Outcome: session.Finished, Result: make([]byte, result)})
 	}
 	count.n.Store(0)
-	_, err := h.turn(dispatcher.Claimant{}, 0, ends[:8])
+	_, err := h.turn(session.Claimant{}, 0, ends[:8])
 	h.ok(err)
 	one := count.n.Swap(0)
 	ends[8].Error = "x" // so the last of the next eight has no room, and goes with the one behind it
-	_, err = h.turn(dispatcher.Claimant{}, 0, ends[8:])
+	_, err = h.turn(session.Claimant{}, 0, ends[8:])
 	h.ok(err)
 	if two := count.n.Load(); one != 1 || two != 2 {
 		t.Errorf("2 MiB went in %d calls and a byte more in %d, want 1 and 2", one, two)
@@ -190,7 +192,7 @@ func TestJobsOfOneClaim(t *testing.T) {
 				who := worker
 				who.LaneBatch = map[string]int{"k": c.batch}
 				started := make(map[string]int) // by lane, the next one
-				var ends []dispatcher.End
+				var ends []session.End
 				for turn := 0; ; turn++ {
 					got, err := h.turn(who, 1000, ends)
 					h.ok(err)
@@ -205,7 +207,7 @@ func TestJobsOfOneClaim(t *testing.T) {
 								t.Errorf("%s gave %s, want its job %d", lane, job.ID, started[lane])
 							}
 							started[lane]++
-							ends = append(ends, dispatcher.End{Claim: job, Outcome: dispatcher.Finished, GoesOn: k < len(each)-1})
+							ends = append(ends, session.End{Claim: job, Outcome: session.Finished, GoesOn: k < len(each)-1})
 						}
 					}
 					if len(jobs) == 0 {
@@ -269,7 +271,7 @@ func TestMoreIsLostThanOneReapCharges(t *testing.T) {
 				}
 				for i := range c.lanes * c.deep {
 					id := fmt.Sprint("j", i)
-					if job, err := h.Job(bg, ref(id)); err != nil || lost[id] != 1 || job.State == dispatcher.Leased {
+					if job, err := h.Job(bg, ref(id)); err != nil || lost[id] != 1 || job.State == inspect.Leased {
 						t.Fatalf("%s was charged %d times, %v", id, lost[id], err)
 					}
 				}
@@ -282,9 +284,9 @@ func TestMoreIsLostThanOneReapCharges(t *testing.T) {
 }
 
 // reap makes one call of a reap in partition 0.
-func (h *house) reap() dispatcher.Reaped {
+func (h *house) reap() session.ReapReply {
 	h.t.Helper()
-	got := dispatcher.Turns(bg, h.Dispatcher, &worker, []dispatcher.Turn{{Reap: true}})[0]
+	got := turns(bg, h.Dispatcher, &worker, []session.Turn{{Reap: true}})[0]
 	h.ok(got.Err)
 	return got.Reaped
 }
@@ -475,7 +477,7 @@ func TestSlotsOfALargeLimit(t *testing.T) {
 			h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: most}}})
 			h.batches(most+1, eachItsLane)
 			m := h.member("w", "", "k")
-			var claims []dispatcher.Claim
+			var claims []session.Claim
 			for {
 				got, _ := m.turn(1000)
 				if len(got) == 0 {
@@ -491,7 +493,7 @@ func TestSlotsOfALargeLimit(t *testing.T) {
 				t.Fatalf("%d started under %d slots, want %d", len(claims), len(slots), most)
 			}
 			last, first := claims[most-1], claims[0]
-			for _, c := range []dispatcher.Claim{last, first} { // each of them comes back
+			for _, c := range []session.Claim{last, first} { // each of them comes back
 				if got, _ := m.turn(1, done(c)); len(got) == 0 {
 					got, _ = m.turn(1)
 					if c.ID == last.ID && len(got) != 1 {
@@ -543,8 +545,8 @@ func TestPagesThatAreFilled(t *testing.T) {
 			h.ok(h.DeadLetter(bg, c, "x", ""))
 		}
 	}
-	lanes := func(f dispatcher.LaneFilter) func(dispatcher.Page) ([]string, string, error) {
-		return func(p dispatcher.Page) (names []string, next string, err error) {
+	lanes := func(f inspect.LaneFilter) func(inspect.Page) ([]string, string, error) {
+		return func(p inspect.Page) (names []string, next string, err error) {
 			list, next, err := h.Lanes(bg, f, p)
 			for _, l := range list {
 				names = append(names, l.Subject.ID)
@@ -553,23 +555,23 @@ func TestPagesThatAreFilled(t *testing.T) {
 		}
 	}
 	for name, list := range map[string]struct {
-		page func(dispatcher.Page) ([]string, string, error)
+		page func(inspect.Page) ([]string, string, error)
 		want int
 	}{
-		"lanes":           {lanes(dispatcher.LaneFilter{}), 291},
-		"lanes of k":      {lanes(dispatcher.LaneFilter{Kind: "k"}), 291},
-		"ready lanes":     {lanes(dispatcher.LaneFilter{State: dispatcher.Ready}), 251},
-		"leased lanes":    {lanes(dispatcher.LaneFilter{State: dispatcher.Leased}), 20},
-		"delayed lanes":   {lanes(dispatcher.LaneFilter{State: dispatcher.Delayed}), 10},
-		"suspended lanes": {lanes(dispatcher.LaneFilter{State: dispatcher.Suspended}), 10},
-		"jobs of a lane": {func(p dispatcher.Page) (ids []string, next string, err error) {
+		"lanes":           {lanes(inspect.LaneFilter{}), 291},
+		"lanes of k":      {lanes(inspect.LaneFilter{Kind: "k"}), 291},
+		"ready lanes":     {lanes(inspect.LaneFilter{State: inspect.Ready}), 251},
+		"leased lanes":    {lanes(inspect.LaneFilter{State: inspect.Leased}), 20},
+		"delayed lanes":   {lanes(inspect.LaneFilter{State: inspect.Delayed}), 10},
+		"suspended lanes": {lanes(inspect.LaneFilter{State: inspect.Suspended}), 10},
+		"jobs of a lane": {func(p inspect.Page) (ids []string, next string, err error) {
 			_, jobs, next, err := h.Lane(bg, key("deep"), p)
 			for _, j := range jobs {
 				ids = append(ids, j.ID)
 			}
 			return ids, next, err
 		}, 10},
-		"dead letters": {func(p dispatcher.Page) (ids []string, next string, err error) {
+		"dead letters": {func(p inspect.Page) (ids []string, next string, err error) {
 			jobs, next, err := h.DeadLetters(bg, p)
 			for _, j := range jobs {
 				ids = append(ids, j.ID)
@@ -590,11 +592,11 @@ func TestPagesThatAreFilled(t *testing.T) {
 				t.Errorf("%s in pages of %d: %d entries, want %d", name, limit, len(seen), list.want)
 			}
 		}
-		if part, next, err := list.page(dispatcher.Page{Limit: list.want}); next != "" && (name == "jobs of a lane" || name == "dead letters") {
+		if part, next, err := list.page(inspect.Page{Limit: list.want}); next != "" && (name == "jobs of a lane" || name == "dead letters") {
 			t.Errorf("%s: behind a page of %d, which are all, there is to be another, %v", name, len(part), err)
 		}
 		for limit, good := range map[int]bool{-1: false, 0: true, 500: true, 501: false} {
-			part, _, err := list.page(dispatcher.Page{Limit: limit})
+			part, _, err := list.page(inspect.Page{Limit: limit})
 			if (err == nil) != good || !good && !errors.Is(err, dispatcher.ErrInvalid) || limit == 0 && len(part) > 50 {
 				t.Errorf("%s in pages of %d: %d entries, %v", name, limit, len(part), err)
 			}
@@ -612,7 +614,7 @@ func TestJobsThatFailedOften(t *testing.T) {
 		for n := 1; n <= 100; n++ {
 			_, err := h.Retry(bg, one(h.claimed("w", 1)), time.Second, "boom")
 			h.ok(err)
-			if job, err := h.Job(bg, ref("j")); err != nil || job.State != dispatcher.Scheduled || job.Attempt != n || job.Error != "boom" {
+			if job, err := h.Job(bg, ref("j")); err != nil || job.State != inspect.Scheduled || job.Attempt != n || job.Error != "boom" {
 				t.Fatalf("after %d attempts it is %s, attempt %d, %q, %v", n, job.State, job.Attempt, job.Error, err)
 			}
 			if n == 100 {
@@ -622,7 +624,7 @@ func TestJobsThatFailedOften(t *testing.T) {
 			h.reaped()
 		}
 		h.ok(h.SuspendJob(bg, ref("j")))
-		if job, err := h.Job(bg, ref("j")); err != nil || job.State != dispatcher.Suspended || job.Attempt != 100 {
+		if job, err := h.Job(bg, ref("j")); err != nil || job.State != inspect.Suspended || job.Attempt != 100 {
 			t.Errorf("suspended it is %s, attempt %d, %v", job.State, job.Attempt, err)
 		}
 		h.ok(h.ResumeJob(bg, ref("j")))
@@ -674,7 +676,7 @@ func TestLongChainsOfWaits(t *testing.T) {
 				over := make(chan error, 1)
 				go func() { over <- h.Do(ctx, key("0"), time.Minute, nothing) }()
 				redistest.Until(t, "it waits, or says that it can't", func() bool {
-					lane, _, _, err := h.Lane(bg, key("0"), dispatcher.Page{})
+					lane, _, _, err := h.Lane(bg, key("0"), inspect.Page{})
 					return err == nil && lane.Depth == 1 || len(over) > 0
 				})
 				cancel()
@@ -752,7 +754,7 @@ func TestLinesThatAreLong(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		const n = 20
-		set := func() (h *house, has *member, claims []dispatcher.Claim) {
+		set := func() (h *house, has *member, claims []session.Claim) {
 			h = newHouse(t, rdb, dispatcher.Config{Partitions: n, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: n}}})
 			has = h.member("has", "", "k")
 			h.inEach("first")
@@ -762,14 +764,14 @@ func TestLinesThatAreLong(t *testing.T) {
 			h.inEach("second")
 			return h, has, claims
 		}
-		gives := func(h *house, has *member, claims ...dispatcher.Claim) {
-			byPartition := make([]dispatcher.Turn, n)
+		gives := func(h *house, has *member, claims ...session.Claim) {
+			byPartition := make([]session.Turn, n)
 			for p := range byPartition {
 				byPartition[p].Partition = p
 			}
 			for i := range claims {
 				p := h.Namespace().Partition(claims[i].Subject)
-				byPartition[p].Ends = append(byPartition[p].Ends, dispatcher.End{Claim: &claims[i]})
+				byPartition[p].Ends = append(byPartition[p].Ends, session.End{Claim: &claims[i]})
 			}
 			for _, a := range has.s.Turns(bg, byPartition) {
 				h.ok(a.Err)
@@ -800,11 +802,11 @@ func TestLinesThatAreLong(t *testing.T) {
 		h, has, claims = set()
 		gone, live := h.member("gone", "", "k"), h.member("live", "", "k")
 		for p := 1; p < n; p++ {
-			gone.s.Turns(bg, []dispatcher.Turn{{Partition: p, Claim: true, Want: 1}})
+			gone.s.Turns(bg, []session.Turn{{Partition: p, Claim: true, Want: 1}})
 		}
 		live.turn(n)
-		gone.s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 1}}) // its last place is behind those that are looked at
-		gives(h, has, claims[0])                                                  // which is offered to who has gone, and passes
+		gone.s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 1}}) // its last place is behind those that are looked at
+		gives(h, has, claims[0])                                               // which is offered to who has gone, and passes
 		if got := h.offered(); len(got) != 1 || !strings.HasSuffix(got[0], " gone") {
 			t.Fatalf("offered to %v", got)
 		}
@@ -822,9 +824,9 @@ func TestLinesThatAreLong(t *testing.T) {
 		// The same when those in front have just got what they want.
 		h, has, claims = set()
 		front, behind := h.member("front", "", "k"), h.member("behind", "", "k")
-		var turns []dispatcher.Turn
+		var turns []session.Turn
 		for p := range 16 {
-			turns = append(turns, dispatcher.Turn{Partition: p, Claim: true, Want: 1})
+			turns = append(turns, session.Turn{Partition: p, Claim: true, Want: 1})
 		}
 		front.s.Turns(bg, turns)
 		behind.turn(n)

@@ -11,6 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -27,9 +29,9 @@ func TestH9_ClaimsAreBoundedInBytes(t *testing.T) {
 			h.enqueue(dispatcher.NewJob{Subject: key("deep"), Kind: "k", ID: fmt.Sprint("deep", i), Payload: mebi})
 			h.enqueue(dispatcher.NewJob{Subject: key(fmt.Sprint("wide", i)), Kind: "k", ID: fmt.Sprint("wide", i), Payload: mebi})
 		}
-		who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": 100}}
+		who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": 100}}
 		var order []string
-		var ends []dispatcher.End
+		var ends []session.End
 		for turns := 0; len(order) < 12; turns++ {
 			if turns > 20 {
 				t.Fatalf("after %d turns there were only %v", turns, order)
@@ -45,7 +47,7 @@ func TestH9_ClaimsAreBoundedInBytes(t *testing.T) {
 				}
 				each := got.Claims[i].Each()
 				for k, c := range each {
-					ends = append(ends, dispatcher.End{Claim: c, Outcome: dispatcher.Finished, GoesOn: k < len(each)-1})
+					ends = append(ends, session.End{Claim: c, Outcome: session.Finished, GoesOn: k < len(each)-1})
 				}
 			}
 			if bytes > 2<<20 {
@@ -72,8 +74,8 @@ func TestH9_ClaimsAreBoundedInBytes(t *testing.T) {
 }
 
 // turn makes one turn in partition 0.
-func (h *house) turn(who dispatcher.Claimant, n int, ends []dispatcher.End) (dispatcher.Turned, error) {
-	got := dispatcher.Turns(bg, h.Dispatcher, &who, []dispatcher.Turn{{Partition: 0, Claim: n > 0, Want: n, Ends: ends}})[0]
+func (h *house) turn(who session.Claimant, n int, ends []session.End) (session.TurnReply, error) {
+	got := turns(bg, h.Dispatcher, &who, []session.Turn{{Partition: 0, Claim: n > 0, Want: n, Ends: ends}})[0]
 	for _, e := range got.Ended {
 		h.ok(e.Err)
 	}
@@ -88,7 +90,7 @@ func TestH9_RepeatedTurn(t *testing.T) {
 	for i := range 4 {
 		h.enqueue(dispatcher.NewJob{Subject: key(fmt.Sprint(i)), Kind: "k", ID: fmt.Sprint(i), Payload: mebi[:1000000]})
 	}
-	who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+	who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
 	first, err := h.turn(who, 1, nil)
 	h.ok(err)
 	proxy.LoseReplies(1)
@@ -164,8 +166,8 @@ func TestH9_LooksAreBoundedInBytes(t *testing.T) {
 	for i := range 20 {
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: fmt.Sprint("j", 10+i), Payload: mebi})
 	}
-	list := func(page func(dispatcher.Page) ([]dispatcher.JobInfo, string, error)) (ids []string) {
-		for p := (dispatcher.Page{Limit: 500}); ; {
+	list := func(page func(inspect.Page) ([]inspect.JobInfo, string, error)) (ids []string) {
+		for p := (inspect.Page{Limit: 500}); ; {
 			jobs, next, err := page(p)
 			h.ok(err)
 			bytes := 0
@@ -180,7 +182,7 @@ func TestH9_LooksAreBoundedInBytes(t *testing.T) {
 			}
 		}
 	}
-	waiting := list(func(p dispatcher.Page) ([]dispatcher.JobInfo, string, error) {
+	waiting := list(func(p inspect.Page) ([]inspect.JobInfo, string, error) {
 		_, jobs, next, err := h.Lane(bg, key("a"), p)
 		return jobs, next, err
 	})
@@ -190,13 +192,13 @@ func TestH9_LooksAreBoundedInBytes(t *testing.T) {
 	for range 20 {
 		h.ok(h.DeadLetter(bg, one(h.claimed("w", 1)), "test", "test"))
 	}
-	if dead := list(func(p dispatcher.Page) ([]dispatcher.JobInfo, string, error) { return h.DeadLetters(bg, p) }); len(dead) != 20 {
+	if dead := list(func(p inspect.Page) ([]inspect.JobInfo, string, error) { return h.DeadLetters(bg, p) }); len(dead) != 20 {
 		t.Errorf("%d dead letters are listed: %v", len(dead), dead)
 	}
 }
 
 // one is the only claim of some.
-func one(claims map[string]dispatcher.Claim) (c dispatcher.Claim) {
+func one(claims map[string]session.Claim) (c session.Claim) {
 	for _, c = range claims {
 	}
 	return c
@@ -217,7 +219,7 @@ func TestH9_LargestIsRepaired(t *testing.T) {
 		_, err := h.Repair(bg, nil)
 		h.ok(err)
 		h.clean()
-		if got, err := h.turn(dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 10, nil); err != nil || len(got.Claims) != 2 {
+		if got, err := h.turn(session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 10, nil); err != nil || len(got.Claims) != 2 {
 			t.Errorf("%d claims after the repair, %v", len(got.Claims), err)
 		}
 	})

@@ -2,14 +2,8 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 )
-
-//go:embed cancel.lua
-var cancelLua string
-
-var cancelScript = verb("cancel", cancelLua)
 
 // Cancel takes a job that waits, in its lane or on the schedule, away for good. One that runs
 // is asked to end: its handler's context is cancelled with cause lease.ErrCancelled, and its
@@ -18,16 +12,13 @@ var cancelScript = verb("cancel", cancelLua)
 // a job that was claimed together with others before it, and [ErrNotFound] for one that
 // neither waits nor runs; dead letters are discarded instead.
 func (d *Dispatcher) Cancel(ctx context.Context, ref JobRef) (holder string, err error) {
-	p, job, err := d.stored(ctx, ref)
+	_, job, err := d.stored(ctx, ref)
 	if err != nil {
 		return "", err
 	}
-	words, err := d.ask(ctx, d.run.Once(p, cancelScript, nil, job.Subject.Canonical(), job.entry().String(), job.Keep.Milliseconds()))
+	did, holder, err := d.lanes.Cancel(ctx, job.Subject, job.Entry(), job.Keep)
 	if err != nil {
 		return "", fmt.Errorf("cancel %s: %w", ref, err)
 	}
-	if words[0] == "asked" {
-		return words[1], nil
-	}
-	return "", refusedFor(words[0], "cancel", ref)
+	return holder, refusedFor(did, "cancel", ref)
 }

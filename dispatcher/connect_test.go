@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/embedded"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
@@ -44,9 +45,9 @@ func TestConnectOpensTheDefaultNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lane, jobs, _, err := other.Lane(t.Context(), key("a"), dispatcher.Page{})
-	if err != nil || lane.Depth != 1 || jobs[0].ID != "j" || jobs[0].MaxAttempts != 3 {
-		t.Errorf("the lane of the default namespace is %+v with %+v, %v", lane, jobs, err)
+	lane, err := inspect.New(other).Lane(t.Context(), key("a"), inspect.Page{})
+	if err != nil || lane.Depth != 1 || lane.Jobs[0].ID != "j" || lane.Jobs[0].MaxAttempts != 3 {
+		t.Errorf("the lane of the default namespace is %+v, %v", lane, err)
 	}
 	if kinds, err := other.Kinds(t.Context()); err != nil || len(kinds) != 2 {
 		t.Errorf("registered are %+v, %v", kinds, err)
@@ -150,7 +151,7 @@ func TestCloseOfConnect(t *testing.T) {
 	if _, err := d.Enqueue(t.Context(), dispatcher.NewJob{Subject: key("a"), Kind: "k"}); !errors.Is(err, redis.ErrClosed) {
 		t.Errorf("enqueue after it: %v", err)
 	}
-	if _, err := d.Stats(t.Context()); !errors.Is(err, redis.ErrClosed) {
+	if _, err := inspect.New(d).Stats(t.Context()); !errors.Is(err, redis.ErrClosed) {
 		t.Errorf("a look after it: %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -40,8 +41,8 @@ type meter struct {
 	rdb   *redis.Client
 	trips trips
 	d     *dispatcher.Dispatcher
-	s     *dispatcher.Session
-	turn  dispatcher.Turn
+	s     *session.Session
+	turn  session.Turn
 	n     int
 }
 
@@ -55,15 +56,15 @@ func newMeter(t testing.TB, along int) *meter {
 	if m.d, err = dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+	who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
 	if along > 1 {
 		who.LaneBatch = map[string]int{"k": along}
 	}
-	if m.s, err = m.d.Join(t.Context(), who, 1); err != nil {
+	if m.s, err = session.Join(t.Context(), m.d, who, 1); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = m.s.Close(bg) })
-	m.turn = dispatcher.Turn{Claim: true}
+	m.turn = session.Turn{Claim: true}
 	m.settle()
 	return m
 }
@@ -100,7 +101,7 @@ func (m *meter) enqueue(n int, lane string) {
 func (m *meter) hop(n int) {
 	m.t.Helper()
 	m.turn.Want = n
-	answer := m.s.Turns(bg, []dispatcher.Turn{m.turn})[0]
+	answer := m.s.Turns(bg, []session.Turn{m.turn})[0]
 	for _, e := range answer.Ended {
 		if e.Err != nil {
 			m.t.Fatal(e.Err)
@@ -113,7 +114,7 @@ func (m *meter) hop(n int) {
 	for i := range answer.Claims {
 		for c, ok := &answer.Claims[i], true; ok; {
 			next, more := c.Next()
-			m.turn.Ends = append(m.turn.Ends, dispatcher.End{Claim: c, GoesOn: more})
+			m.turn.Ends = append(m.turn.Ends, session.End{Claim: c, GoesOn: more})
 			c, ok = next, more
 		}
 	}
@@ -178,7 +179,7 @@ var featureSteps = map[string]func(m *meter) (trips, commands float64){
 		m.hop(1)
 		return m.again(64, func() {
 			head := m.turn.Ends[0].Claim
-			m.turn.Ends = []dispatcher.End{{Claim: head, Outcome: dispatcher.Several, Each: m.turn.Ends}}
+			m.turn.Ends = []session.End{{Claim: head, Outcome: session.Several, Each: m.turn.Ends}}
 			m.hop(1)
 		})
 	},
@@ -223,7 +224,7 @@ func (m *meter) join(cfg dispatcher.Config, kinds ...string) {
 		m.d, err = dispatcher.Open(bg, cfg)
 		m.ok(err)
 	}
-	s, err := m.d.Join(bg, dispatcher.Claimant{Holder: "w2", Kinds: kinds, TTL: time.Minute}, 1)
+	s, err := session.Join(bg, m.d, session.Claimant{Holder: "w2", Kinds: kinds, TTL: time.Minute}, 1)
 	m.ok(err)
 	m.ok(m.s.Close(bg))
 	m.s = s // which is closed at the end
@@ -242,7 +243,7 @@ func (m *meter) prepare(step string) {
 	m.enqueue(1, "first")
 	m.hop(1)
 	m.turn.Want = 0
-	m.s.Turns(bg, []dispatcher.Turn{m.turn})
+	m.s.Turns(bg, []session.Turn{m.turn})
 	m.turn.Ends = nil
 	m.enqueue(250, "hot")
 	if strings.Contains(step, "100, lane by lane") {

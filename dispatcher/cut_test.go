@@ -13,6 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -92,31 +94,31 @@ func (h *house) damages(how string) {
 // looks are all that asks without changing anything.
 var looks = map[string]func(h *house) (any, error){
 	"lane": func(h *house) (any, error) {
-		lane, jobs, next, err := h.Lane(bg, key("ready"), dispatcher.Page{Limit: 2})
+		lane, jobs, next, err := h.Lane(bg, key("ready"), inspect.Page{Limit: 2})
 		return []any{lane, jobs, next}, err
 	},
 	"leased lane": func(h *house) (any, error) {
-		lane, jobs, next, err := h.Lane(bg, key("leased"), dispatcher.Page{})
+		lane, jobs, next, err := h.Lane(bg, key("leased"), inspect.Page{})
 		return []any{lane, jobs, next}, err
 	},
 	"suspended lane": func(h *house) (any, error) {
-		lane, jobs, next, err := h.Lane(bg, key("stopped"), dispatcher.Page{})
+		lane, jobs, next, err := h.Lane(bg, key("stopped"), inspect.Page{})
 		return []any{lane, jobs, next}, err
 	},
 	"lanes": func(h *house) (any, error) {
-		lanes, next, err := h.Lanes(bg, dispatcher.LaneFilter{}, dispatcher.Page{})
+		lanes, next, err := h.Lanes(bg, inspect.LaneFilter{}, inspect.Page{})
 		return []any{len(lanes), next}, err
 	},
 	"lanes of a kind": func(h *house) (any, error) {
-		lanes, next, err := h.Lanes(bg, dispatcher.LaneFilter{Kind: "k"}, dispatcher.Page{})
+		lanes, next, err := h.Lanes(bg, inspect.LaneFilter{Kind: "k"}, inspect.Page{})
 		return []any{len(lanes), next}, err
 	},
 	"ready lanes": func(h *house) (any, error) {
-		lanes, next, err := h.Lanes(bg, dispatcher.LaneFilter{State: dispatcher.Ready}, dispatcher.Page{})
+		lanes, next, err := h.Lanes(bg, inspect.LaneFilter{State: inspect.Ready}, inspect.Page{})
 		return []any{lanes, next}, err
 	},
 	"suspended lanes": func(h *house) (any, error) {
-		lanes, next, err := h.Lanes(bg, dispatcher.LaneFilter{State: dispatcher.Suspended}, dispatcher.Page{})
+		lanes, next, err := h.Lanes(bg, inspect.LaneFilter{State: inspect.Suspended}, inspect.Page{})
 		return []any{lanes, next}, err
 	},
 	"running job":   func(h *house) (any, error) { return h.Job(bg, ref("leased1")) },
@@ -129,7 +131,7 @@ var looks = map[string]func(h *house) (any, error){
 		return h.IsDead(bg, ref("dead1"))
 	},
 	"dead letters": func(h *house) (any, error) {
-		letters, next, err := h.DeadLetters(bg, dispatcher.Page{})
+		letters, next, err := h.DeadLetters(bg, inspect.Page{})
 		return []any{letters, next}, err
 	},
 	"stats":     func(h *house) (any, error) { return h.Stats(bg) },
@@ -138,10 +140,10 @@ var looks = map[string]func(h *house) (any, error){
 	"kinds":     func(h *house) (any, error) { return h.Kinds(bg) },
 	"outcome":   func(h *house) (any, error) { return h.Outcome(bg, ref("kept")) },
 	"doctor": func(h *house) (any, error) {
-		var wrong []dispatcher.Finding
+		var wrong []doctor.Finding
 		all, err := h.Doctor(bg, nil)
 		for _, f := range all {
-			if f.Severity == dispatcher.Wrong {
+			if f.Severity == doctor.Wrong {
 				wrong = append(wrong, f)
 			}
 		}
@@ -192,8 +194,8 @@ func TestD2_CutOffLooks(t *testing.T) {
 // D2: a verb that is cut off has done what it was to do, or says that nobody knows; never that it did what it did not.
 func TestD2_CutOffVerbs(t *testing.T) {
 	t.Parallel()
-	state := func(h *house, lane string) dispatcher.State {
-		l, _, _, err := h.Lane(bg, key(lane), dispatcher.Page{})
+	state := func(h *house, lane string) inspect.State {
+		l, _, _, err := h.Lane(bg, key(lane), inspect.Page{})
 		h.ok(err)
 		return l.State
 	}
@@ -222,11 +224,11 @@ func TestD2_CutOffVerbs(t *testing.T) {
 		},
 		"suspend": {
 			func(h *house) error { _, err := h.Suspend(bg, key("ready"), ""); return err },
-			func(h *house) bool { return state(h, "ready") == dispatcher.Suspended },
+			func(h *house) bool { return state(h, "ready") == inspect.Suspended },
 		},
 		"resume": {
 			func(h *house) error { return h.Resume(bg, key("stopped")) },
-			func(h *house) bool { return state(h, "stopped") == dispatcher.Ready },
+			func(h *house) bool { return state(h, "stopped") == inspect.Ready },
 		},
 		"skip": {
 			func(h *house) error { return h.Skip(bg, key("stopped")) },
@@ -234,13 +236,13 @@ func TestD2_CutOffVerbs(t *testing.T) {
 		},
 		"suspend a job": {
 			func(h *house) error { return h.SuspendJob(bg, ref("ready1")) },
-			func(h *house) bool { return state(h, "ready") == dispatcher.Suspended },
+			func(h *house) bool { return state(h, "ready") == inspect.Suspended },
 		},
 		"resume a job": {
 			func(h *house) error { return h.ResumeJob(bg, ref("paused2")) },
 			func(h *house) bool {
 				info, err := h.Job(bg, ref("paused2"))
-				return err == nil && info.State != dispatcher.Suspended
+				return err == nil && info.State != inspect.Suspended
 			},
 		},
 		"replay": {

@@ -1,156 +1,16 @@
 package dispatcher
 
 import (
-	"cmp"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
-
-// DeadLetters lists dead letters of all lanes, the latest first. Each page costs
-// the same however many there are, and reads 16 MiB at most: it may be shorter than it was asked to
-// be. An [IncompleteError] may come beside the list.
-func (d *Dispatcher) DeadLetters(ctx context.Context, page Page) ([]JobInfo, string, error) {
-	limit, err := page.limit()
-	if err != nil {
-		return nil, "", err
-	}
-	before, err := parseDeadCursor(page.Cursor)
-	if err != nil {
-		return nil, "", err
-	}
-	// The latest of every partition, of which the page takes the latest of all.
-	parts := d.everyPartition()
-	graves := make([][]grave, len(parts))
-	missing, _, err := d.across(parts, func(i int) (err error) {
-		graves[i], err = d.graves(ctx, parts[i], before, limit+1)
-		return err
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	all := slices.Concat(graves...) // those that could not be asked have none
-	slices.SortFunc(all, func(a, b grave) int {
-		return -cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.id, b.id))
-	})
-	next := ""
-	if len(all) > limit {
-		all = all[:limit]
-		next = all[limit-1].cursor()
-	}
-	places := make([]jobPlace, len(all))
-	for i, g := range all {
-		places[i] = jobPlace{g.partition, g.id}
-	}
-	sizes, err := d.sizes(ctx, places)
-	if err != nil {
-		return nil, "", err
-	}
-	if n := upTo(pageBytes, sizes); n < len(all) {
-		all = all[:n]
-		next = all[n-1].cursor()
-	}
-	letters, err := d.exhume(ctx, all)
-	return letters, next, cmp.Or(err, missing.orNil())
-}
-
-// grave is a dead letter's place in the order of deaths. Those of one partition never die at the
-// same time: see bury. Of several partitions the id decides.
-type grave struct {
-	partition int
-	at        float64 // ms
-	id        string
-}
-
-func (g grave) cursor() string {
-	return strconv.FormatFloat(g.at, 'f', -1, 64) + "." + hex.EncodeToString([]byte(g.id))
-}
-
-func (g grave) before(c grave) bool {
-	return g.at < c.at || g.at == c.at && g.id < c.id
-}
-
-func parseDeadCursor(text string) (grave, error) {
-	if text == "" {
-		return grave{at: 1 << 52}, nil
-	}
-	dot := max(0, strings.LastIndexByte(text, '.'))
-	at, err := strconv.ParseFloat(text[:dot], 64)
-	id, bad := hex.DecodeString(strings.TrimPrefix(text[dot:], "."))
-	g := grave{at: at, id: string(id)}
-	if err != nil || bad != nil || !(at >= 0 && at < 1<<53) || g.cursor() != text {
-		return g, invalid("cursor", text, "is not one that an earlier page returned")
-	}
-	return g, nil
-}
-
-// graves reads up to n dead letters of a partition that come before a cursor.
-// The cursor's own letter comes again, and those of its very time in other partitions, and are
-// passed over.
-func (d *Dispatcher) graves(ctx context.Context, p int, before grave, n int) ([]grave, error) {
-	var found []grave
-	for offset := int64(0); len(found) < n; offset += int64(n) {
-		zs, err := connect.Ask(ctx, func(ctx context.Context) ([]redis.Z, error) {
-			return d.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
-				Key: d.keys[p].Dead(), Start: strconv.FormatFloat(before.at, 'f', -1, 64), Stop: "-inf",
-				ByScore: true, Rev: true, Offset: offset, Count: int64(n),
-			}).Result()
-		})
-		if err != nil {
-			return nil, wrap("list dead letters", err)
-		}
-		for _, z := range zs {
-			g := grave{p, z.Score, z.Member.(string)}
-			if g.before(before) {
-				found = append(found, g)
-			}
-		}
-		if len(zs) < n {
-			break
-		}
-	}
-	return found, nil
-}
-
-// exhume reads dead letters in one round trip, leaving out those that were replayed or
-// discarded meanwhile.
-func (d *Dispatcher) exhume(ctx context.Context, graves []grave) ([]JobInfo, error) {
-	bodies := make([]*redis.StringCmd, len(graves))
-	reasons := make([]*redis.StringCmd, len(graves))
-	err := d.together(ctx, func(pipe redis.Pipeliner) {
-		for i, g := range graves {
-			keys := d.keys[g.partition]
-			bodies[i] = pipe.HGet(ctx, keys.Jobs(), g.id)
-			reasons[i] = pipe.HGet(ctx, keys.Reasons(), g.id)
-		}
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, wrap("read dead letters", err)
-	}
-	letters := make([]JobInfo, 0, len(graves))
-	for i, g := range graves {
-		if bodies[i].Err() != nil {
-			continue
-		}
-		job, err := decode(g.id, bodies[i].Val())
-		if err != nil {
-			job = unreadable(g.id, bodies[i].Val())
-		}
-		info := JobInfo{Job: job}
-		info.die(g.at, reasons[i].Val())
-		letters = append(letters, info)
-	}
-	return letters, nil
-}
 
 // unreadable stands for a job that can't be read, with all that is stored of it as
 // its payload.
@@ -192,10 +52,10 @@ func (d *Dispatcher) IsDead(ctx context.Context, ref JobRef) (bool, error) {
 
 func (d *Dispatcher) isDead(ctx context.Context, id string, partition int) (bool, error) {
 	_, err := connect.Ask(ctx, func(ctx context.Context) (float64, error) {
-		return d.rdb.ZScore(ctx, d.keys[partition].Dead(), record.PackID(id)).Result()
+		return d.lanes.Redis.ZScore(ctx, d.lanes.Keys(partition).Dead(), record.PackID(id)).Result()
 	})
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}
-	return err == nil, wrap("look for a dead letter", err)
+	return err == nil, lanes.Wrap("look for a dead letter", err)
 }

@@ -2,16 +2,10 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
-
-//go:embed discard.lua
-var discardLua string
-
-var discardScript = verb("discard", discardLua)
 
 // Discard deletes a dead letter for good. It returns [ErrNotFound] when there is
 // no such dead letter.
@@ -20,9 +14,8 @@ func (d *Dispatcher) Discard(ctx context.Context, ref JobRef) error {
 	if err != nil {
 		return err
 	}
-	call := d.run.Once(p, discardScript, nil, record.PackID(ref.ID))
-	words, err := d.ask(ctx, call)
-	if err == nil && words[0] != "ok" {
+	did, err := d.lanes.Discard(ctx, p, record.PackID(ref.ID))
+	if err == nil && !did {
 		err = fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)
 	}
 	return err

@@ -1,5 +1,6 @@
-// Package dispatcher moves jobs through lanes: enqueue, claim, finish, retry,
-// dead-letter, hand back, reap; and shows them to operators.
+// Package dispatcher puts jobs into lanes, waits for their ends, runs sections, and stops, cancels and replays for
+// operators. Pools take jobs and report on them in package session, operators look in package inspect, and package
+// doctor examines and repairs.
 //
 // # Promise
 //
@@ -25,7 +26,7 @@
 //
 // A lane whose jobs are gone leaves nothing behind: what must outlast it, the last
 // token and the last sequence number, is kept once for the partition. A claim may take
-// waiting jobs of a lane along with its head ([Claim.Along]); they stay in the lane, and
+// waiting jobs of a lane along with its head (session.Claim); they stay in the lane, and
 // become its head one by one under the same lease. A lane is parked for reasons: its head's backoff, a suspension,
 // a halt, a head that is suspended by itself; it goes on when the last one is gone.
 //
@@ -71,16 +72,12 @@
 // cache that is flushed is filled again. Redis refusing for want of memory is an
 // error to the producer and nothing to the worker. On a cluster a partition whose slot
 // moves, or whose master is gone, stands still until that is over; the others go on.
-// What breaks an invariant all the same, a lost key or a hand in Redis, [Dispatcher.Doctor]
-// finds and [Dispatcher.Repair] mends.
+// What breaks an invariant all the same, a lost key or a hand in Redis, package doctor
+// finds and mends.
 //
-// Reading order: connect.go, job.go, kind.go and typed.go, then verb by verb, each .go beside its .lua: enqueue (with
-// singles.go and unique.go), turn, which is claim and finish, end, which is how all
-// other attempts end, reap; session.go for how a pool talks, with limit.go and permit.go
-// (ready, slot, giveback), lost.go, rank.go, blame.go (refund) and durations.go (measure); section.go (leave),
-// wait.go and outcome.go, with news.go, for who is no pool; inspect.go, ref.go, incomplete.go, lanes.go, jobinfo.go,
-// dead.go, suspend.go (resume, suspendjob) and cancel.go for operators; survey.go, doctor.go, leftover.go, kept.go
-// (recount), limitcheck.go (overtake) and repair.go (aside, mend, restore, raise, hold) for what went wrong. What is stored has its forms in
-// internal/record. A script starts with those and with what internal/script gives to all; then come lease/*.lua and
-// those of parts/ that it uses.
+// Reading order: connect.go, job.go, kind.go and typed.go; enqueue.go, with singles.go and unique.go; section.go, wait.go and outcome.go for
+// who waits; ref.go, cancel.go, suspend.go, dead.go, replay.go and discard.go for operators. What asks Redis is in
+// internal/lanes, each verb a .go beside a .lua; its doc.go goes on from there. What is stored has its forms in internal/record.
+// A script starts with those and with what internal/script gives to all; then come lease/*.lua and those of internal/lanes/parts
+// that it uses.
 package dispatcher

@@ -10,6 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -295,11 +298,11 @@ func TestI7_LostAndFound(t *testing.T) {
 	h.ok(h.rdb.HSet(bg, k.Jobs(), "ia3", "garbage").Err())
 	_, err := h.Repair(bg, nil)
 	h.ok(err)
-	letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+	letters, _, err := h.DeadLetters(bg, inspect.Page{})
 	h.ok(err)
-	found := make(map[string]dispatcher.JobInfo)
+	found := make(map[string]inspect.JobInfo)
 	for _, l := range letters {
-		if l.Reason != dispatcher.LostAndFound {
+		if l.Reason != doctor.LostAndFound {
 			t.Errorf("%s has the reason %q", l.ID, l.Reason)
 		}
 		found[l.ID] = l
@@ -367,7 +370,7 @@ func TestDoctorAndRepairAreQuietUnderLoad(t *testing.T) {
 		done <- err
 	}()
 	go func() {
-		who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+		who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
 		for {
 			select {
 			case <-stop:

@@ -12,11 +12,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
 // later enqueues a job that falls due after a delay.
-func (h *house) later(lane, kind, id string, delay time.Duration) dispatcher.Enqueued {
+func (h *house) later(lane, kind, id string, delay time.Duration) dispatcher.EnqueueResult {
 	h.t.Helper()
 	return h.enqueue(dispatcher.NewJob{Subject: key(lane), Kind: kind, ID: id, Delay: delay})
 }
@@ -39,7 +40,7 @@ func TestG17_DueBeforeWhatCameLater(t *testing.T) {
 		h.advance(3 * time.Second)
 		now := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "now"})
 		for id, seq := range map[string]int64{"first-due": now.Seq - 2, "second-due": now.Seq - 1} {
-			if job, err := h.Job(bg, ref(id)); err != nil || job.Seq != seq || job.State == dispatcher.Scheduled {
+			if job, err := h.Job(bg, ref(id)); err != nil || job.Seq != seq || job.State == inspect.Scheduled {
 				t.Errorf("%s: %+v, %v; want a place before %d", id, job, err, now.Seq)
 			}
 		}
@@ -248,7 +249,7 @@ func TestDeadLettersOfOneMomentKeepTheirOrder(t *testing.T) {
 			h.ok(h.DeadLetter(bg, h.head("w", id, 1), "bad", ""))
 		}
 		var got []string
-		for page := (dispatcher.Page{Limit: 2}); ; {
+		for page := (inspect.Page{Limit: 2}); ; {
 			letters, next, err := h.DeadLetters(bg, page)
 			h.ok(err)
 			for _, l := range letters {

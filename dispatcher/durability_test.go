@@ -116,14 +116,14 @@ func TestG20_WaitHasSomethingToWaitFor(t *testing.T) {
 	rdb.AddHook(wait)
 	again := newHouseIn(t, rdb, h.cfg)
 	merged.ID = "j3"
-	for name, repeat := range map[string]func() (dispatcher.Enqueued, error){
-		"repeated": func() (dispatcher.Enqueued, error) { return again.Enqueue(bg, job) },
-		"merged":   func() (dispatcher.Enqueued, error) { return again.Enqueue(bg, merged) },
-		"no section": func() (dispatcher.Enqueued, error) {
+	for name, repeat := range map[string]func() (dispatcher.EnqueueResult, error){
+		"repeated": func() (dispatcher.EnqueueResult, error) { return again.Enqueue(bg, job) },
+		"merged":   func() (dispatcher.EnqueueResult, error) { return again.Enqueue(bg, merged) },
+		"no section": func() (dispatcher.EnqueueResult, error) {
 			_, done, err := again.DoOrEnqueue(bg, job, func(context.Context) error { t.Error("the subject was free"); return nil })
 			return done, err
 		},
-		"many": func() (dispatcher.Enqueued, error) {
+		"many": func() (dispatcher.EnqueueResult, error) {
 			done, err := again.EnqueueMany(bg, []dispatcher.NewJob{job, merged})
 			return done[0], err
 		},

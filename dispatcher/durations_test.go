@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -29,11 +30,11 @@ func TestC14_DurationsAreRecordedOnce(t *testing.T) {
 	cfg.Redis = rdb
 	d, err := dispatcher.Open(bg, cfg)
 	h.ok(err)
-	s, err := d.Join(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	s, err := session.Join(bg, d, session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 	h.ok(err)
 	t.Cleanup(func() { _ = s.Close(bg) })
-	var tally dispatcher.Tally
-	add := func(kind string) { tally.Add(kind, dispatcher.EndFinished, time.Second) }
+	var tally session.Tally
+	add := func(kind string) { tally.Add(kind, session.EndFinished, time.Second) }
 
 	add("k")
 	h.ok(s.Record(bg, &tally))

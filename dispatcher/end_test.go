@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -17,16 +18,16 @@ func TestC14_EndsSayWhy(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for name, c := range map[string]struct {
 			attempts int
-			end      dispatcher.End
+			end      session.End
 			want     string
 		}{
-			"goes on":            {2, dispatcher.End{Outcome: dispatcher.Retry}, ""},
-			"last attempt":       {1, dispatcher.End{Outcome: dispatcher.Retry, Error: "no"}, "attempts exhausted"},
-			"last worker":        {2, dispatcher.End{Outcome: dispatcher.Retry, Workers: 1}, "failed on different workers"},
-			"last of both":       {1, dispatcher.End{Outcome: dispatcher.Retry, Workers: 1}, "failed on different workers"},
-			"fatal":              {2, dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "permanent error"}, "permanent error"},
-			"handed back":        {1, dispatcher.End{Outcome: dispatcher.HandedBack}, ""},
-			"finished with keep": {1, dispatcher.End{Outcome: dispatcher.Finished}, ""},
+			"goes on":            {2, session.End{Outcome: session.Retry}, ""},
+			"last attempt":       {1, session.End{Outcome: session.Retry, Error: "no"}, "attempts exhausted"},
+			"last worker":        {2, session.End{Outcome: session.Retry, Workers: 1}, "failed on different workers"},
+			"last of both":       {1, session.End{Outcome: session.Retry, Workers: 1}, "failed on different workers"},
+			"fatal":              {2, session.End{Outcome: session.DeadLettered, Reason: "permanent error"}, "permanent error"},
+			"handed back":        {1, session.End{Outcome: session.HandedBack}, ""},
+			"finished with keep": {1, session.End{Outcome: session.Finished}, ""},
 		} {
 			for _, kind := range []string{"k", "halt"} {
 				for _, batch := range []bool{false, true} {
@@ -38,9 +39,9 @@ func TestC14_EndsSayWhy(t *testing.T) {
 					end := c.end
 					end.Claim = &claim
 					if batch {
-						end = dispatcher.End{Claim: &claim, Outcome: dispatcher.Several, Each: []dispatcher.End{end}}
+						end = session.End{Claim: &claim, Outcome: session.Several, Each: []session.End{end}}
 					}
-					got, err := h.turn(dispatcher.Claimant{}, 0, []dispatcher.End{end})
+					got, err := h.turn(session.Claimant{}, 0, []session.End{end})
 					h.ok(err)
 					ended := got.Ended[0]
 					if batch {
@@ -71,10 +72,10 @@ func TestC14_EndsSayWhy(t *testing.T) {
 func TestAsksGoWithTheLease(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		for name, ends := range map[string]func(h *house, c dispatcher.Claim){
-			"finished": func(h *house, c dispatcher.Claim) { h.ok(h.Finish(bg, c)) },
-			"no job":   func(h *house, _ dispatcher.Claim) { h.ok(h.rdb.HDel(bg, h.Namespace().Keys(0).Jobs(), "ij").Err()) },
-			"no record": func(h *house, _ dispatcher.Claim) {
+		for name, ends := range map[string]func(h *house, c session.Claim){
+			"finished": func(h *house, c session.Claim) { h.ok(h.Finish(bg, c)) },
+			"no job":   func(h *house, _ session.Claim) { h.ok(h.rdb.HDel(bg, h.Namespace().Keys(0).Jobs(), "ij").Err()) },
+			"no record": func(h *house, _ session.Claim) {
 				h.ok(h.rdb.HSet(bg, h.Namespace().Keys(0).Leases(), canonical("a"), "mine").Err())
 			},
 		} {

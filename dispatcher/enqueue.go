@@ -2,37 +2,30 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-//go:embed enqueue.lua
-var enqueueLua string
-
-var enqueueScript = verb("enqueue", enqueueLua)
-
-// Enqueued says what became of one job.
-type Enqueued struct {
-	ID      string
-	Subject subject.Key
-	Seq     int64 // place in the lane's order, counted by partition; 0 for a scheduled job, which has none yet
-	Created bool  // false when a job of this id existed already, or had the unique key
+// EnqueueResult says what became of one job.
+type EnqueueResult struct {
+	ID      string      `json:"id"`
+	Subject subject.Key `json:"subject"`
+	Seq     int64       `json:"seq"`     // place in the lane's order, counted by partition; 0 for a scheduled job, which has none yet
+	Created bool        `json:"created"` // false when a job of this id existed already, or had the unique key
 
 	// Of a job whose unique key was taken: ID and Seq are those of the one that has it. How
 	// many were merged into that one so far, or whether it has the new payload now.
-	Merged   int
-	Replaced bool
+	Merged   int  `json:"merged,omitzero"`
+	Replaced bool `json:"replaced,omitzero"`
 
-	Acked int   // replicas that had it in time, when [Config].Durability asks for any
-	Err   error // what is wrong with it; only from EnqueueMany, whose error wraps it
+	Acked int   `json:"acked,omitzero"` // replicas that had it in time, when [Config].Durability asks for any
+	Err   error `json:"-"`              // what is wrong with it; only from EnqueueMany, whose error wraps it
 }
 
 // Enqueue puts a job at the tail of its subject's lane, or on the schedule when
@@ -42,13 +35,13 @@ type Enqueued struct {
 // the job may be there or not, or may still come, after jobs that are enqueued later; calling again with the same ID is safe
 // while the job exists. Calls from many goroutines share round trips; one on its own
 // waits for no company.
-func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) {
+func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (EnqueueResult, error) {
 	if err := ctx.Err(); err != nil {
-		return Enqueued{}, fmt.Errorf("enqueue %s: %w", job.Subject, err)
+		return EnqueueResult{}, fmt.Errorf("enqueue %s: %w", job.Subject, err)
 	}
 	p, err := d.prepare(&job)
 	if err != nil {
-		return Enqueued{}, err
+		return EnqueueResult{}, err
 	}
 	return d.singles.enqueue(ctx, p)
 }
@@ -61,7 +54,7 @@ func (d *Dispatcher) Enqueue(ctx context.Context, job NewJob) (Enqueued, error) 
 // not, each of which stands with its job too, and says as that of Enqueue does whether the job may
 // be there all the same. ErrNotReplicated is one. There are no results when nothing was sent
 // because a job breaks a rule.
-func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]Enqueued, error) {
+func (d *Dispatcher) EnqueueMany(ctx context.Context, jobs []NewJob) ([]EnqueueResult, error) {
 	if len(jobs) > MaxBatch {
 		return nil, fmt.Errorf("%w: a batch of %d jobs, at most %d are allowed", ErrTooLarge, len(jobs), MaxBatch)
 	}
@@ -93,7 +86,7 @@ type notTaken struct {
 }
 
 // notAll returns nil when all jobs were taken.
-func notAll(done []Enqueued) error {
+func notAll(done []EnqueueResult) error {
 	var errs []error
 	for i := range done {
 		if done[i].Err != nil {
@@ -124,19 +117,14 @@ func (d *Dispatcher) Check(job NewJob) error {
 
 // MaxBatchBytes is the most bytes of payload that one call may carry, or one payload's worth when
 // that is more: a script takes 1 to 3 ms for a MiB, and Redis does nothing else meanwhile.
-const MaxBatchBytes = 2 << 20
+const MaxBatchBytes = lanes.MostBytes
 
 // prepared is a job that keeps all rules, in the form in which the script wants it.
 type prepared struct {
-	id, kind  string
+	lanes.Arriving
+	id        string
 	subject   subject.Key
-	canonical string
 	partition int
-	entry     string
-	when      string
-	body      []byte
-	unique    *Unique
-	field     string // among the unique keys
 }
 
 // prepare checks a job and encodes it. The job itself is not changed.
@@ -148,27 +136,25 @@ func (d *Dispatcher) prepare(given *NewJob) (prepared, error) {
 	if err := job.validate(d.cfg.MaxPayload); err != nil {
 		return prepared{}, err
 	}
-	p := prepared{id: job.ID, kind: job.Kind, subject: job.Subject, canonical: job.Subject.Canonical()}
-	p.partition = d.ns.Partition(job.Subject)
-	stored := job.stored()
-	p.entry = record.Entry{ID: record.PackID(job.ID), Kind: job.Kind, Max: job.MaxAttempts, Flags: stored.Flags}.String()
-	if job.Unique != nil {
-		p.unique, p.field = job.Unique, job.Unique.field(&job, p.canonical)
+	canonical, stored := job.Subject.Canonical(), job.stored()
+	p := prepared{id: job.ID, subject: job.Subject, partition: d.lanes.Partition(job.Subject)}
+	p.Arriving = lanes.Arriving{
+		Subject: canonical, Kind: job.Kind, Body: stored.Encode(canonical), Unique: job.Unique.key(&job, canonical),
+		Entry: record.Entry{ID: record.PackID(job.ID), Kind: job.Kind, Max: job.MaxAttempts, Flags: stored.Flags}.String(),
 	}
-	p.body = stored.Encode(p.canonical)
 	switch {
 	case job.Delay > 0:
-		p.when = "+" + strconv.FormatInt(job.Delay.Milliseconds(), 10)
+		p.When = "+" + strconv.FormatInt(job.Delay.Milliseconds(), 10)
 	case !job.RunAt.IsZero():
-		p.when = strconv.FormatInt(job.RunAt.UnixMilli(), 10)
+		p.When = strconv.FormatInt(job.RunAt.UnixMilli(), 10)
 	}
 	return p, nil
 }
 
 // send enqueues jobs in one round trip and says what became of each. Of each
 // partition, "all" jobs are taken or none, or "each" by itself.
-func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []Enqueued {
-	members := make([][]int, d.ns.Partitions) // indexes into jobs
+func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []EnqueueResult {
+	members := make([][]int, d.lanes.Partitions) // indexes into jobs
 	for i := range jobs {
 		members[jobs[i].partition] = append(members[jobs[i].partition], i)
 	}
@@ -182,14 +168,13 @@ func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []E
 	}
 	safe := d.cfg.Durability
 	if safe.Replicas > 0 {
-		d.run.RideReplicated(ctx, safe.Replicas, safe.Within, calls...)
+		d.lanes.Scripts.RideReplicated(ctx, safe.Replicas, safe.Within, calls...)
 	} else {
-		d.run.Ride(ctx, calls...)
+		d.lanes.Scripts.Ride(ctx, calls...)
 	}
-	done := make([]Enqueued, len(jobs))
+	done := make([]EnqueueResult, len(jobs))
 	for c, m := range sent {
-		words, err := calls[c].Words()
-		settleEnqueue(words, err, jobs, m, done)
+		settleEnqueue(calls[c], jobs, m, done)
 		for _, i := range m {
 			if done[i].Acked = calls[c].Acked; done[i].Err == nil && done[i].Acked < safe.Replicas {
 				done[i].Err = fmt.Errorf("%w: %d of %d within %s", ErrNotReplicated, done[i].Acked, safe.Replicas, safe.Within)
@@ -200,103 +185,74 @@ func (d *Dispatcher) send(ctx context.Context, mode string, jobs []prepared) []E
 }
 
 func (d *Dispatcher) enqueueCall(p int, mode string, jobs []prepared, members []int) *script.Call {
-	keys := d.keys[p]
-	tails := make([]string, len(members))
-	args := make([]any, 5, 5+4*len(members))
-	var kinds []string
-	var unique []any
+	arriving := make([]*lanes.Arriving, len(members))
 	for k, i := range members {
-		job := &jobs[i]
-		tails[k] = keys.Tail(job.canonical)
-		args = append(args, job.canonical, job.entry, job.when, job.body)
-		if job.unique != nil {
-			unique = append(unique, job.unique.args(k+1, job.field)...)
-		}
-		if !slices.Contains(kinds, job.kind) {
-			kinds = append(kinds, job.kind)
-		}
+		arriving[k] = &jobs[i].Arriving
 	}
-	args[0], args[1], args[2], args[3], args[4] = mode, d.cfg.MaxLane, d.share(), strings.Join(kinds, " "), len(members)
-	return d.run.Once(p, enqueueScript, tails, append(args, unique...)...)
+	return d.lanes.Enqueue(p, mode, d.cfg.MaxLane, arriving)
 }
 
-// share is how many jobs one partition may hold, and how many windows of unique keys.
-func (d *Dispatcher) share() int { return (d.cfg.MaxBacklog + d.ns.Partitions - 1) / d.ns.Partitions }
-
-// settleEnqueue turns the script's reply into the results of its members.
-func settleEnqueue(words []string, err error, jobs []prepared, members []int, done []Enqueued) {
-	if err == nil && words[0] == "refused" {
-		nth, _ := strconv.Atoi(words[1])
-		culprit := members[nth-1]
-		reason := refusal(words[2], words[3], &jobs[culprit])
-		for _, i := range members {
-			done[i] = Enqueued{ID: jobs[i].id, Subject: jobs[i].subject, Err: reason}
-			if i != culprit {
-				done[i].Err = fmt.Errorf("%w: job %d: %w", ErrRefused, culprit, reason)
-			}
-		}
-		return
-	}
-	var first int64 // numbers begin with 1
-	if err == nil && words[0] == "created" {
-		first, err = strconv.ParseInt(words[1], 10, 64)
-	}
-	if err != nil && unanswered(err) {
+// settleEnqueue turns the reply of a call into the results of its members.
+func settleEnqueue(call *script.Call, jobs []prepared, members []int, done []EnqueueResult) {
+	all, refused, err := lanes.Arrivals(call, len(members))
+	if err != nil && lanes.Unanswered(err) {
 		err = fmt.Errorf("%w: %w", errUnknown, err)
 	}
+	var reason error
+	if refused >= 0 {
+		reason = refusal(all[0], &jobs[members[refused]])
+	}
 	for k, i := range members {
-		e := &done[i]
-		e.ID, e.Subject = jobs[i].id, jobs[i].subject
-		if err != nil {
-			e.Err = fmt.Errorf("enqueue %s: %w", jobs[i].subject, err)
-			continue
-		}
-		if first > 0 {
-			e.Created, e.Seq = true, first+int64(k)
-			continue
-		}
-		switch word, count := words[1+2*k], words[2+2*k]; word {
-		case "0", "1":
-			e.Created = word == "1"
-			e.Seq, _ = strconv.ParseInt(count, 10, 64)
-		case "merged", "replaced":
-			e.ID, e.Seq, e.Merged, e.Err = record.ParseOwner(count)
-			e.Replaced = word == "replaced"
+		e, job := &done[i], &jobs[i]
+		e.ID, e.Subject = job.id, job.subject
+		switch {
+		case err != nil:
+			e.Err = fmt.Errorf("enqueue %s: %w", job.subject, err)
+		case refused == k:
+			e.Err = reason
+		case refused >= 0:
+			e.Err = fmt.Errorf("%w: job %d: %w", ErrRefused, members[refused], reason)
 		default:
-			e.Err = refusal(word, count, &jobs[i])
+			e.settle(all[k], job)
 		}
 	}
 }
 
-// unanswered reports whether an error leaves open what became of a call.
-func unanswered(err error) bool {
-	return !errors.Is(err, script.ErrNotSent) &&
-		(errors.Is(err, ErrUnavailable) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded))
+// settle notes what became of one job.
+func (e *EnqueueResult) settle(a lanes.Arrived, job *prepared) {
+	e.Err = a.Err
+	switch a.Did {
+	case "created", "there":
+		e.Created, e.Seq = a.Did == "created", a.Seq
+	case "merged", "replaced":
+		e.ID, e.Seq, e.Merged, e.Replaced = a.Owner, a.Seq, a.Merged, a.Did == "replaced"
+	default:
+		e.Err = refusal(a, job)
+	}
 }
 
 // errHeavy is why a job can't be enqueued in the company it was in.
 var errHeavy = errors.New("too many bytes for one call")
 
-// refusal is the error that a word of the script stands for.
-func refusal(word, count string, job *prepared) error {
-	switch word {
+// refusal is the error for a job that was not taken.
+func refusal(a lanes.Arrived, job *prepared) error {
+	if a.Err != nil {
+		return a.Err
+	}
+	switch a.Did {
 	case "full":
-		return fmt.Errorf("%w: %s holds %s jobs", ErrLaneFull, job.subject, count)
+		return fmt.Errorf("%w: %s holds %s jobs", ErrLaneFull, job.subject, a.There)
 	case "conflict":
 		return fmt.Errorf("%w: %q belongs to a job of another subject", ErrConflict, job.id)
 	case "taken":
-		id, _, _, err := record.ParseOwner(count)
-		if err != nil {
-			return err
-		}
-		return fmt.Errorf("enqueue %s: %w", job.subject, &TakenError{id})
+		return fmt.Errorf("enqueue %s: %w", job.subject, &TakenError{a.Owner})
 	case "heavy":
 		return fmt.Errorf("%w: %w: of the jobs of this call, those that exist already have over 2 MiB together; enqueue %s in another one",
 			ErrTooLarge, errHeavy, subject.IDText(job.id))
 	case "windows":
-		return fmt.Errorf("%w: partition %d holds %s windows of unique keys, each until it is over", ErrBacklogFull, job.partition, count)
+		return fmt.Errorf("%w: partition %d holds %s windows of unique keys, each until it is over", ErrBacklogFull, job.partition, a.There)
 	case "backlog":
-		return fmt.Errorf("%w: partition %d holds %s jobs", ErrBacklogFull, job.partition, count)
+		return fmt.Errorf("%w: partition %d holds %s jobs", ErrBacklogFull, job.partition, a.There)
 	}
-	return fmt.Errorf("enqueue %s: unknown reply %q", job.subject, word)
+	return fmt.Errorf("enqueue %s: unknown reply %q", job.subject, a.Did)
 }

@@ -2,8 +2,8 @@ package dispatcher
 
 import (
 	"errors"
-	"fmt"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
@@ -19,7 +19,7 @@ var (
 
 	// ErrInvalid is wrapped by every error about a value that breaks a rule; the
 	// text names the field, the value and the rule.
-	ErrInvalid = errors.New("dispatcher: invalid")
+	ErrInvalid = lanes.ErrInvalid
 
 	// ErrTooLarge is returned when a payload, a set of headers or a batch is over
 	// its limit. Nothing was stored.
@@ -60,7 +60,7 @@ var (
 	ErrAmbiguous = errors.New("dispatcher: id is ambiguous")
 
 	// ErrIncomplete is matched by every [IncompleteError].
-	ErrIncomplete = errors.New("dispatcher: incomplete")
+	ErrIncomplete = lanes.ErrIncomplete
 
 	// ErrRunning is returned for what can only be done to a job that waits.
 	ErrRunning = errors.New("dispatcher: claimed")
@@ -77,13 +77,17 @@ var (
 
 	// ErrMismatch is returned by Open when the namespace was created with another
 	// number of partitions or by an incompatible release.
-	ErrMismatch = errors.New("dispatcher: namespace mismatch")
+	ErrMismatch = lanes.ErrMismatch
 
 	// ErrEviction is returned by Open when the server may evict keys.
-	ErrEviction = errors.New("dispatcher: server may evict keys")
+	ErrEviction = lanes.ErrEviction
 )
 
+// IncompleteError comes beside what a look has found when a part of Redis could not be asked, as
+// while a master of a cluster is away: what is returned with it is right, and what its field Missing
+// names, such as "partition 2 of 4" or "workers", is missing; its field Err says why, of the first. When
+// nothing could be asked the error wraps [ErrUnavailable] instead.
+type IncompleteError = lanes.IncompleteError
+
 // invalid says which field of what holds which value against which rule.
-func invalid(field string, value any, rule string) error {
-	return fmt.Errorf("%w: %s %q %s", ErrInvalid, field, fmt.Sprint(value), rule)
-}
+func invalid(field string, value any, rule string) error { return lanes.Invalid(field, value, rule) }

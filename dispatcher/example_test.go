@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/embedded"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -32,22 +33,22 @@ func ExampleSession_Turns() {
 		log.Fatal(err)
 	}
 
-	me := dispatcher.Claimant{Holder: dispatcher.NewHolder(), Kinds: []string{"publish"}, TTL: 30 * time.Second}
-	session, err := d.Join(ctx, me, 10)
+	me := session.Claimant{Holder: session.NewHolder(), Kinds: []string{"publish"}, TTL: 30 * time.Second}
+	s, err := session.Join(ctx, d, me, 10)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer session.Close(ctx)
+	defer s.Close(ctx)
 	p := d.Namespace().Partition(build)
-	turned := session.Turns(ctx, []dispatcher.Turn{{Partition: p, Claim: true, Want: 10}})[0]
+	turned := s.Turns(ctx, []session.Turn{{Partition: p, Claim: true, Want: 10}})[0]
 	if turned.Err != nil {
 		log.Fatal(turned.Err)
 	}
 	claim := turned.Claims[0]
 	fmt.Println(claim.ID, "of", claim.Subject, "attempt", claim.Attempt)
-	done := []dispatcher.Turn{{Partition: p, Ends: []dispatcher.End{{Claim: &claim, Outcome: dispatcher.Finished}}}}
-	fmt.Println("finish:", session.Turns(ctx, done)[0].Ended[0].Err)
-	fmt.Println("finish again is refused:", errors.Is(session.Turns(ctx, done)[0].Ended[0].Err, lease.ErrLost))
+	done := []session.Turn{{Partition: p, Ends: []session.End{{Claim: &claim, Outcome: session.Finished}}}}
+	fmt.Println("finish:", s.Turns(ctx, done)[0].Ended[0].Err)
+	fmt.Println("finish again is refused:", errors.Is(s.Turns(ctx, done)[0].Ended[0].Err, lease.ErrLost))
 	// Output:
 	// p1 of build:17 attempt 1
 	// finish: <nil>

@@ -7,6 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -28,13 +30,13 @@ func TestL9_JobThatFailedVeryOften(t *testing.T) {
 	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", OnFailure: dispatcher.Skip}}})
 	h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", MaxAttempts: 1000})
 	for i := range 120 {
-		h.ends(h.head("w", "j", i+1), dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Second, Error: "boom"}, false)
+		h.ends(h.head("w", "j", i+1), session.End{Outcome: session.Retry, Wait: time.Second, Error: "boom"}, false)
 		if i < 119 {
 			h.advance(time.Minute)
 			h.reaped()
 		}
 	}
-	if info, err := h.Job(bg, ref("j")); err != nil || info.State != dispatcher.Scheduled || info.Attempt != 120 {
+	if info, err := h.Job(bg, ref("j")); err != nil || info.State != inspect.Scheduled || info.Attempt != 120 {
 		t.Errorf("it is %s after %d attempts, %v", info.State, info.Attempt, err)
 	}
 	h.cancels("j")
@@ -45,12 +47,12 @@ func TestL9_JobThatFailedVeryOften(t *testing.T) {
 func TestL9_CancelledOutcomesAreKeptAsDeclared(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		for name, end := range map[string]func(h *house, c dispatcher.Claim){
-			"handed back": func(h *house, c dispatcher.Claim) { h.ok(h.HandBack(bg, c)) },
-			"failed":      func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
-			"dead":        func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
-			"lost":        func(h *house, _ dispatcher.Claim) { h.advance(11 * time.Second); h.reaped() },
-			"in a batch":  func(h *house, c dispatcher.Claim) { h.endsEach(&c, dispatcher.Retry) },
+		for name, end := range map[string]func(h *house, c session.Claim){
+			"handed back": func(h *house, c session.Claim) { h.ok(h.HandBack(bg, c)) },
+			"failed":      func(h *house, c session.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
+			"dead":        func(h *house, c session.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
+			"lost":        func(h *house, _ session.Claim) { h.advance(11 * time.Second); h.reaped() },
+			"in a batch":  func(h *house, c session.Claim) { h.endsEach(&c, session.Retry) },
 		} {
 			h := newHouse(t, rdb, dispatcher.Config{})
 			job := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", Keep: time.Minute})

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -48,18 +49,18 @@ func (h *house) of1(kind string, ids ...string) {
 }
 
 // ends reports the end of a claim, and claims with it when it is to.
-func (h *house) ends(c dispatcher.Claim, end dispatcher.End, claims bool) {
+func (h *house) ends(c session.Claim, end session.End, claims bool) {
 	h.t.Helper()
 	end.Claim = &c
-	who, n := dispatcher.Claimant{}, 0
+	who, n := session.Claimant{}, 0
 	if claims {
 		who, n = worker, 5
 	}
-	_, err := h.turn(who, n, []dispatcher.End{end})
+	_, err := h.turn(who, n, []session.End{end})
 	h.ok(err)
 }
 
-func (h *house) first() dispatcher.Claim {
+func (h *house) first() session.Claim {
 	h.t.Helper()
 	c := one(h.claimedKinds("w", 1, "k", "kept", "other", "skip", "halt", "stops"))
 	if c.ID == "" {
@@ -73,10 +74,10 @@ func (h *house) first() dispatcher.Claim {
 // an enqueue for an earlier time a job waited for the next look.
 func TestEachHintIsLeft(t *testing.T) {
 	t.Parallel()
-	retry := func(wait time.Duration) dispatcher.End {
-		return dispatcher.End{Outcome: dispatcher.Retry, Wait: wait}
+	retry := func(wait time.Duration) session.End {
+		return session.End{Outcome: session.Retry, Wait: wait}
 	}
-	dead, back := dispatcher.End{Outcome: dispatcher.DeadLettered}, dispatcher.End{Outcome: dispatcher.HandedBack}
+	dead, back := session.End{Outcome: session.DeadLettered}, session.End{Outcome: session.HandedBack}
 	for name, c := range map[string]struct {
 		before, act func(h *house)
 		want        string
@@ -105,11 +106,11 @@ func TestEachHintIsLeft(t *testing.T) {
 			h.hints()
 		}, func(h *house) { h.enqueuedKind("other", "b", "x") }, "k:ready other:due"},
 
-		"finish":                    {func(h *house) { h.of1("k", "j1"); h.of1("other", "j2") }, func(h *house) { h.ends(h.first(), dispatcher.End{}, false) }, "other:ready"},
-		"finish of the last":        {func(h *house) { h.of1("k", "j1") }, func(h *house) { h.ends(h.first(), dispatcher.End{}, false) }, ""},
-		"finish, next for oneself":  {func(h *house) { h.of1("k", "j1", "j2") }, func(h *house) { h.ends(h.first(), dispatcher.End{}, true) }, ""},
-		"finish, next for others":   {func(h *house) { h.of1("k", "j1"); h.of1("other", "j2") }, func(h *house) { h.ends(h.first(), dispatcher.End{}, true) }, "other:ready"},
-		"finish of what is kept":    {func(h *house) { h.of1("kept", "j1"); h.of1("other", "j2") }, func(h *house) { h.ends(h.first(), dispatcher.End{}, false) }, "other:ready"},
+		"finish":                    {func(h *house) { h.of1("k", "j1"); h.of1("other", "j2") }, func(h *house) { h.ends(h.first(), session.End{}, false) }, "other:ready"},
+		"finish of the last":        {func(h *house) { h.of1("k", "j1") }, func(h *house) { h.ends(h.first(), session.End{}, false) }, ""},
+		"finish, next for oneself":  {func(h *house) { h.of1("k", "j1", "j2") }, func(h *house) { h.ends(h.first(), session.End{}, true) }, ""},
+		"finish, next for others":   {func(h *house) { h.of1("k", "j1"); h.of1("other", "j2") }, func(h *house) { h.ends(h.first(), session.End{}, true) }, "other:ready"},
+		"finish of what is kept":    {func(h *house) { h.of1("kept", "j1"); h.of1("other", "j2") }, func(h *house) { h.ends(h.first(), session.End{}, false) }, "other:ready"},
 		"retry at once":             {func(h *house) { h.of1("k", "j1") }, func(h *house) { h.ends(h.first(), retry(0), false) }, "k:ready"},
 		"retry later":               {func(h *house) { h.of1("k", "j1") }, func(h *house) { h.ends(h.first(), retry(time.Second), false) }, "k:due"},
 		"retry later, by oneself":   {func(h *house) { h.of1("k", "j1") }, func(h *house) { h.ends(h.first(), retry(time.Second), true) }, ""},
@@ -193,13 +194,13 @@ func TestEachHintIsLeft(t *testing.T) {
 
 func (h *house) passesOn() {
 	h.t.Helper()
-	got := dispatcher.Turns(bg, h.Dispatcher, &worker, []dispatcher.Turn{{Claim: true}})[0]
+	got := turns(bg, h.Dispatcher, &worker, []session.Turn{{Claim: true}})[0]
 	h.ok(got.Err)
 }
 
 func (h *house) reapAndClaim() {
 	h.t.Helper()
-	got := dispatcher.Turns(bg, h.Dispatcher, &worker, []dispatcher.Turn{{Reap: true, Claim: true, Want: 5}})[0]
+	got := turns(bg, h.Dispatcher, &worker, []session.Turn{{Reap: true, Claim: true, Want: 5}})[0]
 	h.ok(got.Err)
 	if len(got.Claims) != 1 {
 		h.t.Errorf("claimed %d", len(got.Claims))
@@ -224,9 +225,9 @@ func (h *house) heavy(n int) {
 func (h *house) batchFails(wait time.Duration) {
 	h.t.Helper()
 	c := h.batch("w", 2)
-	end := dispatcher.End{Outcome: dispatcher.Several}
+	end := session.End{Outcome: session.Several}
 	for _, job := range c.Each() {
-		end.Each = append(end.Each, dispatcher.End{Claim: job, Outcome: dispatcher.Retry, Wait: wait})
+		end.Each = append(end.Each, session.End{Claim: job, Outcome: session.Retry, Wait: wait})
 	}
 	h.ends(*c, end, false)
 }
@@ -235,7 +236,7 @@ func (h *house) batchFails(wait time.Duration) {
 // ticket's turn has come, that a limit has more, and that one was declared.
 func TestEachNewsIsSaid(t *testing.T) {
 	t.Parallel()
-	cancelled := func(h *house) dispatcher.Claim {
+	cancelled := func(h *house) session.Claim {
 		h.of1("kept", "j1")
 		c := h.first()
 		_, err := h.Cancel(bg, ref("j1"))
@@ -246,14 +247,14 @@ func TestEachNewsIsSaid(t *testing.T) {
 		act  func(h *house, listen func())
 		want string
 	}{
-		"finished":         {func(h *house, _ func()) { h.of1("kept", "j1"); h.ends(h.first(), dispatcher.End{}, false) }, "ij1 finished"},
-		"nothing is kept":  {func(h *house, _ func()) { h.of1("k", "j1"); h.ends(h.first(), dispatcher.End{}, false) }, ""},
+		"finished":         {func(h *house, _ func()) { h.of1("kept", "j1"); h.ends(h.first(), session.End{}, false) }, "ij1 finished"},
+		"nothing is kept":  {func(h *house, _ func()) { h.of1("k", "j1"); h.ends(h.first(), session.End{}, false) }, ""},
 		"cancelled, waits": {func(h *house, _ func()) { h.of1("kept", "j1"); _, err := h.Cancel(bg, ref("j1")); h.ok(err) }, "ij1 cancelled"},
 		"cancelled, runs":  {func(h *house, _ func()) { cancelled(h) }, "w cancel"},
 		"cancelled, has run": {func(h *house, listen func()) {
 			c := cancelled(h)
 			listen()
-			h.ends(c, dispatcher.End{Outcome: dispatcher.HandedBack}, false)
+			h.ends(c, session.End{Outcome: session.HandedBack}, false)
 		}, "ij1 cancelled"},
 		"cancelled, lost": {func(h *house, listen func()) {
 			cancelled(h)
@@ -263,7 +264,7 @@ func TestEachNewsIsSaid(t *testing.T) {
 		}, "ij1 cancelled"},
 		"dead": {func(h *house, _ func()) {
 			h.of1("kept", "j1")
-			h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered}, false)
+			h.ends(h.first(), session.End{Outcome: session.DeadLettered}, false)
 		}, "ij1 dead"},
 		"dead, skipped": {func(h *house, _ func()) {
 			h.of1("kept", "j1")
@@ -273,17 +274,17 @@ func TestEachNewsIsSaid(t *testing.T) {
 		}, "ij1 dead"},
 		"halted": {func(h *house, _ func()) {
 			h.of1("halt", "j1")
-			h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered}, false)
+			h.ends(h.first(), session.End{Outcome: session.DeadLettered}, false)
 		}, "ij1 halted"},
 		"a ticket's turn": {func(h *house, _ func()) {
 			h.of1("k", "j1")
 			h.deadTicket("a", 0)
-			h.ends(h.first(), dispatcher.End{}, false)
+			h.ends(h.first(), session.End{}, false)
 		}, "i1000 ready"},
 		"a ticket is skipped": {func(h *house, listen func()) {
 			h.of1("k", "j1")
 			h.deadTicket("a", 0)
-			h.ends(h.first(), dispatcher.End{}, false)
+			h.ends(h.first(), session.End{}, false)
 			_, err := h.Suspend(bg, key("a"), "")
 			h.ok(err)
 			listen()
@@ -357,7 +358,7 @@ func TestWaitTellsWhatItHasHeard(t *testing.T) {
 			for _, what := range []string{"ready", "due"} {
 				h.ok(rdb.ZAdd(bg, h.Namespace().Keys(p).Wake(kind), redis.Z{Member: what}).Err())
 				hint, ok, err := m.s.Wait(bg, 0)
-				if want := (dispatcher.Hint{Partition: p, Due: what == "due"}); hint != want || !ok || err != nil {
+				if want := (session.Hint{Partition: p, Due: what == "due"}); hint != want || !ok || err != nil {
 					t.Errorf("%s of %s in partition %d: %+v, %t, %v", what, kind, p, hint, ok, err)
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -38,7 +40,7 @@ func newPartly(t *testing.T, cfg dispatcher.Config) *partly {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &partly{t: t, cluster: c, house: &house{t: t, Dispatcher: d, cfg: cfg}}
+	p := &partly{t: t, cluster: c, house: &house{t: t, Dispatcher: d, Inspector: inspect.New(d), cfg: cfg}}
 	return p
 }
 
@@ -111,22 +113,22 @@ func TestH13_OnePartAway(t *testing.T) {
 	if stats.Jobs == 0 || stats.Jobs >= whole.Jobs {
 		t.Errorf("%d jobs are counted of %d", stats.Jobs, whole.Jobs)
 	}
-	lanes, _, err := p.Lanes(bg, dispatcher.LaneFilter{}, dispatcher.Page{Limit: 500})
+	lanes, _, err := p.Lanes(bg, inspect.LaneFilter{}, inspect.Page{Limit: 500})
 	said("lanes", err)
 	if len(lanes) != stats.Lanes {
 		t.Errorf("%d lanes are listed, %d counted", len(lanes), stats.Lanes)
 	}
-	_, _, err = p.DeadLetters(bg, dispatcher.Page{})
+	_, _, err = p.DeadLetters(bg, inspect.Page{})
 	said("dead letters", err)
 	_, err = p.Doctor(bg, nil)
 	said("doctor", err)
 	_, err = p.Repair(bg, nil)
 	said("repair", err)
 
-	if _, jobs, _, err := p.Lane(bg, key(here[0]), dispatcher.Page{}); err != nil || len(jobs) != 1 {
+	if _, jobs, _, err := p.Lane(bg, key(here[0]), inspect.Page{}); err != nil || len(jobs) != 1 {
 		t.Errorf("a lane that is there: %d jobs, %v", len(jobs), err)
 	}
-	if _, _, _, err := p.Lane(bg, key(there[0]), dispatcher.Page{}); !errors.Is(err, dispatcher.ErrUnavailable) {
+	if _, _, _, err := p.Lane(bg, key(there[0]), inspect.Page{}); !errors.Is(err, dispatcher.ErrUnavailable) {
 		t.Errorf("a lane that is away: %v", err)
 	}
 	job, err := p.Job(bg, ref("j"+here[0]))
@@ -145,7 +147,7 @@ func TestH13_OnePartAway(t *testing.T) {
 	}
 	p.enqueued(here[1], "more")
 
-	s, err := p.Join(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}, 10)
+	s, err := p.Join(bg, session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}, 10)
 	if err != nil {
 		t.Fatalf("a pool can't start: %v", err)
 	}
@@ -179,13 +181,13 @@ func (p *partly) limitsAway() {
 			p.t.Errorf("enqueue %s: %v", name, err)
 		}
 	}
-	s, err := d.Join(bg, dispatcher.Claimant{Holder: "limited", Kinds: names, TTL: 10 * time.Second}, 10)
+	s, err := session.Join(bg, d, session.Claimant{Holder: "limited", Kinds: names, TTL: 10 * time.Second}, 10)
 	if err != nil {
 		p.t.Fatalf("a pool of limited kinds can't start: %v", err)
 	}
 	defer s.Close(bg)
 	started := make(map[string]bool)
-	for _, c := range s.Turns(bg, []dispatcher.Turn{{Partition: there, Claim: true, Want: 100}})[0].Claims {
+	for _, c := range s.Turns(bg, []session.Turn{{Partition: there, Claim: true, Want: 100}})[0].Claims {
 		started[c.Kind] = true
 	}
 	for _, name := range names {
@@ -202,12 +204,12 @@ func (p *partly) limitsAway() {
 	}
 	redistest.Until(p.t, "what was owed is written, and all kinds start", func() bool {
 		_ = s.Beat(bg) // which is each few seconds, and not always of use: the client has to find the servers again
-		for _, c := range s.Turns(bg, []dispatcher.Turn{{Partition: there, Claim: true, Want: 100}})[0].Claims {
+		for _, c := range s.Turns(bg, []session.Turn{{Partition: there, Claim: true, Want: 100}})[0].Claims {
 			started[c.Kind] = true
 		}
 		return len(started) == len(names)
 	})
-	if owed := dispatcher.OwedLimits(d); len(owed) != 0 {
+	if owed := d.Engine().OwedLimits(); len(owed) != 0 {
 		p.t.Errorf("what was written is owed still: %v", owed)
 	}
 }
@@ -225,11 +227,11 @@ func (p *partly) sameAs(lane string, n int) string {
 }
 
 // claimAll claims all that is ready in the partitions that are there.
-func (p *partly) claimAll(s *dispatcher.Session) (claimed int) {
+func (p *partly) claimAll(s *session.Session) (claimed int) {
 	p.t.Helper()
 	for n := range p.Namespace().Partitions {
 		if !slices.Contains(p.missing, n) {
-			got := s.Turns(bg, []dispatcher.Turn{{Partition: n, Claim: true, Want: 100}})[0]
+			got := s.Turns(bg, []session.Turn{{Partition: n, Claim: true, Want: 100}})[0]
 			p.ok(got.Err)
 			claimed += len(got.Claims)
 		}
@@ -253,10 +255,10 @@ func TestH13_NamespaceAway(t *testing.T) {
 	if !errors.As(err, &missing) || !slices.Contains(missing.Missing, "workers") {
 		t.Errorf("stats: %v, want that the workers are missing too", err)
 	}
-	if _, jobs, _, err := p.Lane(bg, key(p.in(false, 1)[0]), dispatcher.Page{}); !errors.Is(err, dispatcher.ErrIncomplete) || len(jobs) != 1 {
+	if _, jobs, _, err := p.Lane(bg, key(p.in(false, 1)[0]), inspect.Page{}); !errors.Is(err, dispatcher.ErrIncomplete) || len(jobs) != 1 {
 		t.Errorf("a lane that is there, without estimates: %d jobs, %v", len(jobs), err)
 	}
-	s, err := p.Join(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}, 10)
+	s, err := p.Join(bg, session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}, 10)
 	if err != nil {
 		t.Fatalf("a pool can't start: %v", err)
 	}

@@ -9,15 +9,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
 // all walks through the pages of a list.
-func all[T any](t *testing.T, limit int, page func(dispatcher.Page) ([]T, string, error)) []T {
+func all[T any](t *testing.T, limit int, page func(inspect.Page) ([]T, string, error)) []T {
 	t.Helper()
 	var out []T
 	for cursor := ""; ; {
-		part, next, err := page(dispatcher.Page{Cursor: cursor, Limit: limit})
+		part, next, err := page(inspect.Page{Cursor: cursor, Limit: limit})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,19 +49,19 @@ func TestLanesByState(t *testing.T) {
 				h.ok(err)
 			}
 		}
-		for state, want := range map[dispatcher.State]int{"": 31, dispatcher.Ready: 19, dispatcher.Leased: 7, dispatcher.Delayed: 5} {
+		for state, want := range map[inspect.State]int{"": 31, inspect.Ready: 19, inspect.Leased: 7, inspect.Delayed: 5} {
 			for _, limit := range []int{1, 7, 500} {
 				seen := make(map[string]bool)
-				for _, l := range all(t, limit, func(p dispatcher.Page) ([]dispatcher.Lane, string, error) {
-					return h.Lanes(bg, dispatcher.LaneFilter{State: state}, p)
+				for _, l := range all(t, limit, func(p inspect.Page) ([]inspect.Lane, string, error) {
+					return h.Lanes(bg, inspect.LaneFilter{State: state}, p)
 				}) {
 					seen[l.Subject.ID] = true
 					if state != "" && l.State != state {
 						t.Errorf("a list of %s lanes has one that is %s", state, l.State)
 					}
 					switch {
-					case l.State == dispatcher.Leased && (l.Holder != "w1" || l.Token == 0 || l.Attempt != 1 || l.ExpiresAt.IsZero()),
-						l.State == dispatcher.Delayed && (l.Error != "boom" || l.RunAt.IsZero() || l.Attempt != 1),
+					case l.State == inspect.Leased && (l.Holder != "w1" || l.Token == 0 || l.Attempt != 1 || l.ExpiresAt.IsZero()),
+						l.State == inspect.Delayed && (l.Error != "boom" || l.RunAt.IsZero() || l.Attempt != 1),
 						l.Kind == "k" && l.Depth != 2, l.MaxAttempts == 0, l.HeadID == "":
 						t.Errorf("lane %+v", l)
 					}
@@ -69,20 +71,20 @@ func TestLanesByState(t *testing.T) {
 				}
 			}
 		}
-		kind := all(t, 3, func(p dispatcher.Page) ([]dispatcher.Lane, string, error) {
-			return h.Lanes(bg, dispatcher.LaneFilter{Kind: "other"}, p)
+		kind := all(t, 3, func(p inspect.Page) ([]inspect.Lane, string, error) {
+			return h.Lanes(bg, inspect.LaneFilter{Kind: "other"}, p)
 		})
 		if len(kind) != 1 || kind[0].Subject.ID != "other" {
 			t.Errorf("lanes of kind other: %+v", kind)
 		}
 		for _, limit := range []int{1, 7, 500} {
-			states := make(map[dispatcher.State]int)
-			for _, l := range all(t, limit, func(p dispatcher.Page) ([]dispatcher.Lane, string, error) {
-				return h.Lanes(bg, dispatcher.LaneFilter{Kind: "k"}, p)
+			states := make(map[inspect.State]int)
+			for _, l := range all(t, limit, func(p inspect.Page) ([]inspect.Lane, string, error) {
+				return h.Lanes(bg, inspect.LaneFilter{Kind: "k"}, p)
 			}) {
 				states[l.State]++
 			}
-			if states[dispatcher.Ready] != 18 || states[dispatcher.Leased] != 7 || states[dispatcher.Delayed] != 5 {
+			if states[inspect.Ready] != 18 || states[inspect.Leased] != 7 || states[inspect.Delayed] != 5 {
 				t.Errorf("lanes of kind k with pages of %d: %v", limit, states)
 			}
 		}
@@ -103,9 +105,9 @@ func TestLaneShowsItsJobsInOrder(t *testing.T) {
 		}
 		h.head("w", "j0", 1)
 		for _, limit := range []int{1, 4, 25, 100} {
-			jobs := all(t, limit, func(p dispatcher.Page) ([]dispatcher.JobInfo, string, error) {
+			jobs := all(t, limit, func(p inspect.Page) ([]inspect.JobInfo, string, error) {
 				lane, jobs, next, err := h.Lane(bg, key("a"), p)
-				if lane.Depth != 25 || lane.State != dispatcher.Leased {
+				if lane.Depth != 25 || lane.State != inspect.Leased {
 					t.Errorf("lane %+v", lane)
 				}
 				return jobs, next, err
@@ -114,16 +116,16 @@ func TestLaneShowsItsJobsInOrder(t *testing.T) {
 				t.Fatalf("%d jobs with pages of %d, want 25", len(jobs), limit)
 			}
 			for i, j := range jobs {
-				want := dispatcher.Waiting
+				want := inspect.Waiting
 				if i == 0 {
-					want = dispatcher.Leased
+					want = inspect.Leased
 				}
 				if j.ID != fmt.Sprint("j", i) || j.Seq != int64(i+1) || j.State != want {
 					t.Errorf("job %d is %s seq %d %s", i, j.ID, j.Seq, j.State)
 				}
 			}
 		}
-		if _, _, _, err := h.Lane(bg, key("none"), dispatcher.Page{}); !errors.Is(err, dispatcher.ErrNotFound) {
+		if _, _, _, err := h.Lane(bg, key("none"), inspect.Page{}); !errors.Is(err, dispatcher.ErrNotFound) {
 			t.Errorf("a lane that is not: %v", err)
 		}
 		if _, err := h.Job(bg, ref("none")); !errors.Is(err, dispatcher.ErrNotFound) {
@@ -146,7 +148,7 @@ func TestDeadLettersComeLatestFirst(t *testing.T) {
 		for _, limit := range []int{1, 3, 20, 500} {
 			seen := make(map[string]bool)
 			last := time.Now()
-			for _, l := range all(t, limit, func(p dispatcher.Page) ([]dispatcher.JobInfo, string, error) { return h.DeadLetters(bg, p) }) {
+			for _, l := range all(t, limit, func(p inspect.Page) ([]inspect.JobInfo, string, error) { return h.DeadLetters(bg, p) }) {
 				if l.DiedAt.After(last) || l.Reason != "why" || l.Error != "error\nof two lines" || l.Attempt != 1 {
 					t.Errorf("letter %+v after %s", l, last)
 				}
@@ -169,17 +171,17 @@ func TestBadCursors(t *testing.T) {
 	h := newHouse(t, rdb, dispatcher.Config{})
 	h.enqueued("a", "j")
 	for _, c := range []string{"x", "1", "-1.0.0", "99.0.0", "0.0.0x", "1.2.3.4"} {
-		if _, _, err := h.Lanes(bg, dispatcher.LaneFilter{}, dispatcher.Page{Cursor: c}); !errors.Is(err, dispatcher.ErrInvalid) {
+		if _, _, err := h.Lanes(bg, inspect.LaneFilter{}, inspect.Page{Cursor: c}); !errors.Is(err, dispatcher.ErrInvalid) {
 			t.Errorf("lanes from %q: %v", c, err)
 		}
-		if _, _, err := h.DeadLetters(bg, dispatcher.Page{Cursor: c}); !errors.Is(err, dispatcher.ErrInvalid) {
+		if _, _, err := h.DeadLetters(bg, inspect.Page{Cursor: c}); !errors.Is(err, dispatcher.ErrInvalid) {
 			t.Errorf("dead letters from %q: %v", c, err)
 		}
 	}
-	if _, _, err := h.Lanes(bg, dispatcher.LaneFilter{}, dispatcher.Page{Limit: 501}); !errors.Is(err, dispatcher.ErrInvalid) {
+	if _, _, err := h.Lanes(bg, inspect.LaneFilter{}, inspect.Page{Limit: 501}); !errors.Is(err, dispatcher.ErrInvalid) {
 		t.Errorf("limit 501: %v", err)
 	}
-	if _, _, err := h.Lanes(bg, dispatcher.LaneFilter{State: "odd"}, dispatcher.Page{}); !errors.Is(err, dispatcher.ErrInvalid) {
+	if _, _, err := h.Lanes(bg, inspect.LaneFilter{State: "odd"}, inspect.Page{}); !errors.Is(err, dispatcher.ErrInvalid) {
 		t.Errorf("state odd: %v", err)
 	}
 }
@@ -189,13 +191,13 @@ func TestWorkersAliveAndSilent(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := newHouse(t, rdb, dispatcher.Config{})
 		h.enqueued("a", "j")
-		join := func(holder string, kinds ...string) *dispatcher.Session {
-			s, err := h.Join(bg, dispatcher.Claimant{Holder: holder, Kinds: kinds, TTL: time.Second}, 4)
+		join := func(holder string, kinds ...string) *session.Session {
+			s, err := h.Join(bg, session.Claimant{Holder: holder, Kinds: kinds, TTL: time.Second}, 4)
 			h.ok(err)
 			return s
 		}
 		silent, alive := join("w1", "k"), join("w2", "k", "other")
-		h.advance(3 * dispatcher.BeatEvery)
+		h.advance(3 * session.BeatEvery)
 		h.ok(alive.Beat(bg))
 		workers, err := h.Workers(bg)
 		h.ok(err)
@@ -230,7 +232,7 @@ func TestEstimatesOfLimitedKinds(t *testing.T) {
 	m := h.member("w", "", "free", "limited", "rated")
 	for _, kind := range []string{"free", "limited", "rated"} {
 		h.enqueue(dispatcher.NewJob{Subject: key(kind), Kind: kind, ID: kind})
-		_, jobs, _, err := h.Lane(bg, key(kind), dispatcher.Page{})
+		_, jobs, _, err := h.Lane(bg, key(kind), inspect.Page{})
 		h.ok(err)
 		if known := !jobs[0].Starts.IsZero(); known != (kind == "free") {
 			t.Errorf("a ready job of the kind %s starts at %s", kind, jobs[0].Starts)
@@ -238,7 +240,7 @@ func TestEstimatesOfLimitedKinds(t *testing.T) {
 	}
 	m.turn(3)
 	for _, kind := range []string{"limited", "rated"} { // once it runs all is known
-		_, jobs, _, err := h.Lane(bg, key(kind), dispatcher.Page{})
+		_, jobs, _, err := h.Lane(bg, key(kind), inspect.Page{})
 		h.ok(err)
 		if got := jobs[0].Ends.Sub(jobs[0].Starts); got != time.Minute {
 			t.Errorf("a running job of the kind %s takes %s, want what is declared", kind, got)
@@ -253,7 +255,7 @@ func TestEstimatesAreBounded(t *testing.T) {
 	h.member("w", "", "k")
 	h.batches(1010, func(int) dispatcher.NewJob { return dispatcher.NewJob{Subject: key("a")} })
 	for from, known := range map[int]bool{999: true, 1000: true, 1001: false} {
-		_, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{Cursor: fmt.Sprint(from), Limit: 1})
+		_, jobs, _, err := h.Lane(bg, key("a"), inspect.Page{Cursor: fmt.Sprint(from), Limit: 1})
 		h.ok(err)
 		if len(jobs) != 1 || jobs[0].Position != from+1 || jobs[0].Starts.IsZero() == known {
 			t.Errorf("behind %d: %+v", from, jobs)

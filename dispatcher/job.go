@@ -9,7 +9,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/lanekeeper/lanekeeper/internal/record"
-	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -170,20 +169,20 @@ func CheckKind(kind string) error {
 	return nil
 }
 
-// Job is a job as it is stored.
+// Job is a job as it is stored. Its JSON form has no payload: payloads are not for everybody
+// who may read a log or call a page ([Kind.Shown] picks what may be seen).
 type Job struct {
-	ID          string
-	Subject     subject.Key
-	Kind        string
-	Seq         int64 // place in the order of its lane, modulo 2³⁹; 0 while it is scheduled
-	Payload     []byte
-	Headers     map[string]string
-	MaxAttempts int
-	Timeout     time.Duration
-	Keep        time.Duration // how long its outcome can be read
-	EnqueuedAt  time.Time     // by Redis's clock
+	ID          string            `json:"id"`
+	Subject     subject.Key       `json:"subject"`
+	Kind        string            `json:"kind"`
+	Seq         int64             `json:"seq"` // place in the order of its lane, modulo 2³⁹; 0 while it is scheduled
+	Payload     []byte            `json:"-"`
+	Headers     map[string]string `json:"headers,omitempty"`
+	MaxAttempts int               `json:"max_attempts"`
+	Timeout     time.Duration     `json:"timeout_ns,omitzero"`
+	Keep        time.Duration     `json:"keep_ns,omitzero"`     // how long its outcome can be read
+	EnqueuedAt  time.Time         `json:"enqueued_at,omitzero"` // by Redis's clock
 
-	order int64  // its number among those that fall due together
 	flags string // of its entries: what is declared of its kind, and how it was enqueued
 }
 
@@ -193,53 +192,18 @@ func decode(packedID, stored string) (Job, error) {
 	if err != nil {
 		return Job{}, err
 	}
+	return JobOf(id, j), nil
+}
+
+// JobOf is a job of what is stored of it, for the rooms beside this one.
+func JobOf(id string, j record.Job) Job {
 	return Job{
 		ID: id, Subject: j.Subject, Kind: j.Kind, Seq: j.Seq, Payload: j.Payload, Headers: j.Headers,
-		MaxAttempts: j.MaxAttempts, Timeout: j.Timeout, Keep: j.Keep, EnqueuedAt: j.EnqueuedAt, order: j.Order, flags: j.Flags,
-	}, nil
+		MaxAttempts: j.MaxAttempts, Timeout: j.Timeout, Keep: j.Keep, EnqueuedAt: j.EnqueuedAt, flags: j.Flags,
+	}
 }
 
-// entry is what stands for the job in its lane.
-func (j *Job) entry() record.Entry {
+// Entry is what stands for the job in its lane, for the rooms beside this one.
+func (j *Job) Entry() record.Entry {
 	return record.Entry{ID: record.PackID(j.ID), Kind: j.Kind, Max: j.MaxAttempts, Flags: j.flags}
-}
-
-// Claim is one attempt at a job: the job, which attempt it is, and the lease
-// that it runs under.
-type Claim struct {
-	Job
-	Attempt int // 1 for the first
-	Lease   lease.Lease
-
-	// Along are the jobs behind this one in its lane that were claimed together with
-	// it, under the same lease and in this order: never jobs that failed before, and
-	// only of a kind that the claimant asked it for. They are still in their lane
-	// until they are finished, each after the one before it (see [End.GoesOn]).
-	Along []Job
-
-	// Slots are leases that the job's limits gave for it. They are to be kept alive like Lease
-	// while the handler runs, and go back with the end of the claim.
-	Slots []lease.Lease
-}
-
-// Next returns the claim of the job that follows in the batch that c heads.
-func (c *Claim) Next() (next *Claim, ok bool) {
-	if len(c.Along) == 0 {
-		return nil, false
-	}
-	return &Claim{Job: c.Along[0], Attempt: 1, Lease: c.Lease, Along: c.Along[1:], Slots: c.Slots}, true
-}
-
-// Each returns a claim for each job of the batch that c heads, c's own first.
-func (c *Claim) Each() []*Claim {
-	all := []*Claim{c}
-	for i := range c.Along {
-		all = append(all, &Claim{Job: c.Along[i], Attempt: 1, Lease: c.Lease, Slots: c.Slots})
-	}
-	return all
-}
-
-// keys returns how the claim's subject and job stand in Redis.
-func (c *Claim) keys() (canonical, stored string) {
-	return c.Subject.Canonical(), c.entry().String()
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -19,7 +21,7 @@ import (
 func (h *house) keep(id string, n int) {
 	h.t.Helper()
 	h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: id, Keep: time.Hour})
-	h.ok(dispatcher.FinishWith(bg, h.Dispatcher, h.head("w", id, 1), []byte(strings.Repeat("r", n))))
+	h.ok(finishWith(bg, h.Dispatcher, h.head("w", id, 1), []byte(strings.Repeat("r", n))))
 }
 
 // H16: outcomes and windows are counted; when outcomes have as many bytes as they may, the oldest go
@@ -86,9 +88,9 @@ func TestH16_OutcomesAreCountedOnce(t *testing.T) {
 		}
 		h.keep("x", 10000)
 		h.advance(time.Second)
-		h.ok(rdb.HIncrBy(bg, clock, "kept", dispatcher.MostKept-kept()).Err())
+		h.ok(rdb.HIncrBy(bg, clock, "kept", lanes.MostKept-kept()).Err())
 		h.keep("x", 9000)
-		h.ok(rdb.HIncrBy(bg, clock, "kept", 9000+1000-dispatcher.MostKept).Err())
+		h.ok(rdb.HIncrBy(bg, clock, "kept", 9000+1000-lanes.MostKept).Err())
 		_, err := h.Repair(bg, nil) // the part that was made up
 		h.ok(err)
 		h.clean()
@@ -99,10 +101,10 @@ func TestH16_OutcomesAreCountedOnce(t *testing.T) {
 			h.keep(fmt.Sprint("small", i), 1)
 			h.advance(time.Millisecond)
 		}
-		h.ok(rdb.HIncrBy(bg, clock, "kept", dispatcher.MostKept-kept()).Err())
+		h.ok(rdb.HIncrBy(bg, clock, "kept", lanes.MostKept-kept()).Err())
 		h.keep("large", dispatcher.MaxResult)
-		if n := kept(); n > dispatcher.MostKept {
-			t.Errorf("%d bytes are kept, %d may be", n, dispatcher.MostKept)
+		if n := kept(); n > lanes.MostKept {
+			t.Errorf("%d bytes are kept, %d may be", n, lanes.MostKept)
 		}
 		for id, want := range map[string]bool{"x": false, "small0": false, "small299": true, "large": true} {
 			if _, err := h.Outcome(bg, ref(id)); (err == nil) != want {
@@ -149,12 +151,12 @@ func TestH16_DoctorWatches(t *testing.T) {
 	rdb := redistest.Client(t)
 	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, MaxBacklog: 1})
 	h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", Unique: &dispatcher.Unique{Key: "u", Scope: dispatcher.ForWindow, Window: time.Hour}})
-	h.ok(rdb.HSet(bg, h.Namespace().Keys(0).Clock(), "kept", dispatcher.MostKept).Err())
+	h.ok(rdb.HSet(bg, h.Namespace().Keys(0).Clock(), "kept", lanes.MostKept).Err())
 	findings, err := h.Doctor(bg, nil)
 	h.ok(err)
 	seen := make(map[string]bool)
 	for _, f := range findings {
-		if f.Severity == dispatcher.Warning {
+		if f.Severity == doctor.Warning {
 			seen[f.What] = true
 		}
 	}
@@ -166,8 +168,8 @@ func TestH16_DoctorWatches(t *testing.T) {
 // What Go says of bounds that scripts keep is what they keep.
 func TestBoundsAreThoseOfTheScripts(t *testing.T) {
 	t.Parallel()
-	text := dispatcher.LaneLua
-	for name, want := range map[string]int{`MOST_KEPT, MOST_FORGOTTEN`: dispatcher.MostKept, "SMALL": dispatcher.Small, "MOST_BYTES": dispatcher.MaxBatchBytes} {
+	text := lanes.Lua
+	for name, want := range map[string]int{`MOST_KEPT, MOST_FORGOTTEN`: lanes.MostKept, "SMALL": lanes.Small, "MOST_BYTES": dispatcher.MaxBatchBytes} {
 		found := regexp.MustCompile(`local ` + name + ` = (\d+)`).FindStringSubmatch(text)
 		if found == nil || found[1] != strconv.Itoa(want) {
 			t.Errorf("Lua has %s = %q, Go %d", name, found, want)

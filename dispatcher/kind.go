@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,11 +14,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/redis/go-redis/v9"
-
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
-	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -180,16 +177,16 @@ func (d *Dispatcher) declared(job NewJob) (NewJob, error) {
 	return job.withDefaults(), nil
 }
 
-// Declared is a kind as it is registered.
-type Declared struct {
+// DeclaredKind is a kind as it is registered.
+type DeclaredKind struct {
 	Kind
 	Version int // counts its changes
 }
 
 // Declared returns the kind that was registered when d was opened, if any.
-func (d *Dispatcher) Declared(name string) (Kind, bool) {
+func (d *Dispatcher) Declared(name string) (DeclaredKind, bool) {
 	k, ok := d.registry[name]
-	return k.Kind, ok
+	return k, ok
 }
 
 // CheckHandled returns an error that wraps [ErrUndeclared] or [ErrInvalid] unless a pool may
@@ -206,51 +203,43 @@ func (d *Dispatcher) CheckHandled(kind, pool string) error {
 }
 
 // Kinds reads the registry, sorted by name.
-func (d *Dispatcher) Kinds(ctx context.Context) ([]Declared, error) {
-	kinds, err := readRegistry(ctx, d.rdb, d.ns)
-	return slices.SortedFunc(maps.Values(kinds), func(a, b Declared) int { return strings.Compare(a.Name, b.Name) }), err
+func (d *Dispatcher) Kinds(ctx context.Context) ([]DeclaredKind, error) {
+	kinds, err := readRegistry(ctx, d.lanes)
+	return slices.SortedFunc(maps.Values(kinds), func(a, b DeclaredKind) int { return strings.Compare(a.Name, b.Name) }), err
 }
-
-//go:embed undeclare.lua
-var undeclareLua string
-
-var undeclareScript = script.NewWhole("undeclare", undeclareLua)
 
 // Undeclare takes a kind out of the registry, and its limit with it. When it was the last one,
 // any kind goes again. Jobs of it stay, and processes that know it go on. It returns
 // [ErrNotFound] for one that is not declared.
 func (d *Dispatcher) Undeclare(ctx context.Context, name string) error {
-	step := func(version string) (words []string, err error) {
-		return d.ask(ctx, d.run.Whole(undeclareScript, []string{d.ns.Registry(), d.ns.Versions()}, name, version))
-	}
-	words, err := step("")
-	if err == nil && words[0] == "missing" {
+	did, text, err := d.lanes.Undeclare(ctx, name, "")
+	if err == nil && did == "missing" {
 		return fmt.Errorf("%w: kind %s is not declared", ErrNotFound, name)
 	}
 	if err == nil { // before it goes, so that a repeat finds the kind when this went wrong
-		version, _ := strconv.Atoi(words[1])
-		err = d.registerLimits(ctx, map[string]record.Limit{kindLimit(name): {Version: version}})
+		version, _ := strconv.Atoi(text)
+		err = d.lanes.WriteLimits(ctx, map[string]record.Limit{lanes.KindLimit(name): {Version: version}})
 	}
 	if err == nil {
-		words, err = step(words[1])
+		did, _, err = d.lanes.Undeclare(ctx, name, text)
 	}
-	if err == nil && words[0] == "again" {
+	if err == nil && did == "again" {
 		err = errors.New("it was declared anew meanwhile")
 	}
-	return wrap("undeclare kind "+name, err)
+	return lanes.Wrap("undeclare kind "+name, err)
 }
 
 // readRegistry returns the registered kinds by name.
-func readRegistry(ctx context.Context, rdb redis.UniversalClient, ns subject.Namespace) (map[string]Declared, error) {
+func readRegistry(ctx context.Context, ns *lanes.Namespace) (map[string]DeclaredKind, error) {
 	records, err := connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {
-		return rdb.HGetAll(ctx, ns.Registry()).Result()
+		return ns.Redis.HGetAll(ctx, ns.Registry()).Result()
 	})
 	if err != nil {
-		return nil, wrap("read the registry of kinds", err)
+		return nil, lanes.Wrap("read the registry of kinds", err)
 	}
-	kinds := make(map[string]Declared, len(records))
+	kinds := make(map[string]DeclaredKind, len(records))
 	for name, text := range records {
-		var k Declared
+		var k DeclaredKind
 		version, declared, err := record.ParseDeclaration(text)
 		if err == nil {
 			err = json.Unmarshal([]byte(declared), &k.Kind)
@@ -268,15 +257,10 @@ func garbledKind(name string) error {
 	return fmt.Errorf("%w: the registry's record of kind %s can't be read: a newer release may have written it", ErrMismatch, name)
 }
 
-//go:embed register.lua
-var registerLua string
-
-var registerScript = script.NewWhole("register", registerLua)
-
 // register writes declarations into the registry, and the limits where they are enforced.
 func (d *Dispatcher) register(ctx context.Context) error {
 	seen := make(map[string]bool)
-	var args []any
+	var kinds []lanes.Declaration
 	limits := make(map[string]record.Limit)
 	for i := range d.cfg.Kinds {
 		k := &d.cfg.Kinds[i]
@@ -291,29 +275,29 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("declare kind %s: %w", k.Name, err)
 		}
-		args = append(args, k.Name, k.Owner, text)
+		kinds = append(kinds, lanes.Declaration{Kind: k.Name, Owner: k.Owner, JSON: text})
 	}
 	for pool, most := range d.cfg.PoolLimits {
 		if subject.CheckName(pool) != nil || most < 1 || most > maxLimit {
 			return invalid("limit of pool "+pool, most, fmt.Sprintf("must be 1 to %d, and the name letters, digits and _ . -", maxLimit))
 		}
-		limits[poolLimit(pool)] = record.Limit{Most: most}
+		limits[lanes.PoolLimit(pool)] = record.Limit{Most: most}
 	}
-	if len(args) > 0 {
-		reply, err := d.ask(ctx, d.run.Whole(registerScript, []string{d.ns.Registry(), d.ns.Versions()}, args...))
-		if err != nil {
+	if len(kinds) > 0 {
+		versions, err := d.lanes.Register(ctx, kinds)
+		var owner *lanes.OwnerError
+		var garbled *lanes.GarbledError
+		switch {
+		case errors.As(err, &owner):
+			return fmt.Errorf("%w: %w", ErrOwner, owner)
+		case errors.As(err, &garbled):
+			return garbledKind(garbled.Kind)
+		case err != nil:
 			return fmt.Errorf("register kinds: %w", err)
 		}
-		switch reply[0] {
-		case "owner":
-			return fmt.Errorf("%w: %s belongs to %s, not to %s", ErrOwner, reply[1], reply[2], reply[3])
-		case "garbled":
-			return garbledKind(reply[1])
-		}
 		for i, k := range d.cfg.Kinds {
-			version, _ := strconv.Atoi(reply[1+i])
-			limits[kindLimit(k.Name)] = record.Limit{Most: k.Limit, Every: k.Every, Version: version}
+			limits[lanes.KindLimit(k.Name)] = record.Limit{Most: k.Limit, Every: k.Every, Version: versions[i]}
 		}
 	}
-	return d.registerLimits(ctx, limits)
+	return d.lanes.WriteLimits(ctx, limits)
 }

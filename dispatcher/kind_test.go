@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -55,7 +56,7 @@ func TestL3_Registry(t *testing.T) {
 		}
 		done, err := d.Enqueue(bg, dispatcher.NewJob{Subject: artifact, Kind: "expire"})
 		h.ok(err)
-		job, err := d.Job(bg, ref(done.ID))
+		job, err := inspect.New(d).Job(bg, ref(done.ID))
 		h.ok(err)
 		if job.MaxAttempts != 8 || job.Timeout != time.Minute {
 			t.Errorf("declared rules are not the job's: %+v", job)

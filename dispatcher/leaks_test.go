@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -49,55 +50,55 @@ func (h *house) lasting() string {
 
 // lives are ways of jobs and others through a namespace, after each of which nothing is left.
 var lives = map[string]func(h *house){
-	"finish": func(h *house) { h.of1("k", "j"); h.ends(h.first(), dispatcher.End{}, false) },
+	"finish": func(h *house) { h.of1("k", "j"); h.ends(h.first(), session.End{}, false) },
 	"hand over": func(h *house) {
 		h.of1("k", "j", "j2")
-		h.ends(h.first(), dispatcher.End{}, true)
+		h.ends(h.first(), session.End{}, true)
 		h.advance(time.Minute)
 		h.reaped()
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"batch": func(h *house) { h.of1("k", "j", "j2"); h.batchFinishes() },
 	"batch that fails": func(h *house) {
 		h.of1("k", "j", "j2")
 		h.batchFails(0)
-		h.ends(h.first(), dispatcher.End{}, false)
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"schedule": func(h *house) {
 		h.later("a", "k", "j", time.Second)
 		h.advance(time.Minute)
 		h.reaped()
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"retry": func(h *house) {
 		h.of1("k", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Second, Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Wait: time.Second, Error: "boom"}, false)
 		h.advance(time.Minute)
 		h.reaped()
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"set aside": func(h *house) {
 		h.of1("skip", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Second, Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Wait: time.Second, Error: "boom"}, false)
 		h.advance(time.Minute)
 		h.reaped()
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"failed on workers": func(h *house) {
 		h.of1("k", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom", Workers: 3}, false)
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Error: "boom", Workers: 3}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"failed on too many workers": func(h *house) {
 		h.of1("k", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom", Workers: 1}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Error: "boom", Workers: 1}, false)
 		h.ok(h.Discard(bg, ref("j")))
 	},
 	"failed, and then dead": func(h *house) {
 		h.of1("k", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom", Workers: 3}, false)
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "x"}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Error: "boom", Workers: 3}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Error: "x"}, false)
 		h.ok(h.Discard(bg, ref("j")))
 	},
 	"crash": func(h *house) {
@@ -105,7 +106,7 @@ var lives = map[string]func(h *house){
 		h.first()
 		h.advance(time.Minute)
 		h.reaped()
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"lost for good": func(h *house) {
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", MaxAttempts: 1})
@@ -116,40 +117,40 @@ var lives = map[string]func(h *house){
 	},
 	"discard": func(h *house) {
 		h.of1("k", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "x"}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Error: "x"}, false)
 		h.ok(h.Discard(bg, ref("j")))
 	},
 	"replay": func(h *house) {
 		h.of1("k", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "x"}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Error: "x"}, false)
 		h.replays("j", false)
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"cancel":              func(h *house) { h.of1("k", "j"); h.cancels("j") },
 	"cancel of a tail":    func(h *house) { h.of1("k", "j", "j2"); h.cancels("j2"); h.cancels("j") },
 	"cancel of scheduled": func(h *house) { h.later("a", "k", "j", time.Second); h.cancels("j") },
 	"cancel of one that failed": func(h *house) {
 		h.of1("k", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Hour, Error: "boom", Workers: 3}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Wait: time.Hour, Error: "boom", Workers: 3}, false)
 		h.cancels("j")
 	},
 	"cancel while it runs": func(h *house) {
 		h.of1("k", "j")
 		c := h.first()
 		h.cancels("j")
-		h.ends(c, dispatcher.End{Outcome: dispatcher.HandedBack}, false)
+		h.ends(c, session.End{Outcome: session.HandedBack}, false)
 	},
 	"suspend": func(h *house) {
 		h.of1("k", "j")
 		h.suspends()
 		h.ok(h.Resume(bg, key("a")))
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"suspend while it runs": func(h *house) {
 		h.of1("k", "j")
 		c := h.first()
 		h.suspends()
-		h.ends(c, dispatcher.End{}, false)
+		h.ends(c, session.End{}, false)
 		h.ok(h.Resume(bg, key("a")))
 	},
 	"suspend an empty lane": func(h *house) { h.suspends(); h.ok(h.Resume(bg, key("a"))) },
@@ -163,31 +164,31 @@ var lives = map[string]func(h *house){
 		h.of1("k", "j")
 		h.ok(h.SuspendJob(bg, ref("j")))
 		h.ok(h.ResumeJob(bg, ref("j")))
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"cancel of a suspended job": func(h *house) { h.of1("k", "j"); h.ok(h.SuspendJob(bg, ref("j"))); h.cancels("j") },
 	"halt": func(h *house) {
 		h.of1("halt", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "x"}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Error: "x"}, false)
 		h.ok(h.Resume(bg, key("a")))
 		h.cancels("j")
 		h.outlives()
 	},
 	"halt, and finish": func(h *house) {
 		h.of1("stops", "j")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "x"}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Error: "x"}, false)
 		h.ok(h.Resume(bg, key("a")))
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"unique key, a window that ends before": func(h *house) {
 		h.unique(dispatcher.ForWindow)
 		h.outlives()
 		h.clean()
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"outcome": func(h *house) {
 		h.of1("kept", "j")
-		h.ends(h.first(), dispatcher.End{Result: []byte("r")}, false)
+		h.ends(h.first(), session.End{Result: []byte("r")}, false)
 		h.outlives()
 	},
 	"outcome of a cancelled": func(h *house) { h.of1("kept", "j"); h.cancels("j"); h.outlives() },
@@ -195,25 +196,25 @@ var lives = map[string]func(h *house){
 		h.of1("kept", "j")
 		c := h.first()
 		h.cancels("j")
-		h.ends(c, dispatcher.End{Outcome: dispatcher.HandedBack}, false)
+		h.ends(c, session.End{Outcome: session.HandedBack}, false)
 		h.outlives()
 	},
-	"unique key":          func(h *house) { h.unique(dispatcher.WhileWaiting); h.ends(h.first(), dispatcher.End{}, false) },
-	"unique key, running": func(h *house) { h.unique(dispatcher.WhileWaitingOrRunning); h.ends(h.first(), dispatcher.End{}, false) },
+	"unique key":          func(h *house) { h.unique(dispatcher.WhileWaiting); h.ends(h.first(), session.End{}, false) },
+	"unique key, running": func(h *house) { h.unique(dispatcher.WhileWaitingOrRunning); h.ends(h.first(), session.End{}, false) },
 	"unique key, a window": func(h *house) {
 		h.unique(dispatcher.ForWindow)
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 		h.outlives()
 	},
 	"unique key, cancelled": func(h *house) { h.unique(dispatcher.WhileWaiting); h.cancels("u") },
 	"unique key, merged": func(h *house) {
 		h.unique(dispatcher.WhileWaiting)
 		h.enqueue(unique("a", "u2", dispatcher.Unique{Key: "x"}))
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"unique key, discarded": func(h *house) {
 		h.unique(dispatcher.WhileWaiting)
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered}, false)
 		h.ok(h.Discard(bg, ref("u")))
 	},
 	"section": func(h *house) { h.ok(h.Do(bg, key("a"), 0, nothing)) },
@@ -221,14 +222,14 @@ var lives = map[string]func(h *house){
 		h.of1("k", "j")
 		c := h.first()
 		ended := h.waiting("a", bg, nothing)
-		h.ends(c, dispatcher.End{}, false)
+		h.ends(c, session.End{}, false)
 		h.ok(<-ended)
 	},
 	"section given up": func(h *house) {
 		h.of1("k", "j")
 		c := h.first()
 		h.givenUp(bg)
-		h.ends(c, dispatcher.End{}, false)
+		h.ends(c, session.End{}, false)
 	},
 	"ticket of one who died": func(h *house) {
 		h.of1("k", "j")
@@ -236,7 +237,7 @@ var lives = map[string]func(h *house){
 		h.deadTicket("a", 0)
 		h.advance(time.Minute)
 		h.reaped()
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 	},
 	"section of one who died": func(h *house) {
 		_, err := h.Leases().Acquire(bg, key("a"), "dead", time.Second)
@@ -251,10 +252,10 @@ var lives = map[string]func(h *house){
 			h.givenUp(ctx)
 			return nil
 		}))
-		h.ends(c, dispatcher.End{}, false)
+		h.ends(c, session.End{}, false)
 	},
 	"session, with a limit": func(h *house) {
-		s, err := h.Join(bg, dispatcher.Claimant{Holder: "s", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
+		s, err := h.Join(bg, session.Claimant{Holder: "s", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
 		h.ok(err)
 		m := &member{h, s}
 		h.enqueuedKind("limited", "a", "j")
@@ -267,9 +268,9 @@ var lives = map[string]func(h *house){
 	"session that is short and leaves": func(h *house) {
 		h.enqueuedKind("limited", "a", "j")
 		h.enqueuedKind("limited", "b", "j2")
-		s, err := h.Join(bg, dispatcher.Claimant{Holder: "s", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
+		s, err := h.Join(bg, session.Claimant{Holder: "s", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
 		h.ok(err)
-		short, err := h.Join(bg, dispatcher.Claimant{Holder: "short", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
+		short, err := h.Join(bg, session.Claimant{Holder: "short", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
 		h.ok(err)
 		claims, _ := (&member{h, s}).turn(1)
 		(&member{h, short}).turn(1)
@@ -282,7 +283,7 @@ var lives = map[string]func(h *house){
 		h.ok(s.Close(bg))
 	},
 	"lost slots": func(h *house) {
-		s, err := h.Join(bg, dispatcher.Claimant{Holder: "s", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
+		s, err := h.Join(bg, session.Claimant{Holder: "s", Kinds: []string{"limited"}, TTL: 10 * time.Second}, 1)
 		h.ok(err)
 		h.enqueuedKind("limited", "a", "j")
 		(&member{h, s}).turn(1)
@@ -325,11 +326,11 @@ func (h *house) unique(scope dispatcher.Scope) {
 func (h *house) batchFinishes() {
 	h.t.Helper()
 	c := h.batch("w", 2)
-	var ends []dispatcher.End
+	var ends []session.End
 	for i, job := range c.Each() {
-		ends = append(ends, dispatcher.End{Claim: job, GoesOn: i == 0})
+		ends = append(ends, session.End{Claim: job, GoesOn: i == 0})
 	}
-	_, err := h.turn(dispatcher.Claimant{}, 0, ends)
+	_, err := h.turn(session.Claimant{}, 0, ends)
 	h.ok(err)
 }
 
@@ -378,8 +379,8 @@ func TestMemoriesExpire(t *testing.T) {
 			lives[name](h)
 		}
 		m := h.member("recorder", "", "k")
-		var tally dispatcher.Tally
-		tally.Add("k", dispatcher.EndFinished, time.Second)
+		var tally session.Tally
+		tally.Add("k", session.EndFinished, time.Second)
 		h.ok(m.s.Record(bg, &tally))
 		h.of1("k", "j") // which stays, and somebody who holds another subject waits for it
 		ctx, giveUp := context.WithCancel(bg)

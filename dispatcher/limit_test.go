@@ -9,34 +9,35 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
 // crew is one session and what it has claimed.
 type member struct {
 	h *house
-	s *dispatcher.Session
+	s *session.Session
 }
 
 func (h *house) member(name, pool string, kinds ...string) *member {
 	h.t.Helper()
-	s, err := h.Join(bg, dispatcher.Claimant{Holder: name, Kinds: kinds, TTL: 10 * time.Second, Pool: pool}, 10)
+	s, err := h.Join(bg, session.Claimant{Holder: name, Kinds: kinds, TTL: 10 * time.Second, Pool: pool}, 10)
 	h.ok(err)
 	h.t.Cleanup(func() { _ = s.Close(bg) })
 	return &member{h, s}
 }
 
 // turn asks every partition for up to n lanes, after it has reported ends.
-func (m *member) turn(n int, ends ...dispatcher.End) (claims []dispatcher.Claim, later time.Duration) {
+func (m *member) turn(n int, ends ...session.End) (claims []session.Claim, later time.Duration) {
 	m.h.t.Helper()
 	for p := range m.s.Partitions() {
-		t := dispatcher.Turn{Partition: p, Claim: n > 0, Want: n - len(claims), Reap: true}
+		t := session.Turn{Partition: p, Claim: n > 0, Want: n - len(claims), Reap: true}
 		for _, e := range ends {
 			if m.h.Namespace().Partition(e.Claim.Subject) == p {
 				t.Ends = append(t.Ends, e)
 			}
 		}
-		a := m.s.Turns(bg, []dispatcher.Turn{t})[0]
+		a := m.s.Turns(bg, []session.Turn{t})[0]
 		m.h.ok(a.Err)
 		for _, e := range a.Ended {
 			m.h.ok(e.Err)
@@ -46,8 +47,8 @@ func (m *member) turn(n int, ends ...dispatcher.End) (claims []dispatcher.Claim,
 	return claims, later
 }
 
-func done(c dispatcher.Claim) dispatcher.End {
-	return dispatcher.End{Claim: &c, Outcome: dispatcher.Finished}
+func done(c session.Claim) session.End {
+	return session.End{Claim: &c, Outcome: session.Finished}
 }
 
 func (h *house) lanes(kind string, n int) {
@@ -85,7 +86,7 @@ func TestG12_KindLimit(t *testing.T) {
 		}
 		h.clean()
 		// One ends: its slot is offered to a, who was short first, and to b when a lets it pass.
-		var ended dispatcher.Claim
+		var ended session.Claim
 		for _, c := range first {
 			if c.Kind == "slow" {
 				ended = c
@@ -142,7 +143,7 @@ func TestC6_PoolLimit(t *testing.T) {
 		if c, _ := other.turn(10); len(c) != 5 {
 			t.Errorf("the other pool runs %d, want 5", len(c))
 		}
-		var ends []dispatcher.End
+		var ends []session.End
 		for _, c := range claims {
 			ends = append(ends, done(c))
 		}
@@ -205,7 +206,7 @@ func TestG12_LimitGone(t *testing.T) {
 	}
 	var told error
 	for p := range h.Namespace().Partitions {
-		a := m.s.Turns(bg, []dispatcher.Turn{{Partition: p, Claim: true, Want: 1}})[0]
+		a := m.s.Turns(bg, []session.Turn{{Partition: p, Claim: true, Want: 1}})[0]
 		if len(a.Claims) != 0 {
 			t.Errorf("claimed %d", len(a.Claims))
 		}
@@ -275,7 +276,7 @@ func TestC11_PriorityAndAging(t *testing.T) {
 				t.Fatalf("limit %d: claim %d is %s", limit, i, c[0].Kind)
 			}
 		}
-		m.s.Age(dispatcher.Aging + time.Second)
+		h.advance(session.Aging + time.Second)
 		low := 0
 		for range 4 {
 			c, _ := m.turn(1)

@@ -21,7 +21,7 @@ var (
 func TestLuaHeaders(t *testing.T) {
 	t.Parallel()
 	var paths []string
-	for _, dir := range []string{".", "parts", "../lease", "../internal/script", "../internal/record"} {
+	for _, dir := range []string{"internal/lanes", "internal/lanes/parts", "../lease", "../internal/script", "../internal/record"} {
 		found, err := filepath.Glob(filepath.Join(dir, "*.lua"))
 		if err != nil {
 			t.Fatal(err)
@@ -62,7 +62,7 @@ func lintScript(t *testing.T, path, text string) {
 	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
 		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
 	}
-	part := strings.HasPrefix(path, "parts/") || strings.Contains(path, "internal/") || slices.Contains([]string{"fence", "lease", "park", "handover"}, name)
+	part := strings.Contains(path, "/parts/") || strings.HasPrefix(path, "../internal/") || slices.Contains([]string{"fence", "lease", "park", "handover"}, name)
 	if part {
 		return // partition.lua and whole.lua document what all scripts get
 	}
@@ -100,7 +100,7 @@ func lintScript(t *testing.T, path, text string) {
 func TestStatusWordsAgree(t *testing.T) {
 	t.Parallel()
 	var lua, goText strings.Builder
-	for _, pattern := range []string{"*.lua", "parts/*.lua", "../lease/*.lua", "../internal/*/*.lua", "*.go", "../lease/*.go", "../internal/script/*.go"} {
+	for _, pattern := range []string{"internal/lanes/*.lua", "internal/lanes/parts/*.lua", "../lease/*.lua", "../internal/*/*.lua", "*.go", "internal/lanes/*.go", "../lease/*.go", "../internal/script/*.go"} {
 		paths, _ := filepath.Glob(pattern)
 		for _, path := range paths {
 			text, err := os.ReadFile(path)
@@ -118,7 +118,7 @@ func TestStatusWordsAgree(t *testing.T) {
 	for _, m := range luaString.FindAllStringSubmatch(lua.String(), -1) {
 		known[m[1]] = true
 	}
-	for _, m := range regexp.MustCompile(`(?:words\[\w+\]|word) [!=]= "([a-z]+)"|case "(full|conflict|backlog)"`).FindAllStringSubmatch(goText.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?:words\[\w+\]|word|did|\.Did|\.Fate) [!=]= "([a-z]+)"|case "(full|conflict|backlog)"`).FindAllStringSubmatch(goText.String(), -1) {
 		if word := m[1] + m[2]; !known[word] {
 			t.Errorf("Go decides by the word %q, which no script returns", word)
 		}

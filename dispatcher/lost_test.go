@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
@@ -149,7 +150,7 @@ func TestH6_LostSlots(t *testing.T) {
 		h.lanes("slow", 2)
 		a, b := h.member("a", "", "slow"), other.member("b", "", "slow")
 		deaf.on.Store(true)
-		_ = a.s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 1}})
+		_ = a.s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 1}})
 		if stats, err := other.Stats(bg); err != nil || stats.Leased != 1 {
 			t.Fatalf("%d leases, %v; want the slot that nobody knows of", stats.Leased, err)
 		}
@@ -157,7 +158,7 @@ func TestH6_LostSlots(t *testing.T) {
 		if ends {
 			h.ok(a.s.Close(bg))
 		} else {
-			_ = a.s.Turns(bg, []dispatcher.Turn{{Partition: 0, Claim: true, Want: 0}})
+			_ = a.s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 0}})
 		}
 		redistest.Until(t, "the start that nobody knows of has come back", func() bool {
 			stats, err := other.Stats(bg)

@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -12,6 +13,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -28,6 +32,7 @@ func TestMain(m *testing.M) {
 // moves, and the verbs of a test's story.
 type house struct {
 	*dispatcher.Dispatcher
+	*inspect.Inspector
 	t   *testing.T
 	rdb *redis.Client
 	cfg dispatcher.Config
@@ -57,32 +62,111 @@ func (h *house) open(rdb *redis.Client, cfg dispatcher.Config) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Dispatcher, h.cfg = d, cfg
+	h.Dispatcher, h.Inspector, h.cfg = d, inspect.New(d), cfg
 	return h
 }
 
-// Claim and the ways out of a claim, each by itself, in a session of the moment.
-func (h *house) Claim(ctx context.Context, who dispatcher.Claimant, n int) ([]dispatcher.Claim, error) {
-	return dispatcher.ClaimFor(ctx, h.Dispatcher, who, n)
+// What pools and operators do.
+func (h *house) Join(ctx context.Context, who session.Claimant, concurrency int) (*session.Session, error) {
+	return session.Join(ctx, h.Dispatcher, who, concurrency)
 }
 
-func (h *house) Finish(ctx context.Context, c dispatcher.Claim) error {
-	_, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.Finished})
+func (h *house) Reap(ctx context.Context) (session.ReapReply, error) {
+	return session.Reap(ctx, h.Dispatcher)
+}
+
+// Lane is the Inspector's, in parts.
+func (h *house) Lane(ctx context.Context, key subject.Key, page inspect.Page) (inspect.Lane, []inspect.JobInfo, string, error) {
+	l, err := h.Inspector.Lane(ctx, key, page)
+	return l.Lane, l.Jobs, l.Next, err
+}
+
+func (h *house) Workers(ctx context.Context) ([]session.Worker, error) {
+	return session.Workers(ctx, h.Dispatcher)
+}
+
+func (h *house) Doctor(ctx context.Context, progress func(int)) ([]doctor.Finding, error) {
+	return doctor.New(h.Dispatcher).Examine(ctx, progress)
+}
+
+func (h *house) Repair(ctx context.Context, progress func(int)) ([]doctor.Repair, error) {
+	return doctor.New(h.Dispatcher).Repair(ctx, progress)
+}
+
+// claimFor takes the heads of up to n ready lanes, from whichever partition.
+func claimFor(ctx context.Context, d *dispatcher.Dispatcher, who session.Claimant, n int) (claims []session.Claim, err error) {
+	s, err := session.Bare(ctx, d, who)
+	if err != nil {
+		return nil, err
+	}
+	for p := 0; p < d.Namespace().Partitions && len(claims) < n && err == nil; p++ {
+		got := s.Turns(ctx, []session.Turn{{Partition: p, Claim: true, Want: n - len(claims)}})[0]
+		claims, err = append(claims, got.Claims...), got.Err
+	}
+	return claims, err
+}
+
+// endOne reports one end on its own.
+func endOne(ctx context.Context, d *dispatcher.Dispatcher, e session.End) (session.EndReply, error) {
+	got := turns(ctx, d, &session.Claimant{Holder: e.Claim.Lease.Holder, TTL: time.Second}, []session.Turn{
+		{Partition: d.Namespace().Partition(e.Claim.Subject), Ends: []session.End{e}},
+	})[0].Ended[0]
+	return got, got.Err
+}
+
+// finishWith is Finish of a handler that leaves a result.
+func finishWith(ctx context.Context, d *dispatcher.Dispatcher, c session.Claim, result []byte) error {
+	_, err := endOne(ctx, d, session.End{Claim: &c, Outcome: session.Finished, Result: result})
 	return err
 }
 
-func (h *house) Retry(ctx context.Context, c dispatcher.Claim, wait time.Duration, why string) (dead bool, err error) {
-	ended, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.Retry, Wait: wait, Error: why})
+// turns makes turns in a session of the moment.
+func turns(ctx context.Context, d *dispatcher.Dispatcher, who *session.Claimant, turns []session.Turn) []session.TurnReply {
+	one := *who
+	one.Holder, one.TTL = cmp.Or(one.Holder, "nobody"), cmp.Or(one.TTL, time.Second)
+	s, err := session.Bare(ctx, d, one)
+	if err != nil {
+		panic(err)
+	}
+	return s.Turns(ctx, turns)
+}
+
+// writeLimit writes the limit of a kind as a declaration of some version does.
+func writeLimit(ctx context.Context, d *dispatcher.Dispatcher, kind string, most, version int) error {
+	return d.Engine().WriteLimits(ctx, map[string]record.Limit{"kind/" + kind: {Most: most, Version: version}})
+}
+
+// refund gives the last attempt of a job back that failed on a holder, as a session does that is to blame.
+func refund(ctx context.Context, d *dispatcher.Dispatcher, holder string, job dispatcher.Job) error {
+	dead, err := d.Engine().Refund(ctx, holder, job.Subject, job.ID)
+	if err == nil && dead {
+		_, err = d.Replay(ctx, job.Ref(), true)
+	}
+	return err
+}
+
+// Claim and the ways out of a claim, each by itself, in a session of the moment.
+func (h *house) Claim(ctx context.Context, who session.Claimant, n int) ([]session.Claim, error) {
+	return claimFor(ctx, h.Dispatcher, who, n)
+}
+
+func (h *house) Finish(ctx context.Context, c session.Claim) error {
+	_, err := endOne(ctx, h.Dispatcher, session.End{Claim: &c, Outcome: session.Finished})
+	return err
+}
+
+func (h *house) Retry(ctx context.Context, c session.Claim, wait time.Duration, why string) (dead bool, err error) {
+	ended, err := endOne(ctx, h.Dispatcher, session.End{Claim: &c, Outcome: session.Retry, Wait: wait, Error: why})
 	return ended.Dead, err
 }
 
-func (h *house) DeadLetter(ctx context.Context, c dispatcher.Claim, reason, why string) error {
-	_, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.DeadLettered, Reason: reason, Error: why})
+func (h *house) DeadLetter(ctx context.Context, c session.Claim, reason, why string) error {
+	_, err := endOne(ctx, h.Dispatcher, session.End{Claim: &c, Outcome: session.DeadLettered, Reason: reason, Error: why})
 	return err
 }
 
-func (h *house) HandBack(ctx context.Context, c dispatcher.Claim) error {
-	_, err := dispatcher.EndOne(ctx, h.Dispatcher, dispatcher.End{Claim: &c, Outcome: dispatcher.HandedBack})
+func (h *house) HandBack(ctx context.Context, c session.Claim) error {
+	_, err := endOne(ctx, h.Dispatcher, session.End{Claim: &c, Outcome: session.HandedBack})
 	return err
 }
 
@@ -96,7 +180,7 @@ func (h *house) enqueued(lane string, ids ...string) {
 	}
 }
 
-func (h *house) enqueue(job dispatcher.NewJob) dispatcher.Enqueued {
+func (h *house) enqueue(job dispatcher.NewJob) dispatcher.EnqueueResult {
 	h.t.Helper()
 	done, err := h.Enqueue(context.Background(), job)
 	if err != nil {
@@ -106,19 +190,19 @@ func (h *house) enqueue(job dispatcher.NewJob) dispatcher.Enqueued {
 }
 
 // claimed claims up to n lanes for a holder and returns the claims by subject.
-func (h *house) claimed(holder string, n int) map[string]dispatcher.Claim {
+func (h *house) claimed(holder string, n int) map[string]session.Claim {
 	h.t.Helper()
 	return h.claimedKinds(holder, n, "k")
 }
 
-func (h *house) claimedKinds(holder string, n int, kinds ...string) map[string]dispatcher.Claim {
+func (h *house) claimedKinds(holder string, n int, kinds ...string) map[string]session.Claim {
 	h.t.Helper()
-	who := dispatcher.Claimant{Holder: holder, Kinds: kinds, TTL: 10 * time.Second}
+	who := session.Claimant{Holder: holder, Kinds: kinds, TTL: 10 * time.Second}
 	claims, err := h.Claim(context.Background(), who, n)
 	if err != nil {
 		h.t.Fatalf("claim: %v", err)
 	}
-	got := make(map[string]dispatcher.Claim)
+	got := make(map[string]session.Claim)
 	for _, c := range claims {
 		if _, twice := got[c.Subject.ID]; twice {
 			h.t.Fatalf("subject %s claimed twice in one call", c.Subject)
@@ -129,7 +213,7 @@ func (h *house) claimedKinds(holder string, n int, kinds ...string) map[string]d
 }
 
 // head claims one lane, which must be the only ready one.
-func (h *house) head(holder, wantID string, wantAttempt int) dispatcher.Claim {
+func (h *house) head(holder, wantID string, wantAttempt int) session.Claim {
 	h.t.Helper()
 	claims := h.claimed(holder, 10)
 	if len(claims) != 1 {
@@ -158,7 +242,7 @@ func (h *house) ok(err error) {
 	}
 }
 
-func (h *house) reaped() dispatcher.Reaped {
+func (h *house) reaped() session.ReapReply {
 	h.t.Helper()
 	r, err := h.Reap(context.Background())
 	h.ok(err)
@@ -179,13 +263,13 @@ func (h *house) clean() {
 }
 
 // findings are what the doctor calls wrong.
-func (h *house) findings() []dispatcher.Finding {
+func (h *house) findings() []doctor.Finding {
 	h.t.Helper()
 	all, err := h.Doctor(context.Background(), nil)
 	h.ok(err)
-	var wrong []dispatcher.Finding
+	var wrong []doctor.Finding
 	for _, f := range all {
-		if f.Severity == dispatcher.Wrong {
+		if f.Severity == doctor.Wrong {
 			wrong = append(wrong, f)
 		}
 	}

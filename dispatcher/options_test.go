@@ -18,12 +18,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // shownBy is, by type and field of what applications set, the test that sets it and sees it work.
-// "worker: " is before tests of that package.
+// "session: " and "worker: " are before tests of those packages.
 var shownBy = map[string]map[string]string{
 	"Config": {
 		"Redis": "TestOpenChecksTheNamespace", "Namespace": "TestNamespacesAreApart", "Partitions": "TestOpenChecksTheNamespace",
@@ -49,7 +51,7 @@ var shownBy = map[string]map[string]string{
 	},
 	"Backoff": {"Base": "worker: TestWaitOfARetry", "Cap": "worker: TestWaitOfARetry"},
 	"Claimant": {
-		"Holder": "TestClaimantIsWhatItSays", "Kinds": "TestI11_HandOverOnlyToWhoHandlesTheKind", "TTL": "TestClaimantIsWhatItSays",
+		"Holder": "TestClaimantIsWhatItSays", "Kinds": "session: TestI11_HandOverOnlyToWhoHandlesTheKind", "TTL": "TestClaimantIsWhatItSays",
 		"LaneBatch": "TestJobsOfOneClaim", "Pool": "TestC6_PoolLimit",
 	},
 	"Page":       {"Cursor": "TestPagesThatAreFilled", "Limit": "TestPagesThatAreFilled"},
@@ -71,7 +73,7 @@ var shownBy = map[string]map[string]string{
 func TestEachFieldIsShown(t *testing.T) {
 	t.Parallel()
 	tests := make(map[string]bool)
-	for prefix, pattern := range map[string]string{"": "*_test.go", "worker: ": "../worker/*_test.go"} {
+	for prefix, pattern := range map[string]string{"": "*_test.go", "session: ": "session/*_test.go", "worker: ": "../worker/*_test.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatal(files, err)
@@ -87,8 +89,8 @@ func TestEachFieldIsShown(t *testing.T) {
 		}
 	}
 	for _, of := range []any{
-		dispatcher.Config{}, dispatcher.Durability{}, dispatcher.Kind{}, dispatcher.NewJob{}, dispatcher.Unique{}, dispatcher.Backoff{}, dispatcher.Claimant{},
-		dispatcher.Page{}, dispatcher.LaneFilter{}, dispatcher.JobRef{}, dispatcher.Turn{}, dispatcher.End{},
+		dispatcher.Config{}, dispatcher.Durability{}, dispatcher.Kind{}, dispatcher.NewJob{}, dispatcher.Unique{}, dispatcher.Backoff{}, session.Claimant{},
+		inspect.Page{}, inspect.LaneFilter{}, dispatcher.JobRef{}, session.Turn{}, session.End{},
 	} {
 		typ := reflect.TypeOf(of)
 		fields := 0
@@ -140,7 +142,7 @@ func TestTwoReplicas(t *testing.T) {
 	h.enqueued("a", "j1") // once both are in step
 	h.ok(slow.Signal(syscall.SIGSTOP))
 	type answer struct {
-		done dispatcher.Enqueued
+		done dispatcher.EnqueueResult
 		err  error
 	}
 	acked := make(chan answer, 1)
@@ -176,7 +178,7 @@ func TestSectionTTL(t *testing.T) {
 		for ttl, set := range map[time.Duration]time.Duration{30 * time.Second: 0, 7 * time.Second: 7 * time.Second} {
 			h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, SectionTTL: set})
 			h.ok(h.Do(bg, key("a"), 0, func(context.Context) error {
-				lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+				lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
 				if got := lane.ExpiresAt.Sub(h.cfg.Now()); got != ttl || !lane.Section {
 					t.Errorf("the lease lasts %s, want %s", got, ttl)
 				}
@@ -258,7 +260,7 @@ func TestDeclarationsComeBackWhole(t *testing.T) {
 		if err != nil || len(kinds) != 1 || !reflect.DeepEqual(kinds[0].Kind, whole) {
 			t.Errorf("%+v, %v", kinds, err)
 		}
-		if k, ok := h.Declared("k"); !ok || !reflect.DeepEqual(k, whole) {
+		if k, ok := h.Declared("k"); !ok || !reflect.DeepEqual(k.Kind, whole) {
 			t.Errorf("%+v, %t", k, ok)
 		}
 		shown := whole.Shown([]byte(`{"a": 1, "c": "secret"}`))
@@ -359,12 +361,12 @@ func TestClaimantIsWhatItSays(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := newHouse(t, rdb, dispatcher.Config{Partitions: 3})
 		h.batches(20, eachItsLane)
-		who := dispatcher.Claimant{Holder: "some body", Kinds: []string{"k"}, TTL: 1234 * time.Millisecond}
+		who := session.Claimant{Holder: "some body", Kinds: []string{"k"}, TTL: 1234 * time.Millisecond}
 		for p := range 3 {
-			got := dispatcher.Turns(bg, h.Dispatcher, &who, []dispatcher.Turn{{Partition: p, Claim: true, Want: 1}})[0]
+			got := turns(bg, h.Dispatcher, &who, []session.Turn{{Partition: p, Claim: true, Want: 1}})[0]
 			h.ok(got.Err)
 			c := got.Claims[0]
-			lane, _, _, err := h.Lane(bg, c.Subject, dispatcher.Page{})
+			lane, _, _, err := h.Lane(bg, c.Subject, inspect.Page{})
 			h.ok(err)
 			if h.Namespace().Partition(c.Subject) != p || lane.Holder != "some body" || lane.Token != c.Lease.Token ||
 				lane.ExpiresAt.Sub(h.cfg.Now()) != who.TTL || c.Lease.TTL != who.TTL || c.Lease.Holder != "some body" {
@@ -389,7 +391,7 @@ func TestOfferThatIsRefused(t *testing.T) {
 		if got, _ := next.turn(1); len(got) != 0 {
 			t.Fatalf("an offer went to who is not first: %v", got)
 		}
-		full.s.Turns(bg, []dispatcher.Turn{{Claim: true, Refuse: true}})
+		full.s.Turns(bg, []session.Turn{{Claim: true, Refuse: true}})
 		if got, _ := next.turn(1); len(got) != 1 {
 			t.Error("what was refused is not to be had")
 		}
@@ -419,7 +421,7 @@ func TestEndsSayWhatTheySay(t *testing.T) {
 				t.Errorf("as a dead letter it has %q and %.20q, %v", job.Reason, job.Error, err)
 			}
 			h.replays("j", false)
-			h.ok(dispatcher.FinishWith(bg, h.Dispatcher, h.head("w", "j", 1), []byte(text)))
+			h.ok(finishWith(bg, h.Dispatcher, h.head("w", "j", 1), []byte(text)))
 			if o, err := h.Outcome(bg, ref("j")); err != nil || string(o.Result) != text || o.State != dispatcher.JobFinished {
 				t.Errorf("its outcome: %.20q, %v", o.Result, err)
 			}
@@ -445,7 +447,7 @@ func TestFieldsAtTheirBounds(t *testing.T) {
 		_, err := dispatcher.Open(bg, cfg)
 		return err
 	}
-	claimant := func(change func(c *dispatcher.Claimant)) error {
+	claimant := func(change func(c *session.Claimant)) error {
 		c := worker
 		change(&c)
 		_, err := h.Claim(bg, c, 1)
@@ -519,10 +521,10 @@ func TestFieldsAtTheirBounds(t *testing.T) {
 		"pool":       {numbers{0: true, 64: true, 65: false}, nil, func(n int, _ time.Duration) error { return kind(func(k *dispatcher.Kind) { k.Pool = x(n) }) }},
 
 		"TTL": {nil, spans{0: false, time.Millisecond - 1: false, time.Millisecond: true, century: true, century + 1: false},
-			func(_ int, d time.Duration) error { return claimant(func(c *dispatcher.Claimant) { c.TTL = d }) }},
-		"holder": {numbers{0: false, 1: true}, nil, func(n int, _ time.Duration) error { return claimant(func(c *dispatcher.Claimant) { c.Holder = x(n) }) }},
+			func(_ int, d time.Duration) error { return claimant(func(c *session.Claimant) { c.TTL = d }) }},
+		"holder": {numbers{0: false, 1: true}, nil, func(n int, _ time.Duration) error { return claimant(func(c *session.Claimant) { c.Holder = x(n) }) }},
 		"lane batch": {numbers{0: false, 1: true, 250: true, 251: false}, nil, func(n int, _ time.Duration) error {
-			return claimant(func(c *dispatcher.Claimant) { c.LaneBatch = map[string]int{"k": n} })
+			return claimant(func(c *session.Claimant) { c.LaneBatch = map[string]int{"k": n} })
 		}},
 
 		"partitions":  {numbers{-1: false, 0: true, subject.MaxPartitions + 1: false}, nil, func(n int, _ time.Duration) error { return config(func(c *dispatcher.Config) { c.Partitions = n }) }},

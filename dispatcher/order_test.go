@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -107,7 +109,7 @@ func TestI6_RetryKeepsTheHeadAndItsLaneWaits(t *testing.T) {
 		h.head("w", "j2", 1)
 		info, err := h.Job(bg, ref("j1"))
 		h.ok(err)
-		if info.State != dispatcher.Dead || info.Reason != "attempts exhausted" || info.Error != "last" || info.Attempt != 3 {
+		if info.State != inspect.Dead || info.Reason != "attempts exhausted" || info.Error != "last" || info.Attempt != 3 {
 			t.Fatalf("dead letter is %+v", info)
 		}
 	})
@@ -124,7 +126,7 @@ func TestI6_ALeaseWithoutAJobCostsNoAttempt(t *testing.T) {
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", MaxAttempts: 1})
 		h.clean()
 		h.none("w")
-		if info, err := h.Job(bg, ref("j1")); err != nil || info.Attempt != 0 || info.State != dispatcher.Waiting {
+		if info, err := h.Job(bg, ref("j1")); err != nil || info.Attempt != 0 || info.State != inspect.Waiting {
 			t.Errorf("behind a lease of its own: %+v, %v", info, err)
 		}
 		h.clean()
@@ -174,7 +176,7 @@ func TestLookDoesNotCreateTheNamespace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s, err := d.Stats(bg); err != nil || s.Jobs != 0 {
+		if s, err := inspect.New(d).Stats(bg); err != nil || s.Jobs != 0 {
 			t.Errorf("stats of nothing: %+v, %v", s, err)
 		}
 		if _, err := dispatcher.Open(bg, dispatcher.Config{Redis: rdb, Namespace: name, Partitions: 3}); err != nil {
@@ -213,7 +215,7 @@ func TestI5_SequenceNumbersRise(t *testing.T) {
 			}
 			done, err := h.EnqueueMany(bg, batch)
 			h.ok(err)
-			_, jobs, _, err := h.Lane(bg, key(fmt.Sprint(start)), dispatcher.Page{Limit: 500})
+			_, jobs, _, err := h.Lane(bg, key(fmt.Sprint(start)), inspect.Page{Limit: 500})
 			h.ok(err)
 			for i, j := range jobs {
 				if want := start + int64(i) + 1; j.Seq != want || done[i].Seq != want {
@@ -237,14 +239,14 @@ func TestI8_TimesAreTheServers(t *testing.T) {
 	if _, err = d.Enqueue(bg, dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j"}); err != nil {
 		t.Fatal(err)
 	}
-	claims, err := dispatcher.ClaimFor(bg, d, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	claims, err := claimFor(bg, d, session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 	if err != nil || len(claims) != 1 {
 		t.Fatal(claims, err)
 	}
 	if got := claims[0].EnqueuedAt; !got.Equal(at) {
 		t.Errorf("enqueued at %s, the server's clock says %s", got, at)
 	}
-	if lane, _, _, err := d.Lane(bg, key("a"), dispatcher.Page{}); err != nil || !lane.ExpiresAt.Equal(at.Add(time.Minute)) {
+	if lane, err := inspect.New(d).Lane(bg, key("a"), inspect.Page{}); err != nil || !lane.ExpiresAt.Equal(at.Add(time.Minute)) {
 		t.Errorf("leased until %s, %v, want a minute from the server's time", lane.ExpiresAt, err)
 	}
 }
@@ -265,7 +267,7 @@ func TestI8_TimesAreExact(t *testing.T) {
 		if _, err = d.Enqueue(bg, dispatcher.NewJob{Subject: key(fmt.Sprint(us)), Kind: "k"}); err != nil {
 			t.Fatal(err)
 		}
-		claims, err := dispatcher.ClaimFor(bg, d, dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+		claims, err := claimFor(bg, d, session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 		if err != nil || len(claims) != 1 {
 			t.Fatal(claims, err)
 		}

@@ -15,6 +15,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -25,10 +28,10 @@ import (
 // reads do not end with their contexts.
 type frozen struct {
 	d      *dispatcher.Dispatcher
-	s      *dispatcher.Session
+	s      *session.Session
 	cfg    dispatcher.Config
 	server *redistest.Server
-	claim  dispatcher.Claim
+	claim  session.Claim
 }
 
 func freeze(t *testing.T) *frozen {
@@ -40,11 +43,11 @@ func freeze(t *testing.T) *frozen {
 	h := newHouseIn(t, rdb, f.cfg)
 	f.d = h.Dispatcher
 	h.enqueued("a", "j1", "j2")
-	who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+	who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
 	claims, err := h.Claim(bg, who, 1)
 	h.ok(err)
 	f.claim = claims[0]
-	f.s, err = f.d.Join(bg, who, 1)
+	f.s, err = session.Join(bg, f.d, who, 1)
 	h.ok(err)
 	h.ok(f.server.Signal(syscall.SIGSTOP))
 	t.Cleanup(func() { // the keys of the test are removed after this
@@ -59,8 +62,8 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 	d, s := f.d, f.s
 	nothing := func(context.Context) error { return nil }
 	job := dispatcher.NewJob{Subject: key("b"), Kind: "k"}
-	var tally dispatcher.Tally
-	tally.Add("k", dispatcher.EndFinished, time.Second)
+	var tally session.Tally
+	tally.Add("k", session.EndFinished, time.Second)
 	return map[string]func(ctx context.Context) error{
 		"Open":    func(ctx context.Context) error { _, err := dispatcher.Open(ctx, f.cfg); return err },
 		"Enqueue": func(ctx context.Context) error { _, err := d.Enqueue(ctx, job); return err },
@@ -71,19 +74,25 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"Do":         func(ctx context.Context) error { return d.Do(ctx, key("b"), time.Minute, nothing) },
 		"Do at once": func(ctx context.Context) error { return d.Do(ctx, key("b"), 0, nothing) },
 		"Do in a handler": func(ctx context.Context) error {
-			return d.Do(dispatcher.WithClaim(ctx, &f.claim), key("b"), time.Minute, nothing)
+			return d.Do(session.WithClaim(ctx, &f.claim), key("b"), time.Minute, nothing)
 		},
 		"DoOrEnqueue": func(ctx context.Context) error { _, _, err := d.DoOrEnqueue(ctx, job, nothing); return err },
 		"WaitFor":     func(ctx context.Context) error { _, err := d.WaitFor(ctx, ref("j1")); return err },
 		"Outcome":     func(ctx context.Context) error { _, err := d.Outcome(ctx, ref("j1")); return err },
-		"Stats":       func(ctx context.Context) error { _, err := d.Stats(ctx); return err },
+		"Stats":       func(ctx context.Context) error { _, err := inspect.New(d).Stats(ctx); return err },
 		"Lanes": func(ctx context.Context) error {
-			_, _, err := d.Lanes(ctx, dispatcher.LaneFilter{}, dispatcher.Page{})
+			_, _, err := inspect.New(d).Lanes(ctx, inspect.LaneFilter{}, inspect.Page{})
 			return err
 		},
-		"Lane":          func(ctx context.Context) error { _, _, _, err := d.Lane(ctx, key("a"), dispatcher.Page{}); return err },
-		"Job":           func(ctx context.Context) error { _, err := d.Job(ctx, ref("j1")); return err },
-		"DeadLetters":   func(ctx context.Context) error { _, _, err := d.DeadLetters(ctx, dispatcher.Page{}); return err },
+		"Lane": func(ctx context.Context) error {
+			_, err := inspect.New(d).Lane(ctx, key("a"), inspect.Page{})
+			return err
+		},
+		"Job": func(ctx context.Context) error { _, err := inspect.New(d).Job(ctx, ref("j1")); return err },
+		"DeadLetters": func(ctx context.Context) error {
+			_, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{})
+			return err
+		},
 		"Replay":        func(ctx context.Context) error { _, err := d.Replay(ctx, ref("j1"), false); return err },
 		"ReplayOrMerge": func(ctx context.Context) error { _, err := d.ReplayOrMerge(ctx, ref("j1"), false); return err },
 		"IsDead":        func(ctx context.Context) error { _, err := d.IsDead(ctx, ref("j1")); return err },
@@ -94,23 +103,24 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"Skip":          func(ctx context.Context) error { return d.Skip(ctx, key("a")) },
 		"SuspendJob":    func(ctx context.Context) error { return d.SuspendJob(ctx, ref("j2")) },
 		"ResumeJob":     func(ctx context.Context) error { return d.ResumeJob(ctx, ref("j2")) },
-		"Doctor":        func(ctx context.Context) error { _, err := d.Doctor(ctx, nil); return err },
-		"Repair":        func(ctx context.Context) error { _, err := d.Repair(ctx, nil); return err },
-		"Durations":     func(ctx context.Context) error { _, err := d.Durations(ctx, "k"); return err },
+		"Find":          func(ctx context.Context) error { _, _, err := d.Find(ctx, ref("j1")); return err },
+		"Examine":       func(ctx context.Context) error { _, err := doctor.New(d).Examine(ctx, nil); return err },
+		"Repair":        func(ctx context.Context) error { _, err := doctor.New(d).Repair(ctx, nil); return err },
+		"Durations":     func(ctx context.Context) error { _, err := inspect.New(d).Durations(ctx, "k"); return err },
 		"Kinds":         func(ctx context.Context) error { _, err := d.Kinds(ctx); return err },
 		"Undeclare":     func(ctx context.Context) error { return d.Undeclare(ctx, "k") },
-		"Workers":       func(ctx context.Context) error { _, err := d.Workers(ctx); return err },
+		"Workers":       func(ctx context.Context) error { _, err := session.Workers(ctx, d); return err },
 		"Join": func(ctx context.Context) error {
-			_, err := d.Join(ctx, dispatcher.Claimant{Holder: "w2", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+			_, err := session.Join(ctx, d, session.Claimant{Holder: "w2", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 			return err
 		},
-		"Reap": func(ctx context.Context) error { _, err := d.Reap(ctx); return err },
+		"Reap": func(ctx context.Context) error { _, err := session.Reap(ctx, d); return err },
 
 		"Session.Renew":  func(ctx context.Context) error { return s.Renew(ctx, time.Minute, f.claim.Lease)[0] },
 		"Session.Beat":   func(ctx context.Context) error { return s.Beat(ctx) },
 		"Session.Record": func(ctx context.Context) error { return s.Record(ctx, &tally) },
 		"Session.Blame": func(ctx context.Context) error {
-			_, err := s.Blame(ctx, "k", "why", []*dispatcher.Claim{&f.claim})
+			_, err := s.Blame(ctx, "k", "why", []*session.Claim{&f.claim})
 			return err
 		},
 		"Session.Finished": func(ctx context.Context) error { _, err := s.Finished(ctx, "k"); return err },
@@ -129,7 +139,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 func (f *frozen) pools() map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
 		"Session.Turns": func(ctx context.Context) error {
-			return f.s.Turns(ctx, []dispatcher.Turn{{Claim: true, Want: 1}})[0].Err
+			return f.s.Turns(ctx, []session.Turn{{Claim: true, Want: 1}})[0].Err
 		},
 		"Session.Wait":  func(ctx context.Context) error { _, _, err := f.s.Wait(ctx, 0); return err },
 		"Session.Close": func(ctx context.Context) error { return f.s.Close(ctx) },
@@ -144,8 +154,13 @@ func TestD2_AllCallsAreLookedAt(t *testing.T) {
 	for name, call := range f.pools() {
 		listed[name] = call
 	}
-	for prefix, v := range map[string]any{"": &dispatcher.Dispatcher{}, "Session.": &dispatcher.Session{}, "Leases.": &lease.Store{}} {
-		all := reflect.TypeOf(v)
+	for _, room := range []struct {
+		prefix string
+		of     any
+	}{
+		{"", &dispatcher.Dispatcher{}}, {"", &inspect.Inspector{}}, {"", &doctor.Doctor{}}, {"Session.", &session.Session{}}, {"Leases.", &lease.Store{}},
+	} {
+		all, prefix := reflect.TypeOf(room.of), room.prefix
 		for i := range all.NumMethod() {
 			m := all.Method(i)
 			asks := m.Type.NumIn() > 1 && m.Type.In(1) == reflect.TypeFor[context.Context]()

@@ -9,21 +9,23 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// JobOutcome is how a job has ended, of one that has ended, for as long as it is kept ([NewJob.Keep]).
+// JobOutcome is how a job has ended, for as long as that is kept ([NewJob.Keep]). Its JSON form leaves the
+// result out.
 type JobOutcome struct {
-	ID       string
-	Subject  subject.Key
-	State    OutcomeState
-	Attempts int
-	At       time.Time // of the end, by Redis's clock
-	Result   []byte    // what the handler left, when it finished
-	Reason   string    // of a dead letter, or why its lane was halted
-	Error    string    // of the last attempt, when it did not finish
+	ID       string       `json:"id"`
+	Subject  subject.Key  `json:"subject"`
+	State    OutcomeState `json:"state"`
+	Attempts int          `json:"attempts"`
+	At       time.Time    `json:"ended_at,omitzero"` // of the end, by Redis's clock
+	Result   []byte       `json:"-"`                 // what the handler left, when it finished
+	Reason   string       `json:"reason,omitzero"`   // of a dead letter, or why its lane was halted
+	Error    string       `json:"error,omitzero"`    // of the last attempt, when it did not finish
 }
 
 // OutcomeState is how a job has ended.
@@ -47,18 +49,61 @@ var ErrNotEnded = errors.New("dispatcher: job has not ended")
 // [ErrNotFound] for a job that never was, or whose outcome is not kept (any more).
 func (d *Dispatcher) Outcome(ctx context.Context, ref JobRef) (JobOutcome, error) {
 	// The job goes first: an outcome may be that of an earlier one of the same id.
-	info, err := d.Job(ctx, ref)
+	at, err := d.find(ctx, ref)
 	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrIncomplete) && info.ID == "":
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrIncomplete) && at.text == "":
 		return d.keptOutcome(ctx, ref)
 	case err != nil && !errors.Is(err, ErrIncomplete):
 		return JobOutcome{}, err
-	case info.State == Dead:
-		return JobOutcome{ID: ref.ID, Subject: info.Subject, State: JobDead, Attempts: info.Attempt, At: info.DiedAt, Reason: info.Reason, Error: info.Error}, err
-	case info.Halted:
-		return JobOutcome{ID: ref.ID, Subject: info.Subject, State: JobHalted, Attempts: info.Attempt, Reason: info.Why, Error: info.Error}, err
 	}
-	return JobOutcome{}, fmt.Errorf("%w: %s is %s", ErrNotEnded, ref, info.State)
+	o, state, failed := d.standing(ctx, ref.ID, at)
+	if failed == nil && state != "" {
+		failed = fmt.Errorf("%w: %s is %s", ErrNotEnded, ref, state)
+	}
+	return o, cmp.Or(failed, err)
+}
+
+// standing says how a stored job has ended; state is where it stands, of one that has not.
+func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (o JobOutcome, state string, err error) {
+	packed, member := record.PackID(id), ""
+	_, j, unread := record.DecodeJob(packed, at.text)
+	var job Job
+	if unread == nil {
+		job = JobOf(id, j)
+		member = record.Scheduled(job.Subject.Canonical(), j.Order, job.Entry().String())
+	}
+	s, err := d.lanes.Standing(ctx, at.partition, packed, member)
+	o = JobOutcome{ID: id, Subject: job.Subject}
+	switch {
+	case err != nil:
+		return JobOutcome{}, "", err
+	case s.Dead:
+		o.State, o.At = JobDead, time.UnixMilli(int64(s.Died)).UTC()
+		o.Attempts, o.Reason, o.Error = record.ParseReason(s.Reason)
+		return o, "", nil
+	case unread != nil:
+		return JobOutcome{}, "", fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
+	}
+	state = "waiting"
+	if s.Scheduled {
+		state = "scheduled"
+	}
+	if s.Note.Suspended {
+		state = lanes.Suspended
+	}
+	if s.Scheduled {
+		return JobOutcome{}, state, nil
+	}
+	lane, err := d.lanes.LookAt(ctx, job.Subject)
+	if err != nil || lane.Head.ID != packed || lane.Leased && lane.Lease.Use == record.ForSection {
+		return JobOutcome{}, state, err
+	}
+	_, why, halted := lane.Why()
+	if !halted {
+		return JobOutcome{}, lane.State(), nil
+	}
+	o.State, o.Attempts, o.Reason, o.Error = JobHalted, lane.Attempt(), why, lane.Note.Error
+	return o, "", nil
 }
 
 // keptOutcome looks for the outcome of a job that is gone.
@@ -72,10 +117,10 @@ func (d *Dispatcher) keptOutcome(ctx context.Context, ref JobRef) (JobOutcome, e
 	case errors.Is(err, ErrNotFound):
 		return JobOutcome{}, fmt.Errorf("%w: no job %s, and no outcome of one is kept", ErrNotFound, ref)
 	case at.text == "":
-		return JobOutcome{}, wrap("read outcome", err)
+		return JobOutcome{}, lanes.Wrap("read outcome", err)
 	}
 	o, bad := parseOutcome(ref.ID, at.text)
-	return o, cmp.Or(bad, wrap("read outcome", err))
+	return o, cmp.Or(bad, lanes.Wrap("read outcome", err))
 }
 
 func parseOutcome(id, text string) (JobOutcome, error) {
@@ -106,8 +151,8 @@ func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error
 	if outcome, err := d.Outcome(ctx, ref); !errors.Is(err, ErrNotEnded) {
 		return outcome, err
 	}
-	channel := d.keys[p].News(record.PackID(ref.ID))
-	heard, leave := d.news.listen(channel)
+	channel := d.lanes.Keys(p).News(record.PackID(ref.ID))
+	heard, leave := d.lanes.News.Listen(channel)
 	defer leave()
 	endWait, err := d.waitOn(ctx, job.Subject)
 	if err != nil {
@@ -117,9 +162,9 @@ func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error
 	for begun := time.Now(); ; {
 		asked := time.Now()
 		outcome, err := d.glance(ctx, &job)
-		if ctx.Err() != nil && err != nil && unanswered(err) {
+		if ctx.Err() != nil && err != nil && lanes.Unanswered(err) {
 			err = connect.Judge(ctx, connect.Bound, err)
-			if time.Since(asked) < lookAgain { // it has answered all questions before this one
+			if time.Since(asked) < lanes.LookAgain { // it has answered all questions before this one
 				err = ctx.Err()
 			}
 			return JobOutcome{}, fmt.Errorf("wait for %s: %w", ref, err)
@@ -131,24 +176,24 @@ func (d *Dispatcher) WaitFor(ctx context.Context, ref JobRef) (JobOutcome, error
 		case <-ctx.Done():
 			return JobOutcome{}, fmt.Errorf("wait for %s: %w", ref, ctx.Err())
 		case <-heard:
-		case <-time.After(d.news.pace(channel, time.Since(begun))):
+		case <-time.After(d.lanes.News.Pace(channel, time.Since(begun))):
 		}
 	}
 }
 
 // glance is Outcome of a job that was there a while ago: it asks for little as long as that may be so.
 func (d *Dispatcher) glance(ctx context.Context, job *Job) (JobOutcome, error) {
-	keys, id := d.keys[d.ns.Partition(job.Subject)], record.PackID(job.ID)
+	keys, id := d.lanes.Keys(d.lanes.Partition(job.Subject)), record.PackID(job.ID)
 	var there *redis.BoolCmd
 	var dead *redis.FloatCmd
 	var parked, kept *redis.StringCmd
-	err := d.together(ctx, func(pipe redis.Pipeliner) {
+	err := d.lanes.Together(ctx, func(pipe redis.Pipeliner) {
 		there, dead = pipe.HExists(ctx, keys.Jobs(), id), pipe.ZScore(ctx, keys.Dead(), id)
 		parked = pipe.HGet(ctx, keys.ParkReasons(), job.Subject.Canonical())
 		kept = pipe.HGet(ctx, keys.Outcomes(), id)
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return JobOutcome{}, wrap("look for the end of "+subject.IDText(job.ID), err)
+		return JobOutcome{}, lanes.Wrap("look for the end of "+subject.IDText(job.ID), err)
 	}
 	// Another subject may have a job of this id by now; an outcome from before is that of an earlier one.
 	if kept.Err() == nil && job.EnqueuedAt.UnixMilli() > 0 {

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -153,7 +155,7 @@ func (e *ending) job(id string) dispatcher.NewJob {
 }
 
 // claim puts the lane together and claims the job.
-func (e *ending) claim() *dispatcher.Claim {
+func (e *ending) claim() *session.Claim {
 	e.t.Helper()
 	add := func(id string) { e.t.Helper(); e.enqueue(e.job(id)) }
 	if e.has(wasReplayed) {
@@ -209,7 +211,7 @@ func (e *ending) claim() *dispatcher.Claim {
 	return c
 }
 
-func (e *ending) first(claims []dispatcher.Claim, id string, attempt int) *dispatcher.Claim {
+func (e *ending) first(claims []session.Claim, id string, attempt int) *session.Claim {
 	e.t.Helper()
 	if len(claims) != 1 || claims[0].ID != id || claims[0].Attempt != attempt {
 		e.t.Fatalf("claimed %+v, want %s attempt %d", claims, id, attempt)
@@ -219,7 +221,7 @@ func (e *ending) first(claims []dispatcher.Claim, id string, attempt int) *dispa
 
 // mark asks of the holder what an operator asks, and comes to the job from the one before. What was
 // asked of that one goes with it, and what was asked of the lane stays.
-func (e *ending) mark(c *dispatcher.Claim) *dispatcher.Claim {
+func (e *ending) mark(c *session.Claim) *session.Claim {
 	e.t.Helper()
 	marks := e.marks
 	ask := func(mark byte) {
@@ -245,7 +247,7 @@ func (e *ending) mark(c *dispatcher.Claim) *dispatcher.Claim {
 			ask('s')
 			marks = marks[1:]
 		}
-		e.holder.trip(0, dispatcher.End{Claim: c, GoesOn: true})
+		e.holder.trip(0, session.End{Claim: c, GoesOn: true})
 		c, _ = c.Next()
 	}
 	for _, mark := range []byte(marks) {
@@ -255,9 +257,9 @@ func (e *ending) mark(c *dispatcher.Claim) *dispatcher.Claim {
 }
 
 // ends ends the attempt, and returns what was handed over.
-func (e *ending) ends(c *dispatcher.Claim) (ended dispatcher.Ended, claims []dispatcher.Claim) {
+func (e *ending) ends(c *session.Claim) (ended session.EndReply, claims []session.Claim) {
 	e.t.Helper()
-	end := dispatcher.End{Claim: c}
+	end := session.End{Claim: c}
 	want := 0
 	switch e.way {
 	case crashes, crashesForGood:
@@ -267,17 +269,17 @@ func (e *ending) ends(c *dispatcher.Claim) (ended dispatcher.Ended, claims []dis
 	case handsOver:
 		want = 1
 	case fails, failsForGood:
-		end.Outcome, end.Error = dispatcher.Retry, "boom"
+		end.Outcome, end.Error = session.Retry, "boom"
 	case failsLater:
-		end.Outcome, end.Error, end.Wait = dispatcher.Retry, "boom", time.Hour
+		end.Outcome, end.Error, end.Wait = session.Retry, "boom", time.Hour
 	case permanent:
-		end.Outcome, end.Reason, end.Error = dispatcher.DeadLettered, "permanent error", "boom"
+		end.Outcome, end.Reason, end.Error = session.DeadLettered, "permanent error", "boom"
 	case handsBack:
-		end.Outcome = dispatcher.HandedBack
+		end.Outcome = session.HandedBack
 	}
 	if e.has(together) {
 		all := c.Each()
-		end = dispatcher.End{Claim: c, Outcome: dispatcher.Several, Each: []dispatcher.End{end, {Claim: all[1]}}}
+		end = session.End{Claim: c, Outcome: session.Several, Each: []session.End{end, {Claim: all[1]}}}
 	}
 	claims, all := e.holder.tripped(want, end)
 	if ended = all[0]; e.has(together) {
@@ -287,15 +289,15 @@ func (e *ending) ends(c *dispatcher.Claim) (ended dispatcher.Ended, claims []dis
 }
 
 // trip makes one turn that does not reap, so that ends and claims can share a call.
-func (m *member) trip(want int, ends ...dispatcher.End) []dispatcher.Claim {
+func (m *member) trip(want int, ends ...session.End) []session.Claim {
 	m.h.t.Helper()
 	claims, _ := m.tripped(want, ends...)
 	return claims
 }
 
-func (m *member) tripped(want int, ends ...dispatcher.End) ([]dispatcher.Claim, []dispatcher.Ended) {
+func (m *member) tripped(want int, ends ...session.End) ([]session.Claim, []session.EndReply) {
 	m.h.t.Helper()
-	a := m.s.Turns(bg, []dispatcher.Turn{{Ends: ends, Claim: want > 0, Want: want}})[0]
+	a := m.s.Turns(bg, []session.Turn{{Ends: ends, Claim: want > 0, Want: want}})[0]
 	m.h.ok(a.Err)
 	for _, e := range a.Ended {
 		m.h.ok(e.Err)
@@ -323,7 +325,7 @@ func (e *ending) tell() {
 		e.t.Errorf("handed over are %v", handed)
 	}
 	for i := range handed {
-		e.holder.trip(0, dispatcher.End{Claim: &handed[i], Outcome: dispatcher.HandedBack})
+		e.holder.trip(0, session.End{Claim: &handed[i], Outcome: session.HandedBack})
 	}
 	if held := e.slotsHeld(); held != 0 {
 		e.t.Errorf("%d slots are held after the end", held)
@@ -335,11 +337,11 @@ func (e *ending) tell() {
 	}
 	e.outcome(x)
 
-	lane, _, _, err := e.Lane(bg, key("a"), dispatcher.Page{})
+	lane, _, _, err := e.Lane(bg, key("a"), inspect.Page{})
 	e.ok(err)
 	if stands := x.suspended || x.halted; stands {
 		e.none("x")
-		if lane.State != dispatcher.Suspended || lane.Halted != x.halted {
+		if lane.State != inspect.Suspended || lane.Halted != x.halted {
 			e.t.Errorf("the lane is %+v, want %+v", lane, x)
 		}
 		e.ok(e.Resume(bg, key("a")))
@@ -446,7 +448,7 @@ func endings(t *testing.T, rdb *redis.Client, nth, marks int, traits ...string) 
 	}
 	h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{kind}})
 	e.house = h
-	who := dispatcher.Claimant{Holder: theHolder, Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 1}}
+	who := session.Claimant{Holder: theHolder, Kinds: []string{"k"}, TTL: 10 * time.Second, LaneBatch: map[string]int{"k": 1}}
 	if e.has(claimsAlong, together) {
 		who.LaneBatch["k"] = 2
 	} else if e.has(goesOn) {
@@ -470,7 +472,7 @@ func endings(t *testing.T, rdb *redis.Client, nth, marks int, traits ...string) 
 }
 
 // joined is member for a claimant that says more of itself.
-func (h *house) joined(who dispatcher.Claimant) *member {
+func (h *house) joined(who session.Claimant) *member {
 	h.t.Helper()
 	s, err := h.Join(bg, who, 10)
 	h.ok(err)

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -118,9 +120,9 @@ func TestPairs_DeadSectionOfALaneToBeSuspended(t *testing.T) {
 				h.enqueued("a", "j")
 			}
 			h.none("w")
-			lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+			lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
 			h.ok(err)
-			if lane.State != dispatcher.Suspended || lane.Why != "why" {
+			if lane.State != inspect.Suspended || lane.Why != "why" {
 				t.Errorf("%s: the lane is %+v", name, lane)
 			}
 			h.clean()
@@ -141,73 +143,73 @@ func TestPairs_TicketTakesItsTurn(t *testing.T) {
 			kind, order string
 			first       []string // jobs before the ticket
 			along       int      // jobs that are claimed before it comes; 0 is none
-			do          func(h *house, c *dispatcher.Claim)
+			do          func(h *house, c *session.Claim)
 		}{
-			"batch": {"k", "p2 section n", []string{"p1", "p2"}, 9, func(h *house, c *dispatcher.Claim) {
+			"batch": {"k", "p2 section n", []string{"p1", "p2"}, 9, func(h *house, c *session.Claim) {
 				h.wantAlong(c, "p1", "p2")
-				h.ok(h.finishes(dispatcher.End{Claim: c, GoesOn: true})[0])
+				h.ok(h.finishes(session.End{Claim: c, GoesOn: true})[0])
 				c, _ = c.Next()
 				h.ok(h.HandBack(bg, *c))
 			}},
-			"batch stops at it": {"k", "p1 section n", []string{"p1"}, 0, func(*house, *dispatcher.Claim) {}},
-			"batch ends":        {"k", "p2 section n", []string{"p1", "p2"}, 2, func(h *house, c *dispatcher.Claim) { h.endsEach(c, dispatcher.Finished, dispatcher.Retry) }},
-			"cancel":            {"k", "section n", []string{"p"}, 0, func(h *house, _ *dispatcher.Claim) { _, err := h.Cancel(bg, ref("p")); h.ok(err) }},
-			"cancel the running": {"k", "section n", []string{"p"}, 1, func(h *house, c *dispatcher.Claim) {
+			"batch stops at it": {"k", "p1 section n", []string{"p1"}, 0, func(*house, *session.Claim) {}},
+			"batch ends":        {"k", "p2 section n", []string{"p1", "p2"}, 2, func(h *house, c *session.Claim) { h.endsEach(c, session.Finished, session.Retry) }},
+			"cancel":            {"k", "section n", []string{"p"}, 0, func(h *house, _ *session.Claim) { _, err := h.Cancel(bg, ref("p")); h.ok(err) }},
+			"cancel the running": {"k", "section n", []string{"p"}, 1, func(h *house, c *session.Claim) {
 				_, err := h.Cancel(bg, ref("p"))
 				h.ok(err)
 				h.ok(h.HandBack(bg, *c))
 			}},
-			"suspend and resume a job": {"k", "p section n", []string{"p"}, 0, func(h *house, _ *dispatcher.Claim) {
+			"suspend and resume a job": {"k", "p section n", []string{"p"}, 0, func(h *house, _ *session.Claim) {
 				h.ok(h.SuspendJob(bg, ref("p")))
 				h.none("w")
 				h.ok(h.ResumeJob(bg, ref("p")))
 			}},
-			"cancel a suspended job": {"k", "section n", []string{"p"}, 0, func(h *house, _ *dispatcher.Claim) {
+			"cancel a suspended job": {"k", "section n", []string{"p"}, 0, func(h *house, _ *session.Claim) {
 				h.ok(h.SuspendJob(bg, ref("p")))
 				_, err := h.Cancel(bg, ref("p"))
 				h.ok(err)
 			}},
-			"a suspended job steps aside": {"skip", "section n", []string{"p"}, 0, func(h *house, _ *dispatcher.Claim) { h.ok(h.SuspendJob(bg, ref("p"))) }},
-			"suspend and resume the lane": {"k", "p section n", []string{"p"}, 0, func(h *house, _ *dispatcher.Claim) {
+			"a suspended job steps aside": {"skip", "section n", []string{"p"}, 0, func(h *house, _ *session.Claim) { h.ok(h.SuspendJob(bg, ref("p"))) }},
+			"suspend and resume the lane": {"k", "p section n", []string{"p"}, 0, func(h *house, _ *session.Claim) {
 				_, err := h.Suspend(bg, key("a"), "")
 				h.ok(err)
 				h.ok(h.Resume(bg, key("a")))
 			}},
-			"suspend the lane, then its holder ends": {"k", "section n", []string{"p"}, 1, func(h *house, c *dispatcher.Claim) {
+			"suspend the lane, then its holder ends": {"k", "section n", []string{"p"}, 1, func(h *house, c *session.Claim) {
 				_, err := h.Suspend(bg, key("a"), "")
 				h.ok(err)
 				h.ok(h.Finish(bg, *c))
 				h.none("w")
 				h.ok(h.Resume(bg, key("a")))
 			}},
-			"halt": {"halt", "section n", []string{"p"}, 1, func(h *house, c *dispatcher.Claim) {
+			"halt": {"halt", "section n", []string{"p"}, 1, func(h *house, c *session.Claim) {
 				h.ok(h.DeadLetter(bg, *c, "x", ""))
 				h.none("w")
 				h.ok(h.Skip(bg, key("a")))
 			}},
-			"set aside":       {"skip", "section n p", []string{"p"}, 1, func(h *house, c *dispatcher.Claim) { _, err := h.Retry(bg, *c, time.Second, "x"); h.ok(err) }},
-			"crash":           {"k", "p section n", []string{"p"}, 1, func(h *house, _ *dispatcher.Claim) { h.advance(11 * time.Second); h.reaped() }},
-			"stop":            {"k", "p section n", []string{"p"}, 1, func(h *house, c *dispatcher.Claim) { h.ok(h.HandBack(bg, *c)) }},
-			"replay in front": {"k", "d p section n", []string{"d", "p"}, -1, func(h *house, _ *dispatcher.Claim) { _, err := h.Replay(bg, ref("d"), true); h.ok(err) }},
-			"replay behind": {"k", "p section n d", []string{"d", "p"}, -1, func(h *house, _ *dispatcher.Claim) {
+			"set aside":       {"skip", "section n p", []string{"p"}, 1, func(h *house, c *session.Claim) { _, err := h.Retry(bg, *c, time.Second, "x"); h.ok(err) }},
+			"crash":           {"k", "p section n", []string{"p"}, 1, func(h *house, _ *session.Claim) { h.advance(11 * time.Second); h.reaped() }},
+			"stop":            {"k", "p section n", []string{"p"}, 1, func(h *house, c *session.Claim) { h.ok(h.HandBack(bg, *c)) }},
+			"replay in front": {"k", "d p section n", []string{"d", "p"}, -1, func(h *house, _ *session.Claim) { _, err := h.Replay(bg, ref("d"), true); h.ok(err) }},
+			"replay behind": {"k", "p section n d", []string{"d", "p"}, -1, func(h *house, _ *session.Claim) {
 				h.enqueued("a", "n")
 				_, err := h.Replay(bg, ref("d"), false)
 				h.ok(err)
 			}},
-			"what is kept": {"keep", "section n", []string{"p"}, 1, func(h *house, c *dispatcher.Claim) { h.ok(h.Finish(bg, *c)) }},
-			"a unique job merges": {"unique", "p section n", []string{"p"}, 0, func(h *house, _ *dispatcher.Claim) {
+			"what is kept": {"keep", "section n", []string{"p"}, 1, func(h *house, c *session.Claim) { h.ok(h.Finish(bg, *c)) }},
+			"a unique job merges": {"unique", "p section n", []string{"p"}, 0, func(h *house, _ *session.Claim) {
 				if done := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "unique", ID: "same", Unique: theKey}); done.Created || done.ID != "p" {
 					h.t.Errorf("beside one like it: %+v", done)
 				}
 			}},
 			"limit": {"limit", "section n", []string{"p"}, 1, nil},
 			"rate":  {"rate", "section n", []string{"p"}, 1, nil},
-			"blame": {"k", "p section n", []string{"p"}, 1, func(h *house, c *dispatcher.Claim) {
+			"blame": {"k", "p section n", []string{"p"}, 1, func(h *house, c *session.Claim) {
 				_, err := h.Retry(bg, *c, 0, "x")
 				h.ok(err)
-				h.ok(dispatcher.Refund(bg, h.Dispatcher, "w", c.Job))
+				h.ok(refund(bg, h.Dispatcher, "w", c.Job))
 			}},
-			"delay": {"k", "p late section n", []string{"p"}, -2, func(h *house, _ *dispatcher.Claim) { h.advance(time.Second) }},
+			"delay": {"k", "p late section n", []string{"p"}, -2, func(h *house, _ *session.Claim) { h.advance(time.Second) }},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -228,8 +230,8 @@ func TestPairs_TicketTakesItsTurn(t *testing.T) {
 					h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "late", Delay: time.Second})
 					h.advance(time.Second) // it is due, and nobody has placed it when the ticket comes
 				}
-				var claim *dispatcher.Claim
-				m := h.joined(dispatcher.Claimant{Holder: "w", Kinds: []string{c.kind}, TTL: 10 * time.Second, LaneBatch: map[string]int{c.kind: max(1, c.along)}})
+				var claim *session.Claim
+				m := h.joined(session.Claimant{Holder: "w", Kinds: []string{c.kind}, TTL: 10 * time.Second, LaneBatch: map[string]int{c.kind: max(1, c.along)}})
 				if c.along > 0 {
 					claims, _ := m.turn(1)
 					claim = &claims[0]
@@ -273,11 +275,11 @@ func TestPairs_TicketTakesItsTurn(t *testing.T) {
 }
 
 // endsEach ends the jobs of a batch, each in its own way.
-func (h *house) endsEach(c *dispatcher.Claim, outcomes ...dispatcher.Outcome) {
+func (h *house) endsEach(c *session.Claim, outcomes ...session.Outcome) {
 	h.t.Helper()
-	end := dispatcher.End{Claim: c, Outcome: dispatcher.Several}
+	end := session.End{Claim: c, Outcome: session.Several}
 	for i, one := range c.Each() {
-		end.Each = append(end.Each, dispatcher.End{Claim: one, Outcome: outcomes[i], Error: "boom", Reason: "x"})
+		end.Each = append(end.Each, session.End{Claim: one, Outcome: outcomes[i], Error: "boom", Reason: "x"})
 	}
 	h.ok(h.finishes(end)[0])
 }

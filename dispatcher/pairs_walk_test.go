@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -23,7 +24,7 @@ import (
 type walk struct {
 	*house
 	lane  *lane
-	claim *dispatcher.Claim
+	claim *session.Claim
 	held  lease.Lease // of a section
 	told  []string
 	fatal func(format string, args ...any)
@@ -84,7 +85,7 @@ func (w *walk) step(text string) {
 		if !holds || w.lane.lease.along == 0 {
 			return
 		}
-		got, want = wordOf(w.finishes(dispatcher.End{Claim: w.claim, GoesOn: true})[0], "ok"), w.lane.end(true, 0)
+		got, want = wordOf(w.finishes(session.End{Claim: w.claim, GoesOn: true})[0], "ok"), w.lane.end(true, 0)
 		w.claim, _ = w.claim.Next()
 	case "finish", "fail", "die", "back": // [ms to wait]
 		if !holds {
@@ -132,7 +133,7 @@ func (w *walk) step(text string) {
 			return
 		}
 		w.ok(err)
-		got, want = wordOf(dispatcher.Refund(bg, w.Dispatcher, "bad", job.Job), "ok"), w.lane.refund(id)
+		got, want = wordOf(refund(bg, w.Dispatcher, "bad", job.Job), "ok"), w.lane.refund(id)
 	case "section":
 		l, err := w.Leases().Acquire(bg, key("a"), "caller", 10*time.Second)
 		if err == nil {
@@ -179,7 +180,7 @@ func (w *walk) putJob(id, kind string, delay int64, scope string) string {
 }
 
 func (w *walk) take(most int) string {
-	who := dispatcher.Claimant{Holder: "w", Kinds: policies, TTL: 10 * time.Second, LaneBatch: make(map[string]int)}
+	who := session.Claimant{Holder: "w", Kinds: policies, TTL: 10 * time.Second, LaneBatch: make(map[string]int)}
 	for _, kind := range policies {
 		who.LaneBatch[kind] = most
 	}
@@ -196,10 +197,10 @@ func (w *walk) take(most int) string {
 func (w *walk) ends(wait int64, ways ...string) string {
 	w.t.Helper()
 	all := w.claim.Each()
-	end := dispatcher.End{Claim: w.claim, Outcome: dispatcher.Several}
+	end := session.End{Claim: w.claim, Outcome: session.Several}
 	for i, way := range ways {
-		one := dispatcher.End{Claim: all[i], Outcome: map[string]dispatcher.Outcome{
-			"finish": dispatcher.Finished, "fail": dispatcher.Retry, "die": dispatcher.DeadLettered, "back": dispatcher.HandedBack,
+		one := session.End{Claim: all[i], Outcome: map[string]session.Outcome{
+			"finish": session.Finished, "fail": session.Retry, "die": session.DeadLettered, "back": session.HandedBack,
 		}[way], Reason: "permanent error", Error: "boom", Wait: time.Duration(wait) * time.Millisecond}
 		if i > 0 {
 			one.Wait = othersWait * time.Millisecond
@@ -209,12 +210,12 @@ func (w *walk) ends(wait int64, ways ...string) string {
 	if len(ways) == 1 {
 		end = end.Each[0]
 	}
-	ended := dispatcher.Turns(bg, w.Dispatcher, &dispatcher.Claimant{}, []dispatcher.Turn{{Ends: []dispatcher.End{end}}})[0].Ended[0]
+	ended := turns(bg, w.Dispatcher, &session.Claimant{}, []session.Turn{{Ends: []session.End{end}}})[0].Ended[0]
 	if ended.Err != nil {
 		return wordOf(ended.Err, "")
 	}
 	if len(ways) == 1 {
-		ended.Each = []dispatcher.Ended{ended}
+		ended.Each = []session.EndReply{ended}
 	}
 	var said []string
 	for _, e := range ended.Each {

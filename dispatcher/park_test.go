@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -71,10 +72,10 @@ func TestL10_SuspendedUnderASection(t *testing.T) {
 	h.ok(err)
 	h.enqueued("a", "j1")
 	h.ok(h.SuspendJob(bg, ref("j1")))
-	if info, err := h.Job(bg, ref("j1")); err != nil || info.State != dispatcher.Suspended {
+	if info, err := h.Job(bg, ref("j1")); err != nil || info.State != inspect.Suspended {
 		t.Errorf("it is %s, %v", info.State, err)
 	}
-	if _, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{}); err != nil || len(jobs) != 1 || jobs[0].State != dispatcher.Suspended {
+	if _, jobs, _, err := h.Lane(bg, key("a"), inspect.Page{}); err != nil || len(jobs) != 1 || jobs[0].State != inspect.Suspended {
 		t.Errorf("the lane shows %+v, %v", jobs, err)
 	}
 }
@@ -143,7 +144,7 @@ func TestL8_RefundIsOfTheJobThatFailed(t *testing.T) {
 		h.enqueued("b", "x")
 		_, err = h.Retry(bg, h.head("good", "x", 1), 0, "boom")
 		h.ok(err)
-		h.ok(dispatcher.Refund(bg, h.Dispatcher, "bad", c.Job))
+		h.ok(refund(bg, h.Dispatcher, "bad", c.Job))
 		h.head("good", "x", 2)
 	})
 }
@@ -188,8 +189,8 @@ func TestC4_HaltGoesWithItsHead(t *testing.T) {
 		if o, err := h.Outcome(bg, ref("h2")); !errors.Is(err, dispatcher.ErrNotEnded) {
 			t.Errorf("the outcome of a job that never ran is %+v, %v", o, err)
 		}
-		lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
-		if h.ok(err); lane.State != dispatcher.Suspended || lane.Halted || lane.Why != "attempts exhausted" {
+		lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
+		if h.ok(err); lane.State != inspect.Suspended || lane.Halted || lane.Why != "attempts exhausted" {
 			t.Errorf("the lane is %+v", lane)
 		}
 		h.clean()
@@ -215,7 +216,7 @@ func TestI10_OperatorInFullMemory(t *testing.T) {
 	h.ok(rdb.Del(bg, h.Namespace().Keys(0).Parked()).Err())
 	h.ok(rdb.ConfigSet(bg, "maxmemory", "1").Err())
 
-	h.ok(dispatcher.Refund(bg, h.Dispatcher, "w", c.Job))
+	h.ok(refund(bg, h.Dispatcher, "w", c.Job))
 	_, err = h.Repair(bg, nil)
 	h.ok(err)
 	h.ok(h.SuspendJob(bg, ref("j2")))

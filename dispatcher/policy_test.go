@@ -1,6 +1,7 @@
 package dispatcher_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -69,26 +72,26 @@ func TestC4_FailingHead(t *testing.T) {
 			fails map[string]int
 			order string
 			dead  int
-			state dispatcher.State // of the lane then, if it is still there
+			state inspect.State // of the lane then, if it is still there
 		}{
 			{"k", map[string]int{"k1": 2}, "k1 k1 k1 k2 k3", 0, ""},
 			{"k", map[string]int{"k1": 99}, strings.Repeat("k1 ", 25) + "k2 k3", 1, ""},
 			{"skip", map[string]int{"skip1": 2}, "skip1 skip2 skip3 skip1 skip1", 0, ""},
 			{"skip", map[string]int{"skip1": 9}, "skip1 skip2 skip3 skip1 skip1", 1, ""},
 			{"halt", map[string]int{"halt1": 1}, "halt1 halt1 halt2 halt3", 0, ""},
-			{"halt", map[string]int{"halt1": 9}, "halt1 halt1", 0, dispatcher.Suspended},
+			{"halt", map[string]int{"halt1": 9}, "halt1 halt1", 0, inspect.Suspended},
 		} {
 			h := kindsHouse(t, rdb)
 			h.enqueuedKind(c.kind, "a", c.kind+"1", c.kind+"2", c.kind+"3")
 			if order := h.run([]string{c.kind}, c.fails); order != c.order {
 				t.Errorf("%s with %v: ran %s, want %s", c.kind, c.fails, order, c.order)
 			}
-			letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+			letters, _, err := h.DeadLetters(bg, inspect.Page{})
 			h.ok(err)
 			if len(letters) != c.dead {
 				t.Errorf("%s: %d dead letters, want %d", c.kind, len(letters), c.dead)
 			}
-			lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+			lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
 			if lane.State != c.state {
 				t.Errorf("%s: the lane is %q (%v), want %q", c.kind, lane.State, err, c.state)
 			}
@@ -118,7 +121,7 @@ func TestC4_HaltedLaneThatIsSuspended(t *testing.T) {
 			fail(2)
 			_, err := h.Suspend(bg, key("a"), why)
 			h.ok(err)
-			lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+			lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
 			h.ok(err)
 			want := "halted: attempts exhausted"
 			if why != "" {
@@ -142,10 +145,10 @@ func TestC4_HaltedLaneThatIsSuspended(t *testing.T) {
 func TestC4_HaltedLane(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		for name, fail := range map[string]func(h *house, c dispatcher.Claim){
-			"failure":   func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, "boom"); h.ok(err) },
-			"crash":     func(h *house, _ dispatcher.Claim) { h.advance(time.Minute); h.reaped() },
-			"permanent": func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "permanent error", "boom")) },
+		for name, fail := range map[string]func(h *house, c session.Claim){
+			"failure":   func(h *house, c session.Claim) { _, err := h.Retry(bg, c, 0, "boom"); h.ok(err) },
+			"crash":     func(h *house, _ session.Claim) { h.advance(time.Minute); h.reaped() },
+			"permanent": func(h *house, c session.Claim) { h.ok(h.DeadLetter(bg, c, "permanent error", "boom")) },
 		} {
 			t.Run(name, func(t *testing.T) {
 				h := kindsHouse(t, rdb)
@@ -157,14 +160,14 @@ func TestC4_HaltedLane(t *testing.T) {
 					h.advance(time.Minute)
 					h.reaped()
 				}
-				lane, jobs, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+				lane, jobs, _, err := h.Lane(bg, key("a"), inspect.Page{})
 				h.ok(err)
-				if lane.State != dispatcher.Suspended || !strings.HasPrefix(lane.Why, "halted: ") || len(jobs) != 2 || lane.HeadID != "h1" {
+				if lane.State != inspect.Suspended || !strings.HasPrefix(lane.Why, "halted: ") || len(jobs) != 2 || lane.HeadID != "h1" {
 					t.Fatalf("the lane is %+v with %d jobs", lane, len(jobs))
 				}
 				h.clean()
 				h.ok(h.Resume(bg, key("a")))
-				if lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{}); err != nil || lane.Attempt != 0 || lane.Error != "" {
+				if lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{}); err != nil || lane.Attempt != 0 || lane.Error != "" {
 					t.Errorf("resumed the lane is %+v, %v, want one that begins anew", lane, err)
 				}
 				for _, c := range h.claimedKinds("w", 1, "halt") {
@@ -177,7 +180,7 @@ func TestC4_HaltedLane(t *testing.T) {
 				if order := h.run([]string{"halt"}, nil); order != "h2" {
 					t.Errorf("after the skip ran %q, want h2", order)
 				}
-				letters, _, err := h.DeadLetters(bg, dispatcher.Page{})
+				letters, _, err := h.DeadLetters(bg, inspect.Page{})
 				h.ok(err)
 				if len(letters) != 1 || letters[0].ID != "h1" || letters[0].Reason != "skipped" {
 					t.Errorf("dead letters %+v, want h1, skipped", letters)
@@ -208,7 +211,7 @@ func TestC4_SetAsideIsVisible(t *testing.T) {
 		}
 		job, err := h.Job(bg, ref("s1"))
 		h.ok(err)
-		if job.State != dispatcher.Scheduled || job.Attempt != 1 || job.Error != "boom" {
+		if job.State != inspect.Scheduled || job.Attempt != 1 || job.Error != "boom" {
 			t.Errorf("set aside: %s attempt %d error %q", job.State, job.Attempt, job.Error)
 		}
 	})
@@ -221,27 +224,49 @@ func TestBatchHaltsItsLane(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := kindsHouse(t, rdb)
 		h.enqueuedKind("halt", "a", "head", "along")
-		s, err := h.Join(bg, dispatcher.Claimant{Holder: "w", Kinds: []string{"halt"}, TTL: time.Minute, LaneBatch: map[string]int{"halt": 2}}, 1)
+		s, err := h.Join(bg, session.Claimant{Holder: "w", Kinds: []string{"halt"}, TTL: time.Minute, LaneBatch: map[string]int{"halt": 2}}, 1)
 		h.ok(err)
 		defer func() { h.ok(s.Close(bg)) }()
 		claims, _ := (&member{h, s}).turn(1)
 		if len(claims) != 1 || len(claims[0].Along) != 1 {
 			t.Fatalf("claims: %+v", claims)
 		}
-		end := dispatcher.End{Claim: &claims[0], Outcome: dispatcher.Several}
+		end := session.End{Claim: &claims[0], Outcome: session.Several}
 		for _, c := range claims[0].Each() {
-			end.Each = append(end.Each, dispatcher.End{Claim: c, Outcome: dispatcher.DeadLettered, Reason: "permanent", Error: "boom"})
+			end.Each = append(end.Each, session.End{Claim: c, Outcome: session.DeadLettered, Reason: "permanent", Error: "boom"})
 		}
-		turned := s.Turns(bg, []dispatcher.Turn{{Partition: h.Namespace().Partition(key("a")), Ends: []dispatcher.End{end}}})[0]
+		turned := s.Turns(bg, []session.Turn{{Partition: h.Namespace().Partition(key("a")), Ends: []session.End{end}}})[0]
 		h.ok(turned.Ended[0].Err)
 		if each := turned.Ended[0].Each; !each[0].Halted {
 			t.Errorf("ended: %+v", each)
 		}
-		lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+		lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
 		h.ok(err)
 		if !lane.Halted || lane.HeadID != "head" {
 			t.Errorf("the lane: %+v", lane)
 		}
 		h.clean()
+	})
+}
+
+// C4: a head that has halted its lane has ended for who waits for it, also when an operator has suspended it by itself since.
+func TestHaltedHeadThatIsSuspended(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", OnFailure: dispatcher.Halt}}})
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j", MaxAttempts: 1, Keep: time.Hour})
+		if _, err := h.Retry(bg, h.head("w", "j", 1), 0, "boom"); err != nil {
+			t.Fatal(err)
+		}
+		h.ok(h.SuspendJob(bg, ref("j")))
+		for what, ask := range map[string]func(context.Context, dispatcher.JobRef) (dispatcher.JobOutcome, error){"outcome": h.Outcome, "wait": h.WaitFor} {
+			ctx, cancel := context.WithTimeout(bg, 10*time.Second)
+			o, err := ask(ctx, ref("j"))
+			cancel()
+			if err != nil || o.State != dispatcher.JobHalted || o.Attempts != 1 || o.Error != "boom" ||
+				o.Reason != "halted: attempts exhausted; suspended: its head is suspended" {
+				t.Errorf("%s: %+v, %v", what, o, err)
+			}
+		}
 	})
 }

@@ -12,6 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -51,7 +53,7 @@ type random struct {
 	rt      *rapid.T
 	n       int
 	live    map[string]bool // acknowledged and not finished
-	claims  []dispatcher.Claim
+	claims  []session.Claim
 	starts  map[string]int
 	token   map[string]lease.Token
 	first   map[string]int64 // lane -> largest seq that has started
@@ -85,7 +87,7 @@ func (r *random) enqueueSome(rt *rapid.T) {
 }
 
 func (r *random) claimSome(rt *rapid.T) {
-	who := dispatcher.Claimant{
+	who := session.Claimant{
 		Holder: fmt.Sprint("w", rapid.IntRange(0, 2).Draw(rt, "holder")), TTL: 10 * time.Second,
 		Kinds:     rapid.SampledFrom([][]string{{"k"}, {"k2"}, {"k", "k2"}}).Draw(rt, "kinds"),
 		LaneBatch: map[string]int{"k": rapid.IntRange(1, 3).Draw(rt, "along")},
@@ -103,7 +105,7 @@ func (r *random) claimSome(rt *rapid.T) {
 }
 
 // start notes that the job of a claim starts.
-func (r *random) start(rt *rapid.T, c dispatcher.Claim) {
+func (r *random) start(rt *rapid.T, c session.Claim) {
 	lane := c.Subject.ID
 	if !r.started[c.ID] {
 		if c.Seq <= r.first[lane] {
@@ -139,7 +141,7 @@ func (r *random) endOne(rt *rapid.T) {
 			delete(r.live, c.ID)
 		}
 	case verb == "go on":
-		if err = r.finishes(dispatcher.End{Claim: &c, GoesOn: true})[0]; err == nil {
+		if err = r.finishes(session.End{Claim: &c, GoesOn: true})[0]; err == nil {
 			delete(r.live, c.ID)
 			r.start(rt, *next)
 		}
@@ -160,7 +162,7 @@ func (r *random) endOne(rt *rapid.T) {
 }
 
 func (r *random) replayOne(rt *rapid.T) {
-	letters, _, err := r.DeadLetters(bg, dispatcher.Page{Limit: 1})
+	letters, _, err := r.DeadLetters(bg, inspect.Page{Limit: 1})
 	r.ok(err)
 	if len(letters) == 0 {
 		rt.Skip("nothing dead")
@@ -218,7 +220,7 @@ func TestI7_TwoDrainersWithForcedExpiryLoseNothing(t *testing.T) {
 	})
 	for w := range 2 {
 		draining.Go(func() {
-			who := dispatcher.Claimant{Holder: fmt.Sprint("w", w), Kinds: []string{"k"}, TTL: 10 * time.Second}
+			who := session.Claimant{Holder: fmt.Sprint("w", w), Kinds: []string{"k"}, TTL: 10 * time.Second}
 			for round := 1; !t.Failed() && (!allIn.Load() || finished.Load() < int64(jobs)); round++ {
 				claims, err := h.Claim(bg, who, 200)
 				if err != nil {
@@ -260,7 +262,7 @@ func TestI7_TwoDrainersWithForcedExpiryLoseNothing(t *testing.T) {
 }
 
 // finishAll finishes claims concurrently, as the members of a pool do.
-func finishAll(h *house, claims []dispatcher.Claim) []error {
+func finishAll(h *house, claims []session.Claim) []error {
 	errs := make([]error, len(claims))
 	var all sync.WaitGroup
 	for i, c := range claims {

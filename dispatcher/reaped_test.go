@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -33,7 +34,7 @@ func TestC14_ReapedTellsWhatWasLost(t *testing.T) {
 		for i := 1; i <= 3; i++ {
 			put("batch", fmt.Sprint("batch", i), i)
 		}
-		who := dispatcher.Claimant{
+		who := session.Claimant{
 			Holder: "gone", Kinds: []string{"k", "batch", "halt", "skip"}, TTL: time.Second, LaneBatch: map[string]int{"batch": 3},
 		}
 		claims, err := h.Claim(bg, who, 10)
@@ -47,7 +48,7 @@ func TestC14_ReapedTellsWhatWasLost(t *testing.T) {
 		r := h.reaped()
 		var got []string
 		for _, l := range r.Lost {
-			i := slices.IndexFunc(claims, func(c dispatcher.Claim) bool { return c.Subject == l.Subject })
+			i := slices.IndexFunc(claims, func(c session.Claim) bool { return c.Subject == l.Subject })
 			if i < 0 || l.Token != claims[i].Lease.Token || l.Holder != "gone" || l.Attempt != 1 || l.Along != (l.Took == 0) || !l.Along && l.Took != time.Second {
 				t.Errorf("%+v", l)
 			}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -38,26 +39,26 @@ var states = map[string]func(h *house){
 	"a scheduled job":          func(h *house) { h.of1("k", "j1"); h.later("a", "k", "j2", time.Hour) },
 	"a running job":            func(h *house) { h.of1("k", "j1", "j2"); h.first() },
 	"jobs that run together":   func(h *house) { h.of1("k", "j1", "j2", "j3", "j4"); h.batch("w", 3) },
-	"a job that finished":      func(h *house) { h.of1("k", "j1", "j2"); h.ends(h.first(), dispatcher.End{}, false) },
-	"a lane that is handed on": func(h *house) { h.of1("k", "j1", "j2"); h.ends(h.first(), dispatcher.End{}, true) },
+	"a job that finished":      func(h *house) { h.of1("k", "j1", "j2"); h.ends(h.first(), session.End{}, false) },
+	"a lane that is handed on": func(h *house) { h.of1("k", "j1", "j2"); h.ends(h.first(), session.End{}, true) },
 	"a job that failed and waits": func(h *house) {
 		h.of1("k", "j1", "j2")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Hour, Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Wait: time.Hour, Error: "boom"}, false)
 	},
 	"a job that failed twice and is ready": func(h *house) {
 		h.of1("k", "j1", "j2")
 		for range 2 {
-			h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom", Workers: 5}, false)
+			h.ends(h.first(), session.End{Outcome: session.Retry, Error: "boom", Workers: 5}, false)
 		}
 	},
 	"a batch that failed": func(h *house) { h.of1("k", "j1", "j2", "j3"); h.batchFails(time.Hour) },
 	"a job that is set aside": func(h *house) {
 		h.of1("skip", "j1", "j2")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Hour, Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Wait: time.Hour, Error: "boom"}, false)
 	},
 	"a job that is handed back": func(h *house) {
 		h.of1("k", "j1")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.HandedBack}, false)
+		h.ends(h.first(), session.End{Outcome: session.HandedBack}, false)
 	},
 	"a job whose worker was lost": func(h *house) {
 		h.of1("k", "j1", "j2")
@@ -75,24 +76,24 @@ var states = map[string]func(h *house){
 	},
 	"a dead letter": func(h *house) {
 		h.of1("k", "j1", "j2")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "permanent", Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Reason: "permanent", Error: "boom"}, false)
 	},
 	"a dead letter after its last attempt": func(h *house) {
 		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "j1", MaxAttempts: 1})
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Error: "boom"}, false)
 	},
 	"a dead letter that failed on different workers": func(h *house) {
 		h.of1("k", "j1")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.Retry, Error: "boom", Workers: 1}, false)
+		h.ends(h.first(), session.End{Outcome: session.Retry, Error: "boom", Workers: 1}, false)
 	},
 	"a dead letter that is replayed": func(h *house) {
 		h.of1("k", "j1", "j2")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Error: "boom"}, false)
 		h.replays("j1", true)
 	},
 	"a halted lane": func(h *house) {
 		h.of1("halt", "j1", "j2")
-		h.ends(h.first(), dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "permanent", Error: "boom"}, false)
+		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Reason: "permanent", Error: "boom"}, false)
 	},
 	"a suspended lane":            func(h *house) { h.of1("k", "j1"); h.suspends() },
 	"a suspended lane, empty":     func(h *house) { h.suspends() },
@@ -112,7 +113,7 @@ var states = map[string]func(h *house){
 		h.of1("kept", "j1")
 		c := h.first()
 		h.cancels("j1")
-		h.ends(c, dispatcher.End{Outcome: dispatcher.HandedBack}, false)
+		h.ends(c, session.End{Outcome: session.HandedBack}, false)
 	},
 	"an attempt that is given back": func(h *house) {
 		h.of1("k", "j1")
@@ -123,7 +124,7 @@ var states = map[string]func(h *house){
 	},
 	"an outcome": func(h *house) {
 		h.of1("kept", "j1")
-		h.ends(h.first(), dispatcher.End{Result: []byte("r\n\x00")}, false)
+		h.ends(h.first(), session.End{Result: []byte("r\n\x00")}, false)
 	},
 	"a unique key":               func(h *house) { h.unique(dispatcher.WhileWaiting) },
 	"a unique key while it runs": func(h *house) { h.unique(dispatcher.WhileWaitingOrRunning); h.first() },
@@ -134,7 +135,7 @@ var states = map[string]func(h *house){
 	},
 	"a section": func(h *house) {
 		h.of1("k", "j1")
-		h.ends(h.first(), dispatcher.End{}, false)
+		h.ends(h.first(), session.End{}, false)
 		_, err := h.Leases().Acquire(bg, key("a"), "caller", time.Minute)
 		h.ok(err)
 	},
@@ -159,8 +160,8 @@ var states = map[string]func(h *house){
 		m.turn(0, done(claims[0]))
 	},
 	"durations": func(h *house) {
-		var tally dispatcher.Tally
-		tally.Add("k", dispatcher.EndFinished, time.Second)
+		var tally session.Tally
+		tally.Add("k", session.EndFinished, time.Second)
 		h.ok(h.member("w", "", "k").s.Record(bg, &tally))
 	},
 	"a kind that is taken back": func(h *house) { h.ok(h.Undeclare(bg, "limited")) },

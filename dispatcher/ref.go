@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -25,7 +26,7 @@ type JobRef struct {
 func (j *Job) Ref() JobRef { return JobRef{ID: j.ID, Subject: j.Subject} }
 
 // Ref returns what names the job that was enqueued, or the one that was there in its place.
-func (e *Enqueued) Ref() JobRef { return JobRef{ID: e.ID, Subject: e.Subject} }
+func (e *EnqueueResult) Ref() JobRef { return JobRef{ID: e.ID, Subject: e.Subject} }
 
 // String shows the id, and the subject if one is given.
 func (r JobRef) String() string {
@@ -66,13 +67,13 @@ type stored struct {
 // that is. With an [IncompleteError] others may have the id too, and without one [ErrNotFound]
 // says that none has.
 func (d *Dispatcher) lookUp(ctx context.Context, ref JobRef, hash func(subject.Keys) string, owner func(text string) (subject.Key, error)) (stored, error) {
-	places := []int{d.ns.Partition(ref.Subject)}
+	places := []int{d.lanes.Partition(ref.Subject)}
 	if ref.anywhere() {
-		places = d.everyPartition()
+		places = d.lanes.EveryPartition()
 	}
 	found := make([]*redis.StringCmd, len(places))
-	missing, without, err := d.acrossTogether(ctx, places, func(i int, pipe redis.Pipeliner) {
-		found[i] = pipe.HGet(ctx, hash(d.keys[places[i]]), record.PackID(ref.ID))
+	missing, without, err := d.lanes.AcrossTogether(ctx, places, func(i int, pipe redis.Pipeliner) {
+		found[i] = pipe.HGet(ctx, hash(d.lanes.Keys(places[i])), record.PackID(ref.ID))
 	})
 	if err != nil {
 		return stored{}, err
@@ -93,7 +94,7 @@ func (d *Dispatcher) lookUp(ctx context.Context, ref JobRef, hash func(subject.K
 	case len(has) > 1:
 		return stored{}, &AmbiguousError{ref.ID, subjects}
 	case len(has) == 1:
-		return has[0], missing.orNil()
+		return has[0], missing.OrNil()
 	case missing != nil:
 		return stored{}, missing
 	}
@@ -110,9 +111,15 @@ func (d *Dispatcher) find(ctx context.Context, ref JobRef) (stored, error) {
 	case errors.Is(err, ErrNotFound):
 		err = fmt.Errorf("%w: no job %s; it has finished, or was never enqueued", ErrNotFound, ref)
 	case !errors.Is(err, ErrAmbiguous):
-		err = wrap("find job", err)
+		err = lanes.Wrap("find job", err)
 	}
 	return s, err
+}
+
+// Find returns in which partition a job is stored and what is stored of it, for the rooms beside this one.
+func (d *Dispatcher) Find(ctx context.Context, ref JobRef) (partition int, text string, err error) {
+	s, err := d.find(ctx, ref)
+	return s.partition, s.text, err
 }
 
 // only is find for who means to change the job: it must be the only one of its id.

@@ -89,7 +89,7 @@ func TestH5_OutcomesAreOfTheirSubjects(t *testing.T) {
 		h := newHouse(t, rdb, dispatcher.Config{Partitions: 4})
 		finished := func(lane string) {
 			h.enqueue(dispatcher.NewJob{Subject: key(lane), Kind: "k", ID: "Z", Keep: time.Minute})
-			h.ok(dispatcher.FinishWith(bg, h.Dispatcher, h.head("w", "Z", 1), []byte(lane)))
+			h.ok(finishWith(bg, h.Dispatcher, h.head("w", "Z", 1), []byte(lane)))
 		}
 		for _, other := range []string{h.far("a"), h.near("a")} {
 			finished(other)
@@ -112,7 +112,7 @@ func TestH5_OutcomesAreOfTheirSubjects(t *testing.T) {
 				}
 				ended <- o
 			}()
-			h.ok(dispatcher.FinishWith(bg, h.Dispatcher, c, []byte("a")))
+			h.ok(finishWith(bg, h.Dispatcher, c, []byte("a")))
 			if o := <-ended; o.Subject != key("a") || string(o.Result) != "a" {
 				t.Errorf("waited for the job of a, told of %+v", o)
 			}

@@ -2,17 +2,10 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
-	"strconv"
 
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
-
-//go:embed replay.lua
-var replayLua string
-
-var replayScript = verb("replay", replayLua)
 
 // Replay puts a dead letter back into its lane with all its attempts before it:
 // at the tail, with a new sequence number; or at the front, as the head, or next
@@ -27,39 +20,34 @@ func (d *Dispatcher) Replay(ctx context.Context, ref JobRef, front bool) (seq in
 // ReplayOrMerge is Replay for a dead letter whose unique key may have been taken meanwhile: then it
 // is merged into the job that has the key, as an enqueue would be, and goes. It returns the job
 // that remains: Created tells whether that is the replayed one.
-func (d *Dispatcher) ReplayOrMerge(ctx context.Context, ref JobRef, front bool) (Enqueued, error) {
+func (d *Dispatcher) ReplayOrMerge(ctx context.Context, ref JobRef, front bool) (EnqueueResult, error) {
 	return d.replay(ctx, ref, front, "merge")
 }
 
-func (d *Dispatcher) replay(ctx context.Context, ref JobRef, front bool, onTaken string) (Enqueued, error) {
-	p, job, err := d.deadLetter(ctx, ref)
+func (d *Dispatcher) replay(ctx context.Context, ref JobRef, front bool, onTaken string) (EnqueueResult, error) {
+	_, job, err := d.deadLetter(ctx, ref)
 	if err != nil {
-		return Enqueued{}, err
+		return EnqueueResult{}, err
 	}
 	if err := job.Subject.Validate(); err != nil {
-		return Enqueued{}, fmt.Errorf("replay %s: %w: it can only be looked at and discarded", ref, record.ErrCorrupt)
+		return EnqueueResult{}, fmt.Errorf("replay %s: %w: it can only be looked at and discarded", ref, record.ErrCorrupt)
 	}
 	place := "back"
 	if front {
 		place = "front"
 	}
-	canonical := job.Subject.Canonical()
-	call := d.run.Once(p, replayScript, []string{d.keys[p].Tail(canonical)},
-		canonical, record.PackID(ref.ID), job.Kind, job.entry().Rules(), place, onTaken)
-	words, err := d.ask(ctx, call)
+	r, err := d.lanes.Replay(ctx, job.Subject, job.Entry(), place, onTaken)
 	if err != nil {
-		return Enqueued{}, err
+		return EnqueueResult{}, err
 	}
-	switch words[0] {
+	switch r.Did {
 	case "ok":
-		seq, err := strconv.ParseInt(words[1], 10, 64)
-		return Enqueued{ID: ref.ID, Subject: job.Subject, Seq: seq, Created: true}, err
-	case "taken", "merged":
-		other, seq, merged, err := record.ParseOwner(words[1])
-		if err == nil && words[0] == "taken" {
-			err = fmt.Errorf("replay %s: %w", ref, &TakenError{ID: other})
-		}
-		return Enqueued{ID: other, Subject: job.Subject, Seq: seq, Merged: merged}, err
+		return EnqueueResult{ID: ref.ID, Subject: job.Subject, Seq: r.Seq, Created: true}, nil
+	case "taken":
+		err = fmt.Errorf("replay %s: %w", ref, &TakenError{ID: r.Owner})
+		fallthrough
+	case "merged":
+		return EnqueueResult{ID: r.Owner, Subject: job.Subject, Seq: r.Seq, Merged: r.Merged}, err
 	}
-	return Enqueued{}, fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)
+	return EnqueueResult{}, fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)
 }

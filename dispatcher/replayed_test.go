@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -141,7 +142,7 @@ func TestI10_FullMemory(t *testing.T) {
 		t.Errorf("a refused enqueue left something behind:\n%s\n%s", before, after)
 	}
 
-	var list []dispatcher.Claim
+	var list []session.Claim
 	for _, c := range claims {
 		list = append(list, c)
 		h.ok(h.Leases().Renew(bg, 10*time.Second, c.Lease)[0])
@@ -165,7 +166,7 @@ func TestI10_FullMemory(t *testing.T) {
 	if _, err := dispatcher.Open(bg, h.cfg); err != nil {
 		t.Errorf("open with memory full: %v", err)
 	}
-	session, err := h.Join(bg, dispatcher.Claimant{Holder: "w3", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	session, err := h.Join(bg, session.Claimant{Holder: "w3", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 	h.ok(err)
 	h.ok(session.Beat(bg))
 	h.ok(session.Close(bg))

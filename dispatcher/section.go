@@ -2,29 +2,17 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
-)
-
-//go:embed section.lua
-var sectionLua string
-
-//go:embed leave.lua
-var leaveLua string
-
-var (
-	sectionScript = verb("section", sectionLua)
-	leaveScript   = verb("leave", leaveLua)
 )
 
 // Do runs fn while it holds a subject, as a job of the subject would: it takes a ticket in the
@@ -49,7 +37,7 @@ func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Durat
 	if maxWait < 0 {
 		return invalid("maxWait", maxWait, "must not be negative")
 	}
-	for _, held := range heldBy(ctx) {
+	for _, held := range lanes.LeasesOf(ctx) {
 		if held.Subject == key {
 			return fmt.Errorf("do %s: %w: it is held by the caller", key, ErrWouldDeadlock)
 		}
@@ -64,9 +52,9 @@ func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Durat
 // DoOrEnqueue runs fn under the lease of the job's subject when that is free now, as [Dispatcher.Do]
 // does, and enqueues the job otherwise: exactly one of the two. ran tells which. When Redis does not
 // answer, the error wraps [ErrUnavailable] and fn did not run; whether the job may be there, it says.
-func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx context.Context) error) (ran bool, done Enqueued, err error) {
+func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx context.Context) error) (ran bool, done EnqueueResult, err error) {
 	if err := d.Check(job); err != nil {
-		return false, Enqueued{}, err
+		return false, EnqueueResult{}, err
 	}
 	t := d.ticket(job.Subject, "")
 	defer t.caller.Rest()
@@ -76,9 +64,9 @@ func (d *Dispatcher) DoOrEnqueue(ctx context.Context, job NewJob, fn func(ctx co
 		return false, done, err
 	}
 	if err != nil {
-		return false, Enqueued{}, err
+		return false, EnqueueResult{}, err
 	}
-	return true, Enqueued{}, d.within(ctx, l, fn)
+	return true, EnqueueResult{}, d.within(ctx, l, fn)
 }
 
 // enter gets the lease of a subject within maxWait.
@@ -113,7 +101,7 @@ type ticket struct {
 }
 
 func (d *Dispatcher) ticket(key subject.Key, id string) *ticket {
-	return &ticket{d: d, key: key, holder: NewHolder(), id: id, caller: d.run.Caller()}
+	return &ticket{d: d, key: key, holder: lanes.NewHolder(), id: id, caller: d.lanes.Scripts.Caller()}
 }
 
 func (t *ticket) entry() string {
@@ -123,36 +111,9 @@ func (t *ticket) entry() string {
 	return record.Ticket(t.id).String()
 }
 
-// ask asks once for the lease. ok is false when it is not to be had yet: after `over`, if that is known, what
-// is in front may be over without anybody telling.
+// ask asks once for the lease.
 func (t *ticket) ask(ctx context.Context) (l lease.Lease, ok bool, over time.Duration, err error) {
-	d, canonical := t.d, t.key.Canonical()
-	p, ttl := d.ns.Partition(t.key), d.cfg.SectionTTL
-	var sent time.Time
-	words := []string{"again"} // as long as there is more that is due to be placed first
-	for err == nil && words[0] == "again" {
-		sent = time.Now()
-		words, err = d.ask(ctx, t.caller.Once(p, sectionScript, []string{d.keys[p].Tail(canonical)},
-			canonical, t.holder, ttl.Milliseconds(), t.entry()))
-	}
-	switch {
-	case err != nil:
-		return lease.Lease{}, false, 0, err
-	case words[0] == "held":
-		held := &lease.HeldError{Subject: t.key, Holder: words[1], Suspended: words[1] != "" && words[2] == "0"}
-		if ms, _ := strconv.ParseInt(words[2], 10, 64); ms > 0 {
-			held.Until = time.UnixMilli(ms)
-		}
-		return lease.Lease{}, false, 0, held
-	case words[0] != "ok":
-		over = unknown
-		if ms, err := strconv.ParseInt(words[1], 10, 64); err == nil {
-			over = time.Duration(ms+1) * time.Millisecond
-		}
-		return lease.Lease{}, false, over, nil
-	}
-	token, err := lease.ParseToken(words[1])
-	return lease.Lease{Subject: t.key, Token: token, Holder: t.holder, Proven: sent, TTL: ttl}, err == nil, 0, err
+	return t.d.lanes.Section(ctx, t.caller, t.key, t.holder, t.d.cfg.SectionTTL, t.entry())
 }
 
 // atOnce gets the lease when nobody has it and nobody waits. A lease whose answer did not come is
@@ -165,19 +126,16 @@ func (t *ticket) atOnce(ctx context.Context) (lease.Lease, error) {
 	return l, err
 }
 
-// unknown is until when something is over of which nobody knows that.
-const unknown = time.Duration(math.MaxInt64)
-
 // wait waits for the ticket's turn. Only Redis can say that it has not come: a question that is
 // under way when maxWait is over is given a moment more. When that brings no answer, the one
 // before counts, unless Redis has been silent for as long as between two looks.
 func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, error) {
 	over := time.After(maxWait)
-	asking, cancel := context.WithTimeout(ctx, maxWait+beyondEnd)
+	asking, cancel := context.WithTimeout(ctx, maxWait+lanes.BeyondEnd)
 	defer cancel()
 	d, ttl := t.d, t.d.cfg.SectionTTL
-	channel := d.keys[d.ns.Partition(t.key)].News(t.id)
-	heard, leave := d.news.listen(channel)
+	channel := d.lanes.Keys(d.lanes.Partition(t.key)).News(t.id)
+	heard, leave := d.lanes.News.Listen(channel)
 	defer leave()
 	endWait, err := d.waitOn(asking, t.key)
 	if err != nil {
@@ -188,7 +146,7 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 	for answered := false; ; answered = true {
 		asked := time.Now()
 		l, ok, last, err := t.ask(asking)
-		if asking.Err() != nil && ctx.Err() == nil && answered && err != nil && unanswered(err) && time.Since(asked) < lookAgain {
+		if asking.Err() != nil && ctx.Err() == nil && answered && err != nil && lanes.Unanswered(err) && time.Since(asked) < lanes.LookAgain {
 			return lease.Lease{}, ErrBusy // as Redis said less than a moment ago
 		}
 		if ok || err != nil {
@@ -200,7 +158,7 @@ func (t *ticket) wait(ctx context.Context, maxWait time.Duration) (lease.Lease, 
 		case <-over:
 			return lease.Lease{}, ErrBusy
 		case <-heard:
-		case <-time.After(min(ttl/3, last, d.news.pace(channel, time.Since(begun)))):
+		case <-time.After(min(ttl/3, last, d.lanes.News.Pace(channel, time.Since(begun)))):
 		}
 	}
 }
@@ -213,18 +171,17 @@ func (t *ticket) leave(ctx context.Context, away bool) {
 	if away {
 		most = 0
 	}
-	call := t.caller.Once(t.d.ns.Partition(t.key), leaveScript, nil, t.key.Canonical(), t.holder, t.entry())
-	waiting, stop := soon(ctx, most)
+	waiting, stop := lanes.Soon(ctx, most)
 	defer stop()
 	select {
-	case <-t.caller.Insist(call, t.d.cfg.SectionTTL):
+	case <-t.d.lanes.Leave(t.caller, t.key, t.holder, t.entry(), t.d.cfg.SectionTTL):
 	case <-waiting.Done():
 	}
 }
 
 // within runs fn under a lease, keeps it alive, and gives it back.
 func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.Context) error) (err error) {
-	keeper := lease.NewKeeper(d.leases, l.TTL, l.TTL/5)
+	keeper := lease.NewKeeper(d.lanes.Leases, l.TTL, l.TTL/5)
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	kept := make(chan struct{})
 	go func() { defer close(kept); keeper.Run(life) }()
@@ -234,7 +191,7 @@ func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.
 		release()
 		end()
 		<-kept
-		gone := parting(ctx, lastWords, func(ctx context.Context) error { return d.leases.Release(ctx, l) })
+		gone := lanes.Parting(ctx, lanes.LastWords, func(ctx context.Context) error { return d.lanes.Leases.Release(ctx, l) })
 		switch {
 		case lost:
 			err = errors.Join(err, fmt.Errorf("section on %s: %w", l.Subject, lease.ErrLost))
@@ -242,44 +199,15 @@ func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.
 			err = errors.Join(err, fmt.Errorf("section on %s: %w", l.Subject, gone))
 		}
 	}()
-	return fn(context.WithValue(work, sectionKey{}, &section{l, sectionOf(ctx)}))
-}
-
-// section is what the fn of a Do holds, and what those around it hold.
-type section struct {
-	lease lease.Lease
-	outer *section
-}
-
-type (
-	sectionKey struct{}
-	claimKey   struct{}
-)
-
-func sectionOf(ctx context.Context) *section {
-	s, _ := ctx.Value(sectionKey{}).(*section)
-	return s
-}
-
-// WithClaim returns the context of work under a claim.
-func WithClaim(ctx context.Context, c *Claim) context.Context {
-	return context.WithValue(ctx, claimKey{}, c)
-}
-
-// ClaimFrom returns the claim that a handler runs under. ok is false outside of one.
-func ClaimFrom(ctx context.Context) (c *Claim, ok bool) {
-	c, ok = ctx.Value(claimKey{}).(*Claim)
-	return c, ok
+	return fn(lanes.WithLease(work, l))
 }
 
 // LeaseFrom returns the lease that a handler, or the fn of a Do, runs under: the innermost,
 // if there are several. Its token is what stores should be sent.
 func LeaseFrom(ctx context.Context) (l lease.Lease, ok bool) {
-	if s := sectionOf(ctx); s != nil {
-		return s.lease, true
+	all := lanes.LeasesOf(ctx)
+	if len(all) == 0 {
+		return lease.Lease{}, false
 	}
-	if c, ok := ClaimFrom(ctx); ok {
-		return c.Lease, true
-	}
-	return lease.Lease{}, false
+	return all[0], true
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -22,7 +24,7 @@ var errBoom = errors.New("boom")
 func (h *house) waiting(lane string, ctx context.Context, fn func(context.Context) error) chan error {
 	h.t.Helper()
 	depth := func() int {
-		l, _, _, _ := h.Lane(bg, key(lane), dispatcher.Page{})
+		l, _, _, _ := h.Lane(bg, key(lane), inspect.Page{})
 		return l.Depth
 	}
 	before := depth()
@@ -169,7 +171,7 @@ func TestPageOfALaneWithATicket(t *testing.T) {
 		h.ok(err)
 		h.ok(h.Finish(bg, c))
 		var kinds []string
-		for page := (dispatcher.Page{Limit: 2}); ; {
+		for page := (inspect.Page{Limit: 2}); ; {
 			_, jobs, next, err := h.Lane(bg, key("a"), page)
 			h.ok(err)
 			if len(jobs) > 2 {
@@ -182,7 +184,7 @@ func TestPageOfALaneWithATicket(t *testing.T) {
 				break
 			}
 		}
-		if want := []string{dispatcher.SectionKind, "kj1", "kj2", "kj3"}; !slices.Equal(kinds, want) {
+		if want := []string{inspect.SectionKind, "kj1", "kj2", "kj3"}; !slices.Equal(kinds, want) {
 			t.Errorf("the pages hold %v, want %v", kinds, want)
 		}
 		cancel()
@@ -218,9 +220,9 @@ func TestG6_NobodyToReap(t *testing.T) {
 }
 
 // waitHead claims a job as soon as it is free.
-func (h *house) waitHead(id string) dispatcher.Claim {
+func (h *house) waitHead(id string) session.Claim {
 	h.t.Helper()
-	var c dispatcher.Claim
+	var c session.Claim
 	redistest.Until(h.t, id+" is free", func() bool {
 		for _, c = range h.claimed("w", 1) {
 			return true
@@ -273,7 +275,7 @@ func TestG7_WouldDeadlock(t *testing.T) {
 			h.enqueue(dispatcher.NewJob{Subject: key(lane), Kind: "k", ID: lane + "2", Keep: time.Minute})
 		}
 		claims := h.claimed("w", 3)
-		in := func(lane string) context.Context { c := claims[lane]; return dispatcher.WithClaim(t.Context(), &c) }
+		in := func(lane string) context.Context { c := claims[lane]; return session.WithClaim(t.Context(), &c) }
 
 		if err := h.Do(in("a"), key("a"), time.Minute, never); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
 			t.Errorf("Do on the own subject: %v", err)
@@ -287,7 +289,7 @@ func TestG7_WouldDeadlock(t *testing.T) {
 		waiter := func(lane string, wait func(ctx context.Context) error) {
 			waits.Go(func() {
 				c := claims[lane]
-				if err := wait(dispatcher.WithClaim(ctx, &c)); !errors.Is(err, context.Canceled) {
+				if err := wait(session.WithClaim(ctx, &c)); !errors.Is(err, context.Canceled) {
 					t.Errorf("%s: %v", lane, err)
 				}
 			})
@@ -343,10 +345,10 @@ func TestB10_WaitFor(t *testing.T) {
 			end := func(id string) {
 				for _, c := range h.claimed("w", 1) {
 					result := []byte("result of " + id)
-					s, err := h.Join(bg, dispatcher.Claimant{Holder: "w", TTL: time.Minute}, 1)
+					s, err := h.Join(bg, session.Claimant{Holder: "w", TTL: time.Minute}, 1)
 					h.ok(err)
-					s.Turns(bg, []dispatcher.Turn{{Partition: h.Namespace().Partition(c.Subject),
-						Ends: []dispatcher.End{{Claim: &c, Outcome: dispatcher.Finished, Result: result}}}})
+					s.Turns(bg, []session.Turn{{Partition: h.Namespace().Partition(c.Subject),
+						Ends: []session.End{{Claim: &c, Outcome: session.Finished, Result: result}}}})
 					h.ok(s.Close(bg))
 				}
 			}

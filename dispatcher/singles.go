@@ -17,7 +17,7 @@ import (
 // comes when no trip is free to start waits until one is back, together with all that
 // come meanwhile; so trips grow with load, and a lone job leaves at once.
 type singles struct {
-	send func(jobs []prepared) []Enqueued
+	send func(jobs []prepared) []EnqueueResult
 	most time.Duration // how long a job waits at most, for its trip to set out and to be back; 0 is connect.Bound
 
 	mu      sync.Mutex
@@ -31,7 +31,7 @@ const maxFlights = 2
 
 type single struct {
 	job  prepared
-	done chan Enqueued
+	done chan EnqueueResult
 }
 
 // errUnknown is what is wrong with a job whose trip has not come back.
@@ -39,8 +39,8 @@ var errUnknown = errors.New("not known whether it was stored")
 
 // enqueue returns what became of a job. When ctx ends before its trip sets out, it
 // stays here; when ctx ends later, the job may be there or not, or come there yet.
-func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
-	mine := single{job, make(chan Enqueued, 1)}
+func (s *singles) enqueue(ctx context.Context, job prepared) (EnqueueResult, error) {
+	mine := single{job, make(chan EnqueueResult, 1)}
 	s.mu.Lock()
 	s.waiting = append(s.waiting, mine)
 	if s.flights < maxFlights {
@@ -59,9 +59,9 @@ func (s *singles) enqueue(ctx context.Context, job prepared) (Enqueued, error) {
 		why = connect.Judge(ctx, most, context.DeadlineExceeded)
 	}
 	if s.leave(mine) {
-		return Enqueued{}, fmt.Errorf("enqueue %s: not sent: %w", job.subject, why)
+		return EnqueueResult{}, fmt.Errorf("enqueue %s: not sent: %w", job.subject, why)
 	}
-	return Enqueued{}, fmt.Errorf("enqueue %s: %w: %w", job.subject, errUnknown, why)
+	return EnqueueResult{}, fmt.Errorf("enqueue %s: %w: %w", job.subject, errUnknown, why)
 }
 
 // leave takes a job back whose trip has not set out.
@@ -113,8 +113,8 @@ func (s *singles) board() []single {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, bytes := 0, 0
-	for n < len(s.waiting) && n < MaxBatch && (n == 0 || bytes+len(s.waiting[n].job.body) <= MaxBatchBytes) {
-		bytes += len(s.waiting[n].job.body)
+	for n < len(s.waiting) && n < MaxBatch && (n == 0 || bytes+len(s.waiting[n].job.Body) <= MaxBatchBytes) {
+		bytes += len(s.waiting[n].job.Body)
 		n++
 	}
 	batch := s.waiting[:n:n]

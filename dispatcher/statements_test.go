@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -41,7 +42,7 @@ func TestC2_AJobThatKillsItsWorkers(t *testing.T) {
 		if want := []time.Duration{0, time.Second, 2 * time.Second}; !slices.Equal(waits, want) {
 			t.Errorf("it waited %v between its attempts, want %v", waits, want)
 		}
-		dead, _, err := h.DeadLetters(bg, dispatcher.Page{})
+		dead, _, err := h.DeadLetters(bg, inspect.Page{})
 		if err != nil || len(dead) != 1 || dead[0].ID != "killer" || dead[0].Reason != "worker lost" || dead[0].Attempt != 4 {
 			t.Errorf("dead letters %+v, %v", dead, err)
 		}

@@ -2,26 +2,11 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"strings"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/subject"
-)
-
-//go:embed suspend.lua
-var suspendLua string
-
-//go:embed resume.lua
-var resumeLua string
-
-//go:embed suspendjob.lua
-var suspendJobLua string
-
-var (
-	suspendScript    = verb("suspend", suspendLua)
-	resumeScript     = verb("resume", resumeLua)
-	suspendJobScript = verb("suspend job", suspendJobLua)
 )
 
 // Suspend stops a lane until it is resumed, whether it has jobs or not: at once, or when
@@ -31,12 +16,9 @@ func (d *Dispatcher) Suspend(ctx context.Context, key subject.Key, why string) (
 	if err := CheckSubject(key); err != nil {
 		return "", err
 	}
-	why = strings.ReplaceAll(clip(why), "\n", " ")
-	words, err := d.ask(ctx, d.run.Once(d.ns.Partition(key), suspendScript, nil, key.Canonical(), why))
-	if err == nil && words[0] == "later" {
-		holder = words[1]
-	}
-	return holder, wrap("suspend "+key.String(), err)
+	why = strings.ReplaceAll(lanes.Clip(why), "\n", " ")
+	holder, err = d.lanes.Suspend(ctx, key, why)
+	return holder, lanes.Wrap("suspend "+key.String(), err)
 }
 
 // Resume lets a lane go on that was suspended, or halted by its head (see [Halt]), which gets
@@ -55,14 +37,13 @@ func (d *Dispatcher) resume(ctx context.Context, key subject.Key, how string) er
 	if err := CheckSubject(key); err != nil {
 		return err
 	}
-	p, canonical := d.ns.Partition(key), key.Canonical()
-	words, err := d.ask(ctx, d.run.Once(p, resumeScript, []string{d.keys[p].Tail(canonical)}, canonical, how))
+	did, err := d.lanes.Resume(ctx, key, how)
 	switch {
 	case err != nil:
 		return fmt.Errorf("%s %s: %w", how, key, err)
-	case words[0] == "no":
+	case did == "no":
 		return fmt.Errorf("%s %s: %w", how, key, ErrNotSuspended)
-	case words[0] == "empty":
+	case did == "empty":
 		return fmt.Errorf("%w: %s has no head to skip", ErrNotFound, key)
 	}
 	return nil
@@ -82,21 +63,20 @@ func (d *Dispatcher) ResumeJob(ctx context.Context, ref JobRef) error {
 }
 
 func (d *Dispatcher) suspendJob(ctx context.Context, ref JobRef, how string) error {
-	p, job, err := d.stored(ctx, ref)
+	_, job, err := d.stored(ctx, ref)
 	if err != nil {
 		return err
 	}
-	canonical := job.Subject.Canonical()
-	words, err := d.ask(ctx, d.run.Once(p, suspendJobScript, []string{d.keys[p].Tail(canonical)}, canonical, job.entry().String(), how))
+	did, err := d.lanes.SuspendJob(ctx, job.Subject, job.Entry(), how)
 	if err != nil {
 		return fmt.Errorf("%s job %s: %w", how, ref, err)
 	}
-	return refusedFor(words[0], how, ref)
+	return refusedFor(did, how, ref)
 }
 
-// refusedFor is the error that a word of a script about one job stands for.
-func refusedFor(word, how string, ref JobRef) error {
-	switch word {
+// refusedFor is the error for what a verb did not do to one job.
+func refusedFor(did, how string, ref JobRef) error {
+	switch did {
 	case "no":
 		return fmt.Errorf("%s job %s: %w", how, ref, ErrNotSuspended)
 	case "running":

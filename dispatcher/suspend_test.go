@@ -9,6 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -43,12 +45,12 @@ func TestL10_SuspendLane(t *testing.T) {
 				if err := h.Do(bg, key("a"), 0, nil); !errors.Is(err, dispatcher.ErrBusy) {
 					t.Errorf("a section on a suspended lane: %v", err)
 				}
-				lane, _, _, err := h.Lane(bg, key("a"), dispatcher.Page{})
+				lane, _, _, err := h.Lane(bg, key("a"), inspect.Page{})
 				h.ok(err)
-				if lane.State != dispatcher.Suspended || lane.Why != "because of this" || lane.Holder != "" {
+				if lane.State != inspect.Suspended || lane.Why != "because of this" || lane.Holder != "" {
 					t.Errorf("the lane is %+v", lane)
 				}
-				lanes, _, err := h.Lanes(bg, dispatcher.LaneFilter{State: dispatcher.Suspended}, dispatcher.Page{})
+				lanes, _, err := h.Lanes(bg, inspect.LaneFilter{State: inspect.Suspended}, inspect.Page{})
 				h.ok(err)
 				stats, err := h.Stats(bg)
 				h.ok(err)
@@ -71,13 +73,13 @@ func TestL10_SuspendLane(t *testing.T) {
 func TestL10_SuspendLeasedLane(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		ends := map[string]func(h *house, c dispatcher.Claim){
-			"finish":      func(h *house, c dispatcher.Claim) { h.ok(h.Finish(bg, c)) },
-			"retry":       func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
-			"retry later": func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, time.Hour, ""); h.ok(err) },
-			"dead":        func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
-			"hand back":   func(h *house, c dispatcher.Claim) { h.ok(h.HandBack(bg, c)) },
-			"crash":       func(h *house, _ dispatcher.Claim) { h.advance(time.Minute); h.reaped() },
+		ends := map[string]func(h *house, c session.Claim){
+			"finish":      func(h *house, c session.Claim) { h.ok(h.Finish(bg, c)) },
+			"retry":       func(h *house, c session.Claim) { _, err := h.Retry(bg, c, 0, ""); h.ok(err) },
+			"retry later": func(h *house, c session.Claim) { _, err := h.Retry(bg, c, time.Hour, ""); h.ok(err) },
+			"dead":        func(h *house, c session.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
+			"hand back":   func(h *house, c session.Claim) { h.ok(h.HandBack(bg, c)) },
+			"crash":       func(h *house, _ session.Claim) { h.advance(time.Minute); h.reaped() },
 		}
 		for name, end := range ends {
 			t.Run(name, func(t *testing.T) {
@@ -141,7 +143,7 @@ func TestL10_SuspendJob(t *testing.T) {
 			}
 			job, err := h.Job(bg, ref(c.id))
 			h.ok(err)
-			if job.State != dispatcher.Suspended {
+			if job.State != inspect.Suspended {
 				t.Errorf("%s %s is %s", c.kind, c.id, job.State)
 			}
 			h.clean()
@@ -164,12 +166,12 @@ func TestL10_SuspendJob(t *testing.T) {
 		h.ok(h.SuspendJob(bg, ref("later")))
 		h.advance(2 * time.Hour)
 		h.reaped()
-		if job, _ := h.Job(bg, ref("later")); job.State != dispatcher.Suspended {
+		if job, _ := h.Job(bg, ref("later")); job.State != inspect.Suspended {
 			t.Errorf("a suspended job of the schedule is %s", job.State)
 		}
 		h.ok(h.ResumeJob(bg, ref("later")))
 		h.reaped()
-		if job, _ := h.Job(bg, ref("later")); job.State != dispatcher.Ready {
+		if job, _ := h.Job(bg, ref("later")); job.State != inspect.Ready {
 			t.Errorf("resumed after its time it is %s", job.State)
 		}
 		h.clean()
@@ -234,12 +236,12 @@ func TestL9_CancelWaiting(t *testing.T) {
 func TestL9_CancelRunning(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		for name, end := range map[string]func(h *house, c dispatcher.Claim){
-			"handed back": func(h *house, c dispatcher.Claim) { h.ok(h.HandBack(bg, c)) },
-			"failed":      func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, "x"); h.ok(err) },
-			"permanent":   func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
-			"finished":    func(h *house, c dispatcher.Claim) { h.ok(h.Finish(bg, c)) },
-			"lost":        func(h *house, _ dispatcher.Claim) { h.advance(time.Minute); h.reaped() },
+		for name, end := range map[string]func(h *house, c session.Claim){
+			"handed back": func(h *house, c session.Claim) { h.ok(h.HandBack(bg, c)) },
+			"failed":      func(h *house, c session.Claim) { _, err := h.Retry(bg, c, 0, "x"); h.ok(err) },
+			"permanent":   func(h *house, c session.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
+			"finished":    func(h *house, c session.Claim) { h.ok(h.Finish(bg, c)) },
+			"lost":        func(h *house, _ session.Claim) { h.advance(time.Minute); h.reaped() },
 		} {
 			t.Run(name, func(t *testing.T) {
 				h := newHouse(t, rdb, dispatcher.Config{})

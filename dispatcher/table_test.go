@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -19,43 +20,43 @@ import (
 func TestL7_LegalAndIllegalTransitions(t *testing.T) {
 	t.Parallel()
 	// Each state is made from a claim of j1 by w1 in a lane j1, j2.
-	states := map[string]func(h *house, c dispatcher.Claim){
-		"leased":          func(*house, dispatcher.Claim) {},
-		"leased and over": func(h *house, _ dispatcher.Claim) { h.advance(time.Minute) },
-		"reaped":          func(h *house, _ dispatcher.Claim) { h.advance(time.Minute); h.reaped() },
-		"leased by other": func(h *house, _ dispatcher.Claim) { h.advance(time.Minute); h.reaped(); h.head("w2", "j1", 2) },
-		"finished":        func(h *house, c dispatcher.Claim) { h.ok(h.Finish(bg, c)) },
-		"finished, next leased": func(h *house, c dispatcher.Claim) {
+	states := map[string]func(h *house, c session.Claim){
+		"leased":          func(*house, session.Claim) {},
+		"leased and over": func(h *house, _ session.Claim) { h.advance(time.Minute) },
+		"reaped":          func(h *house, _ session.Claim) { h.advance(time.Minute); h.reaped() },
+		"leased by other": func(h *house, _ session.Claim) { h.advance(time.Minute); h.reaped(); h.head("w2", "j1", 2) },
+		"finished":        func(h *house, c session.Claim) { h.ok(h.Finish(bg, c)) },
+		"finished, next leased": func(h *house, c session.Claim) {
 			h.ok(h.Finish(bg, c))
 			h.head("w2", "j2", 1)
 		},
-		"delayed":     func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, time.Hour, "x"); h.ok(err) },
-		"ready again": func(h *house, c dispatcher.Claim) { _, err := h.Retry(bg, c, 0, "x"); h.ok(err) },
-		"handed back": func(h *house, c dispatcher.Claim) { h.ok(h.HandBack(bg, c)) },
-		"dead":        func(h *house, c dispatcher.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
-		"dead, replayed": func(h *house, c dispatcher.Claim) {
+		"delayed":     func(h *house, c session.Claim) { _, err := h.Retry(bg, c, time.Hour, "x"); h.ok(err) },
+		"ready again": func(h *house, c session.Claim) { _, err := h.Retry(bg, c, 0, "x"); h.ok(err) },
+		"handed back": func(h *house, c session.Claim) { h.ok(h.HandBack(bg, c)) },
+		"dead":        func(h *house, c session.Claim) { h.ok(h.DeadLetter(bg, c, "x", "")) },
+		"dead, replayed": func(h *house, c session.Claim) {
 			h.ok(h.DeadLetter(bg, c, "x", ""))
 			_, err := h.Replay(bg, ref("j1"), true)
 			h.ok(err)
 		},
-		"discarded": func(h *house, c dispatcher.Claim) {
+		"discarded": func(h *house, c session.Claim) {
 			h.ok(h.DeadLetter(bg, c, "x", ""))
 			h.ok(h.Discard(bg, ref("j1")))
 		},
 	}
-	verbs := map[string]func(h *house, c dispatcher.Claim) error{
-		"finish":      func(h *house, c dispatcher.Claim) error { return h.Finish(bg, c) },
-		"retry":       func(h *house, c dispatcher.Claim) error { _, err := h.Retry(bg, c, time.Second, "x"); return err },
-		"dead-letter": func(h *house, c dispatcher.Claim) error { return h.DeadLetter(bg, c, "x", "y") },
-		"hand back":   func(h *house, c dispatcher.Claim) error { return h.HandBack(bg, c) },
-		"renew":       func(h *house, c dispatcher.Claim) error { return h.Leases().Renew(bg, time.Minute, c.Lease)[0] },
-		"release":     func(h *house, c dispatcher.Claim) error { return h.Leases().Release(bg, c.Lease) },
+	verbs := map[string]func(h *house, c session.Claim) error{
+		"finish":      func(h *house, c session.Claim) error { return h.Finish(bg, c) },
+		"retry":       func(h *house, c session.Claim) error { _, err := h.Retry(bg, c, time.Second, "x"); return err },
+		"dead-letter": func(h *house, c session.Claim) error { return h.DeadLetter(bg, c, "x", "y") },
+		"hand back":   func(h *house, c session.Claim) error { return h.HandBack(bg, c) },
+		"renew":       func(h *house, c session.Claim) error { return h.Leases().Renew(bg, time.Minute, c.Lease)[0] },
+		"release":     func(h *house, c session.Claim) error { return h.Leases().Release(bg, c.Lease) },
 	}
-	tokens := map[string]func(dispatcher.Claim) dispatcher.Claim{
-		"own":    func(c dispatcher.Claim) dispatcher.Claim { return c },
-		"lower":  func(c dispatcher.Claim) dispatcher.Claim { c.Lease.Token--; return c },
-		"higher": func(c dispatcher.Claim) dispatcher.Claim { c.Lease.Token += 1_000_000; return c },
-		"of a shorter number": func(c dispatcher.Claim) dispatcher.Claim {
+	tokens := map[string]func(session.Claim) session.Claim{
+		"own":    func(c session.Claim) session.Claim { return c },
+		"lower":  func(c session.Claim) session.Claim { c.Lease.Token--; return c },
+		"higher": func(c session.Claim) session.Claim { c.Lease.Token += 1_000_000; return c },
+		"of a shorter number": func(c session.Claim) session.Claim {
 			c.Lease.Token /= 10
 			return c
 		},

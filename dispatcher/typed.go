@@ -43,10 +43,10 @@ func (k TypedKind[T]) Job(key subject.Key, payload T) (NewJob, error) {
 // [Dispatcher.Enqueue], and returns the errors of both. Each call gives its job a new id, so a call
 // that is repeated after "not known whether it was stored" may store two; a caller who minds takes
 // Job and sets an ID.
-func (k TypedKind[T]) Enqueue(ctx context.Context, d *Dispatcher, key subject.Key, payload T) (Enqueued, error) {
+func (k TypedKind[T]) Enqueue(ctx context.Context, d *Dispatcher, key subject.Key, payload T) (EnqueueResult, error) {
 	job, err := k.Job(key, payload)
 	if err != nil {
-		return Enqueued{}, err
+		return EnqueueResult{}, err
 	}
 	return d.Enqueue(ctx, job)
 }

@@ -123,11 +123,11 @@ func TestTypedKindIsCheckedAtEnqueue(t *testing.T) {
 	t.Parallel()
 	_, rdb := redistest.Mini(t)
 	h := newHouse(t, rdb, dispatcher.Config{})
-	for name, try := range map[string]func() (dispatcher.Enqueued, error){
-		"kind": func() (dispatcher.Enqueued, error) {
+	for name, try := range map[string]func() (dispatcher.EnqueueResult, error){
+		"kind": func() (dispatcher.EnqueueResult, error) {
 			return dispatcher.KindOf[int]("a b").Enqueue(bg, h.Dispatcher, key("a"), 1)
 		},
-		"subject": func() (dispatcher.Enqueued, error) {
+		"subject": func() (dispatcher.EnqueueResult, error) {
 			return dispatcher.KindOf[int]("k").Enqueue(bg, h.Dispatcher, key(""), 1)
 		},
 	} {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -111,16 +112,16 @@ func (u *Unique) validate() error {
 	return nil
 }
 
-// field is where the key stands among the unique keys of a partition.
-func (u *Unique) field(job *NewJob, canonical string) string {
+// key is how the key stands among the unique keys of a partition; nil for a job that has none.
+func (u *Unique) key(job *NewJob, canonical string) *lanes.UniqueKey {
+	if u == nil {
+		return nil
+	}
 	var digest [sha256.Size]byte
 	if u.Key == "" {
 		digest = sha256.Sum256(job.Payload)
 	}
-	return record.UniqueField(canonical, job.Kind, u.Key, digest[:])
-}
-
-// args are what the enqueue script wants to know of the nth job's key.
-func (u *Unique) args(n int, field string) []any {
-	return []any{n, field, string(u.Scope), u.Window.Milliseconds(), string(u.OnConflict)}
+	return &lanes.UniqueKey{
+		Field: record.UniqueField(canonical, job.Kind, u.Key, digest[:]), Scope: string(u.Scope), Window: u.Window, OnConflict: string(u.OnConflict),
+	}
 }

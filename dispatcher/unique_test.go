@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -223,9 +224,9 @@ func TestG8_NoLostWakeUp(t *testing.T) {
 		h := newHouse(t, mini, dispatcher.Config{Partitions: 1})
 		defer redistest.Clear(mini, h.cfg.Namespace)
 		owed := make(map[string]bool) // keys with an enqueue after their last start
-		var held *dispatcher.Claim
+		var held *session.Claim
 		start := func() {
-			who := dispatcher.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}
+			who := session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second}
 			claims, err := h.Claim(bg, who, 1)
 			h.ok(err)
 			if len(claims) == 1 {
@@ -331,7 +332,7 @@ func TestC13_KeyComesBackWithItsJob(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		for _, front := range []bool{false, true} {
 			h := newHouse(t, rdb, dispatcher.Config{})
-			put := func(id string) dispatcher.Enqueued {
+			put := func(id string) dispatcher.EnqueueResult {
 				return h.enqueue(dispatcher.NewJob{
 					Subject: key("a"), Kind: "k", ID: id, Unique: &dispatcher.Unique{Key: "u", Scope: dispatcher.WhileWaitingOrRunning},
 				})

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
@@ -81,7 +82,7 @@ func TestH2_NobodyNeedsConfig(t *testing.T) {
 		if err := admin.ConfigSet(bg, "maxmemory-policy", "allkeys-lru").Err(); err != nil {
 			t.Fatal(err)
 		}
-		findings, err := d.Doctor(bg, nil)
+		findings, err := doctor.New(d).Examine(bg, nil)
 		var says []string
 		for _, f := range findings {
 			says = append(says, f.Where)
@@ -116,13 +117,13 @@ func TestH2_DoctorWithoutScan(t *testing.T) {
 	d, err := dispatcher.Open(bg, cfg)
 	h.ok(err)
 	wrong := func() (where []string) {
-		findings, err := d.Doctor(bg, nil)
+		findings, err := doctor.New(d).Examine(bg, nil)
 		h.ok(err)
-		if !slices.ContainsFunc(findings, func(f dispatcher.Finding) bool { return f.What == "server" && f.Where == "SCAN" }) {
+		if !slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.What == "server" && f.Where == "SCAN" }) {
 			t.Errorf("of a server that lists no keys it says nothing: %+v", findings[0])
 		}
 		for _, f := range findings {
-			if f.Severity == dispatcher.Wrong {
+			if f.Severity == doctor.Wrong {
 				where = append(where, f.What)
 			}
 		}

@@ -2,30 +2,13 @@ package dispatcher
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
-
-//go:embed wait.lua
-var waitLua string
-
-var waitScript = script.NewWhole("wait", waitLua)
-
-// heldBy returns the leases that the work of a context has.
-func heldBy(ctx context.Context) (held []lease.Lease) {
-	if c, ok := ClaimFrom(ctx); ok {
-		held = append(held, c.Lease)
-	}
-	for s := sectionOf(ctx); s != nil; s = s.outer {
-		held = append(held, s.lease)
-	}
-	return held
-}
 
 // waitCounts is how long a note counts that somebody waits, if its lease lasts.
 const waitCounts = 30 * time.Second
@@ -40,7 +23,7 @@ type wait struct {
 // waitOn notes, until end is called, that the work of ctx waits for a subject. It returns
 // [ErrWouldDeadlock] when the wait could not end. Work that holds nothing deadlocks with nobody.
 func (d *Dispatcher) waitOn(ctx context.Context, key subject.Key) (end func(), err error) {
-	w := wait{d, heldBy(ctx), key}
+	w := wait{d, lanes.LeasesOf(ctx), key}
 	if len(w.held) == 0 {
 		return func() {}, nil
 	}
@@ -54,7 +37,7 @@ func (d *Dispatcher) waitOn(ctx context.Context, key subject.Key) (end func(), e
 		for {
 			select {
 			case <-ended:
-				_ = parting(ctx, lastWords, func(ctx context.Context) error { _, err := w.say(ctx, "leave", w.held...); return err })
+				_ = lanes.Parting(ctx, lanes.LastWords, func(ctx context.Context) error { _, err := w.say(ctx, "leave", w.held...); return err })
 				return
 			case <-again:
 				_, _ = w.say(ctx, "wait", w.held...)
@@ -85,46 +68,23 @@ func (w *wait) begin(ctx context.Context) error {
 	}
 }
 
-// say runs the script. It returns the notes that lead to a deadlock, if any, as the leases they are
-// about: not nil, but empty, when what is waited for is held by the work itself.
+// say makes, repeats or drops notes.
 func (w *wait) say(ctx context.Context, what string, about ...lease.Lease) ([]lease.Lease, error) {
-	args := []any{what, waitCounts.Milliseconds(), w.key.Canonical()}
-	for _, l := range about {
-		args = append(args, l.Subject.Canonical(), l.Token.String())
-	}
-	reply, err := w.d.ask(ctx, w.d.run.Whole(waitScript, []string{w.d.ns.Waits()}, args...))
-	if err != nil {
-		return nil, fmt.Errorf("note a wait: %w", err)
-	}
-	if reply[0] != "deadlock" {
-		return nil, nil
-	}
-	chain := []lease.Lease{}
-	for notes := reply[1:]; len(notes) >= 2; notes = notes[2:] {
-		l := lease.Lease{}
-		if l.Subject, err = subject.FromCanonical(notes[0]); err == nil {
-			l.Token, err = lease.ParseToken(notes[1])
-		}
-		if err != nil {
-			return nil, fmt.Errorf("note a wait: reply %q: %w", notes[:2], err)
-		}
-		chain = append(chain, l)
-	}
-	return chain, nil
+	return w.d.lanes.Wait(ctx, what, waitCounts, w.key, about)
 }
 
 // over returns those of some leases that do not last: another one has been given, or none, or its end has come.
 func (w *wait) over(ctx context.Context, leases []lease.Lease) (over []lease.Lease, err error) {
-	now, err := w.d.now(ctx)
+	now, err := w.d.lanes.Time(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, l := range leases {
-		lanes, err := w.d.describe(ctx, w.d.ns.Partition(l.Subject), []string{l.Subject.Canonical()})
+		lane, err := w.d.lanes.LookAt(ctx, l.Subject)
 		if err != nil {
 			return nil, err
 		}
-		if len(lanes) == 0 || lanes[0].Token != l.Token || !lanes[0].ExpiresAt.After(now) {
+		if !lane.Leased || lane.Lease.Token != int64(l.Token) || !lane.Until.After(now) {
 			over = append(over, l)
 		}
 	}

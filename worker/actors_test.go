@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/history"
 	"github.com/lanekeeper/lanekeeper/internal/sim"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -98,7 +101,7 @@ func (s *simulation) asked(job dispatcher.NewJob) history.Event {
 }
 
 // answeredBy is the event when the answer is there.
-func (s *simulation) answeredBy(e history.Event, done dispatcher.Enqueued) history.Event {
+func (s *simulation) answeredBy(e history.Event, done dispatcher.EnqueueResult) history.Event {
 	e.Return = time.Now()
 	if done.ID != e.Job { // it is that one now
 		e.Op, e.Job = history.Merge, done.ID
@@ -146,8 +149,8 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 			LaneBatch: batches,
 			Backoff:   dispatcher.Backoff{Base: time.Second, Cap: 8 * time.Second},
 			Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
-		}, func(ctx context.Context, who dispatcher.Claimant, n int) (Source, error) {
-			session, err := d.Join(ctx, who, n)
+		}, func(ctx context.Context, who session.Claimant, n int) (source, error) {
+			session, err := session.Join(ctx, d, who, n)
 			if err != nil {
 				return nil, err
 			}
@@ -247,7 +250,7 @@ func (s *simulation) handleBatch(ctx context.Context, w *simWorker, jobs []dispa
 }
 
 // starting notes that a job starts, and then that it stops.
-func (s *simulation) starting(w *simWorker, job *dispatcher.Job, c *dispatcher.Claim) (stop func()) {
+func (s *simulation) starting(w *simWorker, job *dispatcher.Job, c *session.Claim) (stop func()) {
 	e := history.Event{
 		Op: history.Start, Subject: job.Subject.ID, Job: job.ID, Kind: job.Kind, Worker: w.name,
 		Token: int64(c.Lease.Token), Attempt: c.Attempt,
@@ -258,7 +261,7 @@ func (s *simulation) starting(w *simWorker, job *dispatcher.Job, c *dispatcher.C
 }
 
 // takeTime is how long a job takes. It returns a number below 1000 that decides what becomes of it.
-func (s *simulation) takeTime(ctx context.Context, c *dispatcher.Claim) uint64 {
+func (s *simulation) takeTime(ctx context.Context, c *session.Claim) uint64 {
 	// Not by the attempt: one that is given back would come to the same again, for ever.
 	s.mu.Lock()
 	s.nth[c.ID]++
@@ -294,12 +297,12 @@ func (s *simulation) note(w *simWorker, e history.Event) {
 
 // recorded is a session whose calls are recorded.
 type recorded struct {
-	*dispatcher.Session
+	*session.Session
 	s      *simulation
 	worker *simWorker
 }
 
-func (r *recorded) Turns(ctx context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
+func (r *recorded) Turns(ctx context.Context, turns []session.Turn) []session.TurnReply {
 	begin := time.Now()
 	answers := r.Session.Turns(ctx, turns)
 	back := time.Now()
@@ -319,12 +322,12 @@ func (r *recorded) Turns(ctx context.Context, turns []dispatcher.Turn) []dispatc
 			case ended.Err != nil:
 				e.Return = time.Time{}
 			}
-			if end.Outcome != dispatcher.Several {
+			if end.Outcome != session.Several {
 				r.s.h.Add(endEvent(e, &end, ended))
 				continue
 			}
 			for n := range end.Each {
-				one := dispatcher.Ended{}
+				one := session.EndReply{}
 				if n < len(ended.Each) {
 					one = ended.Each[n]
 				}
@@ -350,7 +353,7 @@ func (r *recorded) Turns(ctx context.Context, turns []dispatcher.Turn) []dispatc
 }
 
 // Blame is noted: a run in which nobody is blamed gives no attempts back.
-func (r *recorded) Blame(ctx context.Context, kind, why string, failed []*dispatcher.Claim) (bool, error) {
+func (r *recorded) Blame(ctx context.Context, kind, why string, failed []*session.Claim) (bool, error) {
 	r.s.givesBack(failed)
 	blamed, err := r.Session.Blame(ctx, kind, why, failed)
 	if blamed {
@@ -360,20 +363,20 @@ func (r *recorded) Blame(ctx context.Context, kind, why string, failed []*dispat
 }
 
 // givesBack notes that attempts are given back: of a dead letter that is a replay.
-func (s *simulation) givesBack(failed []*dispatcher.Claim) {
+func (s *simulation) givesBack(failed []*session.Claim) {
 	for _, c := range failed {
 		s.h.Add(history.Event{Op: history.Replay, Subject: c.Subject.ID, Job: c.ID, Begin: time.Now(), Loose: true})
 	}
 }
 
 // endEvent is what an end says of its job.
-func endEvent(e history.Event, end *dispatcher.End, ended dispatcher.Ended) history.Event {
+func endEvent(e history.Event, end *session.End, ended session.EndReply) history.Event {
 	e.Job, e.GoesOn, e.Outcome = end.Claim.ID, end.GoesOn, history.Gone
-	kept := end.Outcome == dispatcher.HandedBack || end.Outcome == dispatcher.Retry && !ended.Dead || ended.Halted
+	kept := end.Outcome == session.HandedBack || end.Outcome == session.Retry && !ended.Dead || ended.Halted
 	if kept && !ended.Cancelled {
 		e.Outcome = history.Kept
 	}
-	if failed := end.Outcome == dispatcher.Retry || end.Outcome == dispatcher.DeadLettered; failed && e.Return.IsZero() {
+	if failed := end.Outcome == session.Retry || end.Outcome == session.DeadLettered; failed && e.Return.IsZero() {
 		e.Outcome = history.Maybe // the last attempt, on the last worker that it may fail on, or one that halts its lane
 	}
 	return e
@@ -513,13 +516,13 @@ func (s *simulation) operate() {
 }
 
 // pick picks one of the jobs that wait in a lane or run. It is asked for with its subject: another one may have the same id.
-func (s *simulation) pick(d *dispatcher.Dispatcher, lane subject.Key, i int) (job dispatcher.JobInfo, ok bool) {
-	_, jobs, _, err := d.Lane(context.Background(), lane, dispatcher.Page{Limit: 20})
-	if err != nil || len(jobs) == 0 {
+func (s *simulation) pick(d *dispatcher.Dispatcher, lane subject.Key, i int) (job inspect.JobInfo, ok bool) {
+	page, err := inspect.New(d).Lane(context.Background(), lane, inspect.Page{Limit: 20})
+	if err != nil || len(page.Jobs) == 0 {
 		return job, false
 	}
-	job = jobs[s.world.Roll(uint64(len(jobs)), "which", i)]
-	return job, job.Kind != dispatcher.SectionKind
+	job = page.Jobs[s.world.Roll(uint64(len(page.Jobs)), "which", i)]
+	return job, job.Kind != inspect.SectionKind
 }
 
 // resuming notes a call that may resume a lane or a job.
@@ -534,7 +537,7 @@ func (s *simulation) resuming(lane string, call func() error) {
 // raise replays a dead letter, or discards it.
 func (s *simulation) raise(d *dispatcher.Dispatcher, i int) {
 	ctx := context.Background()
-	letters, _, err := d.DeadLetters(ctx, dispatcher.Page{Limit: 20})
+	letters, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{Limit: 20})
 	if err != nil || len(letters) == 0 {
 		return
 	}
@@ -551,7 +554,7 @@ func (s *simulation) raise(d *dispatcher.Dispatcher, i int) {
 		}
 		return
 	case how == 1:
-		var done dispatcher.Enqueued
+		var done dispatcher.EnqueueResult
 		done, err = d.ReplayOrMerge(ctx, ref, false)
 		if err == nil && !done.Created {
 			s.h.Add(gone)
@@ -574,7 +577,7 @@ func (s *simulation) raise(d *dispatcher.Dispatcher, i int) {
 	s.h.Add(e)
 }
 
-func (s *simulation) cancel(d *dispatcher.Dispatcher, job dispatcher.JobInfo) {
+func (s *simulation) cancel(d *dispatcher.Dispatcher, job inspect.JobInfo) {
 	e := history.Event{Op: history.Cancel, Subject: job.Subject.ID, Job: job.ID, Begin: time.Now(), Outcome: history.Gone}
 	holder, err := d.Cancel(context.Background(), job.Ref())
 	switch {
@@ -590,7 +593,7 @@ func (s *simulation) cancel(d *dispatcher.Dispatcher, job dispatcher.JobInfo) {
 // resumeAll resumes one in n of the lanes and jobs that are suspended.
 func (s *simulation) resumeAll(d *dispatcher.Dispatcher, n int) {
 	ctx := context.Background()
-	lanes, _, err := d.Lanes(ctx, dispatcher.LaneFilter{State: dispatcher.Suspended}, dispatcher.Page{Limit: 500})
+	lanes, _, err := inspect.New(d).Lanes(ctx, inspect.LaneFilter{State: inspect.Suspended}, inspect.Page{Limit: 500})
 	if err != nil {
 		return
 	}
@@ -711,15 +714,15 @@ func (s *simulation) clockJumps() bool { return s.seed%4 == 2 }
 func (s *simulation) inspect(look bool) {
 	ctx := context.Background()
 	if look {
-		findings, err := s.inspector.Doctor(ctx, nil)
+		findings, err := doctor.New(s.inspector).Examine(ctx, nil)
 		for _, f := range findings {
-			if err == nil && f.Severity == dispatcher.Wrong {
+			if err == nil && f.Severity == doctor.Wrong {
 				s.t.Errorf("seed %d: doctor, while all work: %s %s: %s", s.seed, f.What, f.Where, f.Detail)
 			}
 		}
 		return
 	}
-	done, err := s.inspector.Repair(ctx, nil)
+	done, err := doctor.New(s.inspector).Repair(ctx, nil)
 	for _, m := range done {
 		s.t.Errorf("seed %d: a repair, while all work, did: %s %s: %s (%v)", s.seed, m.What, m.Where, m.Did, err)
 	}

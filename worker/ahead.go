@@ -3,7 +3,7 @@ package worker
 import (
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // A pool claims ahead what its handlers will have come to within aheadFor, judged by
@@ -19,7 +19,7 @@ const (
 
 // queued is a claimed lane that waits for a handler.
 type queued struct {
-	claim     *dispatcher.Claim
+	claim     *session.Claim
 	partition int
 	at        time.Time
 }
@@ -63,7 +63,7 @@ func (d *desk) returnQueueLocked() {
 	for _, q := range d.queue {
 		d.reportLocked(&attempt{
 			lane: &lane{partition: q.partition, release: func() {}}, claim: q.claim,
-			end: dispatcher.End{Claim: q.claim, Outcome: dispatcher.HandedBack}, ended: q.at,
+			end: session.End{Claim: q.claim, Outcome: session.HandedBack}, ended: q.at,
 		})
 	}
 	d.queue = nil

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
@@ -53,7 +53,7 @@ func (l *lane) comeBack() []*attempt {
 type attempt struct {
 	*lane
 	pool  *Pool
-	claim *dispatcher.Claim
+	claim *session.Claim
 
 	result []byte // what the handler left, by SetResult
 
@@ -63,7 +63,7 @@ type attempt struct {
 
 	// Set by that report, and then left to the travellers.
 	said   []verdict // of each job
-	end    dispatcher.End
+	end    session.End
 	ended  time.Time
 	cut    bool // the handler stopped because the pool did
 	resent bool // the end was sent before and the answer was lost
@@ -119,7 +119,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 		a.reported.Store(true)
 		return a.drop(), false
 	}
-	ctx := dispatcher.WithClaim(a.ctx, a.claim)
+	ctx := session.WithClaim(a.ctx, a.claim)
 	ctx = withResult(ctx, a)
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.claim.Timeout, p.cfg.Timeout))
 	defer cancel()
@@ -166,28 +166,28 @@ func (a *attempt) report(ctx context.Context, said []verdict) (next *attempt, go
 }
 
 // judge decides how each job of the attempt has ended. The caller has set reported.
-func (a *attempt) judge(ctx context.Context, said []verdict) dispatcher.End {
+func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
 	a.said = said
 	if a.pool.batches[a.claim.Kind] == nil {
 		end := a.judgeOne(ctx, a.claim, &said[0])
-		if end.Outcome == dispatcher.Finished {
+		if end.Outcome == session.Finished {
 			end.Result = a.result // nil where nobody keeps it
 		}
 		return end
 	}
-	end := dispatcher.End{Claim: a.claim, Outcome: dispatcher.Several}
+	end := session.End{Claim: a.claim, Outcome: session.Several}
 	for i, c := range a.claim.Each() {
 		end.Each = append(end.Each, a.judgeOne(ctx, c, &said[i]))
 	}
 	return end
 }
 
-func (a *attempt) judgeOne(ctx context.Context, c *dispatcher.Claim, v *verdict) dispatcher.End {
+func (a *attempt) judgeOne(ctx context.Context, c *session.Claim, v *verdict) session.End {
 	cause := context.Cause(ctx)
 	switch stopped := errors.Is(cause, ErrStopped); {
 	case v.failed && (stopped || errors.Is(cause, lease.ErrCancelled)): // what the pool or an operator stopped has not failed
 		a.cut = a.cut || stopped
-		return dispatcher.End{Claim: c, Outcome: dispatcher.HandedBack}
+		return session.End{Claim: c, Outcome: session.HandedBack}
 	case v.failed && !v.permanent && errors.Is(cause, context.DeadlineExceeded):
 		v.text = fmt.Sprintf("timed out after %s: %s", cmp.Or(a.claim.Timeout, a.pool.cfg.Timeout), v.text)
 	}
@@ -196,14 +196,14 @@ func (a *attempt) judgeOne(ctx context.Context, c *dispatcher.Claim, v *verdict)
 
 // send lays the end on the desk and returns what to do next. The caller has set
 // reported.
-func (a *attempt) send(end dispatcher.End) (next *attempt) {
+func (a *attempt) send(end session.End) (next *attempt) {
 	p := a.pool
 	a.end, a.ended = end, time.Now()
 	if p.debug {
 		p.log.Debug("attempt ended", about(a.claim, "outcome", end.Outcome.String(), "took", a.took())...)
 	}
 	// The next job of the lane is begun only while nothing speaks against it.
-	if follower, ok := a.claim.Next(); ok && end.Outcome == dispatcher.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
+	if follower, ok := a.claim.Next(); ok && end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
 		a.end.GoesOn = true
 		p.desk.report(a)
 		return &attempt{lane: a.lane, pool: p, claim: follower}

@@ -5,10 +5,11 @@ import (
 	"fmt"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // runBatch calls a batch's handler. The second error is one of the whole batch.
-func runBatch(ctx context.Context, handle BatchHandler, c *dispatcher.Claim) (errs []error, err error) {
+func runBatch(ctx context.Context, handle BatchHandler, c *session.Claim) (errs []error, err error) {
 	all := c.Each()
 	jobs := make([]dispatcher.Job, len(all))
 	for i, one := range all {

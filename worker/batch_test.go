@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
@@ -57,7 +58,7 @@ func TestBatchRunsInOrder(t *testing.T) {
 		t.Errorf("%d trips could overtake another with ends of the same lane", f.races)
 	}
 	for i, id := range want {
-		if e := f.ends[id]; e.GoesOn != (i < 49) || e.Outcome != dispatcher.Finished {
+		if e := f.ends[id]; e.GoesOn != (i < 49) || e.Outcome != session.Finished {
 			t.Errorf("end of %s: %v, goes on %t", id, e.Outcome, e.GoesOn)
 		}
 	}
@@ -79,7 +80,7 @@ func TestBatchEndsWithAFailure(t *testing.T) {
 		f.addLane(jobs(3)...)
 		time.Sleep(time.Minute)
 	})
-	if !slices.Equal(s.ids, []string{"j0", "j1"}) || f.ends["j1"].Outcome != dispatcher.Retry || !f.ends["j0"].GoesOn {
+	if !slices.Equal(s.ids, []string{"j0", "j1"}) || f.ends["j1"].Outcome != session.Retry || !f.ends["j0"].GoesOn {
 		t.Errorf("ran %v, ends %+v", s.ids, f.ends)
 	}
 }
@@ -121,7 +122,7 @@ func TestStopBetweenTwoJobsOfABatch(t *testing.T) {
 		f.addLane(jobs(3)...)
 		time.Sleep(90 * time.Second) // in the middle of the second
 	})
-	if err != nil || !slices.Equal(s.ids, []string{"j0", "j1"}) || f.ends["j1"].GoesOn || f.ends["j1"].Outcome != dispatcher.Finished {
+	if err != nil || !slices.Equal(s.ids, []string{"j0", "j1"}) || f.ends["j1"].GoesOn || f.ends["j1"].Outcome != session.Finished {
 		t.Errorf("%v; ran %v, ends %+v", err, s.ids, f.ends)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // Where blame is on, so many different jobs of a kind that fail in a row bring a worker under suspicion, and a
@@ -33,7 +33,7 @@ type conduct struct {
 }
 
 // failure is the jobs of one attempt. A batch is one attempt: one bad job of it may have failed them all.
-type failure []*dispatcher.Claim
+type failure []*session.Claim
 
 // conducts are those of all kinds.
 type conducts struct {

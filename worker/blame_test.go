@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
@@ -40,7 +41,7 @@ func (f *fake) blame() (why string, refunded []string, probes int) {
 	return f.blamed, slices.Clone(f.refunded), f.probes
 }
 
-const looks = 2 * dispatcher.BeatEvery // it looks with each sign of life, and compares two looks
+const looks = 2 * session.BeatEvery // it looks with each sign of life, and compares two looks
 
 // H3: nobody is to blame for what nobody does well.
 func TestH3_BadJobsBlameNobody(t *testing.T) {
@@ -124,7 +125,7 @@ func TestH3_NobodyToBlame(t *testing.T) {
 	blamed(t, f, func(id string) bool { return id != "j3" && id != "j7" }, func(*Pool) {
 		for range 20 {
 			f.add(append(jobs(10), dispatcher.Job{ID: "same"})...)
-			time.Sleep(dispatcher.BeatEvery / 2)
+			time.Sleep(session.BeatEvery / 2)
 			f.set(func() { f.elsewhere++ })
 		}
 		if why, _, _ := f.blame(); why != "" {
@@ -169,7 +170,7 @@ func TestH3_BadJobsStopNobody(t *testing.T) {
 		}
 	}
 	begin, put := time.Now(), int64(0)
-	for time.Since(begin) < looks+dispatcher.BeatEvery/2 {
+	for time.Since(begin) < looks+session.BeatEvery/2 {
 		put++
 		s.put(fmt.Sprint("good", put), "good", 1)
 		redistest.Until(t, "a good job runs", func() bool { return good.done.Load() == put })
@@ -179,7 +180,7 @@ func TestH3_BadJobsStopNobody(t *testing.T) {
 	if t.Logf("%d good jobs ran beside", put); time.Since(begin) > 6*looks {
 		t.Errorf("that took %s", time.Since(begin))
 	}
-	all, err := s.Workers(t.Context())
+	all, err := session.Workers(t.Context(), s.Dispatcher)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/history"
 	"github.com/lanekeeper/lanekeeper/internal/sim"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -33,7 +34,7 @@ func (s *simulation) clumsy() {
 	defer closeClient()
 	hands := make([]*recorded, 2) // the first takes jobs along
 	for i := range hands {
-		who := dispatcher.Claimant{Holder: fmt.Sprint("clumsy", i), TTL: simTTL}
+		who := session.Claimant{Holder: fmt.Sprint("clumsy", i), TTL: simTTL}
 		for _, kind := range oddKinds {
 			who.Kinds = append(who.Kinds, kind.Name)
 		}
@@ -41,7 +42,7 @@ func (s *simulation) clumsy() {
 			who.LaneBatch = map[string]int{"odd": 4, "oddfrail": 3, "oddkept": 2}
 		}
 		for hands[i] == nil {
-			if session, err := d.Join(s.ctx, who, 4); err == nil {
+			if session, err := session.Join(s.ctx, d, who, 4); err == nil {
 				hands[i] = &recorded{Session: session, s: s, worker: &simWorker{name: who.Holder}}
 				defer session.Close(context.Background())
 			} else if !pauseFor(s.ctx, time.Second) {
@@ -52,7 +53,7 @@ func (s *simulation) clumsy() {
 	for i := 0; pauseFor(s.ctx, time.Duration(s.world.Roll(1000, "clumsy", i))*time.Millisecond); i++ {
 		s.oddJobs(d, i, "")
 		part, one, other := i%2, hands[i/2%2], hands[1-i/2%2]
-		var failed []*dispatcher.Claim
+		var failed []*session.Claim
 		claims := one.turn(part, 2, nil)
 		if len(claims) > 0 {
 			s.oddJobs(d, i, "while some run")
@@ -112,13 +113,13 @@ func (s *simulation) oddJobs(d *dispatcher.Dispatcher, i int, when string) {
 }
 
 // turn makes one turn, however it ends.
-func (r *recorded) turn(partition, want int, ends []dispatcher.End) []dispatcher.Claim {
-	turn := dispatcher.Turn{Partition: partition, Ends: ends, Claim: want > 0, Want: want}
-	return r.Turns(context.Background(), []dispatcher.Turn{turn})[0].Claims
+func (r *recorded) turn(partition, want int, ends []session.End) []session.Claim {
+	turn := session.Turn{Partition: partition, Ends: ends, Claim: want > 0, Want: want}
+	return r.Turns(context.Background(), []session.Turn{turn})[0].Claims
 }
 
 // fumble ends a claim in some way, or not at all. It returns what has failed.
-func (s *simulation) fumble(d *dispatcher.Dispatcher, r *recorded, part int, c *dispatcher.Claim, how uint64) (failed []*dispatcher.Claim) {
+func (s *simulation) fumble(d *dispatcher.Dispatcher, r *recorded, part int, c *session.Claim, how uint64) (failed []*session.Claim) {
 	if time.Since(c.Lease.Proven) > simTTL-simGrace {
 		return nil // it comes too late to begin
 	}
@@ -129,15 +130,15 @@ func (s *simulation) fumble(d *dispatcher.Dispatcher, r *recorded, part int, c *
 		_, _ = d.Cancel(context.Background(), c.Ref())
 		s.h.Add(history.Event{Op: history.Cancel, Subject: c.Subject.ID, Job: c.ID, Begin: time.Now(), Outcome: history.Gone})
 	}
-	end := dispatcher.End{Claim: c, Outcome: dispatcher.Retry, Error: "fumbled", Workers: 3}
-	finish := dispatcher.End{Claim: c, Outcome: dispatcher.Finished}
+	end := session.End{Claim: c, Outcome: session.Retry, Error: "fumbled", Workers: 3}
+	finish := session.End{Claim: c, Outcome: session.Finished}
 	switch {
 	case how < 2: // nothing is heard of it
 		return nil
 	case how < 5:
-		end.Outcome, end.Reason = dispatcher.DeadLettered, "clumsy"
+		end.Outcome, end.Reason = session.DeadLettered, "clumsy"
 	case how < 7:
-		end.Outcome = dispatcher.HandedBack
+		end.Outcome = session.HandedBack
 	case how == 7:
 		end.Wait = 500 * time.Millisecond
 		failed = append(failed, c)
@@ -147,7 +148,7 @@ func (s *simulation) fumble(d *dispatcher.Dispatcher, r *recorded, part int, c *
 		next, _ := c.Next()
 		goesOn := finish
 		goesOn.GoesOn = true
-		ends := []dispatcher.End{goesOn, {Claim: next, Outcome: dispatcher.Finished}}
+		ends := []session.End{goesOn, {Claim: next, Outcome: session.Finished}}
 		r.turn(part, 0, ends[:how-10])
 		end = s.together(c)
 	case how < 15:
@@ -155,19 +156,19 @@ func (s *simulation) fumble(d *dispatcher.Dispatcher, r *recorded, part int, c *
 	default:
 		end = finish
 	}
-	r.turn(part, 0, []dispatcher.End{end})
+	r.turn(part, 0, []session.End{end})
 	if s.world.Roll(2, c.ID, "twice") == 0 {
-		r.turn(part, 0, []dispatcher.End{end})
+		r.turn(part, 0, []session.End{end})
 	}
 	return failed
 }
 
 // together is the end of a batch, each job of it in its own way.
-func (s *simulation) together(c *dispatcher.Claim) dispatcher.End {
-	end := dispatcher.End{Claim: c, Outcome: dispatcher.Several}
+func (s *simulation) together(c *session.Claim) session.End {
+	end := session.End{Claim: c, Outcome: session.Several}
 	for _, each := range c.Each() {
-		ways := []dispatcher.Outcome{dispatcher.Finished, dispatcher.Retry, dispatcher.HandedBack, dispatcher.DeadLettered}
-		end.Each = append(end.Each, dispatcher.End{
+		ways := []session.Outcome{session.Finished, session.Retry, session.HandedBack, session.DeadLettered}
+		end.Each = append(end.Each, session.End{
 			Claim: each, Outcome: ways[s.world.Roll(4, each.ID, "together", c.Attempt)], Error: "fumbled", Reason: "clumsy", Workers: 3,
 		})
 	}
@@ -175,16 +176,16 @@ func (s *simulation) together(c *dispatcher.Claim) dispatcher.End {
 }
 
 // giveBack hands a claim back, by itself or as a batch of one.
-func (s *simulation) giveBack(r *recorded, part int, c *dispatcher.Claim, i int) {
-	end := dispatcher.End{Claim: c, Outcome: dispatcher.HandedBack}
+func (s *simulation) giveBack(r *recorded, part int, c *session.Claim, i int) {
+	end := session.End{Claim: c, Outcome: session.HandedBack}
 	if s.world.Roll(2, "give back", i, c.ID) == 0 {
-		several := dispatcher.End{Claim: c, Outcome: dispatcher.Several}
+		several := session.End{Claim: c, Outcome: session.Several}
 		for _, each := range c.Each() {
-			several.Each = append(several.Each, dispatcher.End{Claim: each, Outcome: dispatcher.HandedBack})
+			several.Each = append(several.Each, session.End{Claim: each, Outcome: session.HandedBack})
 		}
 		end = several
 	}
-	r.turn(part, 0, []dispatcher.End{end})
+	r.turn(part, 0, []session.End{end})
 }
 
 // hasty runs sections, and takes leases, for which it has hardly any time: it gives up what was asked for and not answered.

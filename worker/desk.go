@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // desk is where a pool gathers what it has to say to Redis, and keeps what it
@@ -72,7 +73,7 @@ var awayBackoff = dispatcher.Backoff{Base: 50 * time.Millisecond, Cap: time.Seco
 
 // errand is one partition's part of a round trip.
 type errand struct {
-	dispatcher.Turn
+	session.Turn
 	attempts []*attempt // whose ends the turn reports
 	heard    int        // partition.news when it was planned
 	away     bool       // Redis was, when it came there
@@ -167,12 +168,12 @@ func (d *desk) back() {
 func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	p := &d.partitions[at]
 	if p.away || now.Before(p.restTill) {
-		return errand{Turn: dispatcher.Turn{Partition: at}}
+		return errand{Turn: session.Turn{Partition: at}}
 	}
-	e := errand{Turn: dispatcher.Turn{Partition: at}, attempts: p.ends, heard: p.news}
+	e := errand{Turn: session.Turn{Partition: at}, attempts: p.ends, heard: p.news}
 	p.ends = nil
 	if len(e.attempts) > 0 {
-		e.Ends = make([]dispatcher.End, len(e.attempts))
+		e.Ends = make([]session.End, len(e.attempts))
 	}
 	for i, a := range e.attempts {
 		e.Ends[i] = a.end
@@ -193,7 +194,7 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 	e.Refuse = p.refuse && e.Want == 0
 	e.Claim = e.Want > 0 || p.passOn || e.Refuse
 	p.passOn, p.refuse = false, false
-	e.Want = min(e.Want, dispatcher.MaxClaim)
+	e.Want = min(e.Want, session.MaxClaim)
 	*budget -= e.Want
 	d.asked += e.Want
 	return e
@@ -202,7 +203,7 @@ func (d *desk) planOne(at int, now time.Time, budget *int) errand {
 // take lays the answer to an errand on the desk, with the ends that are to be sent
 // again, and returns the lanes for which a handler is to be started, and how many of them
 // need a new goroutine.
-func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start []queued, fresh int) {
+func (d *desk) take(e errand, answer session.TurnReply, again []*attempt) (start []queued, fresh int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.partitions[e.Partition]
@@ -237,7 +238,7 @@ func (d *desk) take(e errand, answer dispatcher.Turned, again []*attempt) (start
 	}
 	for i := range e.Ends { // a lane that this pool made wait is back in time
 		for _, end := range append(e.Ends[i].Each, e.Ends[i]) {
-			if end.Outcome == dispatcher.Retry {
+			if end.Outcome == session.Retry {
 				if due := now.Add(end.Wait); due.Before(p.reapAt) {
 					p.reapAt = due
 				}
@@ -283,7 +284,7 @@ func (d *desk) restLocked(p *partition, away bool) {
 // nextReap is when a partition is reaped next: when something falls due there,
 // and otherwise after an interval short of the TTL. A lease given by another
 // worker after this reap can't end before that, so none is seen late.
-func (d *desk) nextReap(answer dispatcher.Turned) time.Time {
+func (d *desk) nextReap(answer session.TurnReply) time.Time {
 	interval := d.reapEvery
 	if d.busyLocked() == 0 {
 		interval = d.idleReap
@@ -354,7 +355,7 @@ func (d *desk) vacateLocked() (next queued, ok bool) {
 }
 
 // wake notes a hint. A pool that has no room any more passes it on.
-func (d *desk) wake(hint dispatcher.Hint) {
+func (d *desk) wake(hint session.Hint) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	p := &d.partitions[hint.Partition]

@@ -6,14 +6,15 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // trip makes a desk's next trip and lays the same answer on it for each partition.
-func trip(t *testing.T, d *desk, answer dispatcher.Turned) []errand {
+func trip(t *testing.T, d *desk, answer session.TurnReply) []errand {
 	t.Helper()
 	errands, _ := d.plan(time.Now())
 	for _, e := range errands {
-		answer.Ended = make([]dispatcher.Ended, len(e.Ends))
+		answer.Ended = make([]session.EndReply, len(e.Ends))
 		d.take(e, answer, nil)
 	}
 	if len(errands) > 0 {
@@ -28,13 +29,13 @@ func TestG17_FullPoolLooksForWhatFallsDue(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(Config{Concurrency: 1, LeaseTTL: 30 * time.Second}, 1, false)
-		nothing := dispatcher.Turned{Reaped: dispatcher.Reaped{Next: -1}}
+		nothing := session.TurnReply{Reaped: session.ReapReply{Next: -1}}
 		if first := trip(t, d, nothing); len(first) != 1 || !first[0].Reap {
 			t.Fatalf("a new pool begins with %+v, want a reap", first)
 		}
-		d.wake(dispatcher.Hint{})
+		d.wake(session.Hint{})
 		claimed := nothing
-		claimed.Claims = []dispatcher.Claim{{Job: dispatcher.Job{ID: "j"}}}
+		claimed.Claims = []session.Claim{{Job: dispatcher.Job{ID: "j"}}}
 		trip(t, d, claimed)
 		if errands, wait := d.plan(time.Now()); len(errands) != 0 || wait > time.Second {
 			t.Fatalf("a full pool plans %+v and then waits %s, want a look within 1s", errands, wait)
@@ -80,7 +81,7 @@ func TestDeskLooksForLostLeases(t *testing.T) {
 				t.Errorf("TTL %s: an idle desk looks again after %s, a working one after %s, want %s and %s", ttl, idle, working, want.idle, want.working)
 			}
 			d := newDesk(Config{Concurrency: 1, LeaseTTL: ttl}, 1, false)
-			d.queue = []queued{{&dispatcher.Claim{}, 0, time.Now()}}
+			d.queue = []queued{{&session.Claim{}, 0, time.Now()}}
 			time.Sleep(want.patience - 1)
 			if wait := d.tryPatienceLocked(time.Now()); wait != 1 || len(d.queue) != 1 {
 				t.Errorf("TTL %s: a lane is handed back after %s, want %s", ttl, want.patience-1+wait, want.patience)
@@ -123,14 +124,14 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 				d.running += ends
 				d.mu.Unlock()
 				for range ends {
-					d.end(&attempt{lane: &lane{partition: partition}, end: dispatcher.End{Claim: &dispatcher.Claim{}}}, time.Second)
+					d.end(&attempt{lane: &lane{partition: partition}, end: session.End{Claim: &session.Claim{}}}, time.Second)
 				}
 				errands, _ := d.plan(time.Now())
 				return len(errands) == 1 && len(errands[0].Ends) == ends && errands[0].Partition == partition
 			}
 			d.running = muchLoad // what trips have carried that are back does not count
 			for range muchLoad {
-				d.end(&attempt{lane: &lane{}, end: dispatcher.End{Claim: &dispatcher.Claim{}}}, time.Second)
+				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second)
 			}
 			trip(t, d, nothingDue)
 			if !set(0, c.first) || c.second > 0 && !set(1, c.second) {

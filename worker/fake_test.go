@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -20,8 +21,8 @@ import (
 // subject of its own, and a record of the ends that were reported.
 type fake struct {
 	mu     sync.Mutex
-	queue  []dispatcher.Claim
-	ends   map[string]dispatcher.End
+	queue  []session.Claim
+	ends   map[string]session.End
 	most   int // largest Want of a turn
 	turns  int // trips
 	asked  int // turns that claimed
@@ -29,7 +30,7 @@ type fake struct {
 	frozen chan struct{} // turns that begin while it is there wait until it is closed
 	renew  error
 	signed error // what signing off and recording answer
-	hints  chan dispatcher.Hint
+	hints  chan session.Hint
 	closed bool
 	slow   time.Duration // how long a turn takes
 	kinds  []string
@@ -48,7 +49,7 @@ type fake struct {
 }
 
 func newFake() *fake {
-	return &fake{ends: make(map[string]dispatcher.End), away: make(map[subject.Key]bool), renewed: make(map[subject.Key]int)}
+	return &fake{ends: make(map[string]session.End), away: make(map[subject.Key]bool), renewed: make(map[subject.Key]int)}
 }
 
 func (f *fake) add(jobs ...dispatcher.Job) {
@@ -59,9 +60,9 @@ func (f *fake) add(jobs ...dispatcher.Job) {
 		if j.Kind == "" {
 			j.Kind = "k"
 		}
-		f.queue = append(f.queue, dispatcher.Claim{Job: j, Attempt: 1})
+		f.queue = append(f.queue, session.Claim{Job: j, Attempt: 1})
 	}
-	f.hints <- dispatcher.Hint{}
+	f.hints <- session.Hint{}
 }
 
 // addLane adds jobs of one subject, to be claimed together.
@@ -72,11 +73,11 @@ func (f *fake) addLane(jobs ...dispatcher.Job) {
 	for i := range jobs {
 		jobs[i].Subject, jobs[i].Kind = subject.Key{Kind: "s", ID: fmt.Sprint("lane", f.lanes)}, "k"
 	}
-	f.queue = append(f.queue, dispatcher.Claim{Job: jobs[0], Attempt: 1, Along: jobs[1:]})
-	f.hints <- dispatcher.Hint{}
+	f.queue = append(f.queue, session.Claim{Job: jobs[0], Attempt: 1, Along: jobs[1:]})
+	f.hints <- session.Hint{}
 }
 
-func (f *fake) end(id string) (dispatcher.End, bool) {
+func (f *fake) end(id string) (session.End, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e, ok := f.ends[id]
@@ -99,7 +100,7 @@ func (f *fake) Finished(context.Context, string) (int64, error) {
 	return f.elsewhere, f.down
 }
 
-func (f *fake) Blame(_ context.Context, kind, why string, failed []*dispatcher.Claim) (bool, error) {
+func (f *fake) Blame(_ context.Context, kind, why string, failed []*session.Claim) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.down != nil || f.last {
@@ -126,13 +127,13 @@ func (f *fake) Slots() <-chan struct{} { return nil }
 
 func (f *fake) Offered() []int { return nil }
 
-func (f *fake) Record(context.Context, *dispatcher.Tally) error {
+func (f *fake) Record(context.Context, *session.Tally) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.signed
 }
 
-func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Turned {
+func (f *fake) Turns(_ context.Context, turns []session.Turn) []session.TurnReply {
 	sent := time.Now()
 	f.travel(turns, true)
 	f.mu.Lock()
@@ -149,9 +150,9 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.turns++
-	answers := make([]dispatcher.Turned, len(turns))
+	answers := make([]session.TurnReply, len(turns))
 	for i, t := range turns {
-		a := dispatcher.Turned{Err: f.down, Reaped: dispatcher.Reaped{Next: -1}}
+		a := session.TurnReply{Err: f.down, Reaped: session.ReapReply{Next: -1}}
 		for _, e := range t.Ends {
 			err := f.down
 			if err == nil && f.lost[e.Claim.ID] {
@@ -161,7 +162,7 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 				f.ends[e.Claim.ID] = e
 				f.order = append(f.order, e.Claim.ID)
 			}
-			a.Ended = append(a.Ended, dispatcher.Ended{Err: err, Reason: e.Reason, Each: make([]dispatcher.Ended, len(e.Each))})
+			a.Ended = append(a.Ended, session.EndReply{Err: err, Reason: e.Reason, Each: make([]session.EndReply, len(e.Each))})
 		}
 		if t.Claim && f.down == nil {
 			f.asked++
@@ -180,7 +181,7 @@ func (f *fake) Turns(_ context.Context, turns []dispatcher.Turn) []dispatcher.Tu
 }
 
 // travel notes that a trip sets out or is back.
-func (f *fake) travel(turns []dispatcher.Turn, out bool) {
+func (f *fake) travel(turns []session.Turn, out bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	mine := make(map[subject.Key]bool)
@@ -199,14 +200,14 @@ func (f *fake) travel(turns []dispatcher.Turn, out bool) {
 
 func (f *fake) Waits() int { return 1 }
 
-func (f *fake) Wait(ctx context.Context, _ int) (dispatcher.Hint, bool, error) {
+func (f *fake) Wait(ctx context.Context, _ int) (session.Hint, bool, error) {
 	select {
 	case h := <-f.hints:
 		return h, true, nil
 	case <-ctx.Done():
-		return dispatcher.Hint{}, false, ctx.Err()
+		return session.Hint{}, false, ctx.Err()
 	case <-time.After(10 * time.Second):
-		return dispatcher.Hint{}, false, nil
+		return session.Hint{}, false, nil
 	}
 }
 
@@ -243,11 +244,11 @@ const testTTL = 30 * time.Second
 // the pool and returns what Run returned and how long the stop took.
 func pooled(t *testing.T, cfg Config, f *fake, setUp func(*Pool), story func(p *Pool)) (took time.Duration, err error) {
 	synctest.Test(t, func(t *testing.T) {
-		f.hints = make(chan dispatcher.Hint, 100) // of this bubble, or time would stand still
+		f.hints = make(chan session.Hint, 100) // of this bubble, or time would stand still
 		if cfg.Logger == nil {
 			cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 		}
-		p, perr := newPool(cfg, func(_ context.Context, who dispatcher.Claimant, _ int) (Source, error) {
+		p, perr := newPool(cfg, func(_ context.Context, who session.Claimant, _ int) (source, error) {
 			f.kinds = who.Kinds
 			return f, nil
 		})

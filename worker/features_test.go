@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/check"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -60,12 +61,12 @@ func TestG12_LimitsAreStrict(t *testing.T) {
 			s.put(fmt.Sprint("slow", i), "slow", 1)
 			s.put(fmt.Sprint("quick", i), "quick", 1)
 		}
-		dead, err := s.Join(t.Context(), dispatcher.Claimant{Holder: "dead", Kinds: []string{"slow"}, TTL: time.Second}, 1)
+		dead, err := session.Join(t.Context(), s.Dispatcher, session.Claimant{Holder: "dead", Kinds: []string{"slow"}, TTL: time.Second}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for p := range s.Namespace().Partitions {
-			dead.Turns(t.Context(), []dispatcher.Turn{{Partition: p, Claim: true, Want: 1}})
+			dead.Turns(t.Context(), []session.Turn{{Partition: p, Claim: true, Want: 1}})
 		}
 		if err := dead.Close(t.Context()); err != nil { // it takes nothing back
 			t.Fatal(err)
@@ -281,7 +282,7 @@ func TestL8_WorkerToBlame(t *testing.T) {
 		var good gauge
 		s.pool(Config{Blame: true}, map[string]Handler{"k": good.handler(0)})
 		blamed := func() (why map[string]string) {
-			workers, _ := s.Workers(t.Context())
+			workers, _ := session.Workers(t.Context(), s.Dispatcher)
 			for _, w := range workers {
 				if len(w.Blamed) > 0 {
 					return w.Blamed
@@ -387,7 +388,7 @@ func TestU13_EndsAreRecorded(t *testing.T) {
 		t.Errorf("stopped with %v", err)
 	}
 	// A lost one is recorded by who reaps it.
-	who := dispatcher.Claimant{Holder: "dead", Kinds: []string{"k"}, TTL: time.Second}
+	who := session.Claimant{Holder: "dead", Kinds: []string{"k"}, TTL: time.Second}
 	s.claims(who, 1)
 	var g gauge
 	s.pool(Config{LeaseTTL: 200 * time.Millisecond}, map[string]Handler{"k": g.handler(0)})
@@ -399,8 +400,8 @@ func TestU13_EndsAreRecorded(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%+v, %v", d, err)
 		}
-		if d.ByEnding[dispatcher.EndLost] == 1 && d.ByEnding[dispatcher.EndFailed] == 1 && d.ByEnding[dispatcher.EndCancelled] == 1 &&
-			d.ByEnding[dispatcher.EndInterrupted] == 1 && d.ByEnding[dispatcher.EndFinished] >= 1 && d.Max > 0 {
+		if d.ByEnding[session.EndLost] == 1 && d.ByEnding[session.EndFailed] == 1 && d.ByEnding[session.EndCancelled] == 1 &&
+			d.ByEnding[session.EndInterrupted] == 1 && d.ByEnding[session.EndFinished] >= 1 && d.Max > 0 {
 			return
 		}
 		pauseFor(ctx, 50*time.Millisecond)

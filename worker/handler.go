@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // Handler does the work of one attempt. What it returns decides the job's fate:
@@ -118,10 +119,10 @@ func SetResult(ctx context.Context, result []byte) error {
 
 // FromContext returns the claim that a handler runs under: the job, the attempt,
 // and the lease with its token. ok is false outside of a handler.
-func FromContext(ctx context.Context) (claim dispatcher.Claim, ok bool) {
-	c, ok := dispatcher.ClaimFrom(ctx)
+func FromContext(ctx context.Context) (claim session.Claim, ok bool) {
+	c, ok := session.ClaimFrom(ctx)
 	if !ok {
-		return dispatcher.Claim{}, false
+		return session.Claim{}, false
 	}
 	return *c, true
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
@@ -26,7 +27,7 @@ func idleDesk(t *testing.T, concurrency, partitions int) *desk {
 	return d
 }
 
-var nothingDue = dispatcher.Turned{Reaped: dispatcher.Reaped{Next: -1}}
+var nothingDue = session.TurnReply{Reaped: session.ReapReply{Next: -1}}
 
 // full has the desk's places all taken.
 func full(t *testing.T, d *desk) {
@@ -37,9 +38,9 @@ func full(t *testing.T, d *desk) {
 }
 
 // turns plans a trip and returns its turns, in the order of their partitions.
-func planned(d *desk) map[int]dispatcher.Turn {
+func planned(d *desk) map[int]session.Turn {
 	errands, _ := d.plan(time.Now())
-	turns := make(map[int]dispatcher.Turn)
+	turns := make(map[int]session.Turn)
 	for _, e := range errands {
 		turns[e.Partition] = e.Turn
 	}
@@ -51,18 +52,18 @@ func TestDeskFollowsAHint(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := idleDesk(t, 4, 3)
-		d.wake(dispatcher.Hint{Partition: 1})
+		d.wake(session.Hint{Partition: 1})
 		if got := planned(d); len(got) != 1 || !got[1].Claim || got[1].Want != 2 || got[1].Reap {
 			t.Errorf("a hint that lanes are ready: %+v", got)
 		}
 		d = idleDesk(t, 4, 3)
-		d.wake(dispatcher.Hint{Partition: 2, Due: true})
+		d.wake(session.Hint{Partition: 2, Due: true})
 		if got := planned(d); len(got) != 1 || !got[2].Reap || got[2].Want == 0 {
 			t.Errorf("a hint that something is due: %+v", got)
 		}
 		d = idleDesk(t, 4, 3)
 		full(t, d)
-		d.wake(dispatcher.Hint{Partition: 1})
+		d.wake(session.Hint{Partition: 1})
 		if got := planned(d); len(got) != 1 || !got[1].Claim || got[1].Want != 0 {
 			t.Errorf("a hint for who is full: %+v, want that it is passed on", got)
 		}
@@ -72,7 +73,7 @@ func TestDeskFollowsAHint(t *testing.T) {
 		d.mu.Lock() // there is room for all but what is asked for already
 		d.running, d.asked = 1, 3
 		d.mu.Unlock()
-		d.wake(dispatcher.Hint{Partition: 0})
+		d.wake(session.Hint{Partition: 0})
 		if got := planned(d); len(got) != 1 || !got[0].Claim || got[0].Want != 0 {
 			t.Errorf("a hint for who has asked for as much as it has room for: %+v", got)
 		}
@@ -84,8 +85,8 @@ func TestDeskKeepsAHintThatComesMeanwhile(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for name, hint := range map[string]func(d *desk){
-			"ready": func(d *desk) { d.wake(dispatcher.Hint{}) },
-			"due":   func(d *desk) { d.wake(dispatcher.Hint{Due: true}) },
+			"ready": func(d *desk) { d.wake(session.Hint{}) },
+			"due":   func(d *desk) { d.wake(session.Hint{Due: true}) },
 			"offer": func(d *desk) { d.wakeShort([]int{0}) },
 		} {
 			d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
@@ -121,7 +122,7 @@ func TestDeskFollowsAnOffer(t *testing.T) {
 				full(t, d)
 			}
 			d.wakeShort(c.offered)
-			got := make(map[int]dispatcher.Turn)
+			got := make(map[int]session.Turn)
 			for range 3 { // a trip asks one partition for lanes
 				for _, e := range trip(t, d, nothingDue) {
 					if _, twice := got[e.Partition]; twice {
@@ -161,12 +162,12 @@ func TestDeskWakesATraveller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		for name, change := range map[string]func(d *desk){
-			"a hint":   func(d *desk) { d.wake(dispatcher.Hint{}) },
+			"a hint":   func(d *desk) { d.wake(session.Hint{}) },
 			"an offer": func(d *desk) { d.wakeShort(nil) },
 			"an end": func(d *desk) {
-				d.end(&attempt{lane: &lane{}, end: dispatcher.End{Claim: &dispatcher.Claim{}}}, time.Second)
+				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second)
 			},
-			"an end, along":  func(d *desk) { d.report(&attempt{lane: &lane{}, end: dispatcher.End{Claim: &dispatcher.Claim{}}}) },
+			"an end, along":  func(d *desk) { d.report(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}) },
 			"a free place":   func(d *desk) { d.vacate() },
 			"a trip is back": func(d *desk) { d.mu.Lock(); d.trips++; d.mu.Unlock(); d.back() },
 			"a stop":         func(d *desk) { d.stop() },
@@ -198,22 +199,22 @@ func TestDeskWakesATraveller(t *testing.T) {
 func TestDeskComesAgainInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		retry := dispatcher.End{Claim: &dispatcher.Claim{}, Outcome: dispatcher.Retry, Wait: 3 * time.Second}
+		retry := session.End{Claim: &session.Claim{}, Outcome: session.Retry, Wait: 3 * time.Second}
 		for name, c := range map[string]struct {
-			answer dispatcher.Turned
-			ends   []dispatcher.End
+			answer session.TurnReply
+			ends   []session.End
 		}{
-			"due in Redis":     {dispatcher.Turned{Reaped: dispatcher.Reaped{Next: 3 * time.Second}}, nil},
-			"a limit":          {dispatcher.Turned{Reaped: dispatcher.Reaped{Next: -1}, Later: 3 * time.Second}, nil},
-			"its own retry":    {nothingDue, []dispatcher.End{retry}},
-			"one of its batch": {nothingDue, []dispatcher.End{{Claim: retry.Claim, Outcome: dispatcher.Several, Each: []dispatcher.End{{Claim: retry.Claim}, retry}}}},
+			"due in Redis":     {session.TurnReply{Reaped: session.ReapReply{Next: 3 * time.Second}}, nil},
+			"a limit":          {session.TurnReply{Reaped: session.ReapReply{Next: -1}, Later: 3 * time.Second}, nil},
+			"its own retry":    {nothingDue, []session.End{retry}},
+			"one of its batch": {nothingDue, []session.End{{Claim: retry.Claim, Outcome: session.Several, Each: []session.End{{Claim: retry.Claim}, retry}}}},
 		} {
 			d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
 			for i := range c.ends {
 				d.report(&attempt{lane: &lane{}, end: c.ends[i]})
 			}
 			errands, _ := d.plan(time.Now())
-			c.answer.Ended = make([]dispatcher.Ended, len(c.ends))
+			c.answer.Ended = make([]session.EndReply, len(c.ends))
 			d.take(errands[0], c.answer, nil)
 			d.back()
 			if got, wait := d.plan(time.Now()); len(got) != 0 || wait < 3*time.Second || wait > 3100*time.Millisecond {
@@ -299,14 +300,14 @@ func TestDeskRestsWhenItIsNotServed(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
-		a := &attempt{lane: &lane{}, end: dispatcher.End{Claim: &dispatcher.Claim{Lease: lease.Lease{Token: 1}}}}
+		a := &attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{Lease: lease.Lease{Token: 1}}}}
 		d.report(a)
 		for _, rest := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
 			errands, _ := d.plan(time.Now())
 			if len(errands) != 1 || len(errands[0].Ends) != 1 {
 				t.Fatalf("it plans %+v, want the end again", errands)
 			}
-			d.take(errands[0], dispatcher.Turned{Err: errors.New("away")}, []*attempt{a})
+			d.take(errands[0], session.TurnReply{Err: errors.New("away")}, []*attempt{a})
 			d.back()
 			got, wait := d.plan(time.Now())
 			if most := rest * time.Millisecond; len(got) != 0 || wait > most || wait < most*3/4 {
@@ -315,7 +316,7 @@ func TestDeskRestsWhenItIsNotServed(t *testing.T) {
 			time.Sleep(wait)
 		}
 		errands, _ := d.plan(time.Now())
-		d.take(errands[0], dispatcher.Turned{Reaped: dispatcher.Reaped{Next: -1}, Ended: make([]dispatcher.Ended, 1)}, nil)
+		d.take(errands[0], session.TurnReply{Reaped: session.ReapReply{Next: -1}, Ended: make([]session.EndReply, 1)}, nil)
 		if d.unsaid != 0 || d.partitions[0].failures != 0 {
 			t.Errorf("once it is served %d ends are not said, and %d failures counted", d.unsaid, d.partitions[0].failures)
 		}
@@ -329,11 +330,11 @@ func TestDeskGivesBackWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		crowded := func() *desk {
 			d := idleDesk(t, 1, 1)
-			d.wake(dispatcher.Hint{})
+			d.wake(session.Hint{})
 			errands, _ := d.plan(time.Now())
 			answer := nothingDue
 			for _, id := range []string{"j1", "j2", "j3"} {
-				answer.Claims = append(answer.Claims, dispatcher.Claim{Job: dispatcher.Job{ID: id}})
+				answer.Claims = append(answer.Claims, session.Claim{Job: dispatcher.Job{ID: id}})
 			}
 			start, fresh := d.take(errands[0], answer, nil)
 			d.back()
@@ -365,7 +366,7 @@ func TestDeskGivesBackWhatWaits(t *testing.T) {
 				t.Fatalf("%s: it plans %+v, want two lanes to go back", name, errands)
 			}
 			for i, id := range []string{"j2", "j3"} {
-				if end := errands[0].Ends[i]; end.Outcome != dispatcher.HandedBack || end.Claim.ID != id {
+				if end := errands[0].Ends[i]; end.Outcome != session.HandedBack || end.Claim.ID != id {
 					t.Errorf("%s: of %s it says %v", name, end.Claim.ID, end.Outcome)
 				}
 			}
@@ -418,7 +419,7 @@ func TestBlamedPoolGivesBackWhatWaits(t *testing.T) {
 		f.add(dispatcher.Job{ID: "runs"})
 		synctest.Wait()
 		p.desk.mu.Lock()
-		p.desk.queue = []queued{{claim: &dispatcher.Claim{Job: dispatcher.Job{ID: "waits", Kind: "k"}}, at: time.Now()}}
+		p.desk.queue = []queued{{claim: &session.Claim{Job: dispatcher.Job{ID: "waits", Kind: "k"}}, at: time.Now()}}
 		p.desk.mu.Unlock()
 		failed := []failure{{{Job: dispatcher.Job{ID: "j"}}}}
 		p.conducts.add("k", failed[0], false)
@@ -428,7 +429,7 @@ func TestBlamedPoolGivesBackWhatWaits(t *testing.T) {
 		synctest.Wait()
 		blamed := ""
 		f.set(func() { blamed = f.blamed })
-		if end, ended := f.end("waits"); !ended || end.Outcome != dispatcher.HandedBack || blamed == "" {
+		if end, ended := f.end("waits"); !ended || end.Outcome != session.HandedBack || blamed == "" {
 			t.Errorf("blamed for %q; of what waits it said %t, %v", blamed, ended, end.Outcome)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -227,7 +228,7 @@ func turnsOfTwo(t *testing.T, rdb *redis.Client) (longest, both int, order []str
 		t.Fatal(err)
 	}
 	s.pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k": handler})
-	(&site{Dispatcher: other, t: t}).pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k2": handler})
+	(&site{Dispatcher: other, Inspector: inspect.New(other), t: t}).pool(Config{Concurrency: 5, LeaseTTL: patientTTL}, map[string]Handler{"k2": handler})
 	s.put("deep", "k", 1)
 	s.put("other", "k2", 1)
 	r.wait(t, 2) // both are at work
@@ -262,7 +263,7 @@ func TestG18_ManyWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{Dispatcher: d, t: t}
+	s := &site{Dispatcher: d, Inspector: inspect.New(d), t: t}
 	for i := range 40 {
 		s.put(fmt.Sprint("lane", i), "k", 6)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -20,19 +21,19 @@ import (
 func TestC14_EveryLineAboutAnAttempt(t *testing.T) {
 	t.Parallel()
 	type fields = map[string]any
-	ended := func(outcome dispatcher.Outcome, answer dispatcher.Ended) func(*Pool, *attempt) {
+	ended := func(outcome session.Outcome, answer session.EndReply) func(*Pool, *attempt) {
 		return func(p *Pool, a *attempt) {
 			a.end.Outcome = outcome
 			p.count(a, a.end, answer, 0)
 		}
 	}
 	several := func(p *Pool, a *attempt) {
-		a.end = dispatcher.End{Claim: a.claim, Outcome: dispatcher.Several, Each: []dispatcher.End{a.end}}
-		p.count(a, a.end, dispatcher.Ended{Each: []dispatcher.Ended{{Cancelled: true}}}, 0)
+		a.end = session.End{Claim: a.claim, Outcome: session.Several, Each: []session.End{a.end}}
+		p.count(a, a.end, session.EndReply{Each: []session.EndReply{{Cancelled: true}}}, 0)
 	}
 	lost := func(became dispatcher.OutcomeState) func(*Pool, *attempt) {
 		return func(p *Pool, a *attempt) {
-			p.sayLost([]dispatcher.LostAttempt{{
+			p.sayLost([]session.LostAttempt{{
 				Job: "j", Subject: a.claim.Subject, Kind: "k", Attempt: 2, Token: 7, Holder: "gone", Became: became,
 			}})
 		}
@@ -40,7 +41,7 @@ func TestC14_EveryLineAboutAnAttempt(t *testing.T) {
 	closed := func(err error, ago time.Duration) func(*Pool, *attempt) {
 		return func(p *Pool, a *attempt) {
 			a.ended = time.Now().Add(-ago)
-			if err := p.close(a, dispatcher.Ended{Err: err}); err != nil {
+			if err := p.close(a, session.EndReply{Err: err}); err != nil {
 				t.Error("it is to be sent again")
 			}
 		}
@@ -55,22 +56,22 @@ func TestC14_EveryLineAboutAnAttempt(t *testing.T) {
 		counts  Counts
 	}{
 		"cancelled": {
-			ended(dispatcher.HandedBack, dispatcher.Ended{Cancelled: true}), "attempt cancelled", slog.LevelInfo, nil, Counts{Cancelled: 1},
+			ended(session.HandedBack, session.EndReply{Cancelled: true}), "attempt cancelled", slog.LevelInfo, nil, Counts{Cancelled: 1},
 		},
 		"cancelled in a batch": {several, "attempt cancelled", slog.LevelInfo, nil, Counts{Cancelled: 1}},
 		"retried": {
-			ended(dispatcher.Retry, dispatcher.Ended{}), "attempt failed; its job is tried again", slog.LevelWarn, failed, Counts{Retried: 1},
+			ended(session.Retry, session.EndReply{}), "attempt failed; its job is tried again", slog.LevelWarn, failed, Counts{Retried: 1},
 		},
 		"halted": {
-			ended(dispatcher.DeadLettered, dispatcher.Ended{Halted: true, Reason: "attempts exhausted"}), "lane halted: its head failed for good", slog.LevelError,
+			ended(session.DeadLettered, session.EndReply{Halted: true, Reason: "attempts exhausted"}), "lane halted: its head failed for good", slog.LevelError,
 			fields{"err": "boom", "stack": "where", "reason": "attempts exhausted"}, Counts{Dead: 1},
 		},
 		"dead": {
-			ended(dispatcher.DeadLettered, dispatcher.Ended{Reason: "attempts exhausted"}), "dead letter", slog.LevelError,
+			ended(session.DeadLettered, session.EndReply{Reason: "attempts exhausted"}), "dead letter", slog.LevelError,
 			fields{"err": "boom", "stack": "where", "reason": "attempts exhausted"}, Counts{Dead: 1},
 		},
 		"dead after its last retry": {
-			ended(dispatcher.Retry, dispatcher.Ended{Dead: true, Reason: "failed on different workers"}), "dead letter", slog.LevelError,
+			ended(session.Retry, session.EndReply{Dead: true, Reason: "failed on different workers"}), "dead letter", slog.LevelError,
 			fields{"err": "boom", "reason": "failed on different workers"}, Counts{Dead: 1},
 		},
 		"refused": {
@@ -107,12 +108,12 @@ func TestC14_EveryLineAboutAnAttempt(t *testing.T) {
 				p.desk, p.life = newDesk(p.cfg, 1, false), t.Context()
 				p.desk.running = 1
 				of := subject.Key{Kind: "s", ID: "a"}
-				claim := &dispatcher.Claim{
+				claim := &session.Claim{
 					Job: dispatcher.Job{ID: "j", Subject: of, Kind: "k", Payload: []byte(secret), MaxAttempts: 5}, Attempt: 2,
 					Lease: lease.Lease{Subject: of, Token: 7, Proven: time.Now().Add(-time.Hour), TTL: testTTL},
 				}
 				a := p.begin(queued{claim, 0, time.Now()})
-				a.end = dispatcher.End{Claim: claim, Outcome: dispatcher.Finished}
+				a.end = session.End{Claim: claim, Outcome: session.Finished}
 				a.said = []verdict{{failed: true, text: "boom", stack: "where"}}
 				c.happens(p, a)
 				p.log.flush()

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // What a pool says, each thing in one line, is listed in docs/operations.md, with its level and
 // fields. Fields have the same names everywhere; payloads are never among them.
 
 // about are the fields of a line about an attempt, and more.
-func about(c *dispatcher.Claim, more ...any) []any {
+func about(c *session.Claim, more ...any) []any {
 	return append([]any{
 		"job", c.ID, "subject", c.Subject.String(), "kind", c.Kind, "attempt", c.Attempt, "token", c.Lease.Token.String(),
 	}, more...)
@@ -20,7 +21,7 @@ func about(c *dispatcher.Claim, more ...any) []any {
 
 // sayLost tells of attempts whose holders went silent, which this pool has found: their jobs run
 // again, or are dead letters now.
-func (p *Pool) sayLost(lost []dispatcher.LostAttempt) {
+func (p *Pool) sayLost(lost []session.LostAttempt) {
 	for i := range lost {
 		l := &lost[i]
 		fields := []any{

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -181,7 +182,7 @@ func TestC14_MiddlewareSeesAPanic(t *testing.T) {
 		}
 	}
 	for id, says := range map[string]string{"j0": "panic: ouch\n\n", "j1": "panic: middleware\n\n"} {
-		if e, _ := f.end(id); e.Outcome != dispatcher.Retry || !strings.HasPrefix(e.Error, says) || !strings.Contains(e.Error, "log_test.go") {
+		if e, _ := f.end(id); e.Outcome != session.Retry || !strings.HasPrefix(e.Error, says) || !strings.Contains(e.Error, "log_test.go") {
 			t.Errorf("%s: %+v", id, e)
 		}
 	}
@@ -202,7 +203,7 @@ func TestC14_LostWorkersAreTold(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		claims, _ := s.claims(dispatcher.Claimant{Holder: "gone", Kinds: []string{"k"}, TTL: time.Second}, 2)
+		claims, _ := s.claims(session.Claimant{Holder: "gone", Kinds: []string{"k"}, TTL: time.Second}, 2)
 		tokens := make(map[string]string)
 		for _, c := range claims {
 			tokens[c.ID] = c.Lease.Token.String()
@@ -420,8 +421,8 @@ func TestC14_PartitionsOfOneServerRestTogether(t *testing.T) {
 	} {
 		d := newDesk(Config{}.withDefaults(), 4, c.apart)
 		for range 3 { // trips that were under way together
-			e := errand{Turn: dispatcher.Turn{Partition: 2}, away: c.away}
-			d.take(e, dispatcher.Turned{Err: errBoom, Reaped: dispatcher.Reaped{Next: -1}}, nil)
+			e := errand{Turn: session.Turn{Partition: 2}, away: c.away}
+			d.take(e, session.TurnReply{Err: errBoom, Reaped: session.ReapReply{Next: -1}}, nil)
 		}
 		resting, most := 0, 0
 		for _, p := range d.partitions {

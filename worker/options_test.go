@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // shownBy is, by field of Config, the test that sets it and sees it work.
@@ -60,25 +61,25 @@ func TestConfigReachesWhoNeedsIt(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		cfg  Config
-		want dispatcher.Claimant
+		want session.Claimant
 		runs int
 	}{
 		"set": {
 			Config{Name: "p", Concurrency: 7, LeaseTTL: 9 * time.Second, LaneBatch: map[string]int{"k": 3}},
-			dispatcher.Claimant{Pool: "p", TTL: 9 * time.Second, LaneBatch: map[string]int{"k": 3, "batch": 5}}, 7,
+			session.Claimant{Pool: "p", TTL: 9 * time.Second, LaneBatch: map[string]int{"k": 3, "batch": 5}}, 7,
 		},
 		"not set": {
-			Config{}, dispatcher.Claimant{Pool: dispatcher.DefaultPool, TTL: 30 * time.Second, LaneBatch: map[string]int{"batch": 5}},
+			Config{}, session.Claimant{Pool: dispatcher.DefaultPool, TTL: 30 * time.Second, LaneBatch: map[string]int{"batch": 5}},
 			10 * runtime.GOMAXPROCS(0),
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			f := newFake()
-			f.hints = make(chan dispatcher.Hint)
+			f.hints = make(chan session.Hint)
 			c.cfg.Logger = quiet()
-			var who dispatcher.Claimant
+			var who session.Claimant
 			var runs int
-			p, err := newPool(c.cfg, func(_ context.Context, asked dispatcher.Claimant, n int) (Source, error) {
+			p, err := newPool(c.cfg, func(_ context.Context, asked session.Claimant, n int) (source, error) {
 				who, runs = asked, n
 				return f, nil
 			})
@@ -124,7 +125,7 @@ func TestTimeoutOfAnAttempt(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 			end, ended := f.end(c.id)
-			if !ended || end.Outcome != dispatcher.Retry || !strings.Contains(end.Error, "timed out after "+c.after.String()) {
+			if !ended || end.Outcome != session.Retry || !strings.Contains(end.Error, "timed out after "+c.after.String()) {
 				t.Errorf("%s after its time: %t, %v %q", c.id, ended, end.Outcome, end.Error)
 			}
 		}
@@ -144,10 +145,10 @@ func TestWaitOfARetry(t *testing.T) {
 		{"k", 1, time.Minute}, {"k", 3, 4 * time.Minute}, {"k", 7, time.Hour}, {"k", 1000, time.Hour},
 	} {
 		p := &Pool{cfg: Config{Backoff: own}, rules: map[string]dispatcher.Kind{"declared": {Backoff: declared}}}
-		claim := &dispatcher.Claim{Job: dispatcher.Job{Kind: c.kind}, Attempt: c.attempt}
+		claim := &session.Claim{Job: dispatcher.Job{Kind: c.kind}, Attempt: c.attempt}
 		for range 20 { // it is drawn
 			end := p.end(claim, &verdict{failed: true})
-			if end.Outcome != dispatcher.Retry || end.Wait > c.want || end.Wait < c.want*3/4 {
+			if end.Outcome != session.Retry || end.Wait > c.want || end.Wait < c.want*3/4 {
 				t.Errorf("after attempt %d at a job of %s it waits %s, want up to %s", c.attempt, c.kind, end.Wait, c.want)
 			}
 		}
@@ -182,7 +183,7 @@ func TestBlameIsAnOption(t *testing.T) {
 	t.Parallel()
 	for blame, workers := range map[bool]int{true: 3, false: 0} {
 		p := &Pool{cfg: Config{Blame: blame}, source: newFake()}
-		claim := &dispatcher.Claim{Job: dispatcher.Job{ID: "j", Kind: "k"}, Attempt: 1}
+		claim := &session.Claim{Job: dispatcher.Job{ID: "j", Kind: "k"}, Attempt: 1}
 		if end := p.end(claim, &verdict{failed: true}); end.Workers != workers {
 			t.Errorf("with blame %t a job may fail on %d workers, want %d", blame, end.Workers, workers)
 		}

@@ -13,6 +13,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/check"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -20,7 +22,7 @@ import (
 )
 
 // endsOf says how each job of an end has ended.
-func endsOf(end dispatcher.End) string {
+func endsOf(end session.End) string {
 	var said []string
 	for _, e := range end.Each {
 		said = append(said, fmt.Sprint(e.Claim.ID, " ", e.Outcome))
@@ -173,7 +175,7 @@ func (s *site) batchPool(t *testing.T, together bool, one Handler) {
 			for _, j := range jobs {
 				c := head
 				c.Job = j
-				errs = append(errs, one(dispatcher.WithClaim(ctx, &c), j.Payload))
+				errs = append(errs, one(session.WithClaim(ctx, &c), j.Payload))
 			}
 			return errs
 		})
@@ -282,7 +284,7 @@ func TestPairs_StopHandsBack(t *testing.T) {
 					t.Fatalf("the pool says %+v", stopped)
 				}
 				info, err := s.Job(t.Context(), dispatcher.JobRef{ID: "j"})
-				if err != nil || info.State != dispatcher.Ready || info.Attempt != 0 {
+				if err != nil || info.State != inspect.Ready || info.Attempt != 0 {
 					t.Errorf("the job is %s after %d attempts, %v", info.State, info.Attempt, err)
 				}
 				job.ID = "other"

@@ -12,6 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/check"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -20,6 +22,7 @@ import (
 // site is a namespace on a server with pools that record what they run.
 type site struct {
 	*dispatcher.Dispatcher
+	*inspect.Inspector
 	t *testing.T
 
 	mu       sync.Mutex
@@ -33,22 +36,22 @@ func newSite(t *testing.T, rdb *redis.Client) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{Dispatcher: d, t: t, attempts: make(map[string]int)}
+	s := &site{Dispatcher: d, Inspector: inspect.New(d), t: t, attempts: make(map[string]int)}
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
 
 // claims claims lanes for somebody who is no pool, in a session of their own, and fails unless there are n.
-func (s *site) claims(who dispatcher.Claimant, n int) ([]dispatcher.Claim, *dispatcher.Session) {
+func (s *site) claims(who session.Claimant, n int) ([]session.Claim, *session.Session) {
 	s.t.Helper()
-	session, err := s.Join(context.Background(), who, n)
+	in, err := session.Join(context.Background(), s.Dispatcher, who, n)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.t.Cleanup(func() { _ = session.Close(context.Background()) })
-	var claims []dispatcher.Claim
-	for p := range session.Partitions() {
-		turned := session.Turns(context.Background(), []dispatcher.Turn{{Partition: p, Claim: true, Want: n}})[0]
+	s.t.Cleanup(func() { _ = in.Close(context.Background()) })
+	var claims []session.Claim
+	for p := range in.Partitions() {
+		turned := in.Turns(context.Background(), []session.Turn{{Partition: p, Claim: true, Want: n}})[0]
 		if turned.Err != nil {
 			s.t.Fatal(turned.Err)
 		}
@@ -57,7 +60,7 @@ func (s *site) claims(who dispatcher.Claimant, n int) ([]dispatcher.Claim, *disp
 	if len(claims) != n {
 		s.t.Fatalf("claimed %v, want %d lanes", claims, n)
 	}
-	return claims, session
+	return claims, in
 }
 
 // work records a run that takes d.
@@ -163,9 +166,9 @@ func TestI11_UnknownKindWaits(t *testing.T) {
 		s.put("b", "old", 1)
 		s.pool(Config{}, map[string]Handler{"old": s.work(0)})
 		s.ran(1)
-		lane, jobs, _, err := s.Lane(context.Background(), subject.Key{Kind: "s", ID: "a"}, dispatcher.Page{})
-		if err != nil || lane.State != dispatcher.Ready || lane.Attempt != 0 || len(jobs) != 2 {
-			t.Errorf("lane %+v with %d jobs, %v", lane, len(jobs), err)
+		lane, err := s.Lane(context.Background(), subject.Key{Kind: "s", ID: "a"}, inspect.Page{})
+		if err != nil || lane.State != inspect.Ready || lane.Attempt != 0 || len(lane.Jobs) != 2 {
+			t.Errorf("lane %+v, %v", lane, err)
 		}
 		s.pool(Config{}, map[string]Handler{"new": s.work(0)})
 		if r := check.Check(s.ran(3)); r.OutOfOrder+r.Overlaps > 0 {
@@ -269,14 +272,14 @@ func TestRetryByAnotherWakesAnIdlePool(t *testing.T) {
 		s := newSite(t, rdb)
 		ctx := context.Background()
 		s.put("a", "k", 1)
-		claims, other := s.claims(dispatcher.Claimant{Holder: "other", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+		claims, other := s.claims(session.Claimant{Holder: "other", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 		s.put("b", "k", 1)
 		s.pool(Config{}, map[string]Handler{"k": s.work(0)})
 		s.ran(1)
 		begin := time.Now()
-		failed := dispatcher.End{Claim: &claims[0], Outcome: dispatcher.Retry, Wait: 50 * time.Millisecond, Error: "boom"}
-		turn := dispatcher.Turn{Partition: s.Namespace().Partition(claims[0].Subject), Ends: []dispatcher.End{failed}}
-		if err := other.Turns(ctx, []dispatcher.Turn{turn})[0].Ended[0].Err; err != nil {
+		failed := session.End{Claim: &claims[0], Outcome: session.Retry, Wait: 50 * time.Millisecond, Error: "boom"}
+		turn := session.Turn{Partition: s.Namespace().Partition(claims[0].Subject), Ends: []session.End{failed}}
+		if err := other.Turns(ctx, []session.Turn{turn})[0].Ended[0].Err; err != nil {
 			t.Fatal(err)
 		}
 		s.ran(2)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
@@ -34,72 +35,96 @@ func (e *StopError) Error() string {
 // their jobs back. It returns nil when every handler finished by itself, a
 // [*StopError] when some did not, and any other error when it could not start.
 func (p *Pool) Run(ctx context.Context) error {
-	if p.started.Swap(true) {
-		return errors.New("worker: a pool runs only once")
+	kinds, err := p.ready()
+	if err != nil {
+		return err
 	}
+	if joined, err := p.signOn(ctx, kinds); !joined {
+		return err
+	}
+	ended := p.runBeside(ctx)
+	defer close(p.lanes)
+	<-ctx.Done()
+	p.stopHandlers()
+	return p.leave(ctx, ended)
+}
 
+// ready checks what can be checked before anybody sees the pool, and returns the kinds that it handles.
+func (p *Pool) ready() ([]string, error) {
+	if p.started.Swap(true) {
+		return nil, errors.New("worker: a pool runs only once")
+	}
 	if len(p.handlers) == 0 {
-		return errors.New("worker: the pool has no handler: nothing could run; add one with Handle")
+		return nil, errors.New("worker: the pool has no handler: nothing could run; add one with Handle")
 	}
 	for kind := range p.cfg.LaneBatch {
 		if p.handlers[kind] == nil {
-			return fmt.Errorf("worker: Config.LaneBatch names the kind %q, which has no handler", kind)
+			return nil, fmt.Errorf("worker: Config.LaneBatch names the kind %q, which has no handler", kind)
 		}
 	}
-
 	kinds := p.wrap()
-	if err := p.checkKinds(kinds); err != nil {
-		return err
-	}
+	return kinds, p.checkKinds(kinds)
+}
 
+// signOn joins: from here on the worker is listed. It reports false without an error when the pool was told
+// to stop before it had begun anything.
+func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err error) {
 	p.debug = debugging(p.cfg.Logger)
-
-	// Join: from here on the worker is listed.
-	who := dispatcher.Claimant{
-		Holder: dispatcher.NewHolder(), Kinds: kinds, TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch, Pool: p.cfg.Name,
+	who := session.Claimant{
+		Holder: session.NewHolder(), Kinds: kinds, TTL: p.cfg.LeaseTTL, LaneBatch: p.cfg.LaneBatch, Pool: p.cfg.Name,
 	}
 	source, err := p.join(ctx, who, p.cfg.Concurrency)
 	if err != nil && ctx.Err() != nil {
-		return nil // told to stop before the start was done: nothing was begun
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("start pool: %w", err)
+		return false, fmt.Errorf("start pool: %w", err)
 	}
 	p.source = source
 	p.log = newScribe(p.cfg.Logger, who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
-	apart := source.Waits() > 1
-	p.desk = newDesk(p.cfg, source.Partitions(), apart)
-	p.outage = newOutage(p.log, apart)
+	p.desk = newDesk(p.cfg, source.Partitions(), p.apart())
+	p.outage = newOutage(p.log, p.apart())
 	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,
 		"concurrency", p.cfg.Concurrency, "lease_ttl", p.cfg.LeaseTTL)
+	return true, nil
+}
 
-	// Start what runs beside the handlers. None of it ends with ctx: handlers that
-	// finish after it still need their leases renewed and their ends reported.
+// apart reports whether partitions are on servers of their own, some of which may hang.
+func (p *Pool) apart() bool { return p.source.Waits() > 1 }
+
+// runBeside starts what runs beside the handlers. None of it ends with ctx: handlers that
+// finish after it still need their leases renewed and their ends reported. It ends when it is told to, by ended, which
+// returns a channel that is closed when all of it has.
+func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
 	p.life = life
 	p.lanes = make(chan queued, p.cfg.Concurrency)
-	defer close(p.lanes)
 	var beside sync.WaitGroup
 	beside.Go(func() { p.keeper.Run(life) })
 	beside.Go(func() { p.beat(life) })
 	beside.Go(func() { p.hear(life) })
-	for place := range source.Waits() {
+	for place := range p.source.Waits() {
 		beside.Go(func() { p.awaitWakeups(ctx, place) })
 	}
 	travellers := maxTrips
-	if apart { // some may hang
-		travellers = max(maxTrips, source.Partitions())
+	if p.apart() {
+		travellers = max(maxTrips, p.source.Partitions())
 	}
 	for range travellers {
 		beside.Go(func() { p.travel(life) })
 	}
+	return func() <-chan struct{} {
+		endLife()
+		gone := make(chan struct{})
+		go func() { beside.Wait(); close(gone) }()
+		return gone
+	}
+}
 
-	// Work until told to stop.
-	<-ctx.Done()
-
-	// Stop: no more claims; handlers finish, or are cancelled; ends are reported, and what
-	// trips under way have claimed goes back.
+// stopHandlers ends the claiming; handlers finish, or are cancelled; ends are reported, and what
+// trips under way have claimed goes back.
+func (p *Pool) stopHandlers() {
 	p.desk.stop()
 	if !p.desk.idleWithin(p.cfg.StopTimeout) {
 		p.log.Warn("handlers still run after the stop timeout; cancelling them", "after", p.cfg.StopTimeout)
@@ -107,23 +132,22 @@ func (p *Pool) Run(ctx context.Context) error {
 	p.cutting.Store(true)
 	p.keeper.Cancel(ErrStopped)
 	p.desk.idleWithin(p.cfg.CancelGrace + time.Second)
+}
 
-	// Leave: all that is still said to Redis shares one limit. What does not come
-	// back by then, from a Redis that hangs, ends by itself later.
+// leave says to Redis what is still to be said, which all shares one limit. What does not come
+// back by then, from a Redis that hangs, ends by itself later.
+func (p *Pool) leave(ctx context.Context, ended func() <-chan struct{}) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	unreported := p.desk.flushed(last)
 	if err := p.record(last); err != nil {
 		p.log.Warn("what was measured is not recorded", "err", err)
 	}
-	endLife()
-	gone := make(chan struct{})
-	go func() { beside.Wait(); close(gone) }()
 	select {
-	case <-gone:
+	case <-ended():
 	case <-last.Done():
 	}
-	if err := source.Close(last); err != nil {
+	if err := p.source.Close(last); err != nil {
 		p.log.Warn("could not sign off", "err", err)
 	}
 	stop := &StopError{
@@ -152,7 +176,7 @@ func (p *Pool) travel(life context.Context) {
 			}
 			continue
 		}
-		turns := make([]dispatcher.Turn, len(errands))
+		turns := make([]session.Turn, len(errands))
 		for i, e := range errands {
 			turns[i] = e.Turn
 		}
@@ -166,7 +190,7 @@ func (p *Pool) travel(life context.Context) {
 
 // settle deals with the answers of a trip: it closes what has ended, and starts
 // what was claimed.
-func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, answers []dispatcher.Turned) {
+func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, answers []session.TurnReply) {
 	for i, answer := range answers {
 		var again []*attempt
 		failed := answer.Err
@@ -183,7 +207,7 @@ func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, an
 		}
 		for _, lost := range answer.Reaped.Lost {
 			if !lost.Along {
-				p.note(lost.Kind, dispatcher.EndLost, lost.Took)
+				p.note(lost.Kind, session.EndLost, lost.Took)
 			}
 		}
 		p.sayLost(answer.Reaped.Lost)
@@ -202,7 +226,7 @@ func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, an
 // close closes an attempt whose end Redis has answered. It returns an error when the
 // answer is not known and the end is to be sent again, while its lease can still be
 // alive.
-func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
+func (p *Pool) close(a *attempt, ended session.EndReply) error {
 	switch {
 	case ended.Err == nil:
 		p.count(a, a.end, ended, 0)
@@ -227,28 +251,28 @@ func (p *Pool) close(a *attempt, ended dispatcher.Ended) error {
 }
 
 // count counts an end, the ith of its attempt, and says what has failed.
-func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i int) {
+func (p *Pool) count(a *attempt, end session.End, ended session.EndReply, i int) {
 	for i := range ended.Each {
 		p.count(a, end.Each[i], ended.Each[i], i)
 	}
 	told := func(more ...any) []any { return about(end.Claim, append(more, a.said[i].fields()...)...) }
 	switch {
-	case end.Outcome == dispatcher.Several:
+	case end.Outcome == session.Several:
 	case ended.Cancelled:
 		p.counts.cancelled.Add(1)
 		p.log.Info("attempt cancelled", about(end.Claim)...)
-	case end.Outcome == dispatcher.Finished:
+	case end.Outcome == session.Finished:
 		p.counts.finished.Add(1)
 	case ended.Halted:
 		p.counts.dead.Add(1)
 		p.log.Error("lane halted: its head failed for good", told("reason", ended.Reason)...)
-	case end.Outcome == dispatcher.DeadLettered || ended.Dead:
+	case end.Outcome == session.DeadLettered || ended.Dead:
 		p.counts.dead.Add(1)
 		p.log.Error("dead letter", told("reason", ended.Reason)...)
-	case end.Outcome == dispatcher.Retry:
+	case end.Outcome == session.Retry:
 		p.counts.retried.Add(1)
 		p.log.Warn("attempt failed; its job is tried again", told("wait", end.Wait)...)
-	case end.Outcome == dispatcher.HandedBack:
+	case end.Outcome == session.HandedBack:
 		p.counts.handedBack.Add(1)
 		if a.cut {
 			p.cut.Add(1)
@@ -257,13 +281,13 @@ func (p *Pool) count(a *attempt, end dispatcher.End, ended dispatcher.Ended, i i
 }
 
 // measure notes how long the attempt at a job took, or those of a batch together.
-func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
+func (p *Pool) measure(a *attempt, ended session.EndReply) {
 	if a.started.IsZero() { // claimed ahead, and handed back
 		return
 	}
 	ends, answers := a.end.Each, ended.Each
-	if a.end.Outcome != dispatcher.Several {
-		ends, answers = []dispatcher.End{a.end}, []dispatcher.Ended{ended}
+	if a.end.Outcome != session.Several {
+		ends, answers = []session.End{a.end}, []session.EndReply{ended}
 	}
 	var failed failure
 	good := false
@@ -271,28 +295,28 @@ func (p *Pool) measure(a *attempt, ended dispatcher.Ended) {
 		how := ending(end, answers[i])
 		p.note(a.claim.Kind, how, a.took()/time.Duration(len(ends)))
 		switch how {
-		case dispatcher.EndFailed:
+		case session.EndFailed:
 			failed = append(failed, end.Claim)
-		case dispatcher.EndFinished:
+		case session.EndFinished:
 			good = true
 		}
 	}
 	p.judgeSelf(a.claim.Kind, failed, good)
 }
 
-func ending(end dispatcher.End, ended dispatcher.Ended) dispatcher.Ending {
+func ending(end session.End, ended session.EndReply) session.Ending {
 	switch {
 	case ended.Cancelled:
-		return dispatcher.EndCancelled
-	case end.Outcome == dispatcher.Finished:
-		return dispatcher.EndFinished
-	case end.Outcome == dispatcher.HandedBack:
-		return dispatcher.EndInterrupted
+		return session.EndCancelled
+	case end.Outcome == session.Finished:
+		return session.EndFinished
+	case end.Outcome == session.HandedBack:
+		return session.EndInterrupted
 	}
-	return dispatcher.EndFailed
+	return session.EndFailed
 }
 
-func (p *Pool) note(kind string, how dispatcher.Ending, took time.Duration) {
+func (p *Pool) note(kind string, how session.Ending, took time.Duration) {
 	p.tallying.Lock()
 	defer p.tallying.Unlock()
 	p.tally.Add(kind, how, took)
@@ -303,7 +327,7 @@ func (p *Pool) note(kind string, how dispatcher.Ending, took time.Duration) {
 func (p *Pool) record(ctx context.Context) error {
 	p.tallying.Lock()
 	tally := p.tally
-	p.tally = dispatcher.Tally{}
+	p.tally = session.Tally{}
 	p.tallying.Unlock()
 	return p.source.Record(ctx, &tally)
 }
@@ -347,7 +371,7 @@ func (p *Pool) checkKinds(kinds []string) error {
 		if n := p.cfg.LaneBatch[kind]; n > 1 && (k.OnFailure == dispatcher.Halt || k.Every > 0) {
 			return fmt.Errorf("worker: Config.LaneBatch[%s] (%d) must be 1: the kind is declared with halt or every, which go job by job", kind, n)
 		}
-		p.rules[kind] = k
+		p.rules[kind] = k.Kind
 	}
 	return nil
 }
@@ -369,8 +393,8 @@ func (p *Pool) hear(life context.Context) {
 
 // beat says that the worker is alive, until life ends.
 func (p *Pool) beat(life context.Context) {
-	for pauseFor(life, dispatcher.BeatEvery-rand.N(dispatcher.BeatEvery/10)) {
-		ctx, cancel := context.WithTimeout(life, dispatcher.BeatEvery)
+	for pauseFor(life, session.BeatEvery-rand.N(session.BeatEvery/10)) {
+		ctx, cancel := context.WithTimeout(life, session.BeatEvery)
 		sent := time.Now()
 		err := p.source.Beat(ctx)
 		if life.Err() == nil {

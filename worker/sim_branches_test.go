@@ -21,10 +21,10 @@ var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release"
 
 // scriptBranches are all that there are.
 func scriptBranches(t *testing.T) []sim.Branch {
-	paths, _ := filepath.Glob("../dispatcher/*.lua")
+	paths, _ := filepath.Glob("../dispatcher/internal/lanes/*.lua")
 	more, _ := filepath.Glob("../lease/*.lua")
 	shared, _ := filepath.Glob("../internal/*/*.lua")
-	parts, _ := filepath.Glob("../dispatcher/parts/*.lua")
+	parts, _ := filepath.Glob("../dispatcher/internal/lanes/parts/*.lua")
 	all, err := sim.Branches(slices.Concat(paths, parts, more, shared)...)
 	if err != nil {
 		t.Fatal(err)

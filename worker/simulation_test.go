@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/history"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/internal/sim"
@@ -232,7 +235,7 @@ func (s *simulation) settle() {
 	defer closeClient()
 	begin := time.Now()
 	for {
-		stats, err := d.Stats(context.Background())
+		stats, err := inspect.New(d).Stats(context.Background())
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -242,9 +245,9 @@ func (s *simulation) settle() {
 		s.resumeAll(d, 1)
 		// The clock may have been a minute ahead when the last wait was set.
 		if time.Since(begin) > 20*time.Minute {
-			workers, _ := d.Workers(context.Background())
+			workers, _ := session.Workers(context.Background(), d)
 			s.t.Errorf("seed %d: no end: %+v; workers: %+v\n%s", s.seed, stats, workers, sim.Dump())
-			lanes, _, _ := d.Lanes(context.Background(), dispatcher.LaneFilter{}, dispatcher.Page{Limit: 100})
+			lanes, _, _ := inspect.New(d).Lanes(context.Background(), inspect.LaneFilter{}, inspect.Page{Limit: 100})
 			for _, lane := range lanes {
 				s.t.Logf("%+v\n%s", lane, s.h.Of(lane.Subject.ID))
 			}
@@ -252,12 +255,12 @@ func (s *simulation) settle() {
 		}
 		time.Sleep(time.Second)
 	}
-	findings, err := d.Doctor(context.Background(), nil)
+	findings, err := doctor.New(d).Examine(context.Background(), nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	for _, f := range findings {
-		if f.Severity == dispatcher.Wrong {
+		if f.Severity == doctor.Wrong {
 			s.t.Errorf("seed %d: doctor: %s %s: %s", s.seed, f.What, f.Where, f.Detail)
 		}
 	}
@@ -273,8 +276,8 @@ func (s *simulation) settle() {
 func (s *simulation) leave() (stored map[string]bool) {
 	d, closeClient := s.open(context.Background(), "")
 	stored = make(map[string]bool)
-	for page := (dispatcher.Page{Limit: 500}); ; {
-		letters, next, err := d.DeadLetters(context.Background(), page)
+	for page := (inspect.Page{Limit: 500}); ; {
+		letters, next, err := inspect.New(d).DeadLetters(context.Background(), page)
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // A pool that is told to stop before its start is done has not failed; one that can't start has.
@@ -27,7 +28,7 @@ func TestD9_StopBeforeTheStart(t *testing.T) {
 	} {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		pool, err := newPool(Config{}, func(context.Context, dispatcher.Claimant, int) (Source, error) {
+		pool, err := newPool(Config{}, func(context.Context, session.Claimant, int) (source, error) {
 			if c.stop {
 				stop()
 			}
@@ -67,12 +68,12 @@ func TestPoolThatMayNotHandleAKind(t *testing.T) {
 	} {
 		cfg := Config{LaneBatch: map[string]int{"k": max(c.batch, 1)}, Logger: quiet()}
 		joined := errors.New("joined") // nothing was in the way
-		p, err := newPool(cfg, func(context.Context, dispatcher.Claimant, int) (Source, error) { return nil, joined })
+		p, err := newPool(cfg, func(context.Context, session.Claimant, int) (source, error) { return nil, joined })
 		if err != nil {
 			t.Fatal(err)
 		}
 		p.check = func(string, string) error { return c.check }
-		p.declared = func(string) (dispatcher.Kind, bool) { return c.kind, true }
+		p.declared = func(string) (dispatcher.DeclaredKind, bool) { return dispatcher.DeclaredKind{Kind: c.kind}, true }
 		if c.setUp == nil {
 			c.setUp = func(p *Pool) { p.Handle("k", one) }
 		}

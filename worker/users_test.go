@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -93,10 +94,10 @@ func TestH1_ErrorsOfTheUser(t *testing.T) {
 				if late {
 					says = "the handler did not return within 6s"
 				}
-				if e, _ := f.end("j0"); e.Outcome != dispatcher.Retry || !strings.Contains(e.Error, says) {
+				if e, _ := f.end("j0"); e.Outcome != session.Retry || !strings.Contains(e.Error, says) {
 					t.Errorf("it has ended with %q, %q; want %q", e.Outcome, e.Error, says)
 				}
-				if e, ok := f.end("j1"); !ok || e.Outcome != dispatcher.Finished {
+				if e, ok := f.end("j1"); !ok || e.Outcome != session.Finished {
 					t.Error("the next job did not finish")
 				}
 			})
@@ -118,12 +119,12 @@ func TestH1_ErrorsOfABatch(t *testing.T) {
 				time.Sleep(time.Minute)
 			})
 			e, _ := f.end("j0")
-			if e.Outcome != dispatcher.Several || len(e.Each) != 3 {
+			if e.Outcome != session.Several || len(e.Each) != 3 {
 				t.Fatalf("%+v", e)
 			}
-			want := []dispatcher.Outcome{dispatcher.Finished, dispatcher.Retry, dispatcher.DeadLettered}
+			want := []session.Outcome{session.Finished, session.Retry, session.DeadLettered}
 			if strings.Contains(c.says, "Goexit") {
-				want = []dispatcher.Outcome{dispatcher.Retry, dispatcher.Retry, dispatcher.Retry}
+				want = []session.Outcome{session.Retry, session.Retry, session.Retry}
 			}
 			for i, one := range e.Each {
 				if one.Outcome != want[i] {
@@ -164,7 +165,7 @@ func TestH1_AnErrorThatBlocks(t *testing.T) {
 		if _, others := f.end("j1"); ended == stops || others == stops {
 			t.Errorf("stopped early %t: ended %t, the next one %t", stops, ended, others)
 		}
-		if ended && (e.Outcome != dispatcher.Retry || !strings.Contains(e.Error, "did not return")) {
+		if ended && (e.Outcome != session.Retry || !strings.Contains(e.Error, "did not return")) {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -224,11 +225,11 @@ func TestH1_HandlersOfTheUser(t *testing.T) {
 		t.Error(err)
 	}
 	for id := range handlers {
-		if e, ok := f.end(id); !ok || e.Outcome != dispatcher.Retry || e.Error == "" {
+		if e, ok := f.end(id); !ok || e.Outcome != session.Retry || e.Error == "" {
 			t.Errorf("%s has ended %t: %+v", id, ok, e)
 		}
 	}
-	if e, _ := f.end("reads payload"); e.Outcome != dispatcher.DeadLettered {
+	if e, _ := f.end("reads payload"); e.Outcome != session.DeadLettered {
 		t.Errorf("a payload that can't be read: %+v", e)
 	}
 }
@@ -271,7 +272,7 @@ func TestH1_LoggersOfTheUser(t *testing.T) {
 			f.set(func() {
 				for _, j := range jobs(3 * scribeQueue) {
 					j.Subject, j.Kind = subject.Key{Kind: "s", ID: j.ID}, "k"
-					f.queue = append(f.queue, dispatcher.Claim{Job: j, Attempt: 1})
+					f.queue = append(f.queue, session.Claim{Job: j, Attempt: 1})
 				}
 			})
 			f.add(dispatcher.Job{ID: "last"})

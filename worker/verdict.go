@@ -8,7 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // verdict is what the error of a job comes to, in values of the pool's own. An error is code of the
@@ -129,17 +129,17 @@ func (v *verdict) fields() []any {
 }
 
 // end is how an attempt at a job has ended that nobody has stopped.
-func (p *Pool) end(c *dispatcher.Claim, v *verdict) dispatcher.End {
+func (p *Pool) end(c *session.Claim, v *verdict) session.End {
 	if !v.failed {
-		return dispatcher.End{Claim: c, Outcome: dispatcher.Finished}
+		return session.End{Claim: c, Outcome: session.Finished}
 	}
-	end := dispatcher.End{Claim: c, Outcome: dispatcher.Retry, Error: v.kept()}
+	end := session.End{Claim: c, Outcome: session.Retry, Error: v.kept()}
 	if p.cfg.Blame {
 		end.Workers = mostWorkers
 	}
 	switch {
 	case v.permanent:
-		end.Outcome, end.Reason = dispatcher.DeadLettered, "permanent error"
+		end.Outcome, end.Reason = session.DeadLettered, "permanent error"
 	case v.wait != nil:
 		end.Wait = *v.wait
 	default:

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
@@ -105,27 +106,27 @@ func (c Config) validate() error {
 		return rule("Backoff", c.Backoff, "must have 0s <= Base <= Cap <= 100 years")
 	}
 	for kind, n := range c.LaneBatch {
-		if n < 1 || n > dispatcher.MaxLaneBatch {
-			return rule("LaneBatch["+kind+"]", n, fmt.Sprintf("must be 1 to %d", dispatcher.MaxLaneBatch))
+		if n < 1 || n > session.MaxLaneBatch {
+			return rule("LaneBatch["+kind+"]", n, fmt.Sprintf("must be 1 to %d", session.MaxLaneBatch))
 		}
 	}
 	return nil
 }
 
-// Source is what a pool needs of dispatcher; *dispatcher.Session is one.
-type Source interface {
+// source is what a pool needs of a session; *session.Session is one.
+type source interface {
 	Partitions() int
-	Turns(ctx context.Context, turns []dispatcher.Turn) []dispatcher.Turned
+	Turns(ctx context.Context, turns []session.Turn) []session.TurnReply
 	Waits() int
-	Wait(ctx context.Context, place int) (hint dispatcher.Hint, ok bool, err error)
+	Wait(ctx context.Context, place int) (hint session.Hint, ok bool, err error)
 	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
 	Asked() <-chan struct{}
 	Slots() <-chan struct{}
 	Offered() []int
 	Beat(ctx context.Context) error
-	Record(ctx context.Context, t *dispatcher.Tally) error
+	Record(ctx context.Context, t *session.Tally) error
 	Finished(ctx context.Context, kind string) (int64, error)
-	Blame(ctx context.Context, kind, why string, failed []*dispatcher.Claim) (bool, error)
+	Blame(ctx context.Context, kind, why string, failed []*session.Claim) (bool, error)
 	Absolve(kind string, probe bool)
 	Close(ctx context.Context) error
 }
@@ -136,8 +137,8 @@ type Pool struct {
 	cfg        Config
 	namespace  func() string
 	check      func(kind, pool string) error // whether the pool may handle a kind
-	declared   func(kind string) (dispatcher.Kind, bool)
-	join       func(ctx context.Context, who dispatcher.Claimant, concurrency int) (Source, error)
+	declared   func(kind string) (dispatcher.DeclaredKind, bool)
+	join       func(ctx context.Context, who session.Claimant, concurrency int) (source, error)
 	handlers   map[string]Handler
 	batches    map[string]BatchHandler
 	middleware []Middleware
@@ -148,7 +149,7 @@ type Pool struct {
 	log    *scribe
 	debug  bool // whether it says anything of single attempts
 	outage *outage
-	source Source
+	source source
 	keeper *lease.Keeper
 	desk   *desk
 	life   context.Context // parent of the handlers' contexts; never cancelled while they run
@@ -161,15 +162,15 @@ type Pool struct {
 	conducts conducts
 
 	tallying sync.Mutex
-	tally    dispatcher.Tally // durations that Redis was not told of yet
+	tally    session.Tally // durations that Redis was not told of yet
 
 	cutting atomic.Bool // the pool has cancelled its handlers
 }
 
 // New returns a pool that takes its jobs from d.
 func New(d *dispatcher.Dispatcher, cfg Config) (*Pool, error) {
-	p, err := newPool(cfg, func(ctx context.Context, who dispatcher.Claimant, n int) (Source, error) {
-		return d.Join(ctx, who, n)
+	p, err := newPool(cfg, func(ctx context.Context, who session.Claimant, n int) (source, error) {
+		return session.Join(ctx, d, who, n)
 	})
 	if err == nil {
 		p.check, p.declared = d.CheckHandled, d.Declared
@@ -178,7 +179,7 @@ func New(d *dispatcher.Dispatcher, cfg Config) (*Pool, error) {
 	return p, err
 }
 
-func newPool(cfg Config, join func(context.Context, dispatcher.Claimant, int) (Source, error)) (*Pool, error) {
+func newPool(cfg Config, join func(context.Context, session.Claimant, int) (source, error)) (*Pool, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -187,7 +188,7 @@ func newPool(cfg Config, join func(context.Context, dispatcher.Claimant, int) (S
 		cfg: cfg, join: join, handlers: make(map[string]Handler), rules: make(map[string]dispatcher.Kind), batches: make(map[string]BatchHandler),
 		check:     func(string, string) error { return nil },
 		namespace: func() string { return "" },
-		declared:  func(string) (dispatcher.Kind, bool) { return dispatcher.Kind{}, false },
+		declared:  func(string) (dispatcher.DeclaredKind, bool) { return dispatcher.DeclaredKind{}, false },
 	}, nil
 }
 
@@ -214,8 +215,8 @@ type BatchHandler func(ctx context.Context, jobs []dispatcher.Job) []error
 // together; those that fail stay in their order in front of the lane. A job that failed
 // before comes alone. The timeout of the first job is that of all.
 func (p *Pool) HandleBatch(kind string, most int, h BatchHandler) {
-	if h == nil || most < 1 || most > dispatcher.MaxLaneBatch {
-		panic(fmt.Sprintf("worker: kind %s needs a handler, and a batch of 1 to %d", kind, dispatcher.MaxLaneBatch))
+	if h == nil || most < 1 || most > session.MaxLaneBatch {
+		panic(fmt.Sprintf("worker: kind %s needs a handler, and a batch of 1 to %d", kind, session.MaxLaneBatch))
 	}
 	p.Handle(kind, func(context.Context, []byte) error { return errors.New("worker: batches have their own handler") })
 	p.batches[kind] = h

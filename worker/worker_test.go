@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -50,24 +51,24 @@ func TestOutcomes(t *testing.T) {
 	var nilMap map[string]int
 	for name, c := range map[string]struct {
 		handler Handler
-		want    dispatcher.End
+		want    session.End
 		error   string
 	}{
-		"finish": {func(context.Context, []byte) error { return nil }, dispatcher.End{Outcome: dispatcher.Finished}, ""},
-		"error":  {func(context.Context, []byte) error { return errBoom }, dispatcher.End{Outcome: dispatcher.Retry}, "boom"},
+		"finish": {func(context.Context, []byte) error { return nil }, session.End{Outcome: session.Finished}, ""},
+		"error":  {func(context.Context, []byte) error { return errBoom }, session.End{Outcome: session.Retry}, "boom"},
 		"permanent": {func(context.Context, []byte) error { return fmt.Errorf("wrapped: %w", Permanent(errBoom)) },
-			dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "permanent error"}, "wrapped: boom"},
+			session.End{Outcome: session.DeadLettered, Reason: "permanent error"}, "wrapped: boom"},
 		"retry after": {func(context.Context, []byte) error { return RetryAfter(time.Hour, errBoom) },
-			dispatcher.End{Outcome: dispatcher.Retry, Wait: time.Hour}, "boom"},
-		"panic": {func(context.Context, []byte) error { panic("ouch") }, dispatcher.End{Outcome: dispatcher.Retry}, "worker_test.go"},
+			session.End{Outcome: session.Retry, Wait: time.Hour}, "boom"},
+		"panic": {func(context.Context, []byte) error { panic("ouch") }, session.End{Outcome: session.Retry}, "worker_test.go"},
 		"nil map": {func(context.Context, []byte) error { nilMap["x"] = 1; return nil },
-			dispatcher.End{Outcome: dispatcher.Retry}, "assignment to entry in nil map"},
+			session.End{Outcome: session.Retry}, "assignment to entry in nil map"},
 		"goexit": {func(context.Context, []byte) error { runtime.Goexit(); return nil },
-			dispatcher.End{Outcome: dispatcher.Retry}, "Goexit"},
+			session.End{Outcome: session.Retry}, "Goexit"},
 		"timeout": {func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() },
-			dispatcher.End{Outcome: dispatcher.Retry}, "timed out after 5s"},
+			session.End{Outcome: session.Retry}, "timed out after 5s"},
 		"bad JSON": {JSON(func(context.Context, int) error { return nil }),
-			dispatcher.End{Outcome: dispatcher.DeadLettered, Reason: "permanent error"}, "not JSON"},
+			session.End{Outcome: session.DeadLettered, Reason: "permanent error"}, "not JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,7 +82,7 @@ func TestOutcomes(t *testing.T) {
 				if !ok || got.Outcome != c.want.Outcome || got.Reason != c.want.Reason || !strings.Contains(got.Error, c.error) {
 					t.Errorf("end is %v %q: %q, want %v: %q", got.Outcome, got.Reason, got.Error, c.want.Outcome, c.error)
 				}
-				if got.Outcome == dispatcher.Retry && (c.want.Wait != 0 && got.Wait != c.want.Wait || got.Wait <= 0) {
+				if got.Outcome == session.Retry && (c.want.Wait != 0 && got.Wait != c.want.Wait || got.Wait <= 0) {
 					t.Errorf("waits for %s, want %s", got.Wait, c.want.Wait)
 				}
 				if _, ok := f.end("after"); !ok {
@@ -112,7 +113,7 @@ func TestHandlerThatDoesNotReturnIsGivenUp(t *testing.T) {
 		}
 		time.Sleep(200 * time.Millisecond)
 		got, _ := f.end("j")
-		if got.Outcome != dispatcher.Retry || !strings.Contains(got.Error, "TestHandlerThatDoesNotReturnIsGivenUp") {
+		if got.Outcome != session.Retry || !strings.Contains(got.Error, "TestHandlerThatDoesNotReturnIsGivenUp") {
 			t.Errorf("end is %v: %s; want a retry with the handler's stack", got.Outcome, got.Error)
 		}
 		close(block)
@@ -172,12 +173,12 @@ func TestLastLookAtASlot(t *testing.T) {
 		p.Handle("k", func(context.Context, []byte) error { called = true; return nil })
 	}, func(p *Pool) {
 		f.set(func() {
-			f.queue = append(f.queue, dispatcher.Claim{
+			f.queue = append(f.queue, session.Claim{
 				Job:   dispatcher.Job{ID: "j", Subject: lane, Kind: "k"},
 				Slots: []lease.Lease{{Subject: subject.Slot("kind/k", 1), Token: 1, Proven: time.Now().Add(-2 * testTTL), TTL: testTTL}},
 			})
 		})
-		f.hints <- dispatcher.Hint{}
+		f.hints <- session.Hint{}
 		time.Sleep(3 * testTTL)
 		if c := p.Counts(); called || c.Started != 0 || c.Lost != 1 {
 			t.Errorf("handler called: %t, counts %+v", called, c)
@@ -200,7 +201,7 @@ func TestResultsThatNobodyKeeps(t *testing.T) {
 		f.add(dispatcher.Job{ID: "forgotten"}, dispatcher.Job{ID: "kept", Keep: time.Hour})
 		time.Sleep(time.Second)
 		for id, want := range map[string]string{"forgotten": "", "kept": "result"} {
-			if e, ok := f.end(id); !ok || e.Outcome != dispatcher.Finished || string(e.Result) != want {
+			if e, ok := f.end(id); !ok || e.Outcome != session.Finished || string(e.Result) != want {
 				t.Errorf("%s ended with %+v, want the result %q", id, e, want)
 			}
 		}
@@ -210,7 +211,7 @@ func TestResultsThatNobodyKeeps(t *testing.T) {
 func TestHandlerKnowsItsAttempt(t *testing.T) {
 	t.Parallel()
 	f := newFake()
-	var claim dispatcher.Claim
+	var claim session.Claim
 	var order []string
 	_, _ = pooled(t, Config{Concurrency: 1}, f, func(p *Pool) {
 		p.Handle("k", JSON(func(ctx context.Context, n int) error {
@@ -248,15 +249,15 @@ func TestStop(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler Handler
 		want    *StopError
-		outcome dispatcher.Outcome
+		outcome session.Outcome
 		within  time.Duration
 	}{
 		"finishes": {func(context.Context, []byte) error { time.Sleep(5 * time.Second); return nil },
-			nil, dispatcher.Finished, 5 * time.Second},
+			nil, session.Finished, 5 * time.Second},
 		"is cancelled": {func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() },
-			&StopError{HandedBack: 1}, dispatcher.HandedBack, 11 * time.Second},
+			&StopError{HandedBack: 1}, session.HandedBack, 11 * time.Second},
 		"finishes though cancelled": {func(ctx context.Context, _ []byte) error { <-ctx.Done(); return nil },
-			nil, dispatcher.Finished, 11 * time.Second},
+			nil, session.Finished, 11 * time.Second},
 		"ignores it": {func(context.Context, []byte) error { time.Sleep(time.Minute); return nil },
 			&StopError{Abandoned: 1}, -1, 18 * time.Second},
 	} {
@@ -305,7 +306,7 @@ func TestEndsSurviveAnOutage(t *testing.T) {
 		}
 		f.set(func() { f.down = nil })
 		time.Sleep(2 * time.Second)
-		if end, told := f.end("j"); !told || end.Outcome != dispatcher.Finished || p.Counts().Finished != 1 {
+		if end, told := f.end("j"); !told || end.Outcome != session.Finished || p.Counts().Finished != 1 {
 			t.Errorf("not told after Redis was back: %+v", p.Counts())
 		}
 	})
@@ -344,7 +345,7 @@ func TestD2_StopHandsBackWhatTripsBring(t *testing.T) {
 		f.add(jobs(1)...)
 		time.Sleep(time.Second)
 	})
-	if end, ok := f.end("j0"); !ok || end.Outcome != dispatcher.HandedBack || err != nil {
+	if end, ok := f.end("j0"); !ok || end.Outcome != session.HandedBack || err != nil {
 		t.Errorf("the job that came late was not handed back: %+v, %t, %v", end, ok, err)
 	}
 }

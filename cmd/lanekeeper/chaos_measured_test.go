@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -191,21 +192,21 @@ func TestChaos_SoakLeavesNothing(t *testing.T) {
 				}
 			}
 		})
-		session, err := d.Join(ctx, dispatcher.Claimant{Holder: "soaker", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+		s, err := session.Join(ctx, d, session.Claimant{Holder: "soaker", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer session.Close(ctx)
-		for p, done := 0, 0; done < n && !t.Failed(); p = (p + 1) % session.Partitions() {
-			claimed := session.Turns(ctx, []dispatcher.Turn{{Partition: p, Claim: true, Want: dispatcher.MaxClaim}})[0]
+		defer s.Close(ctx)
+		for p, done := 0, 0; done < n && !t.Failed(); p = (p + 1) % s.Partitions() {
+			claimed := s.Turns(ctx, []session.Turn{{Partition: p, Claim: true, Want: session.MaxClaim}})[0]
 			if claimed.Err != nil {
 				t.Fatal(claimed.Err)
 			}
 			var all sync.WaitGroup
 			for i := range claimed.Claims {
 				all.Go(func() { // each by itself, so that there are many callers
-					finished := []dispatcher.End{{Claim: &claimed.Claims[i]}}
-					if ended := session.Turns(ctx, []dispatcher.Turn{{Partition: p, Ends: finished}})[0].Ended[0]; ended.Err != nil {
+					finished := []session.End{{Claim: &claimed.Claims[i]}}
+					if ended := s.Turns(ctx, []session.Turn{{Partition: p, Ends: finished}})[0].Ended[0]; ended.Err != nil {
 						t.Error(ended.Err)
 					}
 				})

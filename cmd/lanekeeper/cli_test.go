@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -184,7 +184,7 @@ not json
 // same partition.
 func conflicting(t *testing.T, w *town) string {
 	t.Helper()
-	var s dispatcher.Stats
+	var s inspect.Stats
 	if err := json.Unmarshal([]byte(w.must("stats", "-o", "json")), &s); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/history"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -185,7 +187,7 @@ func (c *crew) finishWith(rdb redis.UniversalClient, world history.World) histor
 	}
 	// A lane that has crashed several times waits for a minute or so: see DefaultBackoff.
 	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		s, err := d.Stats(ctx)
+		s, err := inspect.New(d).Stats(ctx)
 		if err == nil && s.Jobs == s.Dead && c.logged("start") > 0 {
 			break
 		}
@@ -194,12 +196,12 @@ func (c *crew) finishWith(rdb redis.UniversalClient, world history.World) histor
 			break
 		}
 	}
-	findings, err := d.Doctor(ctx, nil)
+	findings, err := doctor.New(d).Examine(ctx, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	for _, f := range findings {
-		if f.Severity == dispatcher.Wrong {
+		if f.Severity == doctor.Wrong {
 			c.t.Errorf("doctor: %s %s: %s", f.What, f.Where, f.Detail)
 		}
 	}
@@ -210,7 +212,7 @@ func (c *crew) finishWith(rdb redis.UniversalClient, world history.World) histor
 	c.all.Wait()
 
 	stored, ended := make(map[string]bool), make(map[string]bool)
-	letters, _, err := d.DeadLetters(ctx, dispatcher.Page{Limit: 500})
+	letters, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{Limit: 500})
 	if err != nil {
 		c.t.Fatal(err)
 	}

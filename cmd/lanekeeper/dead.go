@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 )
 
 // deadColumns are the columns of lists of dead letters.
@@ -26,8 +27,15 @@ var deadColumns = []column[jobView]{
 
 func (a *app) deadCommand() *cobra.Command {
 	cmd := group("dead", "Look at dead letters, put them back, or delete them")
-	var page dispatcher.Page
 	var of ofSubject
+	show, replay, discard := a.deadShow(&of), a.deadReplay(&of), a.deadDiscard(&of)
+	of.addTo(show, replay, discard)
+	cmd.AddCommand(a.deadList(), show, replay, discard)
+	return cmd
+}
+
+func (a *app) deadList() *cobra.Command {
+	var page inspect.Page
 	ls := &cobra.Command{
 		Use:   "ls",
 		Short: "List dead letters, the latest first",
@@ -40,7 +48,7 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			letters, next, err := d.DeadLetters(cmd.Context(), page)
+			letters, next, err := inspect.New(d).DeadLetters(cmd.Context(), page)
 			if err = a.partly(err, true); err != nil {
 				return err
 			}
@@ -55,8 +63,11 @@ func (a *app) deadCommand() *cobra.Command {
 		},
 	}
 	addPageFlags(ls, &page)
+	return ls
+}
 
-	show := &cobra.Command{
+func (a *app) deadShow(of *ofSubject) *cobra.Command {
+	return &cobra.Command{
 		Use:   "show ID",
 		Short: "Show one dead letter with its whole error",
 		Args:  cobra.ExactArgs(1),
@@ -69,8 +80,8 @@ func (a *app) deadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			job, err := d.Job(cmd.Context(), refs[0])
-			if err = a.partly(err, job.ID != ""); err == nil && job.State != dispatcher.Dead {
+			job, err := inspect.New(d).Job(cmd.Context(), refs[0])
+			if err = a.partly(err, job.ID != ""); err == nil && job.State != inspect.Dead {
 				err = fmt.Errorf("%w: job %s is not a dead letter but %s", dispatcher.ErrNotFound, refs[0], job.State)
 			}
 			if err != nil {
@@ -88,7 +99,9 @@ func (a *app) deadCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
 
+func (a *app) deadReplay(of *ofSubject) *cobra.Command {
 	var front, merge bool
 	replay := &cobra.Command{
 		Use:   "replay ID …",
@@ -124,8 +137,11 @@ key another job has by now stays where it is; with --merge it is merged into tha
 	}
 	replay.Flags().BoolVar(&front, "front", false, "to the front of the lane instead of its tail")
 	replay.Flags().BoolVar(&merge, "merge", false, "merge one whose unique key is taken into the job that has it")
+	return replay
+}
 
-	discard := &cobra.Command{
+func (a *app) deadDiscard(of *ofSubject) *cobra.Command {
+	return &cobra.Command{
 		Use:   "discard ID …",
 		Short: "Delete dead letters for good",
 		Args:  cobra.MinimumNArgs(1),
@@ -141,9 +157,6 @@ key another job has by now stays where it is; with --merge it is merged into tha
 			return a.each(refs, "discarded", func(ref dispatcher.JobRef) (string, error) { return "", d.Discard(cmd.Context(), ref) })
 		},
 	}
-	of.addTo(show, replay, discard)
-	cmd.AddCommand(ls, show, replay, discard)
-	return cmd
 }
 
 // inOrder sorts dead letters by their places in their lanes, the last one first
@@ -151,7 +164,7 @@ key another job has by now stays where it is; with --merge it is merged into tha
 func inOrder(ctx context.Context, d *dispatcher.Dispatcher, refs []dispatcher.JobRef, front bool) error {
 	seq := make(map[dispatcher.JobRef]int64)
 	for _, ref := range refs {
-		job, err := d.Job(ctx, ref)
+		job, err := inspect.New(d).Job(ctx, ref)
 		if err != nil && !errors.Is(err, dispatcher.ErrNotFound) && !errors.Is(err, dispatcher.ErrAmbiguous) {
 			return err
 		}

@@ -49,16 +49,7 @@ func (a *app) devCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, `An embedded server runs until you press Ctrl-C.
-%s In another shell:
-
-  export LANEKEEPER_REDIS_FILE=%s
-  lanekeeper enqueue build:17 %s hello
-  lanekeeper lane ls
-  lanekeeper stats
-
-`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), file,
-				append(kindsOf(programs), "greet")[0])
+			a.welcome(file, append(kindsOf(programs), "greet")[0])
 			if len(programs) == 0 {
 				a.note("No pool runs: start one with --handle KIND=PROGRAM here, or with 'lanekeeper work' elsewhere.")
 				<-cmd.Context().Done()
@@ -86,4 +77,17 @@ func addressFile(url string) (path string, err error) {
 	}
 	_, err = f.WriteString(url + "\n")
 	return f.Name(), errors.Join(err, f.Close())
+}
+
+// welcome says where the server's address is, and what to type.
+func (a *app) welcome(file, kind string) {
+	fmt.Fprintf(a.out, `An embedded server runs until you press Ctrl-C.
+%s In another shell:
+
+  export LANEKEEPER_REDIS_FILE=%s
+  lanekeeper enqueue build:17 %s hello
+  lanekeeper lane ls
+  lanekeeper stats
+
+`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), file, kind)
 }

@@ -6,19 +6,20 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
 )
 
-var findingColumns = []column[dispatcher.Finding]{
-	{"SEVERITY", false, func(f dispatcher.Finding) string { return f.Severity }},
-	{"WHAT", false, func(f dispatcher.Finding) string { return f.What }},
-	{"WHERE", false, func(f dispatcher.Finding) string { return f.Where }},
-	{"DETAIL", false, func(f dispatcher.Finding) string { return f.Detail }},
+var findingColumns = []column[doctor.Finding]{
+	{"SEVERITY", false, func(f doctor.Finding) string { return f.Severity }},
+	{"WHAT", false, func(f doctor.Finding) string { return f.What }},
+	{"WHERE", false, func(f doctor.Finding) string { return f.Where }},
+	{"DETAIL", false, func(f doctor.Finding) string { return f.Detail }},
 }
 
-var mendedColumns = []column[dispatcher.Mended]{
-	{"WHAT", false, func(m dispatcher.Mended) string { return m.What }},
-	{"WHERE", false, func(m dispatcher.Mended) string { return m.Where }},
-	{"DID", false, func(m dispatcher.Mended) string { return m.Did }},
+var mendedColumns = []column[doctor.Repair]{
+	{"WHAT", false, func(m doctor.Repair) string { return m.What }},
+	{"WHERE", false, func(m doctor.Repair) string { return m.Where }},
+	{"DID", false, func(m doctor.Repair) string { return m.Did }},
 }
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -55,7 +56,7 @@ do not count.`,
 			if err != nil {
 				return err
 			}
-			if err := list(a, findings, func(f dispatcher.Finding) string { return f.Where }, findingColumns); err != nil {
+			if err := list(a, findings, func(f doctor.Finding) string { return f.Where }, findingColumns); err != nil {
 				return err
 			}
 			if wrong > 0 {
@@ -73,13 +74,13 @@ do not count.`,
 }
 
 // examine returns what is not as it should be, and how much of it is wrong.
-func (a *app) examine(ctx context.Context, d *dispatcher.Dispatcher) (findings []dispatcher.Finding, wrong int, err error) {
+func (a *app) examine(ctx context.Context, d *dispatcher.Dispatcher) (findings []doctor.Finding, wrong int, err error) {
 	bar := a.progress("partitions checked:", d.Namespace().Partitions)
 	defer bar.done()
-	findings, err = d.Doctor(ctx, bar.at)
+	findings, err = doctor.New(d).Examine(ctx, bar.at)
 	err = a.partly(err, true)
 	for _, f := range findings {
-		if f.Severity == dispatcher.Wrong {
+		if f.Severity == doctor.Wrong {
 			wrong++
 		}
 	}
@@ -88,9 +89,9 @@ func (a *app) examine(ctx context.Context, d *dispatcher.Dispatcher) (findings [
 
 func (a *app) repair(ctx context.Context, d *dispatcher.Dispatcher) error {
 	bar := a.progress("partitions repaired:", d.Namespace().Partitions)
-	done, err := d.Repair(ctx, bar.at)
+	done, err := doctor.New(d).Repair(ctx, bar.at)
 	bar.done()
-	if e := list(a, done, func(m dispatcher.Mended) string { return m.Where }, mendedColumns); e != nil {
+	if e := list(a, done, func(m doctor.Repair) string { return m.Where }, mendedColumns); e != nil {
 		return e
 	}
 	if err = a.partly(err, true); err != nil {

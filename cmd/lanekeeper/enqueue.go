@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -80,6 +81,11 @@ for a job of the subject that is held there is refused: it would never end.`,
 			return o.one(cmd.Context(), args)
 		},
 	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *enqueueOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.id, "id", "", "the job's id; enqueueing it again changes nothing while the job exists")
 	f.DurationVar(&o.delay, "delay", 0, "take the place in the lane only after so long")
@@ -98,7 +104,6 @@ for a job of the subject that is held there is refused: it would never end.`,
 	f.StringVar(&o.onError, "on-error", "stop", "with --from, at a bad line: stop or skip")
 	_ = cmd.RegisterFlagCompletionFunc("from", fileNames)
 	_ = cmd.RegisterFlagCompletionFunc("on-error", cobra.FixedCompletions([]string{"stop", "skip"}, cobra.ShellCompDirectiveNoFileComp))
-	return cmd
 }
 
 // check refuses what was typed and would count as not typed: a zero is no default.
@@ -173,14 +178,14 @@ func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 }
 
 // waitUntilEnded waits for the outcome of a job and ends as it did.
-func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued, kind string) error {
+func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.EnqueueResult, kind string) error {
 	id := done.ID
 	if done.Created {
 		o.app.note("%s enqueued; waiting until it has ended …", idWord(id))
 	} else {
 		o.app.note("%s; waiting until it has ended …", existing(ctx, d, done))
 	}
-	if stats, err := d.Stats(ctx); err == nil && stats.Kinds[kind].Workers == 0 {
+	if stats, err := inspect.New(d).Stats(ctx); err == nil && stats.Kinds[kind].Workers == 0 {
 		o.app.note("No worker alive handles the kind %s: start one with 'lanekeeper work'.", kind)
 	}
 	waiting, cancel := context.WithTimeout(ctx, o.waitFor)
@@ -202,7 +207,7 @@ func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispa
 }
 
 // print says what became of a job.
-func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued, job dispatcher.NewJob) error {
+func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.EnqueueResult, job dispatcher.NewJob) error {
 	if o.app.quiet && o.app.output == "table" {
 		fmt.Fprintln(o.app.out, printable(idWord(done.ID)))
 		return nil
@@ -222,7 +227,7 @@ func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, do
 }
 
 // existing says what there was in place of a job that was not created.
-func existing(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enqueued) string {
+func existing(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.EnqueueResult) string {
 	id := idWord(done.ID)
 	switch {
 	case done.Replaced:

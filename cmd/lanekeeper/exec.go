@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -171,11 +172,11 @@ func (o *execOptions) tellOfWait(key subject.Key) (enough func()) {
 func who(d *dispatcher.Dispatcher, key subject.Key) string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	lane, _, _, err := d.Lane(ctx, key, dispatcher.Page{Limit: 1})
+	lane, err := inspect.New(d).Lane(ctx, key, inspect.Page{Limit: 1})
 	switch {
 	case err != nil:
 		return ""
-	case lane.State == dispatcher.Suspended:
+	case lane.State == inspect.Suspended:
 		return ": it is suspended; 'lane show' says why"
 	case lane.Holder != "":
 		return ": held by " + lane.Holder

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -60,12 +61,12 @@ func (p *producer) text(most int) string {
 // inhabit makes lanes and jobs in all states, of all that producers, handlers and operators may say.
 func (p *producer) inhabit(t *testing.T, d *dispatcher.Dispatcher) {
 	ctx := t.Context()
-	who := dispatcher.Claimant{Holder: p.text(80), Kinds: []string{"k", "bad", "again", "runs"}, TTL: time.Minute}
+	who := session.Claimant{Holder: p.text(80), Kinds: []string{"k", "bad", "again", "runs"}, TTL: time.Minute}
 	other := who
 	other.Holder = p.text(80)
-	var claimer *dispatcher.Session // the one that is blamed for nothing
-	for _, who := range []dispatcher.Claimant{other, who} {
-		session, err := d.Join(ctx, who, 3)
+	var claimer *session.Session // the one that is blamed for nothing
+	for _, who := range []session.Claimant{other, who} {
+		session, err := session.Join(ctx, d, who, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,23 +98,23 @@ func (p *producer) inhabit(t *testing.T, d *dispatcher.Dispatcher) {
 		}
 	}
 	for part := range claimer.Partitions() {
-		claimed := claimer.Turns(ctx, []dispatcher.Turn{{Partition: part, Claim: true, Want: 12}})[0]
-		turn := dispatcher.Turn{Partition: part}
+		claimed := claimer.Turns(ctx, []session.Turn{{Partition: part, Claim: true, Want: 12}})[0]
+		turn := session.Turn{Partition: part}
 		for i, c := range claimed.Claims {
-			end := dispatcher.End{Claim: &claimed.Claims[i]}
+			end := session.End{Claim: &claimed.Claims[i]}
 			switch c.Kind {
 			case "k":
-				end.Outcome = dispatcher.Finished
+				end.Outcome = session.Finished
 			case "bad":
-				end.Outcome, end.Reason, end.Error = dispatcher.DeadLettered, p.text(60), p.text(400)
+				end.Outcome, end.Reason, end.Error = session.DeadLettered, p.text(60), p.text(400)
 			case "again":
-				end.Outcome, end.Wait, end.Error = dispatcher.Retry, time.Hour, p.text(400)
+				end.Outcome, end.Wait, end.Error = session.Retry, time.Hour, p.text(400)
 			default:
 				continue // it runs
 			}
 			turn.Ends = append(turn.Ends, end)
 		}
-		for _, ended := range claimer.Turns(ctx, []dispatcher.Turn{turn})[0].Ended {
+		for _, ended := range claimer.Turns(ctx, []session.Turn{turn})[0].Ended {
 			if claimed.Err != nil || ended.Err != nil {
 				t.Fatal(claimed.Err, ended.Err)
 			}

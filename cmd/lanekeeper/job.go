@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 )
 
 // jobView is a job as the CLI shows it.
@@ -54,7 +55,7 @@ type jobView struct {
 
 // viewJob shows a job. Of its payload it has what its kind declares loggable, and of all else
 // only size and digest.
-func (a *app) viewJob(d *dispatcher.Dispatcher, j dispatcher.JobInfo) jobView {
+func (a *app) viewJob(d *dispatcher.Dispatcher, j inspect.JobInfo) jobView {
 	v := jobView{
 		ID: idText(j.ID), id: j.ID, Subject: j.Subject.String(), Kind: j.Kind, Seq: j.Seq, Attempt: j.Attempt,
 		MaxAttempts: j.MaxAttempts, State: string(j.State), EnqueuedAt: optional(j.EnqueuedAt),
@@ -71,7 +72,7 @@ func (a *app) viewJob(d *dispatcher.Dispatcher, j dispatcher.JobInfo) jobView {
 		v.Timeout = j.Timeout.String()
 	}
 	if kind, ok := d.Declared(j.Kind); ok {
-		v.Payload = shown(kind, j.Payload)
+		v.Payload = shown(kind.Kind, j.Payload)
 	}
 	return v
 }
@@ -97,7 +98,7 @@ func digest(payload []byte) string {
 	return hex.EncodeToString(sum.Sum(nil)[:6])
 }
 
-func (a *app) viewJobs(d *dispatcher.Dispatcher, jobs []dispatcher.JobInfo) []jobView {
+func (a *app) viewJobs(d *dispatcher.Dispatcher, jobs []inspect.JobInfo) []jobView {
 	views := make([]jobView, len(jobs))
 	for i, j := range jobs {
 		views[i] = a.viewJob(d, j)
@@ -152,7 +153,7 @@ of everything else the size, and a digest by which payloads of one output can be
 			if err != nil {
 				return err
 			}
-			job, err := d.Job(cmd.Context(), refs[0])
+			job, err := inspect.New(d).Job(cmd.Context(), refs[0])
 			if errors.Is(err, dispatcher.ErrNotFound) {
 				if o, e := d.Outcome(cmd.Context(), refs[0]); e == nil || errors.Is(e, dispatcher.ErrAmbiguous) {
 					return cmp.Or(e, a.showOutcome(o))

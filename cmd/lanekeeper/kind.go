@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
 // kindView is a declared kind as the CLI shows it, with what was measured of it.
@@ -42,7 +44,7 @@ type measuredView struct {
 	Max      string           `json:"max"`
 }
 
-func viewKind(k dispatcher.Declared, workers []dispatcher.Worker) kindView {
+func viewKind(k dispatcher.DeclaredKind, workers []session.Worker) kindView {
 	v := kindView{
 		Kind: k.Name, Owner: k.Owner, Version: k.Version, Subject: k.Subject, Description: k.Description,
 		Pool: orElse(k.Pool, dispatcher.DefaultPool), OnFailure: dispatcher.Policy(orElse(string(k.OnFailure), string(dispatcher.Block))),
@@ -125,32 +127,7 @@ func (a *app) kindCommand() *cobra.Command {
 			Use:   "show KIND",
 			Short: "Show what is declared of a kind, and how long its jobs take",
 			Args:  cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				if err := dispatcher.CheckKind(args[0]); err != nil {
-					return err
-				}
-				views, d, err := a.kinds(cmd)
-				if err != nil {
-					return err
-				}
-				v := kindView{Kind: args[0], Note: "not declared"}
-				for _, k := range views {
-					if k.Kind == args[0] {
-						v = k
-					}
-				}
-				measured, err := d.Durations(cmd.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				if measured.Count > 0 {
-					v.Measured = viewMeasured(measured)
-				}
-				if v.Owner == "" && v.Measured == nil {
-					return fmt.Errorf("%w: kind %s is not declared, and no job of it has ended", dispatcher.ErrNotFound, args[0])
-				}
-				return a.show(v, kindFields(v))
-			},
+			RunE:  func(cmd *cobra.Command, args []string) error { return a.showKind(cmd, args[0]) },
 		})
 	cmd.AddCommand(&cobra.Command{
 		Use:   "rm KIND",
@@ -176,6 +153,34 @@ on until they end, and declare it again when they start. When it was the last on
 	return cmd
 }
 
+// showKind shows what is declared of a kind, and what was measured.
+func (a *app) showKind(cmd *cobra.Command, name string) error {
+	if err := dispatcher.CheckKind(name); err != nil {
+		return err
+	}
+	views, d, err := a.kinds(cmd)
+	if err != nil {
+		return err
+	}
+	v := kindView{Kind: name, Note: "not declared"}
+	for _, k := range views {
+		if k.Kind == name {
+			v = k
+		}
+	}
+	measured, err := inspect.New(d).Durations(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	if measured.Count > 0 {
+		v.Measured = viewMeasured(measured)
+	}
+	if v.Owner == "" && v.Measured == nil {
+		return fmt.Errorf("%w: kind %s is not declared, and no job of it has ended", dispatcher.ErrNotFound, name)
+	}
+	return a.show(v, kindFields(v))
+}
+
 func (a *app) kinds(cmd *cobra.Command) ([]kindView, *dispatcher.Dispatcher, error) {
 	d, err := a.look(cmd.Context())
 	if err != nil {
@@ -185,7 +190,7 @@ func (a *app) kinds(cmd *cobra.Command) ([]kindView, *dispatcher.Dispatcher, err
 	if err != nil {
 		return nil, nil, err
 	}
-	workers, err := d.Workers(cmd.Context())
+	workers, err := session.Workers(cmd.Context(), d)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -196,7 +201,7 @@ func (a *app) kinds(cmd *cobra.Command) ([]kindView, *dispatcher.Dispatcher, err
 	return views, d, nil
 }
 
-func viewMeasured(m dispatcher.Durations) *measuredView {
+func viewMeasured(m inspect.Durations) *measuredView {
 	v := &measuredView{Count: m.Count, ByEnding: make(map[string]int64), P50: span(m.P50), P95: span(m.P95), Max: span(m.Max)}
 	for how, n := range m.ByEnding {
 		v.ByEnding[string(how)] = n
@@ -218,7 +223,7 @@ func kindFields(v kindView) [][]string {
 	}
 	if m := v.Measured; m != nil {
 		var ends []string
-		for _, how := range dispatcher.Endings {
+		for _, how := range session.Endings {
 			if n := m.ByEnding[string(how)]; n > 0 {
 				ends = append(ends, fmt.Sprintf("%d %s", n, how))
 			}

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -39,7 +41,7 @@ type laneView struct {
 	now time.Time
 }
 
-func (a *app) viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats, now time.Time) laneView {
+func (a *app) viewLane(l inspect.Lane, kinds map[string]inspect.KindStats, now time.Time) laneView {
 	v := laneView{
 		Subject: l.Subject.String(), key: l.Subject, now: now, State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: idText(l.HeadID),
 		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
@@ -50,7 +52,7 @@ func (a *app) viewLane(l dispatcher.Lane, kinds map[string]dispatcher.KindStats,
 	if l.Token != 0 {
 		v.Token = l.Token.String()
 	}
-	if l.State == dispatcher.Ready && l.Kind != dispatcher.SectionKind && kinds[l.Kind].Workers == kinds[l.Kind].Blamed && !a.lacks("workers") {
+	if l.State == inspect.Ready && l.Kind != inspect.SectionKind && kinds[l.Kind].Workers == kinds[l.Kind].Blamed && !a.lacks("workers") {
 		v.Note = "no worker for kind"
 	}
 	return v
@@ -75,7 +77,7 @@ func laneNote(l laneView) string {
 		return l.Note
 	case l.Halted:
 		return l.Why + "; 'lane resume' tries its head again, 'lane skip' goes on without it"
-	case l.State == string(dispatcher.Suspended):
+	case l.State == string(inspect.Suspended):
 		return l.Why
 	case l.ExpiresAt != nil:
 		note := until("held until", "lease ended", l.ExpiresAt, l.now)
@@ -97,8 +99,8 @@ func laneNote(l laneView) string {
 
 func (a *app) laneCommand() *cobra.Command {
 	cmd := group("lane", "Look at lanes, suspend and resume them")
-	var filter dispatcher.LaneFilter
-	var page dispatcher.Page
+	var filter inspect.LaneFilter
+	var page inspect.Page
 	ls := &cobra.Command{
 		Use:   "ls",
 		Short: "List lanes",
@@ -113,7 +115,7 @@ func (a *app) laneCommand() *cobra.Command {
 	_ = ls.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
 		[]string{"ready", "leased", "delayed", "suspended"}, cobra.ShellCompDirectiveNoFileComp))
 
-	var jobs dispatcher.Page
+	var jobs inspect.Page
 	show := &cobra.Command{
 		Use:   "show SUBJECT",
 		Short: "Show one lane and its jobs, the head first",
@@ -199,12 +201,12 @@ func (a *app) done(key subject.Key, what string) error {
 	return nil
 }
 
-func addPageFlags(cmd *cobra.Command, page *dispatcher.Page) {
+func addPageFlags(cmd *cobra.Command, page *inspect.Page) {
 	cmd.Flags().IntVar(&page.Limit, "limit", 50, "most entries to show, up to 500")
 	cmd.Flags().StringVar(&page.Cursor, "cursor", "", "go on where an earlier list ended")
 }
 
-func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page dispatcher.Page) error {
+func (a *app) listLanes(ctx context.Context, filter inspect.LaneFilter, page inspect.Page) error {
 	if err := checkPage(page); err != nil {
 		return err
 	}
@@ -212,7 +214,7 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 	if err != nil {
 		return err
 	}
-	stats, err := d.Stats(ctx)
+	stats, err := inspect.New(d).Stats(ctx)
 	if err = a.partly(err, true); err != nil {
 		return err
 	}
@@ -220,7 +222,7 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 	now, limit, first := a.now(ctx), page.Limit, page.Cursor == ""
 	// A page by kind may be short; look on for a moment before giving up on it.
 	for deadline := time.Now().Add(50 * time.Millisecond); ; {
-		lanes, next, err := d.Lanes(ctx, filter, page)
+		lanes, next, err := inspect.New(d).Lanes(ctx, filter, page)
 		if err = a.partly(err, true); err != nil {
 			return err
 		}
@@ -241,10 +243,10 @@ func (a *app) listLanes(ctx context.Context, filter dispatcher.LaneFilter, page 
 	} else if len(views) == 0 {
 		a.note("No such lanes among those looked at so far.")
 	}
-	if filter == (dispatcher.LaneFilter{}) && stats.Suspended > 0 {
+	if filter == (inspect.LaneFilter{}) && stats.Suspended > 0 {
 		a.note("%d lanes are suspended; 'lane ls --state suspended' lists those without jobs too.", stats.Suspended)
 	}
-	if n := stats.Leased - held(views); filter == (dispatcher.LaneFilter{}) && first && page.Cursor == "" && n > 0 {
+	if n := stats.Leased - held(views); filter == (inspect.LaneFilter{}) && first && page.Cursor == "" && n > 0 {
 		a.note("%d more subjects are held that no jobs wait for, by sections ('exec') or as slots of limits: 'lane ls --state leased' lists them.", n)
 	}
 	a.more(page.Cursor)
@@ -270,14 +272,14 @@ func (a *app) more(next string) {
 }
 
 // checkPage refuses a limit of nothing.
-func checkPage(page dispatcher.Page) error {
+func checkPage(page inspect.Page) error {
 	if page.Limit < 1 {
 		return usage("--limit %d must be 1 to 500", page.Limit)
 	}
 	return nil
 }
 
-func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) error {
+func (a *app) showLane(ctx context.Context, text string, page inspect.Page) error {
 	if err := checkPage(page); err != nil {
 		return err
 	}
@@ -289,24 +291,24 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) e
 	if err != nil {
 		return err
 	}
-	lane, jobs, next, err := d.Lane(ctx, key, page)
+	lane, err := inspect.New(d).Lane(ctx, key, page)
 	if err = a.partly(err, lane.Subject == key); err != nil {
 		return err
 	}
-	workers, err := d.Workers(ctx)
+	workers, err := session.Workers(ctx, d)
 	if errors.Is(err, dispatcher.ErrUnavailable) { // of a part that this lane is not in
 		err = a.partly(&dispatcher.IncompleteError{Missing: []string{"workers"}, Err: err}, true)
 	}
 	if err != nil {
 		return err
 	}
-	v, js := a.viewLane(lane, handled(workers, lane.Kind), a.now(ctx)), a.viewJobs(d, jobs)
+	v, js := a.viewLane(lane.Lane, handled(workers, lane.Kind), a.now(ctx)), a.viewJobs(d, lane.Jobs)
 	if a.machine() {
 		err = a.show(struct {
 			laneView
 			Jobs []jobView `json:"jobs"`
 			Next string    `json:"next_cursor,omitempty"`
-		}{v, js, next}, nil)
+		}{v, js, lane.Next}, nil)
 		return err
 	}
 	if !a.quiet {
@@ -328,13 +330,13 @@ func (a *app) showLane(ctx context.Context, text string, page dispatcher.Page) e
 	if err := list(a, js, jobWord, columns); err != nil {
 		return err
 	}
-	a.more(next)
+	a.more(lane.Next)
 	return nil
 }
 
 // handled counts the workers alive that handle a kind.
-func handled(workers []dispatcher.Worker, kind string) map[string]dispatcher.KindStats {
-	var k dispatcher.KindStats
+func handled(workers []session.Worker, kind string) map[string]inspect.KindStats {
+	var k inspect.KindStats
 	for _, w := range workers {
 		if w.Alive && slices.Contains(w.Kinds, kind) {
 			k.Workers++
@@ -343,7 +345,7 @@ func handled(workers []dispatcher.Worker, kind string) map[string]dispatcher.Kin
 			}
 		}
 	}
-	return map[string]dispatcher.KindStats{kind: k}
+	return map[string]inspect.KindStats{kind: k}
 }
 
 // estimate shows a time that nobody can be sure of.

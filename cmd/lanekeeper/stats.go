@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 )
 
 func (a *app) statsCommand() *cobra.Command {
@@ -21,7 +23,7 @@ slots of limits among them.`,
 			if err != nil {
 				return err
 			}
-			s, err := d.Stats(cmd.Context())
+			s, err := inspect.New(d).Stats(cmd.Context())
 			if err = a.partly(err, true); err != nil {
 				return err
 			}

@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/worker"
 )
 
@@ -232,8 +234,8 @@ func (o *workOptions) programs() (map[string][]string, error) {
 		switch {
 		case programs[kind] == nil:
 			return nil, usage("lane batch %s=%d: there is no handler for kind %s", kind, n, kind)
-		case n < 1 || n > dispatcher.MaxLaneBatch:
-			return nil, usage("lane batch %s=%d: the number must be 1 to %d", kind, n, dispatcher.MaxLaneBatch)
+		case n < 1 || n > session.MaxLaneBatch:
+			return nil, usage("lane batch %s=%d: the number must be 1 to %d", kind, n, session.MaxLaneBatch)
 		}
 	}
 	return programs, nil
@@ -316,7 +318,7 @@ func (o *workOptions) pool(d *dispatcher.Dispatcher, name string, programs map[s
 func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatcher, programs map[string][]string, stop func()) {
 	warned := make(map[string]bool)
 	for {
-		stats, err := d.Stats(ctx)
+		stats, err := inspect.New(d).Stats(ctx)
 		if err == nil && stats.InLanes == 0 {
 			stop()
 			return

@@ -6,24 +6,24 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
-var workerColumns = []column[dispatcher.Worker]{
-	{"HOLDER", false, func(w dispatcher.Worker) string { return w.Holder }},
+var workerColumns = []column[session.Worker]{
+	{"HOLDER", false, func(w session.Worker) string { return w.Holder }},
 	{"STATE", false, workerState},
-	{"KINDS", false, func(w dispatcher.Worker) string { return strings.Join(w.Kinds, ",") }},
-	{"CONCURRENCY", false, func(w dispatcher.Worker) string { return itoa(w.Concurrency) }},
-	{"STARTED (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.StartedAt) }},
-	{"SEEN (UTC)", false, func(w dispatcher.Worker) string { return clock(&w.SeenAt) }},
-	{"NOTE", false, func(w dispatcher.Worker) string { return strings.Join(w.Why(), "; ") }},
-	{"LEASE TTL", true, func(w dispatcher.Worker) string { return w.LeaseTTL }},
-	{"POOL", false, func(w dispatcher.Worker) string { return w.Pool }},
-	{"HOST", true, func(w dispatcher.Worker) string { return w.Host }},
-	{"PID", true, func(w dispatcher.Worker) string { return itoa(w.PID) }},
+	{"KINDS", false, func(w session.Worker) string { return strings.Join(w.Kinds, ",") }},
+	{"CONCURRENCY", false, func(w session.Worker) string { return itoa(w.Concurrency) }},
+	{"STARTED (UTC)", false, func(w session.Worker) string { return clock(&w.StartedAt) }},
+	{"SEEN (UTC)", false, func(w session.Worker) string { return clock(&w.SeenAt) }},
+	{"NOTE", false, func(w session.Worker) string { return strings.Join(w.Why(), "; ") }},
+	{"LEASE TTL", true, func(w session.Worker) string { return w.LeaseTTL }},
+	{"POOL", false, func(w session.Worker) string { return w.Pool }},
+	{"HOST", true, func(w session.Worker) string { return w.Host }},
+	{"PID", true, func(w session.Worker) string { return itoa(w.PID) }},
 }
 
-func workerState(w dispatcher.Worker) string {
+func workerState(w session.Worker) string {
 	if w.Alive && len(w.Blamed) > 0 {
 		return "blamed"
 	}
@@ -46,14 +46,14 @@ alive for 15 s after its last sign; its leases end on their own, whatever this l
 			if err != nil {
 				return err
 			}
-			workers, err := d.Workers(cmd.Context())
+			workers, err := session.Workers(cmd.Context(), d)
 			if err != nil {
 				return err
 			}
 			if len(workers) == 0 {
 				a.note("No workers. Start one with 'lanekeeper work --handle KIND=PROGRAM'.")
 			}
-			return list(a, workers, func(w dispatcher.Worker) string { return w.Holder }, workerColumns)
+			return list(a, workers, func(w session.Worker) string { return w.Holder }, workerColumns)
 		},
 	})
 	return cmd

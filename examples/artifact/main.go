@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/embedded"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -118,7 +119,7 @@ func (s *storage) after(ctx context.Context, d *dispatcher.Dispatcher, pool *wor
 	ended := make(chan error, 1)
 	go func() { ended <- pool.Run(ctx) }()
 	for {
-		stats, err := d.Stats(ctx)
+		stats, err := inspect.New(d).Stats(ctx)
 		if err != nil {
 			return result{}, err
 		}

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/internal/embedded"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -46,7 +47,7 @@ func run(ctx context.Context, unique bool) (twice int, err error) {
 		if err := errors.Join(errs...); err != nil {
 			return 0, err
 		}
-		lane, _, _, err := d.Lane(ctx, build, dispatcher.Page{})
+		lane, err := inspect.New(d).Lane(ctx, build, inspect.Page{})
 		if err != nil {
 			return 0, err
 		}
@@ -59,7 +60,7 @@ func run(ctx context.Context, unique bool) (twice int, err error) {
 
 // lookFirst is how it was done: look, then make.
 func lookFirst(ctx context.Context, d *dispatcher.Dispatcher, build subject.Key) error {
-	_, _, _, err := d.Lane(ctx, build, dispatcher.Page{})
+	_, err := inspect.New(d).Lane(ctx, build, inspect.Page{})
 	if !errors.Is(err, dispatcher.ErrNotFound) {
 		return err
 	}

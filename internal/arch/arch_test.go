@@ -15,9 +15,14 @@ import (
 const module = "github.com/lanekeeper/lanekeeper/"
 
 // rooms in the order of the one direction: each may import those behind it.
-var rooms = []string{"cmd", "worker", "dispatcher", "lease", "subject"}
+var rooms = []string{
+	"cmd", "worker", "dispatcher/doctor", "dispatcher/inspect", "dispatcher/session", "dispatcher", "dispatcher/internal/lanes", "lease", "subject",
+}
 
-// Imports run one way: cmd → worker → dispatcher → lease → subject. internal may
+// direction is what a complaint says.
+const direction = "imports run cmd → worker, doctor → inspect → session → dispatcher → lanes → lease → subject, and a pool looks at no lanes"
+
+// Imports run one way: cmd → worker, doctor → inspect → session → dispatcher → lanes → lease → subject. internal may
 // import subject and other internals; test helpers there (redistest, story) serve
 // tests and may import what they test. Tests may import what they like.
 func TestImportsRunOneWay(t *testing.T) {
@@ -36,7 +41,7 @@ func TestImportsRunOneWay(t *testing.T) {
 		for _, i := range parsed.Imports {
 			name, _ := strconv.Unquote(i.Path.Value)
 			if to, ours := strings.CutPrefix(name, module); ours && !allowed(from, to) {
-				t.Errorf("%s imports %s: imports run cmd → worker → dispatcher → lease → subject", from, to)
+				t.Errorf("%s imports %s: %s", from, to, direction)
 			}
 		}
 		return nil
@@ -56,16 +61,21 @@ func allowed(from, to string) bool {
 	if strings.HasPrefix(to, "internal/") || to == "testdata" {
 		return true
 	}
+	if room := rooms[max(0, rank(to))]; strings.HasPrefix(from, "worker/") && (room == "dispatcher/doctor" || room == "dispatcher/inspect") {
+		return false
+	}
 	return rank(to) > rank(from)
 }
 
-func rank(path string) int {
+// rank is the place of a path's room: the one with the longest name that it lies in.
+func rank(path string) (place int) {
+	place = -1
 	for i, room := range rooms {
-		if path == room || strings.HasPrefix(path, room+"/") {
-			return i
+		if (path == room || strings.HasPrefix(path, room+"/")) && (place < 0 || len(room) > len(rooms[place])) {
+			place = i
 		}
 	}
-	return -1
+	return place
 }
 
 // subject is the vocabulary: standard library only, no I/O.
@@ -110,6 +120,34 @@ func TestScriptsGoThroughTheRunner(t *testing.T) {
 		}
 	}
 	if files < 50 {
+		t.Fatalf("read %d files", files)
+	}
+}
+
+// Scripts are made, called and read by the engine and by lease alone: the rooms above know no order of arguments and no
+// place of a word.
+func TestOnlyTheEngineKnowsScripts(t *testing.T) {
+	t.Parallel()
+	files := 0
+	for _, room := range []string{"dispatcher", "worker", "cmd"} {
+		err := filepath.WalkDir("../../"+room, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "internal/lanes/") {
+				return err
+			}
+			files++
+			text, err := os.ReadFile(path)
+			for _, own := range []string{"script.New", ".Words()", ".Scripts.Once(", ".Scripts.Plain(", ".Scripts.Whole("} {
+				if strings.Contains(string(text), own) {
+					t.Errorf("%s has %s: what a script takes and says is its twin's to know, in dispatcher/internal/lanes", path, own)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 80 {
 		t.Fatalf("read %d files", files)
 	}
 }

@@ -31,7 +31,7 @@ func TestEveryTwoFeaturesMeet(t *testing.T) {
 		}
 		shown[pair] = row[3]
 	}
-	tests := declaredTests(texts(t), "dispatcher", "worker")
+	tests := declaredTests(texts(t), "dispatcher", "dispatcher/session", "worker")
 	for i, a := range features {
 		for _, b := range features[i+1:] {
 			cell := shown[[2]string{a, b}]

@@ -55,10 +55,7 @@ func Parse(address string) (redis.UniversalClient, error) {
 	if at := strings.IndexAny(rest, "/?"); at >= 0 && scheme != "unix" {
 		authority, path = rest[:at], rest[at:]
 	}
-	user, list := "", authority
-	if at := strings.LastIndex(authority, "@"); at >= 0 {
-		user, list = authority[:at+1], authority[at+1:]
-	}
+	user, list := cutUser(authority)
 	if strings.Contains(path, "@") { // a / or ? within a password has ended the hosts
 		return nil, errForm
 	}
@@ -82,13 +79,9 @@ func Parse(address string) (redis.UniversalClient, error) {
 	if err != nil {
 		return nil, errForm
 	}
-	addrs := make([]string, len(hosts))
-	for i, host := range hosts {
-		one, err := redis.ParseURL(scheme + "://" + host)
-		if err != nil {
-			return nil, errForm
-		}
-		addrs[i] = one.Addr
+	addrs, err := addresses(scheme, hosts)
+	if err != nil {
+		return nil, err
 	}
 	if opts.TLSConfig != nil && (kind != "" || len(hosts) > 1) {
 		opts.TLSConfig.ServerName = "" // each server's own name counts, not that of the first
@@ -105,6 +98,25 @@ func Parse(address string) (redis.UniversalClient, error) {
 		return newCluster(opts, addrs), nil
 	}
 	return nil, errForm
+}
+
+// cutUser parts the user, up to the @ behind it, from the hosts.
+func cutUser(authority string) (user, hosts string) {
+	at := strings.LastIndex(authority, "@") + 1 // 0 without a user
+	return authority[:at], authority[at:]
+}
+
+// addresses are those of hosts, each with its port.
+func addresses(scheme string, hosts []string) ([]string, error) {
+	addrs := make([]string, len(hosts))
+	for i, host := range hosts {
+		one, err := redis.ParseURL(scheme + "://" + host)
+		if err != nil {
+			return nil, errForm
+		}
+		addrs[i] = one.Addr
+	}
+	return addrs, nil
 }
 
 // parameters splits the query off an address, without what is for Sentinels only.

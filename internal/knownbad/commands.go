@@ -63,7 +63,9 @@ var fromCommands = []defect{
 	},
 	{
 		"a pool that is told to stop while it joins has failed (python-arq/arq#501)", "worker/run.go",
-		`return nil // told to stop before the start was done: nothing was begun`, `return fmt.Errorf("start pool: %w", err)`,
+		`	if err != nil && ctx.Err() != nil {
+		return false, nil`, `	if err != nil && ctx.Err() != nil {
+		return false, fmt.Errorf("start pool: %w", err)`,
 	},
 	{
 		"a worker that is told to stop while it connects has failed", "cmd/lanekeeper/work.go",

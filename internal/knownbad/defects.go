@@ -64,66 +64,66 @@ var byVerb = []defect{
 		`return false, tonumber(number) > tonumber(ARGV[2]) and 'stale'`, `return false`,
 	},
 	{
-		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/turn.lua",
+		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/internal/lanes/turn.lua",
 		"local parks, listed = free(freed, asks), {}", "local parks, listed = {}, {}",
 	},
 	{
-		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/parts/ending.lua",
+		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/internal/lanes/parts/ending.lua",
 		`local parks = free(e.subjects, e.asks)`, `local parks = {}`,
 	},
 	{
-		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/parts/ending.lua",
+		"a dead letter leaves a hole (avifenesh/glide-mq#206)", "dispatcher/internal/lanes/parts/ending.lua",
 		`go_on(advance(e.over, e.over_tails), parks, 'RPUSH', own)`, `go_on({}, parks, 'RPUSH', own)`,
 	},
 	{
-		"a hand-back does not list its lane", "dispatcher/parts/ending.lua",
+		"a hand-back does not list its lane", "dispatcher/internal/lanes/parts/ending.lua",
 		`  list_ready(unparked(e.front, parks), 'LPUSH', own)
 `, ``,
 	},
 	{
-		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/turn.lua",
+		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/internal/lanes/turn.lua",
 		`if entry and not records[i] and not taken[subject] then`, `if entry and not taken[subject] then`,
 	},
 	{
-		"a lane is handed over to one who does not handle its kind", "dispatcher/turn.lua",
+		"a lane is handed over to one who does not handle its kind", "dispatcher/internal/lanes/turn.lua",
 		`if head and n + h < wanted and along[kind_of(head)] and not stops`, `if head and n + h < wanted and not stops`,
 	},
 	{
-		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/parts/ending.lua",
+		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/internal/lanes/parts/ending.lua",
 		`  list_awake(e.interrupted, parks, 'LPUSH', own)
 `, ``,
 	},
 	{
-		"reaping forgets the dead letter of a last attempt", "dispatcher/parts/ending.lua",
+		"reaping forgets the dead letter of a last attempt", "dispatcher/internal/lanes/parts/ending.lua",
 		`
   bury(e.letters, now)
 `, `
 `,
 	},
 	{
-		"a crash does not count (contribsys/faktory#99)", "dispatcher/parts/ending.lua",
+		"a crash does not count (contribsys/faktory#99)", "dispatcher/internal/lanes/parts/ending.lua",
 		`or attempts + 1 >= max_of(entry) and (verdict == 'lost' and 'lost' or 'exhausted')`, `or verdict ~= 'lost' and attempts + 1 >= max_of(entry) and 'exhausted'`,
 	},
 	{
-		"a crash of a batch counts for its head only", "dispatcher/reap.lua",
+		"a crash of a batch counts for its head only", "dispatcher/internal/lanes/reap.lua",
 		`local entries = along > 0 and call('LRANGE', tail, 0, along - 1) or {}`, `local entries = {}`,
 	},
 	{
-		"a job that falls due keeps no place in the order", "dispatcher/parts/due.lua",
+		"a job that falls due keeps no place in the order", "dispatcher/internal/lanes/parts/due.lua",
 		`renumbered(body, seq + i)`, `renumbered(body, 1)`,
 	},
 	{
-		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/enqueue.lua",
+		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/internal/lanes/enqueue.lua",
 		`elseif exists or first[id] then`, `elseif first[id] then`,
 	},
 	{
-		"a batch is half taken", "dispatcher/enqueue.lua",
+		"a batch is half taken", "dispatcher/internal/lanes/enqueue.lua",
 		`if not each then
       return`, `if false then
       return`,
 	},
 	{
-		"an enqueue is taken in full memory", "dispatcher/enqueue.lua",
+		"an enqueue is taken in full memory", "dispatcher/internal/lanes/enqueue.lua",
 		`local seq, seqs = 0, {}`, `call('HDEL', LEASES, '')
 local seq, seqs = 0, {}`,
 	},
@@ -136,15 +136,15 @@ local seq, seqs = 0, {}`,
 		`call('ZADD', WAKE .. kind, '0', 'ready')`, `call('ZCARD', WAKE .. kind)`,
 	},
 	{
-		"a discarded job leaves its body (hibiken/asynq#730)", "dispatcher/discard.lua",
+		"a discarded job leaves its body (hibiken/asynq#730)", "dispatcher/internal/lanes/discard.lua",
 		"\n  many('HDEL', JOBS, ids)\n", "\n",
 	},
 	{
-		"a repair throws away what stands nowhere", "dispatcher/restore.lua",
+		"a repair throws away what stands nowhere", "dispatcher/internal/lanes/restore.lua",
 		`bury({ { entry ~= '' and entry or entry_of(id, '?', '1'), 0, 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
 	},
 	{
-		"a repair ends leases whose holder lives", "dispatcher/mend.lua",
+		"a repair ends leases whose holder lives", "dispatcher/internal/lanes/mend.lua",
 		`now + grace, subject)`, `now, subject)`,
 	},
 	{
@@ -168,10 +168,14 @@ local seq, seqs = 0, {}`,
 		`acked := conn.Wait(ctx, replicas, within).Val()`, `acked := node.Wait(ctx, replicas, within).Val()`,
 	},
 	{
-		"a lease counts from the reply", "dispatcher/turn.go",
-		`sent := time.Now()
-	d.run.Run(ctx, calls...)`, `d.run.Run(ctx, calls...)
-	sent := time.Now()`,
+		"a lease counts from the reply", "dispatcher/session/turn.go",
+		`sent, now := time.Now(), s.lanes.Clock()
+	s.lanes.Scripts.Run(ctx, calls...)
+	answers := make([]TurnReply, len(turns))
+	for i := range turns {`, `s.lanes.Scripts.Run(ctx, calls...)
+	sent, now := time.Now(), s.lanes.Clock()
+	answers := make([]TurnReply, len(turns))
+	for i := range turns {`,
 	},
 	{
 		"work is cancelled after its lease has ended", "lease/keeper.go",
@@ -205,15 +209,15 @@ local seq, seqs = 0, {}`,
 
 	// What a lane can do (docs/features).
 	{
-		"jobs that should be set aside are tried in place", "dispatcher/parts/ending.lua",
+		"jobs that should be set aside are tried in place", "dispatcher/internal/lanes/parts/ending.lua",
 		`return aside and 'aside' or 'again'`, `return 'again'`,
 	},
 	{
-		"a lane that should halt goes on", "dispatcher/parts/ending.lua",
+		"a lane that should halt goes on", "dispatcher/internal/lanes/parts/ending.lua",
 		`return flag(entry, 'h') and in_front and 'halted' or 'dead'`, `return 'dead'`,
 	},
 	{
-		"a crash does not halt a lane", "dispatcher/parts/ending.lua",
+		"a crash does not halt a lane", "dispatcher/internal/lanes/parts/ending.lua",
 		`return flag(entry, 'h') and in_front and 'halted' or 'dead'`, `return flag(entry, 'h') and in_front and verdict ~= 'lost' and 'halted' or 'dead'`,
 	},
 	{
@@ -225,15 +229,15 @@ local seq, seqs = 0, {}`,
 		`    if is_suspended(note) then`, `    if false then`,
 	},
 	{
-		"a cancelled job is tried again", "dispatcher/parts/ending.lua",
+		"a cancelled job is tried again", "dispatcher/internal/lanes/parts/ending.lua",
 		`elseif cancelled then`, `elseif verdict == 'back' and cancelled then`,
 	},
 	{
-		"a cancelled job is handed back", "dispatcher/parts/ending.lua",
+		"a cancelled job is handed back", "dispatcher/internal/lanes/parts/ending.lua",
 		`elseif cancelled then`, `elseif verdict ~= 'back' and cancelled then`,
 	},
 	{
-		"a job that runs is taken away", "dispatcher/cancel.lua",
+		"a job that runs is taken away", "dispatcher/internal/lanes/cancel.lua",
 		`if at == 'head' and use_of(record) == 'job' then`, `if false then`,
 	},
 	{
@@ -241,43 +245,43 @@ local seq, seqs = 0, {}`,
 		`cancel_asked(asks[subject]) and 'cancel' or 'ok'`, `'ok'`,
 	},
 	{
-		"a job merges with one that runs", "dispatcher/enqueue.lua",
+		"a job merges with one that runs", "dispatcher/internal/lanes/enqueue.lua",
 		`scope == 'waiting' and runs(subject, id)`, `false`,
 	},
 	{
-		"a unique key outlives its job (hibiken/asynq#918)", "dispatcher/parts/taken.lua",
+		"a unique key outlives its job (hibiken/asynq#918)", "dispatcher/internal/lanes/parts/taken.lua",
 		"\n  let_go(entries)\n", "\n",
 	},
 	{
-		"a window never ends", "dispatcher/enqueue.lua",
+		"a window never ends", "dispatcher/internal/lanes/enqueue.lua",
 		`return till > now and id or nil`, `return id`,
 	},
 	{
-		"merges are not counted", "dispatcher/parts/taken.lua",
+		"merges are not counted", "dispatcher/internal/lanes/parts/taken.lua",
 		`name_as(whole(merged + 1), rules, field)`, `name_as(merged, rules, field)`,
 	},
 	{
-		"a section overtakes jobs", "dispatcher/section.lua",
+		"a section overtakes jobs", "dispatcher/internal/lanes/section.lua",
 		`elseif not record and not stopped and (not head or head == entry) then`, `elseif not record and not stopped then`,
 	},
 	{
-		"a ticket stays when its wait has ended", "dispatcher/leave.lua",
+		"a ticket stays when its wait has ended", "dispatcher/internal/lanes/leave.lua",
 		"\n  withdraw(subject, entry, (clock()), 'RPUSH', '')\n", "\n",
 	},
 	{
-		"a circle of three is not seen", "dispatcher/wait.lua",
+		"a circle of three is not seen", "dispatcher/internal/lanes/wait.lua",
 		`for _ = 1, 100 do`, `for _ = 1, 2 do`,
 	},
 	{
-		"an outcome is kept for ever", "dispatcher/parts/kept.lua",
+		"an outcome is kept for ever", "dispatcher/internal/lanes/parts/kept.lua",
 		"\n  call('ZADD', extra('expiring'), now + ms, outcome_as_expiring(id))\n", "\n",
 	},
 	{
-		"slots are given twice", "dispatcher/slot.lua",
+		"slots are given twice", "dispatcher/internal/lanes/slot.lua",
 		`if deadline > now then`, `if false then`,
 	},
 	{
-		"a limit that is gone limits nothing", "dispatcher/slot.lua",
+		"a limit that is gone limits nothing", "dispatcher/internal/lanes/slot.lua",
 		"if not size then\n  return { 'none' }\nend", "size, every = size or '0', every or '0'",
 	},
 	{
@@ -285,15 +289,15 @@ local seq, seqs = 0, {}`,
 		`l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)`, `_ = slot`,
 	},
 	{
-		"priorities count for nothing", "dispatcher/rank.go",
+		"priorities count for nothing", "dispatcher/session/rank.go",
 		`return -cmp.Compare(rank(a), rank(b))`, `return cmp.Compare(0, 0*rank(a))`,
 	},
 	{
-		"low priorities starve", "dispatcher/rank.go",
+		"low priorities starve", "dispatcher/session/rank.go",
 		`r.priority[kind] + int(now.Sub(since)/Aging)`, `r.priority[kind] + 0*int(now.Sub(since)/Aging)`,
 	},
 	{
-		"a batch that ended is ended again", "dispatcher/end.lua",
+		"a batch that ended is ended again", "dispatcher/internal/lanes/end.lua",
 		`fenced(records[i], ARGV[row + 1])`, `records[i]`,
 	},
 	{
@@ -301,15 +305,15 @@ local seq, seqs = 0, {}`,
 		`return f[0].ID == failed[0].ID`, `return false`,
 	},
 	{
-		"a refund is not paid", "dispatcher/refund.lua",
+		"a refund is not paid", "dispatcher/internal/lanes/refund.lua",
 		`write_note(id, attempts - 1, suspended,`, `write_note(id, attempts, suspended,`,
 	},
 	{
-		"a job may fail on every worker", "dispatcher/parts/ending.lua",
+		"a job may fail on every worker", "dispatcher/internal/lanes/parts/ending.lua",
 		`and lines_of(workers) >= most_workers`, `and false`,
 	},
 	{
-		"two owners share a kind", "dispatcher/register.lua",
+		"two owners share a kind", "dispatcher/internal/lanes/register.lua",
 		`elseif owned_by ~= owner then`, `elseif false then`,
 	},
 	{
@@ -317,12 +321,12 @@ local seq, seqs = 0, {}`,
 		`case !ok && len(d.registry) > 0 && CheckKind(job.Kind) == nil:`, `case false:`,
 	},
 	{
-		"an estimate is made of nothing", "dispatcher/durations.go",
+		"an estimate is made of nothing", "dispatcher/inspect/durations.go",
 		`if at.IsZero() || !known {`, `if at.IsZero() && !known {`,
 	},
 	{
 		"lost attempts are not recorded", "worker/run.go",
-		`p.note(lost.Kind, dispatcher.EndLost, lost.Took)`, `_ = lost`,
+		`p.note(lost.Kind, session.EndLost, lost.Took)`, `_ = lost`,
 	},
 	{
 		"an error quotes the payload", "worker/handler.go",

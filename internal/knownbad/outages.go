@@ -25,7 +25,7 @@ var fromOutages = []defect{
 		`		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {`, `		if cause := ErrBusy; !errors.Is(err, cause) && ctx.Err() == nil {`,
 	},
 	{
-		"goodbyes to a frozen Redis are waited for", "dispatcher/ask.go",
+		"goodbyes to a frozen Redis are waited for", "dispatcher/internal/lanes/ask.go",
 		`	case <-waiting.Done():`, `	case <-context.WithoutCancel(waiting).Done():`,
 	},
 	{
@@ -38,7 +38,7 @@ var fromOutages = []defect{
 	},
 	{
 		"a batch does not say that its jobs may be there", "dispatcher/enqueue.go",
-		`	if err != nil && unanswered(err) {`, `	if false && unanswered(err) {`,
+		`	if err != nil && lanes.Unanswered(err) {`, `	if false && lanes.Unanswered(err) {`,
 	},
 	{
 		"a durable enqueue that wrote nothing asks the replicas about nothing (redis/redis#12439)", "internal/script/send.go",
@@ -46,17 +46,17 @@ var fromOutages = []defect{
 `, ``,
 	},
 	{
-		"a record of durations is counted twice when its answer is lost", "dispatcher/measure.lua",
+		"a record of durations is counted twice when its answer is lost", "dispatcher/internal/lanes/measure.lua",
 		`if tonumber(call('GET', RECORDED) or 0) >= tonumber(number) then`, `if false then`,
 	},
 	{
-		"a record of durations that failed is dropped", "dispatcher/durations.go",
+		"a record of durations that failed is dropped", "dispatcher/session/durations.go",
 		`			why = err
 			break`, `			why, r.sent = err, nil
 			break`,
 	},
 	{
-		"reaping does not tell of jobs that were claimed along", "dispatcher/reap.lua",
+		"reaping does not tell of jobs that were claimed along", "dispatcher/internal/lanes/reap.lua",
 		`    lost[#lost + 1] = {
 `, `    lost[i == 1 and #lost + 1 or 'along'] = {
 `,
@@ -104,7 +104,7 @@ var fromOutages = []defect{
 	},
 	{
 		"a wait that is over is taken for an outage", "dispatcher/section.go",
-		`context.WithTimeout(ctx, maxWait+beyondEnd)`, `context.WithTimeout(ctx, maxWait)`,
+		`context.WithTimeout(ctx, maxWait+lanes.BeyondEnd)`, `context.WithTimeout(ctx, maxWait)`,
 	},
 	{
 		"a record of nothing says that Redis is back", "worker/run.go",

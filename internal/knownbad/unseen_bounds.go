@@ -4,19 +4,19 @@ package main
 // several lanes and holders, hints that got lost, leaks, and rules that none set.
 var unseenBounds = []defect{
 	{
-		"a repeated claim gives back a hundred of its lanes", "dispatcher/turn.lua",
+		"a repeated claim gives back a hundred of its lanes", "dispatcher/internal/lanes/turn.lua",
 		`if entries[i] and fenced(records[i], token) then`, `if entries[i] and fenced(records[i], token) and #subjects < 100 then`,
 	},
 	{
-		"a repeated claim looks at the first thousand leases of its ms", "dispatcher/turn.lua",
+		"a repeated claim looks at the first thousand leases of its ms", "dispatcher/internal/lanes/turn.lua",
 		`    until #at < part`, `    until true`,
 	},
 	{
-		"a repeated claim gives out other holders' lanes", "dispatcher/turn.lua",
+		"a repeated claim gives out other holders' lanes", "dispatcher/internal/lanes/turn.lua",
 		`if entries[i] and fenced(records[i], token) then`, `if entries[i] and records[i] then`,
 	},
 	{
-		"a reap that stops at its bound ends one lease more than it charges", "dispatcher/reap.lua",
+		"a reap that stops at its bound ends one lease more than it charges", "dispatcher/internal/lanes/reap.lua",
 		`  if jobs > MOST or bytes > MOST_BYTES then
     break -- the rest is due still, and left for the next call
   end
@@ -27,29 +27,29 @@ var unseenBounds = []defect{
 `,
 	},
 	{
-		"of more finishes than one call takes the first go last", "dispatcher/turn.go",
+		"of more finishes than one call takes the first go last", "dispatcher/session/turn.go",
 		`with, parts = parts[n-1], parts[:n-1]`, `with, parts = parts[0], parts[1:]`,
 	},
 	{
-		"a list of lanes skips what a page cut off a batch", "dispatcher/lanes.go",
-		`		case at.list+len(subjects) < len(fields)/2:
-			further = cursor{at.partition, at.list + len(subjects), at.place}
+		"a list of lanes skips what a page cut off a batch", "dispatcher/inspect/lanes.go",
+		`	case at.list+len(subjects) < len(fields)/2:
+		further = cursor{at.partition, at.list + len(subjects), at.place}
 `, ``,
 	},
 	{
 		"a job that has more bytes than a trip takes never sets out", "dispatcher/singles.go",
-		`(n == 0 || bytes+len(s.waiting[n].job.body) <= MaxBatchBytes)`, `bytes+len(s.waiting[n].job.body) <= max(MaxBatchBytes, 16<<20)`,
+		`(n == 0 || bytes+len(s.waiting[n].job.Body) <= MaxBatchBytes)`, `bytes+len(s.waiting[n].job.Body) <= max(MaxBatchBytes, 16<<20)`,
 	},
 	{
-		"one call fills a lane beyond its bound while the partition is small", "dispatcher/enqueue.lua",
+		"one call fills a lane beyond its bound while the partition is small", "dispatcher/internal/lanes/enqueue.lua",
 		`local deep = stored + n > max_lane`, `local deep = stored > max_lane`,
 	},
 	{
-		"a job due before what sleepers know of wakes nobody", "dispatcher/enqueue.lua",
+		"a job due before what sleepers know of wakes nobody", "dispatcher/internal/lanes/enqueue.lua",
 		`if behind or not earliest or job[1] < earliest then`, `if behind or not earliest then`,
 	},
 	{
-		"what happened before a subscription is not looked for", "dispatcher/news.go",
+		"what happened before a subscription is not looked for", "dispatcher/internal/lanes/news.go",
 		`	n.live[channel] = n.listeners[channel] != nil
 	n.mu.Unlock()
 	n.signal(channel, "")`, `	n.live[channel] = n.listeners[channel] != nil
@@ -74,11 +74,11 @@ var unseenBounds = []defect{
 		`call('SET', REQUEST, ARGV[2] .. ' ' .. reply, 'PX', REMEMBER_MS)`, `call('SET', REQUEST, ARGV[2] .. ' ' .. reply)`,
 	},
 	{
-		"channels are never left while anybody listens", "dispatcher/news.go",
+		"channels are never left while anybody listens", "dispatcher/internal/lanes/news.go",
 		`err = errors.Join(err, sub.Unsubscribe(ctx, gone...))`, `_ = gone`,
 	},
 	{
-		"the error of a halted head outlives its resumption", "dispatcher/resume.lua",
+		"the error of a halted head outlives its resumption", "dispatcher/internal/lanes/resume.lua",
 		`attempts, workers, failure = 0, '', ''`, `attempts, workers = 0, ''`,
 	},
 	{
@@ -95,12 +95,12 @@ var unseenBounds = []defect{
 		`conn.Wait(ctx, replicas, within)`, `conn.Wait(ctx, 1, within)`,
 	},
 	{
-		"lost attempts are measured until they were reaped", "dispatcher/reap.lua",
+		"lost attempts are measured until they were reaped", "dispatcher/internal/lanes/reap.lua",
 		`i == 1 and call('ZSCORE', DEADLINES, subject) or '-'`, `i == 1 and whole(now) or '-'`,
 	},
 	{
-		"the outcome of a job cancelled while it ran is kept for seconds", "dispatcher/end.go",
-		`keep, text := e.Claim.Keep.Milliseconds(), any(clip(e.Error))`, `keep, text := e.Claim.Keep.Milliseconds()/1000, any(clip(e.Error))`,
+		"the outcome of a job cancelled while it ran is kept for seconds", "dispatcher/session/end.go",
+		`Keep: e.Claim.Keep, Text: ""}`, `Keep: e.Claim.Keep / 1000, Text: ""}`,
 	},
 	{
 		"the last look trusts the clock that stood still", "lease/keeper.go",
@@ -112,14 +112,14 @@ var unseenBounds = []defect{
 	},
 	{
 		"jobs of two kinds with one unique key merge", "dispatcher/unique.go",
-		`return record.UniqueField(canonical, job.Kind, u.Key, digest[:])`, `return record.UniqueField(canonical, "", u.Key, digest[:])`,
+		`record.UniqueField(canonical, job.Kind, u.Key, digest[:])`, `record.UniqueField(canonical, "", u.Key, digest[:])`,
 	},
 	{
-		"estimates of a rated kind are made as if it were not", "dispatcher/durations.go",
+		"estimates of a rated kind are made as if it were not", "dispatcher/inspect/durations.go",
 		`k.Limit > 0 || k.Every > 0 {`, `k.Limit > 0 {`,
 	},
 	{
-		"the doctor says nothing of a worker that is to blame", "dispatcher/standstill.go",
+		"the doctor says nothing of a worker that is to blame", "dispatcher/doctor/standstill.go",
 		`if w.Alive && len(w.Blamed) > 0 {`, `if false {`,
 	},
 }

@@ -39,11 +39,11 @@ var unseenCLI = []defect{
 		`errors.As(context.Cause(ctx), &signal) && errors.Is(err, context.Canceled)`, `errors.As(err, &signal)`,
 	},
 	{
-		"a list shows part of a batch of HSCAN and goes on behind it", "dispatcher/lanes.go",
+		"a list shows part of a batch of HSCAN and goes on behind it", "dispatcher/inspect/lanes.go",
 		`further = cursor{at.partition, at.list + len(subjects), at.place}`, `further = cursor{at.partition, 0, place}`,
 	},
 	{
-		"a list begins a batch of HSCAN again that it had shown in part", "dispatcher/lanes.go",
+		"a list begins a batch of HSCAN again that it had shown in part", "dispatcher/inspect/lanes.go",
 		`for i := 2 * at.list; i+1 < len(fields)`, `for i := 0; i+1 < len(fields)`,
 	},
 	{

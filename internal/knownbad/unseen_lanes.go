@@ -5,64 +5,64 @@ package main
 var unseenLanes = []defect{
 	{
 		"the next job of a lane batch starts though a kept end has freed the lane", "worker/attempt.go",
-		`end.Outcome == dispatcher.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil`, `end.Outcome == dispatcher.Finished && a.ctx.Err() == nil`,
+		`end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil`, `end.Outcome == session.Finished && a.ctx.Err() == nil`,
 	},
 	{
-		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/turn.lua",
+		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/internal/lanes/turn.lua",
 		`without_value(asks[lane[k]], 'cancel')`, `asks[lane[k]]`,
 	},
 	{
-		"a suspension is forgotten when the holder goes on with a lane batch", "dispatcher/turn.lua",
+		"a suspension is forgotten when the holder goes on with a lane batch", "dispatcher/internal/lanes/turn.lua",
 		`without_value(asks[lane[k]], 'cancel')`, `''`,
 	},
 	{
-		"a job that was claimed along can be suspended", "dispatcher/suspendjob.lua",
+		"a job that was claimed along can be suspended", "dispatcher/internal/lanes/suspendjob.lua",
 		` or at == 'tail' and where < along_of(record) then`, ` then`,
 	},
 	{
-		"a job that was claimed along can be cancelled", "dispatcher/cancel.lua",
+		"a job that was claimed along can be cancelled", "dispatcher/internal/lanes/cancel.lua",
 		`elseif at == 'tail' and where < along_of(record) then`, `elseif false then`,
 	},
 	{
-		"slots go back after the first job of a lane batch", "dispatcher/permit.go",
+		"slots go back after the first job of a lane batch", "dispatcher/session/permit.go",
 		`if name := record.LimitOf(slot.Subject); !e.GoesOn {`, `if name := record.LimitOf(slot.Subject); true {`,
 	},
 	{
-		"a refund leaves the job blamed on its worker", "dispatcher/refund.lua",
+		"a refund leaves the job blamed on its worker", "dispatcher/internal/lanes/refund.lua",
 		`without_line(workers, holder)`, `workers`,
 	},
 	{
-		"what comes of a job stays after its end", "dispatcher/turn.lua",
+		"what comes of a job stays after its end", "dispatcher/internal/lanes/turn.lua",
 		`      call('HDEL', NOTES, unpack(done))`, ``,
 	},
 	{
-		"each claim is the first attempt", "dispatcher/parts/lot.lua",
+		"each claim is the first attempt", "dispatcher/internal/lanes/parts/lot.lua",
 		`tried = tried or attempts[#attempts] ~= '0'`, `tried = false`,
 	},
 	{
-		"a suspended job is taken along in a batch", "dispatcher/parts/lot.lua",
+		"a suspended job is taken along in a batch", "dispatcher/internal/lanes/parts/lot.lua",
 		`stops = stops or tried or is_suspended(notes[i])`, `stops = stops or tried`,
 	},
 	{
-		"a job that has failed is claimed with others behind it", "dispatcher/parts/lot.lua",
+		"a job that has failed is claimed with others behind it", "dispatcher/internal/lanes/parts/lot.lua",
 		`      stops = tried
 `, `      stops = false
 `,
 	},
 	{
-		"a suspended job takes its place when it is due", "dispatcher/parts/due.lua",
+		"a suspended job takes its place when it is due", "dispatcher/internal/lanes/parts/due.lua",
 		`is_suspended(notes[i])`, `false`,
 	},
 	{
-		"a repair leaves garbage in a lane", "dispatcher/repair.go",
-		`lanes[canonical] = append(lanes[canonical], "drop", entry)`, `_ = entry`,
+		"a repair leaves garbage in a lane", "dispatcher/doctor/repair.go",
+		`all[canonical] = append(all[canonical], lanes.Suspect{How: "drop", Entry: entry})`, `_ = entry`,
 	},
 	{
-		"a suspended head is claimed by the call that finishes the one before", "dispatcher/turn.lua",
+		"a suspended head is claimed by the call that finishes the one before", "dispatcher/internal/lanes/turn.lua",
 		`asleep[ended_lanes[i]] = is_suspended(note)`, `asleep[ended_lanes[i]] = false`,
 	},
 	{
-		"a lane waits as long as the last failed job of its batch says", "dispatcher/parts/ending.lua",
+		"a lane waits as long as the last failed job of its batch says", "dispatcher/internal/lanes/parts/ending.lua",
 		`if #stay == 1 then`, `if #stay >= 1 then`,
 	},
 	{
@@ -74,58 +74,58 @@ var unseenLanes = []defect{
 		`if errs != nil && len(errs) != len(jobs) {`, `if false {`,
 	},
 	{
-		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/parts/ending.lua",
+		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/internal/lanes/parts/ending.lua",
 		`free(e.subjects, e.asks)`, `free(e.subjects, {})`,
 	},
 	{
-		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/turn.lua",
+		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/internal/lanes/turn.lua",
 		`asleep[subject] or suspend_asked(asks[subject]) --`, `asleep[subject] or false --`,
 	},
 	{
-		"a lane whose cancelled job finished is handed to nobody", "dispatcher/turn.lua",
+		"a lane whose cancelled job finished is handed to nobody", "dispatcher/internal/lanes/turn.lua",
 		`asleep[subject] or suspend_asked(asks[subject]) --`, `asleep[subject] or asks[subject] --`,
 	},
 	{
-		"jobs that one crash has used up die in reverse order", "dispatcher/reap.lua",
+		"jobs that one crash has used up die in reverse order", "dispatcher/internal/lanes/reap.lua",
 		`  for i, entry in ipairs(entries) do
     local attempts`, `  for k = #entries, 1, -1 do
     local i, entry = k, entries[#entries + 1 - k]
     local attempts`,
 	},
 	{
-		"a repeated claim gives out what others got in the same ms", "dispatcher/turn.lua",
+		"a repeated claim gives out what others got in the same ms", "dispatcher/internal/lanes/turn.lua",
 		`if entries[i] and fenced(records[i], token) then`, `if entries[i] then`,
 	},
 	{
-		"taking a suspension back forgets that the job was cancelled", "dispatcher/resume.lua",
+		"taking a suspension back forgets that the job was cancelled", "dispatcher/internal/lanes/resume.lua",
 		`asks = without_value(asks, 'suspend')`, `asks = ''`,
 	},
 	{
-		"suspending a halted lane forgets that it is halted", "dispatcher/suspend.lua",
+		"suspending a halted lane forgets that it is halted", "dispatcher/internal/lanes/suspend.lua",
 		`with_value(reasons, 'suspended', `, `with_value('', 'suspended', `,
 	},
 	{
-		"a suspension takes the place of a cancel that is asked for", "dispatcher/suspend.lua",
+		"a suspension takes the place of a cancel that is asked for", "dispatcher/internal/lanes/suspend.lua",
 		`with_value(asks, 'suspend', `, `with_value('', 'suspend', `,
 	},
 	{
-		"a cancel takes the place of a suspension that is asked for", "dispatcher/cancel.lua",
+		"a cancel takes the place of a suspension that is asked for", "dispatcher/internal/lanes/cancel.lua",
 		`with_value(asks, 'cancel', `, `with_value('', 'cancel', `,
 	},
 	{
-		"an empty lane that is suspended is ready when it gets a job", "dispatcher/enqueue.lua",
+		"an empty lane that is suspended is ready when it gets a job", "dispatcher/internal/lanes/enqueue.lua",
 		` and not parked[i] then`, ` then`,
 	},
 	{
-		"an empty lane that is suspended is ready when a job falls due", "dispatcher/parts/due.lua",
+		"an empty lane that is suspended is ready when a job falls due", "dispatcher/internal/lanes/parts/due.lua",
 		` and not call('ZSCORE', PARKED, subject) then`, ` then`,
 	},
 	{
-		"the next job of a lane waits out the backoff of the one that was taken out", "dispatcher/parts/lane.lua",
+		"the next job of a lane waits out the backoff of the one that was taken out", "dispatcher/internal/lanes/parts/lane.lua",
 		`advance({ subject }, { tail }), of_next(reasons)`, `advance({ subject }, { tail }), reasons`,
 	},
 	{
-		"resuming a lane ends its head's backoff", "dispatcher/resume.lua",
+		"resuming a lane ends its head's backoff", "dispatcher/internal/lanes/resume.lua",
 		`backoff and with_value('', 'backoff', backoff) or ''`, `''`,
 	},
 	{
@@ -133,15 +133,15 @@ var unseenLanes = []defect{
 		`if waits_till > now then`, `if waits_till > 0 then`,
 	},
 	{
-		"a lane that is to be suspended forgets its head's backoff", "dispatcher/parts/ending.lua",
+		"a lane that is to be suspended forgets its head's backoff", "dispatcher/internal/lanes/parts/ending.lua",
 		`add_reason(parks, d[2], 'backoff', whole(d[1]))`, `parks[d[2]] = parks[d[2]] or with_value('', 'backoff', whole(d[1]))`,
 	},
 	{
-		"a refund is given to another subject's job of the id", "dispatcher/refund.lua",
+		"a refund is given to another subject's job of the id", "dispatcher/internal/lanes/refund.lua",
 		`if not body or not is_of(body, subject) then`, `if not body then`,
 	},
 	{
-		"a head that comes into a suspended lane does not park it for itself", "dispatcher/parts/lane.lua",
+		"a head that comes into a suspended lane does not park it for itself", "dispatcher/internal/lanes/parts/lane.lua",
 		`  if stays ~= '' then
 `, `  if stays ~= '' and leased then
 `,
@@ -153,34 +153,34 @@ var unseenLanes = []defect{
 `,
 	},
 	{
-		"a repeated suspension is asked for again", "dispatcher/suspend.lua",
+		"a repeated suspension is asked for again", "dispatcher/internal/lanes/suspend.lua",
 		`  remember('later ' .. holder_of(record))
 `, ``,
 	},
 	{
-		"a repeated cancel cancels again", "dispatcher/cancel.lua",
+		"a repeated cancel cancels again", "dispatcher/internal/lanes/cancel.lua",
 		`  remember('asked ' .. holder_of(record))
 `, ``,
 	},
 	{
-		"a repair lets a lane go whose suspension was asked of a holder that is gone", "dispatcher/mend.lua",
+		"a repair lets a lane go whose suspension was asked of a holder that is gone", "dispatcher/internal/lanes/mend.lua",
 		`if to_stop and not value_in(why, 'suspended') then`, `if false then`,
 	},
 	{
-		"a repair ends a suspension that can't be read", "dispatcher/parts/mending.lua",
+		"a repair ends a suspension that can't be read", "dispatcher/internal/lanes/parts/mending.lua",
 		`    lines = value and with_value(`, `    lines = value and find(value, '^%d+ ') and with_value(`,
 	},
 	{
-		"a lane that goes on with a backoff tells nobody when", "dispatcher/resume.lua",
+		"a lane that goes on with a backoff tells nobody when", "dispatcher/internal/lanes/resume.lua",
 		`    call('ZADD', WAKE .. kind_of(head), 0, 'due')`, `    local _ = 0`,
 	},
 	{
-		"a job is not suspended when memory is full", "dispatcher/suspendjob.lua",
+		"a job is not suspended when memory is full", "dispatcher/internal/lanes/suspendjob.lua",
 		`despite_full_memory()
 `, ``,
 	},
 	{
-		"a repair does not see that a parked lane is looked at at a wrong time", "dispatcher/doctor.go",
+		"a repair does not see that a parked lane is looked at at a wrong time", "dispatcher/doctor/doctor.go",
 		`f.again != park.LookAgain()`, `false`,
 	},
 	{
@@ -188,15 +188,15 @@ var unseenLanes = []defect{
 		`deadline > now or waiting or asked(record)`, `deadline > now or waiting`,
 	},
 	{
-		"a section takes the lane of a dead one that is to be suspended", "dispatcher/section.lua",
+		"a section takes the lane of a dead one that is to be suspended", "dispatcher/internal/lanes/section.lua",
 		`local parks = free({ subject }, asks_of({ subject }, { record }))`, `local parks = free({ subject }, {})`,
 	},
 	{
-		"what a section call frees is listed nowhere", "dispatcher/section.lua",
+		"what a section call frees is listed nowhere", "dispatcher/internal/lanes/section.lua",
 		`if freed and head and not record and not stopped then`, `if false then`,
 	},
 	{
-		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/parts/ending.lua",
+		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/internal/lanes/parts/ending.lua",
 		`e.halted[#e.halted + 1] = { subject, reason, `, `e.halted[#e.halted + 1] = { subject, reason_for('exhausted'), `,
 	},
 	{
@@ -205,26 +205,27 @@ var unseenLanes = []defect{
 	if q, ok := a.pool.desk.vacate()`, `	if q, ok := a.pool.desk.vacate()`,
 	},
 	{
-		"a look that is cut off shows a part as if it were all", "dispatcher/survey.go",
-		`		if err := step(); err != nil {
-			return nil, err`, `		if err := step(); err != nil {
+		"a look that is cut off shows a part as if it were all", "dispatcher/doctor/survey.go",
+		`		if err := scan(ctx, v.key, v.note); err != nil {
+			return err`, `		if err := scan(ctx, v.key, v.note); err != nil {
 			break`,
 	},
 	{
-		"a repair sets a job aside that has come back meanwhile", "dispatcher/restore.lua",
+		"a repair sets a job aside that has come back meanwhile", "dispatcher/internal/lanes/restore.lua",
 		`and not (subject ~= '' and locate(subject, entry)) then`, `then`,
 	},
 	{
-		"priorities do not age where a limit is asked first", "dispatcher/permit.go",
-		`		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, sent)
-`, ``,
+		"priorities do not age where a limit is asked first", "dispatcher/session/permit.go",
+		`		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, now)
+`, `		_ = now
+`,
 	},
 	{
-		"a start that comes back is offered to who has one offered already", "dispatcher/giveback.lua",
+		"a start that comes back is offered to who has one offered already", "dispatcher/internal/lanes/giveback.lua",
 		`p.starts - p.offered`, `p.starts`,
 	},
 	{
-		"a section on a busy lane is an error in full memory", "dispatcher/section.lua",
+		"a section on a busy lane is an error in full memory", "dispatcher/internal/lanes/section.lua",
 		`  despite_full_memory()
   remember('held somebody 0')`, `  remember('held somebody 0')`,
 	},

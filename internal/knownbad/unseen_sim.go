@@ -3,7 +3,7 @@ package main
 // unseenSim are defects that neither the simulator nor its checker saw.
 var unseenSim = []defect{
 	{
-		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/turn.lua",
+		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/internal/lanes/turn.lua",
 		`local stops = asleep[subject] or suspend_asked(asks[subject]) -- a cancel was for the job that is done`, `local stops = asleep[subject]`,
 	},
 	{
@@ -43,21 +43,21 @@ var unseenSim = []defect{
 		`return t[1] * 1000 + math.floor(t[2] / 1000), `, `return t[1] * 1000 + string.sub('00000' .. t[2], -6, -4), `,
 	},
 	{
-		"a worker that is blamed for one kind gives up its places in line for limits of others", "dispatcher/permit.go",
+		"a worker that is blamed for one kind gives up its places in line for limits of others", "dispatcher/session/permit.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`, `if false {`,
 	},
 	{
-		"a worker that is blamed for one kind gives up its place in line for the limit of its pool", "dispatcher/permit.go",
+		"a worker that is blamed for one kind gives up its place in line for the limit of its pool", "dispatcher/session/permit.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit && !isPoolLimit(l.name) }) {`,
 	},
 	{
-		"a worker that is blamed for all its kinds keeps its place in line for the limit of its pool", "dispatcher/permit.go",
+		"a worker that is blamed for all its kinds keeps its place in line for the limit of its pool", "dispatcher/session/permit.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
 		`if isPoolLimit(at.limit) || slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
 	},
 	{
-		"a probe in vain forgets that it was short of its limit", "dispatcher/session.go",
+		"a probe in vain forgets that it was short of its limit", "dispatcher/session/session.go",
 		`tried.Short = tried.Short || rest.Short`, `tried.Short = rest.Short`,
 	},
 	{
@@ -71,7 +71,7 @@ var unseenSim = []defect{
 `, ``,
 	},
 	{
-		"a blamed worker that finds no lane to try claims nothing of its other kinds", "dispatcher/session.go",
+		"a blamed worker that finds no lane to try claims nothing of its other kinds", "dispatcher/session/session.go",
 		`case len(left.Kinds) == 0 || tried.Err != nil:`, `case len(left.Kinds) == 0 || tried.Err != nil, len(tried.Claims) == 0:`,
 	},
 }

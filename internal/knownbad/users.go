@@ -39,11 +39,11 @@ var fromUsers = []defect{
 		`	if finished <= c.others {`, `	if finished < c.others {`,
 	},
 	{
-		"the last worker of a kind is blamed", "dispatcher/blame.go",
+		"the last worker of a kind is blamed", "dispatcher/session/blame.go",
 		`	case !others:`, `	case !others && false:`,
 	},
 	{
-		"who is blamed looks before it has said so", "dispatcher/blame.go",
+		"who is blamed looks before it has said so", "dispatcher/session/blame.go",
 		`	err := s.Beat(ctx)
 	others := false
 	if err == nil {
@@ -56,7 +56,7 @@ var fromUsers = []defect{
 `,
 	},
 	{
-		"a blame is for all kinds", "dispatcher/blame.go",
+		"a blame is for all kinds", "dispatcher/session/blame.go",
 		`return s.blame.why[kind] != "" })`, `return len(s.blame.why) > 0 })`,
 	},
 	{
@@ -64,24 +64,24 @@ var fromUsers = []defect{
 		`	case !now.Before(c.probe):`, `	case false:`,
 	},
 	{
-		"a probe takes all there is", "dispatcher/session.go",
+		"a probe takes all there is", "dispatcher/session/session.go",
 		`one.Want = 1`, `one.Want = 100`,
 	},
 	{
-		"who is blamed keeps a wake-up to itself", "dispatcher/session.go",
+		"who is blamed keeps a wake-up to itself", "dispatcher/session/session.go",
 		`if who = s.claimant(); !own(woken.Key) {`, `if who = s.claimant(); false {`,
 	},
 	{
-		"a kind whose workers are all blamed has workers", "dispatcher/standstill.go",
+		"a kind whose workers are all blamed has workers", "dispatcher/doctor/standstill.go",
 		`workersOf[kind] == blamed[kind]`, `workersOf[kind] == 0`,
 	},
 	{
-		"all of CONFIG travels to whoever examines lanes", "dispatcher/server.go",
+		"all of CONFIG travels to whoever examines lanes", "dispatcher/doctor/server.go",
 		`rdb.ConfigGet(ctx, name)`, `rdb.ConfigGet(ctx, "*")`,
 	},
 	{
-		"a server that evicts is opened", "dispatcher/dispatcher.go",
-		`infoField(memory, "maxmemory"), infoField(memory, "maxmemory_policy"); evicts`, `infoField(memory, "maxmemory"), infoField(memory, "maxmemory-policy"); evicts`,
+		"a server that evicts is opened", "dispatcher/internal/lanes/namespace.go",
+		`InfoField(memory, "maxmemory"), InfoField(memory, "maxmemory_policy"); Evicts`, `InfoField(memory, "maxmemory"), InfoField(memory, "maxmemory-policy"); Evicts`,
 	},
 	{
 		"a reader may ask for the passwords of Redis", "docs/operations.md",
@@ -96,7 +96,7 @@ var fromUsers = []defect{
 		`if !redis.HasErrorPrefix(err, "EXECABORT") {`, `if true {`,
 	},
 	{
-		"who may not list keys can't examine lanes", "dispatcher/survey.go",
+		"who may not list keys can't examine lanes", "dispatcher/doctor/survey.go",
 		`	if redis.HasErrorPrefix(err, "NOPERM") {`, `	if false {`,
 	},
 }

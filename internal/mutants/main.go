@@ -55,7 +55,7 @@ type mutant struct {
 }
 
 // sources are what is mutated, from the root of the repository.
-var sources = []string{"internal/record/*.lua", "internal/record/*.go", "internal/script/*.lua", "lease/*.lua", "dispatcher/*.lua", "dispatcher/parts/*.lua", "lease/*.go", "dispatcher/*.go", "worker/*.go"}
+var sources = []string{"internal/record/*.lua", "internal/record/*.go", "internal/script/*.lua", "lease/*.lua", "dispatcher/internal/lanes/*.lua", "dispatcher/internal/lanes/parts/*.lua", "lease/*.go", "dispatcher/*.go", "dispatcher/session/*.go", "dispatcher/inspect/*.go", "dispatcher/doctor/*.go", "dispatcher/internal/lanes/*.go", "worker/*.go"}
 
 // mutants returns those of all sources under root, by file.
 func mutants(root string) (map[string][]mutant, error) {

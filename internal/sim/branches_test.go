@@ -49,10 +49,10 @@ end
 // All files are read, and no two branches of theirs have one name.
 func TestBranchesHaveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	paths, _ := filepath.Glob("../../dispatcher/*.lua")
+	paths, _ := filepath.Glob("../../dispatcher/internal/lanes/*.lua")
 	more, _ := filepath.Glob("../../lease/*.lua")
 	shared, _ := filepath.Glob("../../internal/*/*.lua")
-	parts, _ := filepath.Glob("../../dispatcher/parts/*.lua")
+	parts, _ := filepath.Glob("../../dispatcher/internal/lanes/parts/*.lua")
 	all, err := Branches(slices.Concat(paths, parts, more, shared)...)
 	if err != nil || len(all) < 500 {
 		t.Fatalf("%d branches, %v", len(all), err)

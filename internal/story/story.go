@@ -20,6 +20,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -71,14 +74,14 @@ type World struct {
 	cfg      dispatcher.Config
 	d        *dispatcher.Dispatcher
 	now      time.Time
-	sessions []*dispatcher.Session
+	sessions []*session.Session
 	claims   map[string]claimed // "holder/job" -> its latest claim
 }
 
 // claimed is a claim and whose it is.
 type claimed struct {
-	dispatcher.Claim
-	by *dispatcher.Session
+	session.Claim
+	by *session.Session
 }
 
 // NewWorld opens an empty namespace of one partition at time 1000 s.
@@ -135,7 +138,7 @@ func (w *World) do(ctx context.Context, verb string, args []string, opts map[str
 	case "finish", "retry", "deadletter", "handback":
 		return w.end(ctx, verb, args, opts)
 	case "reap":
-		r, err := w.d.Reap(ctx)
+		r, err := session.Reap(ctx, w.d)
 		return []string{fmt.Sprintf("expired=%d buried=%d resumed=%d placed=%d",
 			r.Expired, r.Buried, r.Resumed, r.Placed)}, err
 	case "lane":
@@ -214,7 +217,7 @@ func (w *World) enqueue(ctx context.Context, args []string, opts map[string]stri
 
 // claim HOLDER [kind=K] [n=N] [ttl=D]
 func (w *World) claim(ctx context.Context, holder string, opts map[string]string) (out []string, err error) {
-	who := dispatcher.Claimant{Holder: holder, Kinds: []string{"job"}, TTL: 10 * time.Second}
+	who := session.Claimant{Holder: holder, Kinds: []string{"job"}, TTL: 10 * time.Second}
 	if opts["kind"] != "" {
 		who.Kinds = strings.Split(opts["kind"], ",")
 	}
@@ -225,12 +228,12 @@ func (w *World) claim(ctx context.Context, holder string, opts map[string]string
 	if opts["n"] != "" {
 		n, _ = strconv.Atoi(opts["n"])
 	}
-	s, err := w.d.Join(ctx, who, n)
+	s, err := session.Join(ctx, w.d, who, n)
 	if err != nil {
 		return nil, err
 	}
 	w.sessions = append(w.sessions, s)
-	turned := s.Turns(ctx, []dispatcher.Turn{{Claim: true, Want: n}})[0]
+	turned := s.Turns(ctx, []session.Turn{{Claim: true, Want: n}})[0]
 	claims, err := turned.Claims, turned.Err
 	for _, c := range claims {
 		w.claims[holder+"/"+c.ID] = claimed{c, s}
@@ -248,19 +251,19 @@ func (w *World) end(ctx context.Context, verb string, args []string, opts map[st
 	if !ok {
 		return nil, fmt.Errorf("%s never claimed %s", args[0], args[1])
 	}
-	end := dispatcher.End{Claim: &claim.Claim}
+	end := session.End{Claim: &claim.Claim}
 	switch verb {
 	case "finish":
-		end.Outcome = dispatcher.Finished
+		end.Outcome = session.Finished
 	case "handback":
-		end.Outcome = dispatcher.HandedBack
+		end.Outcome = session.HandedBack
 	case "deadletter":
-		end.Outcome, end.Reason, end.Error = dispatcher.DeadLettered, "permanent error", opts["error"]
+		end.Outcome, end.Reason, end.Error = session.DeadLettered, "permanent error", opts["error"]
 	case "retry":
-		end.Outcome, end.Error = dispatcher.Retry, opts["error"]
+		end.Outcome, end.Error = session.Retry, opts["error"]
 		end.Wait, _ = time.ParseDuration(opts["wait"])
 	}
-	ended := claim.by.Turns(ctx, []dispatcher.Turn{{Ends: []dispatcher.End{end}}})[0].Ended[0]
+	ended := claim.by.Turns(ctx, []session.Turn{{Ends: []session.End{end}}})[0].Ended[0]
 	if ended.Dead && verb == "retry" {
 		return []string{"dead"}, ended.Err
 	}
@@ -268,7 +271,7 @@ func (w *World) end(ctx context.Context, verb string, args []string, opts map[st
 }
 
 func (w *World) lane(ctx context.Context, id string) ([]string, error) {
-	lane, jobs, _, err := w.d.Lane(ctx, key(id), dispatcher.Page{})
+	lane, err := inspect.New(w.d).Lane(ctx, key(id), inspect.Page{})
 	if errors.Is(err, dispatcher.ErrNotFound) {
 		return []string{"no lane"}, nil
 	}
@@ -276,14 +279,14 @@ func (w *World) lane(ctx context.Context, id string) ([]string, error) {
 		return nil, err
 	}
 	ids := []string{string(lane.State)}
-	for _, j := range jobs {
+	for _, j := range lane.Jobs {
 		ids = append(ids, j.ID)
 	}
 	return []string{strings.Join(ids, " ")}, nil
 }
 
 func (w *World) job(ctx context.Context, id string) ([]string, error) {
-	j, err := w.d.Job(ctx, dispatcher.JobRef{ID: id})
+	j, err := inspect.New(w.d).Job(ctx, dispatcher.JobRef{ID: id})
 	if errors.Is(err, dispatcher.ErrNotFound) {
 		return []string{"gone"}, nil
 	}
@@ -291,7 +294,7 @@ func (w *World) job(ctx context.Context, id string) ([]string, error) {
 }
 
 func (w *World) dead(ctx context.Context) (out []string, err error) {
-	letters, _, err := w.d.DeadLetters(ctx, dispatcher.Page{})
+	letters, _, err := inspect.New(w.d).DeadLetters(ctx, inspect.Page{})
 	for _, l := range letters {
 		out = append(out, fmt.Sprintf("%s of %s after %d attempts: %s: %s", l.ID, l.Subject.ID, l.Attempt, l.Reason, l.Error))
 	}
@@ -302,9 +305,9 @@ func (w *World) dead(ctx context.Context) (out []string, err error) {
 }
 
 func (w *World) doctor(ctx context.Context) (out []string, err error) {
-	findings, err := w.d.Doctor(ctx, nil)
+	findings, err := doctor.New(w.d).Examine(ctx, nil)
 	for _, f := range findings {
-		if f.Severity == dispatcher.Wrong {
+		if f.Severity == doctor.Wrong {
 			out = append(out, f.Where+": "+f.Detail)
 		}
 	}

@@ -1,0 +1,103 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/internal/record"
+)
+
+// A kind's limit is declared in the registry and enforced from its home partition, which may be on
+// another server: two facts that no script can write at once. Versions keep them together, and
+// doctor compares them.
+
+// declared returns the kinds as they are registered now, by name.
+func (d *Doctor) declared(ctx context.Context) (map[string]dispatcher.DeclaredKind, error) {
+	kinds, err := d.d.Kinds(ctx)
+	byName := make(map[string]dispatcher.DeclaredKind, len(kinds))
+	for _, k := range kinds {
+		byName[k.Name] = k
+	}
+	return byName, err
+}
+
+// wrongLimits returns the limits that are enforced in another way than they are declared, by name,
+// and how they are declared. What is away is not compared.
+func (d *Doctor) wrongLimits(ctx context.Context) (declared map[string]record.Limit, enforced map[string]string, err error) {
+	kinds, err := d.declared(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := slices.Sorted(maps.Keys(kinds))
+	homes, records := make([]int, len(names)), make([]*redis.StringCmd, len(names))
+	for i, name := range names {
+		homes[i] = d.lanes.LimitHome(lanes.KindLimit(name))
+	}
+	_, without, err := d.lanes.AcrossTogether(ctx, homes, func(i int, pipe redis.Pipeliner) {
+		records[i] = pipe.HGet(ctx, d.lanes.Keys(homes[i]).Limits(), lanes.KindLimit(names[i]))
+	})
+	if err != nil {
+		return nil, nil, unlessAbsent(err) // of a wrong type: a finding of its own
+	}
+	declared, enforced = make(map[string]record.Limit), make(map[string]string)
+	for i, name := range names {
+		k := kinds[name]
+		want := record.Limit{Most: k.Limit, Every: k.Every, Version: k.Version}
+		if without[i] || records[i].Err() != nil && !errors.Is(records[i].Err(), redis.Nil) {
+			continue
+		}
+		if is, _ := record.ParseLimit(records[i].Val()); is.Most != want.Most || is.Every != want.Every {
+			declared[lanes.KindLimit(name)], enforced[lanes.KindLimit(name)] = want, records[i].Val()
+		}
+	}
+	return declared, enforced, nil
+}
+
+func (d *Doctor) examineLimits(ctx context.Context) ([]Finding, error) {
+	declared, enforced, err := d.wrongLimits(ctx)
+	var findings []Finding
+	for _, name := range slices.Sorted(maps.Keys(declared)) {
+		is, _ := record.ParseLimit(enforced[name])
+		findings = append(findings, Finding{Wrong, "limit", name,
+			fmt.Sprintf("is declared as %s, and %s is enforced", declared[name], is)})
+	}
+	return findings, err
+}
+
+// repairLimits makes what is declared be enforced. Where the enforced one is of a later declaration, which did not
+// come to its end, the kind's versions go on from there: else no declaration would count any more.
+func (d *Doctor) repairLimits(ctx context.Context) ([]Repair, error) {
+	declared, enforced, err := d.wrongLimits(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for name, want := range declared {
+		is, _ := record.ParseLimit(enforced[name])
+		if is.Version > want.Version {
+			if err := d.lanes.Overtake(ctx, strings.TrimPrefix(name, lanes.KindLimit("")), is.Version); err != nil {
+				return nil, lanes.Wrap("raise the version of "+name, err)
+			}
+			want.Version = is.Version
+			declared[name] = want
+		}
+	}
+	if err := d.lanes.WriteLimits(ctx, declared); err != nil {
+		return nil, err
+	}
+	still, _, err := d.wrongLimits(ctx)
+	var all []Repair
+	for _, name := range slices.Sorted(maps.Keys(declared)) {
+		if _, wrong := still[name]; !wrong {
+			all = append(all, Repair{"limit", name, "set it to " + declared[name].String() + ", as it is declared"})
+		}
+	}
+	return all, err
+}

@@ -1,0 +1,234 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// LaneFilter picks lanes. The zero value picks all.
+type LaneFilter struct {
+	State State  // Ready, Leased, Delayed or Suspended
+	Kind  string // of the head
+}
+
+// Lanes lists lanes, in no order but that ready ones of one kind and partition
+// come in the order of their turns. What it costs depends on the page, not on the
+// number of lanes; with a filter by kind a page of leased or delayed lanes may be short
+// or even empty and still have a next one. Lanes that move meanwhile may be listed twice or not, and so may any of a list without a filter
+// while Redis gives the hash of all lanes another size. An
+// [dispatcher.IncompleteError] may come beside the list, which goes on then with the partition that follows.
+func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane, string, error) {
+	limit, err := page.limit()
+	if err != nil {
+		return nil, "", err
+	}
+	switch f.State {
+	case "", Ready, Leased, Delayed, Suspended:
+	default:
+		return nil, "", lanes.Invalid("state", f.State, "must be ready, leased, delayed or suspended")
+	}
+	at, err := parseCursor(page.Cursor, in.lanes.Partitions)
+	if err != nil {
+		return nil, "", err
+	}
+	var all []Lane
+	var missing *dispatcher.IncompleteError
+	for scanned := 0; at.partition < in.lanes.Partitions && scanned < limit; {
+		subjects, next, err := in.scanLanes(ctx, f, at, limit-scanned)
+		var found []Lane
+		if err == nil {
+			scanned += len(subjects)
+			found, err = in.describe(ctx, at.partition, subjects)
+		}
+		if err != nil {
+			if !connect.IsCluster(in.lanes.Redis) {
+				return nil, "", err
+			}
+			if missing, err = missing.Without(in.lanes.PartitionName(at.partition), err); err != nil {
+				return nil, "", err
+			}
+			found, next = nil, cursor{partition: at.partition + 1}
+		}
+		for _, lane := range found {
+			if (f.Kind == "" || lane.Kind == f.Kind) && (f.State == "" || lane.State == f.State) {
+				all = append(all, lane)
+			}
+		}
+		at = next
+	}
+	if missing.All(in.lanes.Partitions) {
+		return nil, "", missing.Err
+	}
+	if at.partition >= in.lanes.Partitions {
+		return all, "", missing.OrNil()
+	}
+	return all, at.String(), missing.OrNil()
+}
+
+// cursor is a place in the walk over a namespace. For lanes by state it is
+// partition, list within it, place within the list. For all lanes it is partition,
+// how many of a batch of HSCAN were shown, and HSCAN's own cursor: Redis gives a small
+// hash in one batch, however few are asked for.
+type cursor struct {
+	partition, list int
+	place           uint64
+}
+
+func (c cursor) String() string { return fmt.Sprintf("%d.%d.%d", c.partition, c.list, c.place) }
+
+func parseCursor(text string, partitions int) (c cursor, err error) {
+	if text == "" {
+		return c, nil
+	}
+	n, err := fmt.Sscanf(text, "%d.%d.%d", &c.partition, &c.list, &c.place)
+	if err != nil || n != 3 || c.String() != text || c.partition < 0 || c.partition >= partitions || c.list < 0 {
+		return c, lanes.Invalid("cursor", text, "is not one that an earlier page returned")
+	}
+	return c, nil
+}
+
+// scanLanes reads up to n subjects at a cursor, and says where to go on.
+func (in *Inspector) scanLanes(ctx context.Context, f LaneFilter, at cursor, n int) ([]string, cursor, error) {
+	keys := in.lanes.Keys(at.partition)
+	done := cursor{partition: at.partition + 1}
+	from, to := int64(at.place), int64(at.place)+int64(n)-1
+	further := cursor{at.partition, at.list, at.place + uint64(n)}
+	var subjects []string
+	var err error
+	state := f.State
+	if state == "" && f.Kind != "" { // by their states: few lanes of one kind are found among many
+		state = []State{Ready, Leased, Delayed, Suspended}[min(at.list, 3)]
+		done = cursor{partition: at.partition, list: at.list + 1}
+		if at.list >= 3 {
+			done = cursor{partition: at.partition + 1}
+		}
+	}
+	switch state {
+	case Ready:
+		kinds := []string{f.Kind}
+		if f.Kind == "" {
+			if kinds, err = in.kinds(ctx, at.partition); err != nil {
+				return nil, at, err
+			}
+		}
+		if at.list >= len(kinds) {
+			return nil, done, nil
+		}
+		subjects, err = in.lanes.Members(ctx, keys.Ready(kinds[at.list]), from, to)
+		if len(subjects) < n {
+			further = cursor{at.partition, at.list + 1, 0}
+		}
+	case Leased:
+		subjects, err = in.lanes.InRange(ctx, redis.ZRangeArgs{
+			Key: keys.Deadlines(), ByScore: true, Start: "-inf", Stop: "(inf", Offset: from, Count: to - from + 1,
+		})
+		if len(subjects) < n {
+			further = done
+		}
+	case Delayed, Suspended:
+		start, stop := "-inf", "(inf"
+		if state == Suspended {
+			start, stop = "+inf", "+inf"
+		}
+		subjects, err = in.lanes.InRange(ctx, redis.ZRangeArgs{
+			Key: keys.Parked(), ByScore: true, Start: start, Stop: stop, Offset: from, Count: to - from + 1,
+		})
+		if len(subjects) < n {
+			further = done
+		}
+	default:
+		subjects, further, err = in.scanHeads(ctx, at, n)
+	}
+	return subjects, further, lanes.Wrap("list lanes", err)
+}
+
+// scanHeads reads up to n subjects of all lanes.
+func (in *Inspector) scanHeads(ctx context.Context, at cursor, n int) (subjects []string, further cursor, err error) {
+	part, err := lanes.Scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
+		return in.lanes.Redis.HScan(ctx, in.lanes.Keys(at.partition).Heads(), from, "", int64(n))
+	})
+	fields, place := part.Found, part.Next
+	for i := 2 * at.list; i+1 < len(fields) && len(subjects) < n; i += 2 {
+		subjects = append(subjects, fields[i])
+	}
+	further = cursor{partition: at.partition + 1}
+	switch {
+	case at.list+len(subjects) < len(fields)/2:
+		further = cursor{at.partition, at.list + len(subjects), at.place}
+	case place != 0:
+		further = cursor{at.partition, 0, place}
+	}
+	return subjects, further, err
+}
+
+// describe reads lanes of one partition, all at one moment. Subjects without a
+// lane and without a lease are left out.
+func (in *Inspector) describe(ctx context.Context, partition int, subjects []string) ([]Lane, error) {
+	looks, err := in.lanes.Look(ctx, partition, subjects)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Lane, 0, len(looks))
+	for k := range looks {
+		if looks[k].Empty() {
+			continue
+		}
+		lane, err := laneOf(&looks[k])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, lane)
+	}
+	return all, nil
+}
+
+// laneOf is a lane as an operator sees it.
+func laneOf(l *lanes.Lane) (Lane, error) {
+	key, err := subject.FromCanonical(l.Subject)
+	if err != nil {
+		return Lane{}, err
+	}
+	lane := Lane{Subject: key, State: State(l.State()), Depth: l.Behind, look: l}
+	lane.SuspendedAt, lane.Why, lane.Halted = l.Why()
+	switch {
+	case l.IsJob():
+		lane.Depth++
+		lane.Attempt, lane.MaxAttempts, lane.Kind, lane.Error = l.Attempt(), l.Head.Max, l.Head.Kind, l.Note.Error
+		lane.HeadID, _ = record.UnpackID(l.Head.ID)
+	case l.Head.ID != "":
+		lane.Depth++
+		lane.Kind = SectionKind
+	}
+	switch {
+	case l.Leased:
+		lane.Holder, lane.Token, lane.Along = l.Lease.Holder, lease.Token(l.Lease.Token), l.Lease.Along
+		lane.Section, lane.Cancelling = l.Lease.Use == record.ForSection, l.Asks.Cancel
+		lane.ExpiresAt = l.Until
+	case lane.State == Delayed:
+		lane.RunAt = l.Park.Backoff
+	}
+	return lane, nil
+}
+
+// SectionKind is shown as the kind of a lane's head that is no job, but somebody who waits to
+// run a section ([dispatcher.Dispatcher.Do]).
+const SectionKind = "(section)"
+
+// kinds returns the kinds that a partition has seen, sorted.
+func (in *Inspector) kinds(ctx context.Context, partition int) ([]string, error) {
+	kinds, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
+		return in.lanes.Redis.SMembers(ctx, in.lanes.Keys(partition).Kinds()).Result()
+	})
+	slices.Sort(kinds)
+	return kinds, lanes.Wrap("list kinds", err)
+}

@@ -1,0 +1,204 @@
+package lanes
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Lane is what a partition says of one lane at one moment.
+type Lane struct {
+	Subject string       // canonical
+	Head    record.Entry // zero where there is none, or it can't be read
+	HasHead bool
+	Note    record.Note // of the head
+	Behind  int         // jobs behind the head
+	Leased  bool
+	Lease   record.Lease
+	Until   time.Time // end of the lease
+	Asks    record.Asks
+	Again   float64 // when a parked lane is looked at again, ms; 0 of one that is not parked
+	Park    record.Park
+}
+
+// Empty reports whether there is nothing to say of a lane: no job, no lease, and nobody has stopped it.
+func (l *Lane) Empty() bool { return !l.HasHead && !l.Leased && !l.Park.Stopped() }
+
+// look is the answer about several lanes.
+type look struct {
+	heads, leases, asks, reasons, notes *redis.SliceCmd
+	deadlines, parked                   *redis.FloatSliceCmd
+	tails                               []*redis.IntCmd
+}
+
+// Look reads lanes of one partition, all at one moment, in their order.
+func (n *Namespace) Look(ctx context.Context, p int, subjects []string) ([]Lane, error) {
+	if len(subjects) == 0 {
+		return nil, nil
+	}
+	l, err := n.lookAt(ctx, p, subjects)
+	if err != nil {
+		return nil, Wrap("read lanes", err)
+	}
+	lanes := make([]Lane, len(subjects))
+	text := func(of *redis.SliceCmd, i int) string { s, _ := of.Val()[i].(string); return s }
+	for i, s := range subjects {
+		lane := Lane{Subject: s, Behind: int(l.tails[i].Val()), Again: l.parked.Val()[i]}
+		head := text(l.heads, i)
+		lane.HasHead = head != ""
+		lane.Head, _ = record.ParseEntry(head)
+		lane.Note, _ = record.ParseNote(text(l.notes, i))
+		lane.Park, _ = record.ParsePark(text(l.reasons, i))
+		lane.Asks, _ = record.ParseAsks(text(l.asks, i))
+		if leased := text(l.leases, i); leased != "" {
+			lane.Leased, lane.Lease = true, record.ParseLease(leased)
+			lane.Until = time.UnixMilli(int64(l.deadlines.Val()[i])).UTC()
+		}
+		lanes[i] = lane
+	}
+	return lanes, nil
+}
+
+// LookAt is Look for one lane.
+func (n *Namespace) LookAt(ctx context.Context, key subject.Key) (Lane, error) {
+	lanes, err := n.Look(ctx, n.Partition(key), []string{key.Canonical()})
+	if err != nil {
+		return Lane{}, err
+	}
+	return lanes[0], nil
+}
+
+// lookAt asks what a partition says of lanes. Which notes are theirs is known only from their heads; so those are read before,
+// and all again when one has changed until then. The third look counts in any case.
+func (n *Namespace) lookAt(ctx context.Context, partition int, subjects []string) (l look, err error) {
+	keys := n.keys[partition]
+	heads, err := n.Fields(ctx, keys.Heads(), subjects)
+	for range 3 {
+		if err != nil {
+			return l, err
+		}
+		ids := make([]string, len(heads))
+		for i, head := range heads {
+			text, _ := head.(string)
+			e, _ := record.ParseEntry(text)
+			ids[i] = e.ID
+		}
+		l.tails = make([]*redis.IntCmd, len(subjects))
+		err = n.Atomically(ctx, func(tx redis.Pipeliner) {
+			l.heads = tx.HMGet(ctx, keys.Heads(), subjects...)
+			l.leases = tx.HMGet(ctx, keys.Leases(), subjects...)
+			l.deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
+			l.parked = tx.ZMScore(ctx, keys.Parked(), subjects...)
+			l.asks = tx.HMGet(ctx, keys.Asks(), subjects...)
+			l.reasons = tx.HMGet(ctx, keys.ParkReasons(), subjects...)
+			l.notes = tx.HMGet(ctx, keys.Notes(), ids...)
+			for i, s := range subjects {
+				l.tails[i] = tx.LLen(ctx, keys.Tail(s))
+			}
+		})
+		if err == nil && slices.Equal(heads, l.heads.Val()) {
+			break
+		} else if err == nil {
+			heads = l.heads.Val()
+		}
+	}
+	return l, err
+}
+
+// Standing is where a stored job stands.
+type Standing struct {
+	Dead      bool
+	Died      float64 // ms
+	Reason    string  // the record of a dead letter's reason
+	Note      record.Note
+	Scheduled bool
+	RunAt     float64 // ms; infinite of one that an operator keeps there
+}
+
+// Standing says it. member is how the job stands on the schedule, if it does.
+func (n *Namespace) Standing(ctx context.Context, p int, id, member string) (s Standing, err error) {
+	keys := n.keys[p]
+	var died, runAt *redis.FloatCmd
+	var noted, reason *redis.StringCmd
+	err = n.Atomically(ctx, func(tx redis.Pipeliner) {
+		died = tx.ZScore(ctx, keys.Dead(), id)
+		reason = tx.HGet(ctx, keys.Reasons(), id)
+		runAt = tx.ZScore(ctx, keys.Scheduled(), member)
+		noted = tx.HGet(ctx, keys.Notes(), id)
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return s, Wrap("read job", err)
+	}
+	s = Standing{
+		Dead: died.Err() == nil, Died: died.Val(), Reason: reason.Val(),
+		Scheduled: runAt.Err() == nil, RunAt: runAt.Val(),
+	}
+	s.Note, _ = record.ParseNote(noted.Val())
+	return s, nil
+}
+
+// The states of a lane with jobs.
+const (
+	Ready     = "ready"
+	Leased    = "leased"
+	Delayed   = "delayed"
+	Suspended = "suspended"
+)
+
+// State is the lane's state. One that is parked for a reason that is lost counts as suspended: only a repair lets
+// it go on.
+func (l *Lane) State() string {
+	switch {
+	case l.Leased:
+		return Leased
+	case l.Park.Stopped(), l.Again > 0 && l.Park == (record.Park{}):
+		return Suspended
+	case !l.Park.Backoff.IsZero():
+		return Delayed
+	}
+	return Ready
+}
+
+// Why says since when and why an operator or its head keeps the lane from going on, or will when its lease ends;
+// halted is for a head that has failed for good.
+func (l *Lane) Why() (at time.Time, why string, halted bool) {
+	if l.Leased {
+		if s := l.Asks.Suspend; s != nil {
+			return s.At, s.Why, false
+		}
+		return at, "", false
+	}
+	if l.State() == Suspended && !l.Park.Stopped() {
+		return at, "nobody knows why: 'lanekeeper doctor'", false
+	}
+	if l.Park.Job {
+		why = "its head is suspended"
+	}
+	if s := l.Park.Suspended; s != nil {
+		at, why = s.At, s.Why
+	}
+	if h := l.Park.Halted; h != nil {
+		if why != "" {
+			why = "; suspended: " + why
+		}
+		return h.At, "halted: " + h.Why + why, true
+	}
+	return at, why, false
+}
+
+// Attempt is the head's running attempt, or how many have ended.
+func (l *Lane) Attempt() int {
+	if l.Leased && l.Lease.Use == record.ForJob && l.IsJob() {
+		return l.Note.Attempts + 1 // the lease stands for an attempt that is not over
+	}
+	return l.Note.Attempts
+}
+
+// IsJob reports whether the head is a job: not a ticket, and readable.
+func (l *Lane) IsJob() bool { return l.Head.ID != "" && !l.Head.IsTicket() }

@@ -1,0 +1,52 @@
+package lanes
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+)
+
+var registerScript = whole("register")
+
+// Declaration is a kind as it is written into the registry.
+type Declaration struct {
+	Kind, Owner string
+	JSON        []byte
+}
+
+// OwnerError is returned for a kind that belongs to somebody else.
+type OwnerError struct{ Kind, Is, Wants string }
+
+func (e *OwnerError) Error() string {
+	return fmt.Sprintf("%s belongs to %s, not to %s", e.Kind, e.Is, e.Wants)
+}
+
+// GarbledError is returned for a kind whose record in the registry can't be read.
+type GarbledError struct{ Kind string }
+
+func (e *GarbledError) Error() string { return "the record of kind " + e.Kind + " can't be read" }
+
+// Register writes declarations, all or none, and returns the version of each.
+func (n *Namespace) Register(ctx context.Context, kinds []Declaration) (versions []int, err error) {
+	var args []any
+	for _, k := range kinds {
+		args = append(args, k.Kind, k.Owner, k.JSON)
+	}
+	words, err := n.Ask(ctx, n.Scripts.Whole(registerScript, []string{n.Registry(), n.Versions()}, args...))
+	if err != nil {
+		return nil, err
+	}
+	switch words[0] {
+	case "owner":
+		return nil, &OwnerError{words[1], words[2], words[3]}
+	case "garbled":
+		return nil, &GarbledError{words[1]}
+	}
+	versions = make([]int, len(kinds))
+	for i := range kinds {
+		if versions[i], err = strconv.Atoi(words[1+i]); err != nil {
+			return nil, fmt.Errorf("register: reply %q: %w", words, err)
+		}
+	}
+	return versions, nil
+}

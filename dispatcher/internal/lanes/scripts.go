@@ -1,0 +1,61 @@
+package lanes
+
+import (
+	"cmp"
+	"embed"
+	"strings"
+
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+//go:embed *.lua parts/*.lua
+var sources embed.FS
+
+// Lua is what all verbs that change lanes share, in this order: each part may use those before it.
+var Lua = parts("notes", "lane", "locate", "taken", "kept", "fates", "due", "ending", "lot", "mending")
+
+// scripts has every verb's script by the name of its file.
+var scripts = make(map[string]*script.Script)
+
+// Script returns the script of a verb, for tests that send what its Go twin never would.
+func Script(verb string) *script.Script { return scripts[verb] }
+
+// verb makes the script of a file that may change lanes.
+func verb(name string) *script.Script {
+	return add(script.New(name, read(name+".lua"), lease.Lua, Lua))
+}
+
+// permit makes the script of a file that is about limits, in their home partition.
+func permit(name string) *script.Script {
+	return add(script.New(name, read(name+".lua"), lease.Lua, parts("short")))
+}
+
+// whole makes the script of a file that is about the namespace and no partition of it.
+func whole(name string) *script.Script { return add(script.NewWhole(name, read(name+".lua"))) }
+
+// shownAs has the names, as errors show them, of those that are not named as their files.
+var shownAs = map[string]string{"giveback": "give back", "aside": "set aside", "suspendjob": "suspend job", "measure": "record durations"}
+
+func add(s *script.Script) *script.Script {
+	scripts[s.Name] = s
+	s.Name = cmp.Or(shownAs[s.Name], s.Name)
+	return s
+}
+
+func read(name string) string {
+	text, err := sources.ReadFile(name)
+	if err != nil {
+		panic(err) // it is built in
+	}
+	return string(text)
+}
+
+func parts(names ...string) string {
+	var all strings.Builder
+	for _, name := range names {
+		all.WriteString(read("parts/" + name + ".lua"))
+		all.WriteByte('\n')
+	}
+	return all.String()
+}

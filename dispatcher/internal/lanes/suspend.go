@@ -1,0 +1,18 @@
+package lanes
+
+import (
+	"context"
+
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+var suspendScript = verb("suspend")
+
+// Suspend stops a lane until it is resumed: at once, or when its holder is done, who is returned then.
+func (n *Namespace) Suspend(ctx context.Context, key subject.Key, why string) (holder string, err error) {
+	words, err := n.Ask(ctx, n.Scripts.Once(n.Partition(key), suspendScript, nil, key.Canonical(), why))
+	if err == nil && words[0] == "later" {
+		holder = words[1]
+	}
+	return holder, err
+}

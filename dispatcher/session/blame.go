@@ -1,0 +1,177 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+)
+
+// blame is what a session is blamed for. For the others it is a session that does not handle
+// those kinds for a while.
+type blame struct {
+	mu    sync.Mutex
+	why   map[string]string // by kind
+	probe map[string]bool   // kinds of which it may try one lane all the same
+}
+
+// Finished returns how many attempts at a kind have gone well anywhere, as far as was recorded.
+func (s *Session) Finished(ctx context.Context, kind string) (int64, error) {
+	all, err := s.lanes.Measures(ctx, kind)
+	return all.Endings[string(EndFinished)], err
+}
+
+// Blame says to whoever lists workers that the session's is to blame for what fails of a kind, claims no
+// more of it until [Session.Absolve], and gives back the attempts that failed. The last worker alive that
+// handles the kind can't be blamed: it reports false, and claims on (H3). So it is called again while the blame
+// stands, for the others may have gone meanwhile.
+//
+// What an error keeps from being given back is owed, and given by another call. Only a job of which it is
+// not known whether it has its attempt back is not tried again, lest it gets two: the error names it.
+func (s *Session) Blame(ctx context.Context, kind, why string, failed []*Claim) (bool, error) {
+	s.refunding.Lock()
+	defer s.refunding.Unlock()
+	before := s.blameFor(kind, why)
+	// First it is said, and then looked: of two that say it at once at least one sees the other.
+	err := s.Beat(ctx)
+	others := false
+	if err == nil {
+		others, err = s.othersTake(ctx, kind)
+	}
+	switch {
+	case err != nil && before == "":
+		s.blameFor(kind, "")
+		return false, err
+	case err != nil:
+		s.refunds = append(s.refunds, failed...)
+		return true, err
+	case !others:
+		s.Absolve(kind, false)
+		return false, s.Beat(ctx)
+	}
+	s.refunds = append(s.refunds, failed...)
+	if before == "" {
+		left := s.claimant()
+		s.standAside(ctx, s.under(&left))
+	}
+	return true, s.giveAttemptsBack(ctx)
+}
+
+// Absolve ends the blame for a kind; or, with probe, lets the session claim one lane of it, by which it is seen
+// whether it does well again.
+func (s *Session) Absolve(kind string, probe bool) {
+	if !probe {
+		s.blameFor(kind, "")
+		return
+	}
+	s.blame.mu.Lock()
+	defer s.blame.mu.Unlock()
+	if s.blame.why[kind] != "" {
+		s.blame.probe[kind] = true
+	}
+}
+
+// blameFor sets what the session is blamed for in a kind, and returns what it was.
+func (s *Session) blameFor(kind, why string) (before string) {
+	s.blame.mu.Lock()
+	defer s.blame.mu.Unlock()
+	b := &s.blame
+	before = b.why[kind]
+	if b.why == nil {
+		b.why, b.probe = make(map[string]string), make(map[string]bool)
+	}
+	b.why[kind] = why
+	if why == "" {
+		delete(b.why, kind)
+		delete(b.probe, kind)
+	}
+	return before
+}
+
+// said is what the session says of itself.
+func (s *Session) said() (string, error) {
+	s.blame.mu.Lock()
+	defer s.blame.mu.Unlock()
+	w := s.info
+	w.Blamed = s.blame.why
+	info, err := json.Marshal(w)
+	return string(info), err
+}
+
+// claimant is who claims now: without the kinds that it is blamed for.
+func (s *Session) claimant() Claimant {
+	s.blame.mu.Lock()
+	defer s.blame.mu.Unlock()
+	who := s.who
+	if len(s.blame.why) == 0 {
+		return who
+	}
+	who.Kinds = slices.DeleteFunc(slices.Clone(who.Kinds), func(kind string) bool { return s.blame.why[kind] != "" })
+	return who
+}
+
+// prober is who makes the one turn by which it is seen whether the session does a kind well again, and the
+// first of some turns that it may be; nil when nothing is to be tried, or no turn has room. The
+// other kinds wait for the next turn: that comes once a minute.
+func (s *Session) prober(turns []Turn) (*Claimant, int) {
+	at := slices.IndexFunc(turns, func(t Turn) bool { return t.Claim && t.Want > 0 })
+	if at < 0 {
+		return nil, at
+	}
+	s.blame.mu.Lock()
+	defer s.blame.mu.Unlock()
+	for kind := range s.blame.probe {
+		delete(s.blame.probe, kind)
+		who := s.who
+		who.Kinds, who.LaneBatch = []string{kind}, nil
+		return &who, at
+	}
+	return nil, at
+}
+
+// othersTake reports whether there is another worker that takes jobs of a kind.
+func (s *Session) othersTake(ctx context.Context, kind string) (bool, error) {
+	workers, err := Workers(ctx, s.d)
+	return slices.ContainsFunc(workers, func(w Worker) bool { return w.Holder != s.who.Holder && w.Takes(kind) }), err
+}
+
+// Takes reports whether a worker is alive, handles a kind, and is not blamed for it.
+func (w *Worker) Takes(kind string) bool {
+	return w.Alive && slices.Contains(w.Kinds, kind) && w.Blamed[kind] == ""
+}
+
+// Why says what a worker is blamed for, a text for each kind.
+func (w *Worker) Why() (texts []string) {
+	for _, kind := range slices.Sorted(maps.Keys(w.Blamed)) {
+		texts = append(texts, kind+": "+w.Blamed[kind])
+	}
+	return texts
+}
+
+func (s *Session) giveAttemptsBack(ctx context.Context) error {
+	for len(s.refunds) > 0 {
+		c := s.refunds[0]
+		err := s.refund(ctx, s.who.Holder, c)
+		if err == nil || lanes.Unanswered(err) {
+			s.refunds = s.refunds[1:]
+		}
+		if err != nil {
+			return fmt.Errorf("give an attempt of %s back: %w", c.ID, err)
+		}
+	}
+	return nil
+}
+
+// refund gives the last attempt of a job back. One that it has made a dead letter goes back to
+// the front of its lane.
+func (s *Session) refund(ctx context.Context, holder string, c *Claim) error {
+	dead, err := s.lanes.Refund(ctx, holder, c.Subject, c.ID)
+	if err == nil && dead {
+		_, err = s.d.Replay(ctx, c.Ref(), true)
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+)
+
+// Ending is how one attempt ended, for the record of durations. All ends are recorded: what
+// only counts those that went well is too short by those that did not (U13).
+type Ending string
+
+// The endings. An interrupted attempt was stopped because its pool did, a lost one ended with
+// its worker or its lease.
+const (
+	EndFinished    Ending = "finished"
+	EndFailed      Ending = "failed"
+	EndCancelled   Ending = "cancelled"
+	EndLost        Ending = "lost"
+	EndInterrupted Ending = "interrupted"
+)
+
+// Endings are all of them.
+var Endings = []Ending{EndFinished, EndFailed, EndCancelled, EndLost, EndInterrupted}
+
+// Tally counts how long attempts took. The zero value is ready. It is not safe for
+// concurrent use.
+type Tally struct {
+	counts map[string]map[string]int64 // kind -> "<ending> <bucket>" -> how many
+	max    map[string]time.Duration    // by kind
+}
+
+// Add counts one attempt.
+func (t *Tally) Add(kind string, how Ending, took time.Duration) {
+	if t.counts == nil {
+		t.counts, t.max = make(map[string]map[string]int64), make(map[string]time.Duration)
+	}
+	if t.counts[kind] == nil {
+		t.counts[kind] = make(map[string]int64)
+	}
+	t.counts[kind][string(how)+" "+strconv.Itoa(lanes.Bucket(took))]++
+	t.max[kind] = max(t.max[kind], took)
+}
+
+// Empty reports whether nothing was counted.
+func (t *Tally) Empty() bool { return len(t.counts) == 0 }
+
+// merge adds what another tally has counted.
+func (t *Tally) merge(o *Tally) {
+	for kind, counts := range o.counts {
+		t.put(kind, counts, o.max[kind])
+	}
+}
+
+func (t *Tally) put(kind string, counts map[string]int64, longest time.Duration) {
+	if t.counts == nil {
+		t.counts, t.max = make(map[string]map[string]int64), make(map[string]time.Duration)
+	}
+	if t.counts[kind] == nil {
+		t.counts[kind] = make(map[string]int64)
+	}
+	for field, n := range counts {
+		t.counts[kind][field] += n
+	}
+	t.max[kind] = max(t.max[kind], longest)
+}
+
+// attempts is how many were counted.
+func (t *Tally) attempts() (all int64) {
+	for _, counts := range t.counts {
+		for _, n := range counts {
+			all += n
+		}
+	}
+	return all
+}
+
+// records is what a session has measured and not recorded yet. What was sent is sent again under the same number until
+// it is answered, so nothing is counted twice. It takes no more room than there
+// are kinds and buckets, however long Redis is away.
+type records struct {
+	turn    chan struct{}   // whoever has put something in may use the rest
+	number  int64           // of the last record
+	sent    *lanes.Measured // whose answer is not known
+	waiting Tally
+}
+
+// Record takes what a tally has counted, empties it, and adds it to what is known of its kinds. What can't
+// be recorded now stays with the session and goes with the next call; so an error is that
+// something waits, and nothing is counted twice when an answer was lost, for an hour.
+func (s *Session) Record(ctx context.Context, t *Tally) error {
+	r := &s.records
+	select {
+	case r.turn <- struct{}{}:
+		defer func() { <-r.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("record durations of %d attempts: %w", t.attempts(), ctx.Err())
+	}
+	r.waiting.merge(t)
+	*t = Tally{}
+	var refused Tally
+	var why error
+	for r.next() {
+		err := s.lanes.Measure(ctx, s.beats, s.who.Holder, r.sent)
+		if err != nil && lanes.Unanswered(err) {
+			why = err
+			break
+		}
+		if err != nil { // another kind may do better
+			refused.put(r.sent.Kind, r.sent.Counts, r.sent.Longest)
+			why = err
+		}
+		r.sent = nil
+	}
+	r.waiting.merge(&refused)
+	if why == nil {
+		return nil
+	}
+	left := r.waiting.attempts()
+	if r.sent != nil {
+		one := Tally{counts: map[string]map[string]int64{r.sent.Kind: r.sent.Counts}}
+		left += one.attempts()
+	}
+	return fmt.Errorf("record durations of %d attempts: %w", left, why)
+}
+
+// next makes the next record, unless one is under way, and reports whether there is any.
+func (r *records) next() bool {
+	if r.sent != nil {
+		return true
+	}
+	for kind, counts := range r.waiting.counts {
+		r.number++
+		r.sent = &lanes.Measured{Kind: kind, Counts: counts, Longest: r.waiting.max[kind], Number: r.number}
+		delete(r.waiting.counts, kind)
+		delete(r.waiting.max, kind)
+		return true
+	}
+	return false
+}

@@ -1,0 +1,97 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// lostStarts is a request for starts under a limit whose answer did not come: slots may have been
+// given for it, which nobody uses until their leases are over. The same request again brings the
+// same answer (I9), and then they go back.
+type lostStarts struct {
+	call   *script.Call
+	caller *script.Caller // of this request alone, so that nothing overtakes it
+	limit  string
+	turns  int
+}
+
+func (s *Session) lose(l lostStarts) {
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	s.permits.lost = append(s.permits.lost, l)
+}
+
+// lostOf reports whether such a request for a limit is open: there is one at most, for nothing else is asked of the
+// limit meanwhile.
+func (s *Session) lostOf(limit string) bool {
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	return slices.ContainsFunc(s.permits.lost, func(l lostStarts) bool { return l.limit == limit })
+}
+
+// recoverLostBeside recovers what got lost while the trip goes on: the home of one limit may be away, and
+// what has ended elsewhere is to be reported all the same.
+func (s *Session) recoverLostBeside(ctx context.Context) {
+	s.permits.mu.Lock()
+	begin := len(s.permits.lost) > 0 && !s.permits.recovering
+	s.permits.recovering = s.permits.recovering || begin
+	s.permits.mu.Unlock()
+	if !begin {
+		return
+	}
+	go func() {
+		s.recoverLost(context.WithoutCancel(ctx))
+		s.permits.mu.Lock()
+		defer s.permits.mu.Unlock()
+		s.permits.recovering = false
+	}()
+}
+
+// recoverLost asks again for what got lost, and gives it back.
+func (s *Session) recoverLost(ctx context.Context) {
+	ctx, cancel := connect.Bounded(ctx)
+	defer cancel()
+	s.permits.mu.Lock()
+	lost := slices.Clone(s.permits.lost)
+	s.permits.mu.Unlock()
+	if len(lost) == 0 {
+		return
+	}
+	calls := make([]*script.Call, len(lost))
+	for i, l := range lost {
+		calls[i] = l.caller.Again(l.call)
+	}
+	s.lanes.Scripts.Run(ctx, calls...)
+	var back []*script.Call
+	for _, l := range lost {
+		got := granted{limit: &limit{name: l.limit}, starts: make([]int, l.turns), slots: make([][]lease.Lease, l.turns)}
+		turns := make([]int, l.turns)
+		for k := range turns {
+			turns[k] = k
+		}
+		if err := got.read(l.call, turns, s.who, time.Now()); err != nil && lanes.Unanswered(err) {
+			continue
+		}
+		s.found(l)
+		if slots := got.allSlots(); got.begun() > 0 && (got.mark != "-" || len(slots) > 0) {
+			back = append(back, s.giveBack(l.limit, "", got.mark, slots))
+		}
+	}
+	if len(back) > 0 {
+		s.lanes.Scripts.Run(ctx, back...) // what does not arrive ends by itself
+	}
+}
+
+// found settles one of the lost requests.
+func (s *Session) found(l lostStarts) {
+	l.caller.Rest()
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	s.permits.lost = slices.DeleteFunc(s.permits.lost, func(o lostStarts) bool { return o.caller == l.caller })
+}

@@ -1,0 +1,263 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// Session is one worker process's standing with a namespace, from start to stop:
+// its holder name, its entry among the workers alive, and connections of its own
+// for what must not wait behind other traffic. Its methods are safe for concurrent use.
+type Session struct {
+	d     *dispatcher.Dispatcher
+	lanes *lanes.Namespace
+	who   Claimant
+	info  Worker // what it says of itself, but for its blame
+	blame blame
+
+	waiting  redis.UniversalClient // blocks for wake-ups
+	renewing redis.UniversalClient
+	leases   *lease.Store
+	beats    *script.Runner    // for what must not wait either
+	waits    [][]string        // keys to block on, those that one command can take together
+	partOf   map[string]int    // partition of each key
+	kindOf   map[string]string // kind of each key
+	permits  permits
+	records  records
+
+	refunding sync.Mutex
+	refunds   []*Claim // owed
+
+	asked, slots <-chan struct{}
+	leave        []func()
+	over         chan struct{} // closed at the end
+}
+
+// maxBlock is how long a session blocks for a wake-up at most. Wake-ups are
+// hints; what a lost one delays is delayed by no more than a pool's reaping.
+const maxBlock = 10 * time.Second
+
+// NewHolder returns a holder name that no other process start has.
+func NewHolder() string { return lanes.NewHolder() }
+
+// Join starts a session. concurrency is only shown to operators.
+func Join(ctx context.Context, d *dispatcher.Dispatcher, who Claimant, concurrency int) (*Session, error) {
+	if err := who.validate(); err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	versions := make(map[string]int)
+	for _, kind := range who.Kinds {
+		if k, ok := d.Declared(kind); ok {
+			versions[kind] = k.Version
+		}
+	}
+	n := d.Engine()
+	s := &Session{
+		d: d, lanes: n, who: who, partOf: make(map[string]int), kindOf: make(map[string]string), over: make(chan struct{}),
+		info: Worker{
+			Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions,
+			Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
+		},
+		waiting:  connect.Dedicated(n.Redis, 1+n.Partitions, maxBlock+5*time.Second),
+		renewing: connect.Dedicated(n.Redis, 2, min(who.TTL/3, 5*time.Second)),
+	}
+	s.records.turn = make(chan struct{}, 1)
+	s.leases, s.beats = n.Leases.Via(s.renewing), n.Scripts.Via(s.renewing)
+	s.who.ranks = newRanks(d, who.Kinds)
+	s.permits.asking = make(map[shortOf]bool)
+	for p := range n.Partitions {
+		if p == 0 || connect.IsCluster(n.Redis) {
+			s.waits = append(s.waits, nil)
+		}
+		wait := &s.waits[len(s.waits)-1]
+		for _, kind := range who.Kinds {
+			key := n.Keys(p).Wake(kind)
+			*wait = append(*wait, key)
+			s.partOf[key], s.kindOf[key] = p, kind
+		}
+	}
+	// A master of a cluster that is away keeps no session from the others: it beats when that is back,
+	// and starts nothing meanwhile under limits that it can't read.
+	if err := s.signOn(ctx); err != nil && !(connect.IsCluster(n.Redis) && errors.Is(err, dispatcher.ErrUnavailable)) {
+		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
+	}
+	s.readLimits(ctx)
+	var asked, slots []string
+	for p := range n.Partitions {
+		asked, slots = append(asked, n.Keys(p).News(who.Holder)), append(slots, n.Keys(p).News(who.Holder+"/slots"))
+	}
+	heard, leave := n.News.ListenToEach(asked, slots, []string{n.LimitNews()})
+	s.asked, s.slots, s.leave = heard[0], heard[1], leave
+	n.News.Keep(s.slots)
+	go s.watchLimits(heard[2])
+	s.leave = append(s.leave, sync.OnceFunc(func() { close(s.over) }))
+	return s, nil
+}
+
+// Bare returns a session that says nothing of itself and listens to nobody: it claims and reports as any other
+// does, under the same limits, and needs no [Session.Close]. It is for tests of what runs above sessions.
+func Bare(ctx context.Context, d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
+	if err := who.validate(); err != nil {
+		return nil, err
+	}
+	s := &Session{d: d, lanes: d.Engine(), who: who}
+	s.who.ranks = newRanks(d, who.Kinds)
+	s.permits.asking = make(map[shortOf]bool)
+	s.readLimits(ctx)
+	return s, nil
+}
+
+// Partitions returns the number of partitions a worker serves.
+func (s *Session) Partitions() int { return s.lanes.Partitions }
+
+// Turns makes one round trip: see [Turn].
+func (s *Session) Turns(ctx context.Context, turns []Turn) []TurnReply {
+	if who, at := s.prober(turns); who != nil {
+		one := turns[at]
+		one.Want = 1
+		tried := s.turnsOf(ctx, who, []Turn{one})[0]
+		left := s.claimant()        // its other kinds
+		if len(tried.Claims) == 0 { // no lane was ready there
+			s.Absolve(who.Kinds[0], true)
+		} else {
+			s.standAside(ctx, s.under(&left)) // what it tries next is another probe
+		}
+		others := s.Turns(ctx, slices.Delete(slices.Clone(turns), at, at+1))
+		switch {
+		case len(left.Kinds) == 0 || tried.Err != nil:
+		case len(tried.Claims) > 0:
+			tried.Ready = max(tried.Ready, 1) // nobody has looked for them there
+		default: // the room is for them: it may try in vain for long
+			rest := s.turnsOf(ctx, &left, []Turn{{Partition: one.Partition, Claim: true, Want: turns[at].Want}})[0]
+			tried.Claims, tried.Ready, tried.Err = rest.Claims, rest.Ready, rest.Err
+			tried.Short = tried.Short || rest.Short
+			if rest.Later > 0 && (tried.Later == 0 || rest.Later < tried.Later) {
+				tried.Later = rest.Later
+			}
+		}
+		return slices.Insert(others, at, tried)
+	}
+	if len(turns) == 0 {
+		return nil
+	}
+	who := s.claimant()
+	return s.turnsOf(ctx, &who, turns)
+}
+
+func (s *Session) turnsOf(ctx context.Context, who *Claimant, turns []Turn) []TurnReply {
+	limits := s.under(who)
+	if len(limits) > 0 || slices.ContainsFunc(turns, Turn.returnsSlots) { // of a limit that is no more
+		return s.permitted(ctx, who, limits, turns)
+	}
+	return s.turns(ctx, who, turns)
+}
+
+// Slots gets a signal when a limit that the session was short of offers more: see [Session.Offered].
+func (s *Session) Slots() <-chan struct{} { return s.slots }
+
+// Offered returns the partitions for whose lanes limits have offered starts since it was asked last;
+// nil when that is not known, and it may be any.
+func (s *Session) Offered() []int {
+	var partitions []int
+	for text := range s.lanes.News.Take(s.slots) {
+		p, err := strconv.Atoi(text)
+		if err != nil || p < 0 || p >= s.lanes.Partitions {
+			return nil
+		}
+		partitions = append(partitions, p)
+	}
+	return partitions
+}
+
+// Asked gets a signal when an operator may have asked something of the session's holder,
+// which renewing its leases tells.
+func (s *Session) Asked() <-chan struct{} { return s.asked }
+
+// Renew renews leases on the session's own connection.
+func (s *Session) Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error {
+	return s.leases.Renew(ctx, ttl, leases...)
+}
+
+// Hint says where there may be something to do. It is never the truth about it.
+type Hint struct {
+	Partition int
+	Due       bool // something falls due earlier than was known
+}
+
+// Waits is in how many places a session waits for hints: on a cluster each partition
+// is one, for one command can't block on keys of several servers.
+func (s *Session) Waits() int { return len(s.waits) }
+
+// Wait blocks until there is a hint for the session's kinds in a place; one waiting
+// session is woken for one hint. ok is false when the wait ended without one. When ctx
+// ends, Wait returns at once and the session can't wait any more. What Redis does not answer it
+// waits for as long as its client does, half a minute at most.
+func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
+	who := s.claimant()
+	own := func(key string) bool { return slices.Contains(who.Kinds, s.kindOf[key]) }
+	wakes := slices.DeleteFunc(slices.Clone(s.waits[place]), func(key string) bool { return !own(key) })
+	if len(wakes) == 0 {
+		select { // there may be kinds again
+		case <-ctx.Done():
+		case <-time.After(BeatEvery):
+		}
+		return Hint{}, false, ctx.Err()
+	}
+	// Cancelling a context does not interrupt a blocked read; closing does.
+	stop := context.AfterFunc(ctx, func() { _ = s.waiting.Close() })
+	defer stop()
+	first := rand.IntN(len(wakes)) // no partition is always looked at first
+	keys := slices.Concat(wakes[first:], wakes[:first])
+	woken, err := connect.AskFor(ctx, 3*maxBlock, func(ctx context.Context) (*redis.ZWithKey, error) {
+		return s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
+	})
+	switch {
+	case ctx.Err() != nil:
+		return Hint{}, false, ctx.Err()
+	case errors.Is(err, redis.Nil):
+		return Hint{}, false, nil
+	case err != nil:
+		connect.Reload(ctx, s.waiting)
+		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
+	}
+	if who = s.claimant(); !own(woken.Key) { // it is for those who are not blamed for the kind
+		_, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) {
+			return s.waiting.ZAddNX(ctx, woken.Key, woken.Z).Result()
+		})
+		return Hint{}, false, lanes.Wrap("pass a wake-up on", err)
+	}
+	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due"}, true, nil
+}
+
+// Close ends the session: the worker is no longer listed. Leases that it still
+// has run out.
+func (s *Session) Close(ctx context.Context) error {
+	for _, leave := range s.leave {
+		leave()
+	}
+	s.recoverLost(ctx)
+	s.standAside(ctx, nil)
+	err := s.signOff(ctx)
+	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {
+		if e := rdb.Close(); e != nil && !errors.Is(e, redis.ErrClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}

@@ -1,0 +1,190 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/internal/script"
+	"github.com/lanekeeper/lanekeeper/lease"
+)
+
+// Turn is what a worker says and asks about one partition in one round trip:
+// the ends of attempts, then whether to reap, then how many lanes it can take.
+type Turn struct {
+	Partition int
+	Ends      []End
+	Reap      bool
+	Claim     bool // ask for lanes; with Want 0 only pass a wake-up on
+	Want      int  // at most MaxClaim are given
+	Refuse    bool // give up what limits may have offered: there is no room for it
+
+	claimsNext bool // the caller claims with its next call, and needs no wake-up for its kinds
+}
+
+// TurnReply is the answer to a [Turn].
+type TurnReply struct {
+	Ended  []EndReply // of each of the turn's Ends
+	Reaped ReapReply  // when the turn reaped
+	Claims []Claim
+	Ready  int           // lanes of the worker's kinds that were left, as far as was looked
+	Short  bool          // lanes were left that a limit was in the way of
+	Later  time.Duration // how long until it may give more; 0 when nobody knows
+	Err    error         // of reaping or claiming
+}
+
+// turns sends all turns together and returns an answer for each.
+func (s *Session) turns(ctx context.Context, who *Claimant, turns []Turn) []TurnReply {
+	var calls []*script.Call
+	plans := make([]plan, len(turns))
+	for i := range turns {
+		plans[i] = s.plan(&turns[i], who)
+		calls = plans[i].appendTo(calls)
+	}
+	sent, now := time.Now(), s.lanes.Clock()
+	s.lanes.Scripts.Run(ctx, calls...)
+	answers := make([]TurnReply, len(turns))
+	for i := range turns {
+		answers[i] = plans[i].settle(turns[i].Ends, who, sent)
+		if turns[i].Claim {
+			who.ranks.served(answers[i].Claims, turns[i].Want, who.Kinds, now)
+		}
+	}
+	return answers
+}
+
+// plan is the calls of one turn, in the order in which they are made.
+type plan struct {
+	ends []endCall
+	reap *script.Call
+	last *endCall // finishes and claims
+}
+
+// plan makes the calls of a turn. Finishing and claiming share a script, so that the
+// next job of a lane is given out by the call that finished the one before. Finishes
+// go first all the same when something else is to be done in between: a job that
+// failed may have come after one of its lane that is done (see [Claim.Along]), and a
+// lease that has just run out, but whose job is done, should not be reaped.
+func (s *Session) plan(t *Turn, who *Claimant) plan {
+	var own []string
+	want := t.Want
+	switch {
+	case t.Claim:
+		own = who.Kinds
+	case t.claimsNext:
+		own, want = who.Kinds, -1
+	default:
+		who = &Claimant{}
+	}
+	var p plan
+	var with []int // finishes that go with the claim
+	parts := pick(t.Ends, (*End).plain)
+	others := s.endCalls(t.Partition, t.Ends, own)
+	if n := len(parts); n > 0 && len(others) == 0 && !t.Reap {
+		with, parts = parts[n-1], parts[:n-1]
+	}
+	for _, members := range parts {
+		p.ends = append(p.ends, s.turnCall(t.Partition, who, -1, t.Ends, members))
+	}
+	p.ends = append(p.ends, others...)
+	if t.Reap {
+		p.reap = reapCall(s.lanes, t.Partition, own)
+	}
+	if t.Claim || with != nil {
+		last := s.turnCall(t.Partition, who, want, t.Ends, with)
+		p.last = &last
+	}
+	return p
+}
+
+func (p *plan) appendTo(calls []*script.Call) []*script.Call {
+	for _, c := range p.ends {
+		calls = append(calls, c.Call)
+	}
+	if p.reap != nil {
+		calls = append(calls, p.reap)
+	}
+	if p.last != nil {
+		calls = append(calls, p.last.Call)
+	}
+	return calls
+}
+
+func (p *plan) settle(ends []End, who *Claimant, sent time.Time) TurnReply {
+	a := TurnReply{Ended: make([]EndReply, len(ends)), Reaped: ReapReply{Next: -1}}
+	for _, c := range p.ends {
+		_, _ = c.settle(ends, a.Ended) // each end has its own error
+	}
+	if p.reap != nil {
+		a.Reaped, a.Err = reaped(p.reap)
+	}
+	if p.last != nil {
+		turned, err := p.last.settle(ends, a.Ended)
+		if err == nil {
+			err = a.readClaims(turned, who, sent)
+		}
+		if err != nil {
+			a.Err = err
+		}
+	}
+	return a
+}
+
+// turnCall makes a call of the turn script, which finishes the ends that are members.
+func (s *Session) turnCall(partition int, who *Claimant, want int, ends []End, members []int) endCall {
+	claiming := lanes.Claiming{Holder: who.Holder, TTL: who.TTL, Want: want, Kinds: make([]lanes.Wanted, 0, len(who.Kinds))}
+	for _, kind := range s.inTurn(who) {
+		most, capped := who.budget[kind]
+		claiming.Kinds = append(claiming.Kinds, lanes.Wanted{Kind: kind, Along: who.LaneBatch[kind], Capped: capped, Most: most})
+	}
+	call := s.lanes.Turn(partition, &claiming, len(members), func(k int) lanes.Finishing {
+		end := &ends[members[k]]
+		canonical, stored := end.Claim.keys()
+		return lanes.Finishing{Subject: canonical, Entry: stored, Token: end.Claim.Lease.Token, GoesOn: end.GoesOn}
+	})
+	return endCall{Call: call, members: members, finish: true}
+}
+
+// inTurn returns the kinds of a claimant in the order in which they are served: they take
+// turns at being first, unless their priorities differ.
+func (s *Session) inTurn(who *Claimant) []string {
+	if len(who.Kinds) < 2 {
+		return who.Kinds
+	}
+	first := int(s.lanes.Claims.Add(1)) % len(who.Kinds)
+	kinds := slices.Concat(who.Kinds[first:], who.Kinds[:first])
+	who.ranks.order(kinds, s.lanes.Clock())
+	return kinds
+}
+
+// readClaims reads what a call of the turn script, which finished some jobs too, has
+// claimed. The error may be that of a job that can't be decoded: its lease runs out,
+// so it comes back until its attempts are used up and it is a dead letter.
+func (a *TurnReply) readClaims(t *lanes.TurnReply, who *Claimant, sent time.Time) (err error) {
+	a.Ready, a.Short = t.Ready, t.Short
+	a.Claims = make([]Claim, 0, t.Jobs())
+	subject, more := "", false // lane of the last row, and whether it takes more jobs along
+	for i := range t.Jobs() {
+		job := t.Job(i)
+		first := job.Subject != subject
+		subject = job.Subject
+		if !first && !more {
+			continue
+		}
+		claim, e := decodeClaim(&job)
+		if more = e == nil; !more {
+			err = fmt.Errorf("claim: %w", e)
+			continue
+		}
+		if first {
+			claim.Lease = lease.Lease{Subject: claim.Subject, Token: t.Token, Holder: who.Holder, Proven: sent, TTL: who.TTL}
+			a.Claims = append(a.Claims, claim)
+		} else {
+			head := &a.Claims[len(a.Claims)-1]
+			head.Along = append(head.Along, claim.Job)
+		}
+	}
+	return err
+}

@@ -1,0 +1,155 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// signal waits for a signal that must come.
+func signal(t *testing.T, what string, heard <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-heard:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("no signal %s", what)
+	}
+}
+
+// channels are those of a namespace that anybody listens to.
+func channels(t *testing.T, rdb *redis.Client, namespace string) []string {
+	t.Helper()
+	list, err := rdb.PubSubChannels(t.Context(), "{"+namespace+"*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Whatever waits leaves its channels, however the wait ends, while somebody else listens all the time.
+func TestEachWaitLeavesItsChannels(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := open(t, rdb)
+		ns, a := d.Namespace().Name, subject.Key{Kind: "s", ID: "a"}
+		stays, leave := d.Engine().News.Listen(d.Engine().Keys(0).News("stays"))
+		defer leave()
+		signal(t, "of who stays", stays)
+		put := func() dispatcher.JobRef {
+			done, err := d.Enqueue(t.Context(), dispatcher.NewJob{Subject: a, Kind: "k", Keep: time.Minute})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return done.Ref()
+		}
+		finish := func() {
+			claims, err := claimFor(t.Context(), d, Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+			if err == nil && len(claims) == 1 {
+				err = finishWith(t.Context(), d, claims[0], nil)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		listens := func(n int) func() bool { return func() bool { return len(channels(t, rdb, ns)) == 1+n } }
+		for name, wait := range map[string]func(t *testing.T){
+			"a job that ends": func(t *testing.T) {
+				ref, ended := put(), make(chan error)
+				go func() { _, err := d.WaitFor(t.Context(), ref); ended <- err }()
+				redistest.Until(t, "it listens", listens(1))
+				finish()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			},
+			"a wait that is given up": func(t *testing.T) {
+				ref, ended := put(), make(chan error)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { _, err := d.WaitFor(ctx, ref); ended <- err }()
+				redistest.Until(t, "it listens", listens(1))
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				finish()
+			},
+			"a section that gets its turn": func(t *testing.T) {
+				put()
+				ended := make(chan error)
+				go func() { ended <- d.Do(t.Context(), a, time.Minute, func(context.Context) error { return nil }) }()
+				redistest.Until(t, "it listens", listens(1))
+				finish()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			},
+			"a section that is given up": func(t *testing.T) {
+				put()
+				ended := make(chan error)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { ended <- d.Do(ctx, a, time.Minute, nil) }()
+				redistest.Until(t, "it listens", listens(1))
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					t.Error(err)
+				}
+				finish()
+			},
+			"a session": func(t *testing.T) {
+				s, err := Join(t.Context(), d, Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				redistest.Until(t, "it listens", listens(3)) // for what is asked of it, for slots, and for limits
+				if err := s.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			},
+		} {
+			wait(t)
+			redistest.Until(t, name+" has left its channels", listens(0))
+			if t.Failed() {
+				return
+			}
+		}
+	})
+}
+
+// What was said is of the session, and nothing that may have been missed is taken for all.
+func TestOfferedIsWhatWasSaid(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	d := open(t, rdb)
+	s, err := Join(t.Context(), d, Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close(t.Context()) }()
+	signal(t, "that listening has begun", s.Slots())
+	if got := s.Offered(); got != nil {
+		t.Errorf("when something may have been missed %v is offered, want any", got)
+	}
+	for _, c := range []struct{ said, want string }{{"0", "[0]"}, {"7", "[]"}, {"x", "[]"}} {
+		if err := rdb.Publish(t.Context(), d.Engine().Keys(0).News("w/slots"), c.said).Err(); err != nil {
+			t.Fatal(err)
+		}
+		signal(t, "of "+c.said, s.Slots())
+		if got := fmt.Sprint(s.Offered()); got != c.want {
+			t.Errorf("%q was said: %s, want %s", c.said, got, c.want)
+		}
+	}
+	if !strings.Contains(fmt.Sprint(channels(t, rdb, d.Namespace().Name)), "limits") {
+		t.Error("nobody listens for limits")
+	}
+}

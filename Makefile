@@ -11,7 +11,7 @@ test: redis lint ## what CI runs: format, vet, staticcheck, all tests with the r
 	@# run whole without. Vet was run by lint. Limits are for a machine three times slower.
 	@failed=0; set -x; \
 	$(GO) test -race -vet=off -p 2 -parallel 8 -timeout 20m $$($(GO) list ./... | grep -v -e /cmd/lanekeeper$$ -e /worker$$) || failed=1; \
-	$(GO) test -vet=off -p 2 -timeout 20m -run 'Pairs|Simulation|Random|AreAlike|NoLostWakeUp' ./dispatcher ./worker || failed=1; \
+	$(GO) test -vet=off -p 2 -timeout 20m -run 'Pairs|Simulation|Random|AreAlike|NoLostWakeUp' ./dispatcher ./dispatcher/session ./worker || failed=1; \
 	$(GO) test -race -vet=off -timeout 20m ./worker || failed=1; \
 	$(GO) test -race -vet=off -parallel 6 -timeout 20m ./cmd/lanekeeper || failed=1; \
 	exit $$failed
@@ -30,7 +30,7 @@ fuzz: redis ## fuzz subjects, stored jobs, command lines and what is shown, each
 	$(GO) test ./subject -run '^$$' -fuzz FuzzIDText -fuzztime 30s
 	$(GO) test ./internal/record -run '^$$' -fuzz FuzzStoredJob -fuzztime 30s
 	$(GO) test ./internal/record -run '^$$' -fuzz FuzzGarbage -fuzztime 30s
-	$(GO) test ./dispatcher -run '^$$' -fuzz FuzzCursors -fuzztime 30s
+	$(GO) test ./dispatcher/inspect -run '^$$' -fuzz FuzzCursors -fuzztime 30s
 	$(GO) test ./cmd/lanekeeper -run '^$$' -fuzz FuzzInput -fuzztime 30s
 	$(GO) test ./cmd/lanekeeper -run '^$$' -fuzz FuzzHostileText -fuzztime 30s -fuzzminimizetime 1x
 

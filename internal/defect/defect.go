@@ -123,6 +123,7 @@ func fastLayers() []*suite {
 	return []*suite{
 		{pkg: "internal/history"}, {pkg: "internal/sim"}, {pkg: "internal/record"},
 		{pkg: "subject"}, {pkg: "lease"}, {pkg: "internal/script"}, {pkg: "internal/connect"},
+		{pkg: "dispatcher/internal/lanes"}, {pkg: "dispatcher/session"}, {pkg: "dispatcher/inspect"},
 		{pkg: "dispatcher", args: []string{"-rapid.shrinktime=100ms", "-rapid.nofailfile"}, skip: "^TestLuaHeaders"},
 		{pkg: "worker", skip: "^(TestSimulation|TestHerd|TestDarkBranches)"}, {pkg: "."},
 		{pkg: "cmd/lanekeeper", skip: "^TestChaos", whole: true},

@@ -11,6 +11,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
 
+func TestMain(m *testing.M) { redistest.Main(m) }
+
 // open opens a namespace of one partition that is this test's own.
 func open(t *testing.T, rdb *redis.Client) *Namespace {
 	t.Helper()

@@ -160,7 +160,8 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 // Namespace returns the namespace that d works on.
 func (d *Dispatcher) Namespace() subject.Namespace { return d.lanes.Namespace }
 
-// Engine returns what d works with, for the rooms beside this one: session, inspect and doctor.
+// Engine returns what d works with, for the rooms beside this one: session, inspect and doctor. It is not for
+// applications: what it can do breaks lanes when it is done in the wrong order.
 func (d *Dispatcher) Engine() *lanes.Namespace { return d.lanes }
 
 // Leases returns the store of leases that d's lanes use.

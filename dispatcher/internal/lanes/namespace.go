@@ -147,8 +147,8 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 			stored, err = read()
 		}
 	}
-	if err != nil {
-		return ns, fmt.Errorf("open namespace %s: %w", ns.Name, err)
+	if err != nil { // the last look may have found the time over, after others had asked in vain
+		return ns, fmt.Errorf("open namespace %s: %w", ns.Name, connect.Judge(ctx, connect.Bound, err))
 	}
 	if stored[1] != schema {
 		return ns, fmt.Errorf("%w: namespace %s has data of schema %v, this release reads %s: "+

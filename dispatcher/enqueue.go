@@ -115,7 +115,7 @@ func (d *Dispatcher) Check(job NewJob) error {
 	return err
 }
 
-// MaxBatchBytes is the most bytes of payload that one call may carry, or one payload's worth when
+// MaxBatchBytes, 2 MiB, is the most bytes of payload that one call may carry, or one payload's worth when
 // that is more: a script takes 1 to 3 ms for a MiB, and Redis does nothing else meanwhile.
 const MaxBatchBytes = lanes.MostBytes
 

@@ -55,7 +55,7 @@ func (c Claimant) validate() error {
 	return nil
 }
 
-// MaxClaim is the most lanes that one [Turn] gives out.
+// MaxClaim, 125, is the most lanes that one [Turn] gives out.
 const MaxClaim = lanes.MaxClaim
 
 // decodeClaim reads one lane of a claim's reply, for the attempt after those that have ended.

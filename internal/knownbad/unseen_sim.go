@@ -49,12 +49,12 @@ var unseenSim = []defect{
 	{
 		"a worker that is blamed for one kind gives up its place in line for the limit of its pool", "dispatcher/session/permit.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
-		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit && !isPoolLimit(l.name) }) {`,
+		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit && !lanes.IsPoolLimit(l.name) }) {`,
 	},
 	{
 		"a worker that is blamed for all its kinds keeps its place in line for the limit of its pool", "dispatcher/session/permit.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
-		`if isPoolLimit(at.limit) || slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
+		`if lanes.IsPoolLimit(at.limit) || slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
 	},
 	{
 		"a probe in vain forgets that it was short of its limit", "dispatcher/session/session.go",

@@ -12,25 +12,13 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
-// unreadable stands for a job that can't be read, with all that is stored of it as
-// its payload.
-func unreadable(packed, stored string) Job {
-	id, err := record.UnpackID(packed)
-	if err != nil {
-		id = fmt.Sprintf("%q", packed)
-	}
-	return Job{ID: id, Payload: []byte(stored)}
-}
-
-// deadLetter finds a dead letter. Its job is there when it can be read.
+// deadLetter finds a dead letter. One that can't be read is there all the same: it can be discarded.
 func (d *Dispatcher) deadLetter(ctx context.Context, ref JobRef) (partition int, job Job, err error) {
 	at, err := d.only(ctx, ref)
 	if err != nil {
 		return 0, Job{}, err
 	}
-	if job, err = decode(record.PackID(ref.ID), at.text); err != nil {
-		job = unreadable(record.PackID(ref.ID), at.text)
-	}
+	job, _ = decode(record.PackID(ref.ID), at.text)
 	dead, err := d.isDead(ctx, ref.ID, at.partition)
 	if err == nil && !dead {
 		err = fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)

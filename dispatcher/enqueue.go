@@ -140,7 +140,7 @@ func (d *Dispatcher) prepare(given *NewJob) (prepared, error) {
 	p := prepared{id: job.ID, subject: job.Subject, partition: d.lanes.Partition(job.Subject)}
 	p.Arriving = lanes.Arriving{
 		Subject: canonical, Kind: job.Kind, Body: stored.Encode(canonical), Unique: job.Unique.key(&job, canonical),
-		Entry: record.Entry{ID: record.PackID(job.ID), Kind: job.Kind, Max: job.MaxAttempts, Flags: stored.Flags}.String(),
+		Entry: stored.Entry(record.PackID(job.ID)).String(),
 	}
 	switch {
 	case job.Delay > 0:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -186,13 +187,10 @@ type Job struct {
 	flags string // of its entries: what is declared of its kind, and how it was enqueued
 }
 
-// decode reads a stored job.
+// decode reads a stored job: see [lanes.Decode].
 func decode(packedID, stored string) (Job, error) {
-	id, j, err := record.DecodeJob(packedID, stored)
-	if err != nil {
-		return Job{}, err
-	}
-	return JobOf(id, j), nil
+	id, j, err := lanes.Decode(packedID, stored)
+	return JobOf(id, j), err
 }
 
 // JobOf is a job of what is stored of it, for the rooms beside this one.

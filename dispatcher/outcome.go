@@ -65,15 +65,8 @@ func (d *Dispatcher) Outcome(ctx context.Context, ref JobRef) (JobOutcome, error
 
 // standing says how a stored job has ended; state is where it stands, of one that has not.
 func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (o JobOutcome, state string, err error) {
-	packed, member := record.PackID(id), ""
-	_, j, unread := record.DecodeJob(packed, at.text)
-	var job Job
-	if unread == nil {
-		job = JobOf(id, j)
-		member = record.Scheduled(job.Subject.Canonical(), j.Order, job.Entry().String())
-	}
-	s, err := d.lanes.Standing(ctx, at.partition, packed, member)
-	o = JobOutcome{ID: id, Subject: job.Subject}
+	s, err := d.lanes.Standing(ctx, at.partition, record.PackID(id), at.text)
+	o = JobOutcome{ID: id, Subject: s.Job.Subject}
 	switch {
 	case err != nil:
 		return JobOutcome{}, "", err
@@ -81,28 +74,14 @@ func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (o JobO
 		o.State, o.At = JobDead, time.UnixMilli(int64(s.Died)).UTC()
 		o.Attempts, o.Reason, o.Error = record.ParseReason(s.Reason)
 		return o, "", nil
-	case unread != nil:
-		return JobOutcome{}, "", fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
+	case s.Head == nil || s.Head.InSection():
+		return JobOutcome{}, s.State(), nil
 	}
-	state = "waiting"
-	if s.Scheduled {
-		state = "scheduled"
-	}
-	if s.Note.Suspended {
-		state = lanes.Suspended
-	}
-	if s.Scheduled {
-		return JobOutcome{}, state, nil
-	}
-	lane, err := d.lanes.LookAt(ctx, job.Subject)
-	if err != nil || lane.Head.ID != packed || lane.Leased && lane.Lease.Use == record.ForSection {
-		return JobOutcome{}, state, err
-	}
-	_, why, halted := lane.Why()
+	_, why, halted := s.Head.Why()
 	if !halted {
-		return JobOutcome{}, lane.State(), nil
+		return JobOutcome{}, s.State(), nil
 	}
-	o.State, o.Attempts, o.Reason, o.Error = JobHalted, lane.Attempt(), why, lane.Note.Error
+	o.State, o.Attempts, o.Reason, o.Error = JobHalted, s.Head.Attempt(), why, s.Head.Note.Error
 	return o, "", nil
 }
 

@@ -271,7 +271,7 @@ func (j *jobFacts) read(id, body string) {
 		return
 	}
 	j.owner, j.order = job.Subject.Canonical(), job.Order
-	j.entry = record.Entry{ID: id, Kind: job.Kind, Max: job.MaxAttempts, Flags: job.Flags}.String()
+	j.entry = job.Entry(id).String()
 }
 
 // behind returns the fields of the clock that are behind what was given out, and the

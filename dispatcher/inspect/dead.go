@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +14,6 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
-	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 // DeadLetters lists dead letters of all lanes, the latest first. Each page costs
@@ -143,23 +141,10 @@ func (in *Inspector) exhume(ctx context.Context, graves []grave) ([]JobInfo, err
 		if bodies[i].Err() != nil {
 			continue
 		}
-		job := unreadable(g.id, bodies[i].Val())
-		if id, stored, err := record.DecodeJob(g.id, bodies[i].Val()); err == nil {
-			job = dispatcher.JobOf(id, stored)
-		}
-		info := JobInfo{Job: job}
+		id, stored, _ := lanes.Decode(g.id, bodies[i].Val())
+		info := JobInfo{Job: dispatcher.JobOf(id, stored)}
 		info.die(g.at, reasons[i].Val())
 		letters = append(letters, info)
 	}
 	return letters, nil
-}
-
-// unreadable stands for a job that can't be read, with all that is stored of it as
-// its payload.
-func unreadable(packed, stored string) dispatcher.Job {
-	id, err := record.UnpackID(packed)
-	if err != nil {
-		id = fmt.Sprintf("%q", packed)
-	}
-	return dispatcher.Job{ID: id, Payload: []byte(stored)}
 }

@@ -113,21 +113,18 @@ func (in *Inspector) infos(ctx context.Context, p int, lane *Lane, entries []rec
 	}
 	for i, e := range entries[:read] {
 		job, ok := there[e.ID]
-		info := JobInfo{Job: job, State: Waiting}
+		info, position := JobInfo{Job: job, State: Waiting}, from+i+1
 		switch {
 		case e.IsTicket():
 			info.Job = dispatcher.Job{Subject: lane.Subject, Kind: SectionKind}
 		case !ok:
 			continue
 		case job.ID == lane.HeadID:
-			info = lane.head(job, notes[i])
+			info, position = lane.head(job, notes[i]), 1
 		case notes[i].Suspended:
 			info.State = Suspended
 		}
-		info.Position = from + i + 1
-		if info.ID == lane.HeadID && ok {
-			info.Position = 1
-		}
+		info.Position = position
 		infos = append(infos, info)
 	}
 	return infos, read, nil
@@ -252,45 +249,26 @@ func (in *Inspector) Job(ctx context.Context, ref dispatcher.JobRef) (JobInfo, e
 	return info, cmp.Or(failed, err)
 }
 
-// standing says where a stored job stands.
+// standing shows a stored job.
 func (in *Inspector) standing(ctx context.Context, id string, partition int, text string) (JobInfo, error) {
-	packed := record.PackID(id)
-	_, stored, unread := record.DecodeJob(packed, text)
-	job, member := unreadable(packed, text), ""
-	if unread == nil {
-		job = dispatcher.JobOf(id, stored)
-		member = record.Scheduled(job.Subject.Canonical(), stored.Order, job.Entry().String())
-	}
-	s, err := in.lanes.Standing(ctx, partition, packed, member)
+	s, err := in.lanes.Standing(ctx, partition, record.PackID(id), text)
 	if err != nil {
 		return JobInfo{}, err
 	}
-	info := JobInfo{Job: job, State: Waiting}
+	info := JobInfo{Job: dispatcher.JobOf(s.ID, s.Job), State: State(s.State())}
 	switch {
 	case s.Dead:
 		info.die(s.Died, s.Reason)
-		return info, nil
-	case unread != nil:
-		return JobInfo{}, fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
-	}
-	if s.Note.Suspended {
-		info.State = Suspended
-	}
-	if s.Scheduled {
+	case s.Scheduled:
 		info.Attempt, info.Error = s.Note.Attempts, s.Note.Error
-		if !s.Note.Suspended {
-			info.State = Scheduled
-		}
 		if !math.IsInf(s.RunAt, 1) {
 			info.RunAt = time.UnixMilli(int64(s.RunAt)).UTC()
 		}
-		return info, nil
+	case s.Head != nil:
+		lane, err := laneOf(s.Head)
+		return lane.head(info.Job, s.Note), err
 	}
-	found, err := in.describe(ctx, partition, []string{job.Subject.Canonical()})
-	if err == nil && len(found) == 1 && found[0].HeadID == id {
-		info = found[0].head(job, s.Note)
-	}
-	return info, err
+	return info, nil
 }
 
 // notes reads what has come of jobs so far, in their order.

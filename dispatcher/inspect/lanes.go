@@ -212,7 +212,7 @@ func laneOf(l *lanes.Lane) (Lane, error) {
 	switch {
 	case l.Leased:
 		lane.Holder, lane.Token, lane.Along = l.Lease.Holder, lease.Token(l.Lease.Token), l.Lease.Along
-		lane.Section, lane.Cancelling = l.Lease.Use == record.ForSection, l.Asks.Cancel
+		lane.Section, lane.Cancelling = l.InSection(), l.Asks.Cancel
 		lane.ExpiresAt = l.Until
 	case lane.State == Delayed:
 		lane.RunAt = l.Park.Backoff

@@ -79,6 +79,11 @@ func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
+// Entry is what stands for the job in its lane, by its packed id.
+func (j *Job) Entry(packed string) Entry {
+	return Entry{ID: packed, Kind: j.Kind, Max: j.MaxAttempts, Flags: j.Flags}
+}
+
 // DecodeJob reads a stored job; id is packed. Errors wrap [ErrCorrupt].
 func DecodeJob(packed, stored string) (id string, job Job, err error) {
 	if id, err = UnpackID(packed); err != nil {

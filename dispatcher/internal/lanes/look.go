@@ -2,8 +2,9 @@ package lanes
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -111,44 +112,102 @@ func (n *Namespace) lookAt(ctx context.Context, partition int, subjects []string
 	return l, err
 }
 
+// Decode reads a stored job. One that can't be read is an error beside a job that has all that is stored as its payload,
+// and an id that can be shown.
+func Decode(packed, stored string) (id string, job record.Job, err error) {
+	id, job, err = record.DecodeJob(packed, stored)
+	if err != nil {
+		job = record.Job{Payload: []byte(stored)}
+	}
+	if id == "" {
+		id = strconv.Quote(packed)
+	}
+	return id, job, err
+}
+
 // Standing is where a stored job stands.
 type Standing struct {
+	ID  string
+	Job record.Job // see [Decode]
+
 	Dead      bool
 	Died      float64 // ms
 	Reason    string  // the record of a dead letter's reason
 	Note      record.Note
 	Scheduled bool
 	RunAt     float64 // ms; infinite of one that an operator keeps there
+	Head      *Lane   // its lane, when it is the head there
 }
 
-// Standing says it. member is how the job stands on the schedule, if it does.
-func (n *Namespace) Standing(ctx context.Context, p int, id, member string) (s Standing, err error) {
+// Standing says where a job stands of which that is stored in a partition. Only a dead letter may be one that can't
+// be read.
+func (n *Namespace) Standing(ctx context.Context, p int, packed, stored string) (s Standing, err error) {
+	var unread error
+	s.ID, s.Job, unread = Decode(packed, stored)
+	canonical, member := s.Job.Subject.Canonical(), ""
+	if unread == nil {
+		member = record.Scheduled(canonical, s.Job.Order, s.Job.Entry(packed).String())
+	}
+	if err := n.readStanding(ctx, p, packed, member, &s); err != nil || s.Dead {
+		return s, err
+	}
+	if unread != nil {
+		return s, fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", unread)
+	}
+	if s.Scheduled {
+		return s, nil
+	}
+	lanes, err := n.Look(ctx, p, []string{canonical})
+	if err == nil && lanes[0].Head.ID == packed {
+		s.Head = &lanes[0]
+	}
+	return s, err
+}
+
+// readStanding reads what does not depend on the job's lane, all at one moment.
+func (n *Namespace) readStanding(ctx context.Context, p int, packed, member string, s *Standing) error {
 	keys := n.keys[p]
 	var died, runAt *redis.FloatCmd
 	var noted, reason *redis.StringCmd
-	err = n.Atomically(ctx, func(tx redis.Pipeliner) {
-		died = tx.ZScore(ctx, keys.Dead(), id)
-		reason = tx.HGet(ctx, keys.Reasons(), id)
+	err := n.Atomically(ctx, func(tx redis.Pipeliner) {
+		died = tx.ZScore(ctx, keys.Dead(), packed)
+		reason = tx.HGet(ctx, keys.Reasons(), packed)
 		runAt = tx.ZScore(ctx, keys.Scheduled(), member)
-		noted = tx.HGet(ctx, keys.Notes(), id)
+		noted = tx.HGet(ctx, keys.Notes(), packed)
 	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return s, Wrap("read job", err)
+	if err = answer(err); err != nil {
+		return Wrap("read job", err)
 	}
-	s = Standing{
-		Dead: died.Err() == nil, Died: died.Val(), Reason: reason.Val(),
-		Scheduled: runAt.Err() == nil, RunAt: runAt.Val(),
-	}
+	s.Dead, s.Died, s.Reason = died.Err() == nil, died.Val(), reason.Val()
+	s.Scheduled, s.RunAt = runAt.Err() == nil, runAt.Val()
 	s.Note, _ = record.ParseNote(noted.Val())
-	return s, nil
+	return nil
 }
 
-// The states of a lane with jobs.
+// State is the state of the job. Behind a section's lease its lane's head waits.
+func (s *Standing) State() string {
+	switch {
+	case s.Dead:
+		return Dead
+	case s.Head != nil && !s.Head.InSection():
+		return s.Head.State()
+	case s.Note.Suspended:
+		return Suspended
+	case s.Scheduled:
+		return Scheduled
+	}
+	return Waiting
+}
+
+// The states of a lane with jobs, of which its head has the same, and those of other jobs.
 const (
 	Ready     = "ready"
 	Leased    = "leased"
 	Delayed   = "delayed"
 	Suspended = "suspended"
+	Waiting   = "waiting"
+	Scheduled = "scheduled"
+	Dead      = "dead"
 )
 
 // State is the lane's state. One that is parked for a reason that is lost counts as suspended: only a repair lets
@@ -199,6 +258,9 @@ func (l *Lane) Attempt() int {
 	}
 	return l.Note.Attempts
 }
+
+// InSection reports whether the lease is for a section.
+func (l *Lane) InSection() bool { return l.Leased && l.Lease.Use == record.ForSection }
 
 // IsJob reports whether the head is a job: not a ticket, and readable.
 func (l *Lane) IsJob() bool { return l.Head.ID != "" && !l.Head.IsTicket() }

@@ -17,7 +17,7 @@ import (
 var simBranches = flag.String("sim.branches", "", "write how often each branch of each script ran to this file")
 
 // coreScripts are those of which every branch has to run: a job's way from its enqueue to its end.
-var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release", "refund", "short", "lot"}
+var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release", "refund", "short", "lot", "arriving", "rivals", "placing", "finishing", "claiming", "leaving"}
 
 // scriptBranches are all that there are.
 func scriptBranches(t *testing.T) []sim.Branch {
@@ -86,33 +86,33 @@ const fewSeeds, manySeeds = 30, 1000
 
 // darkBranches do not run, each for its reason.
 var darkBranches = map[string]string{
-	"enqueue.lua: body_of: if length > 0 and has_read > 0 and has_read + length > MOST_BYTES + n * MOST_BESIDES": "no job here is large: dispatcher/bytes_test.go has those",
-	"enqueue.lua: check: else of if known":                       "no job here is large: dispatcher/bytes_test.go has those",
-	"enqueue.lua: check: if exists == 'heavy'":                   "no job here is large: dispatcher/bytes_test.go has those",
-	"enqueue.lua: check: if other and body_of(other) == 'heavy'": "no job here is large: dispatcher/bytes_test.go has those",
-	"enqueue.lua: grown: if #new[i] > longest":                   "no job here is large: dispatcher/bytes_test.go has those",
-	"enqueue.lua: grown: if longest > SMALL and (stored == 0 or longest > tonumber(call('HGET', CLOCK, 'largest') or 0))": "no job here is large: dispatcher/bytes_test.go has those",
-	"enqueue.lua: returns 'heavy'":                        "no job here is large: dispatcher/bytes_test.go has those",
-	"reap.lua: if jobs > MOST or bytes > MOST_BYTES":      "no call here fills a page: dispatcher's tests of bounds do",
-	"lot.lua: fits: for i = 1, light(#ids) and 0 or #ids": "no job here is large: dispatcher/bytes_test.go has those",
-	"lot.lua: fits: if bytes > MOST_BYTES and i > 1":      "no job here is large: dispatcher/bytes_test.go has those",
-	"lot.lua: give: for i = #ids, most + 1, -1":           "no job here is large: dispatcher/bytes_test.go has those",
-	"lot.lua: give: if owners[i] ~= owners[most]":         "no job here is large: dispatcher/bytes_test.go has those",
-	"lot.lua: give: if not body":                          "an index that is corrupt: dispatcher/doctor_test.go has those",
-	"turn.lua: if left":                                   "no session reports ends in the call that claims under limits",
-	"turn.lua: if broken[handed[i]]":                      "an index that is corrupt: dispatcher/doctor_test.go has those",
-	"turn.lua: elseif late[handed[i]]":                    "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: if late[lanes[i]]":                         "no job here is large: dispatcher/bytes_test.go has those",
-	"turn.lua: for _, lane in ipairs(back)":               "no job here is large: dispatcher/bytes_test.go has those",
+	"arriving.lua: body_of: if length > 0 and a.bytes > 0 and a.bytes + length > MOST_BYTES + a.n * MOST_BESIDES": "no job here is large: dispatcher/bytes_test.go has those",
+	"rivals.lua: admit: else of if a.known":                          "no job here is large: dispatcher/bytes_test.go has those",
+	"rivals.lua: admit: if exists == 'heavy'":                        "no job here is large: dispatcher/bytes_test.go has those",
+	"rivals.lua: contend: if other and body_of(a, other) == 'heavy'": "no job here is large: dispatcher/bytes_test.go has those",
+	"placing.lua: grown: if #new[i] > longest":                       "no job here is large: dispatcher/bytes_test.go has those",
+	"placing.lua: grown: if longest > SMALL and (a.stored == 0 or longest > tonumber(call('HGET', CLOCK, 'largest') or 0))": "no job here is large: dispatcher/bytes_test.go has those",
+	"enqueue.lua: returns 'heavy'":                                     "no job here is large: dispatcher/bytes_test.go has those",
+	"reap.lua: end_leases: if #lost > MOST or lost.bytes > MOST_BYTES": "no call here fills a page: dispatcher's tests of bounds do",
+	"lot.lua: fits: for i = 1, light(#ids) and 0 or #ids":              "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: fits: if bytes > MOST_BYTES and i > 1":                   "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: give: for i = #ids, most + 1, -1":                        "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: give: if owners[i] ~= owners[most]":                      "no job here is large: dispatcher/bytes_test.go has those",
+	"lot.lua: give: if not body":                                       "an index that is corrupt: dispatcher/doctor_test.go has those",
+	"claiming.lua: hand_over: if left":                                 "no session reports ends in the call that claims under limits",
+	"leaving.lua: let_others_go: if broken[subject]":                   "an index that is corrupt: dispatcher/doctor_test.go has those",
+	"leaving.lua: let_others_go: elseif late[subject]":                 "no job here is large: dispatcher/bytes_test.go has those",
+	"leaving.lua: let_others_go: if late[c.lanes[i]]":                  "no job here is large: dispatcher/bytes_test.go has those",
+	"leaving.lua: let_others_go: for _, lane in ipairs(back)":          "no job here is large: dispatcher/bytes_test.go has those",
 }
 
 // seldomBranches do not run in each run of fewSeeds, each for its reason.
 var seldomBranches = map[string]string{
-	"enqueue.lua: check: if windows >= max_jobs":  "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
-	"enqueue.lua: returns 'windows'":              "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
-	"short.lua: along_line: elseif p.starts == 0": "a place has to be served to its end while others wait behind it: 8 times in 30 seeds",
-	"turn.lua: if asks[lane[k]] and rest == ''":   "a job of a batch that is to be cancelled has to finish, and its holder to go on with the next one",
-	"turn.lua: if k": "two jobs of a lane have to be finished in one call: 5 times in 30 seeds",
+	"arriving.lua: no_room: if a.windows >= a.max_jobs": "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
+	"enqueue.lua: returns 'windows'":                    "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
+	"short.lua: along_line: elseif p.starts == 0":       "a place has to be served to its end while others wait behind it: 8 times in 30 seeds",
+	"finishing.lua: go_on_with: if asks and rest == ''": "a job of a batch that is to be cancelled has to finish, and its holder to go on with the next one",
+	"finishing.lua: finish: if k":                       "two jobs of a lane have to be finished in one call: 5 times in 30 seeds",
 }
 
 // A list that names what no longer is, or excuses what runs, excuses what comes after it too.
@@ -147,8 +147,8 @@ func TestDarkBranchesAreComplainedOf(t *testing.T) {
 	}{
 		"all well":                     {all, well, manySeeds, 0},
 		"one is dark":                  {all, without(all[0].Name), 1, 0},
-		"one of the core is dark":      {all, without("turn.lua: if n > 0"), fewSeeds, 1},
-		"one is dark in a run of few":  {all, without("turn.lua: if n > 0"), fewSeeds - 1, 0},
+		"one of the core is dark":      {all, without("claiming.lua: pop_ready: if n > 0"), fewSeeds, 1},
+		"one is dark in a run of few":  {all, without("claiming.lua: pop_ready: if n > 0"), fewSeeds - 1, 0},
 		"a seldom one is dark":         {all, without(seldom), fewSeeds, 0},
 		"a seldom one is dark in many": {all, without(seldom), manySeeds, 1},
 		"one that is excused runs":     {all, with, 1, 1},

@@ -64,8 +64,8 @@ var byVerb = []defect{
 		`return false, tonumber(number) > tonumber(ARGV[2]) and 'stale'`, `return false`,
 	},
 	{
-		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/internal/lanes/turn.lua",
-		"local parks, listed = free(freed, asks), {}", "local parks, listed = {}, {}",
+		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/internal/lanes/parts/leaving.lua",
+		"local parks, listed = free(freed, f.asks), {}", "local parks, listed = {}, {}",
 	},
 	{
 		"a retry leaves the lease (triggerdotdev/trigger.dev#4540)", "dispatcher/internal/lanes/parts/ending.lua",
@@ -81,12 +81,12 @@ var byVerb = []defect{
 `, ``,
 	},
 	{
-		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/internal/lanes/turn.lua",
+		"a claim does not look for a lease (taskforcesh/bullmq#3210)", "dispatcher/internal/lanes/parts/claiming.lua",
 		`if entry and not records[i] and not taken[subject] then`, `if entry and not taken[subject] then`,
 	},
 	{
-		"a lane is handed over to one who does not handle its kind", "dispatcher/internal/lanes/turn.lua",
-		`if head and n + h < wanted and along[kind_of(head)] and not stops`, `if head and n + h < wanted and not stops`,
+		"a lane is handed over to one who does not handle its kind", "dispatcher/internal/lanes/parts/claiming.lua",
+		`if head and h < wanted and takes[kind_of(head)] and not stops`, `if head and h < wanted and not stops`,
 	},
 	{
 		"reaping forgets to list lanes (Openpanel-dev/groupmq#14)", "dispatcher/internal/lanes/parts/ending.lua",
@@ -113,19 +113,17 @@ var byVerb = []defect{
 		`renumbered(body, seq + i)`, `renumbered(body, 1)`,
 	},
 	{
-		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/internal/lanes/enqueue.lua",
-		`elseif exists or first[id] then`, `elseif first[id] then`,
+		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/internal/lanes/parts/rivals.lua",
+		`elseif exists or a.first[id] then`, `elseif a.first[id] then`,
 	},
 	{
 		"a batch is half taken", "dispatcher/internal/lanes/enqueue.lua",
-		`if not each then
-      return`, `if false then
-      return`,
+		`if word and not a.each then`, `if false then`,
 	},
 	{
 		"an enqueue is taken in full memory", "dispatcher/internal/lanes/enqueue.lua",
-		`local seq, seqs = 0, {}`, `call('HDEL', LEASES, '')
-local seq, seqs = 0, {}`,
+		`local fresh, first_seq, seqs = #a.fresh, 0, {}`, `call('HDEL', LEASES, '')
+local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	},
 	{
 		"renewals are refused in full memory", "lease/renew.lua",
@@ -144,7 +142,7 @@ local seq, seqs = 0, {}`,
 		`bury({ { entry ~= '' and entry or entry_of(id, '?', '1'), 0, 'lost+found', why } }, now)`, `call('HDEL', JOBS, id)`,
 	},
 	{
-		"a repair ends leases whose holder lives", "dispatcher/internal/lanes/mend.lua",
+		"a repair ends leases whose holder lives", "dispatcher/internal/lanes/parts/mending.lua",
 		`now + grace, subject)`, `now, subject)`,
 	},
 	{
@@ -245,16 +243,16 @@ local seq, seqs = 0, {}`,
 		`cancel_asked(asks[subject]) and 'cancel' or 'ok'`, `'ok'`,
 	},
 	{
-		"a job merges with one that runs", "dispatcher/internal/lanes/enqueue.lua",
-		`scope == 'waiting' and runs(subject, id)`, `false`,
+		"a job merges with one that runs", "dispatcher/internal/lanes/parts/rivals.lua",
+		`scope == 'waiting' and runs(a, subject, id)`, `false`,
 	},
 	{
 		"a unique key outlives its job (hibiken/asynq#918)", "dispatcher/internal/lanes/parts/taken.lua",
 		"\n  let_go(entries)\n", "\n",
 	},
 	{
-		"a window never ends", "dispatcher/internal/lanes/enqueue.lua",
-		`return till > now and id or nil`, `return id`,
+		"a window never ends", "dispatcher/internal/lanes/parts/rivals.lua",
+		`return till > a.now and id or nil`, `return id`,
 	},
 	{
 		"merges are not counted", "dispatcher/internal/lanes/parts/taken.lua",

@@ -41,16 +41,16 @@ var fromHostility = []defect{
 		`for i = 1, light(#ids) and 0 or #ids do`, `for i = 1, 0 do`,
 	},
 	{
-		"lanes that one turn has no room for are listed no more", "dispatcher/internal/lanes/turn.lua",
+		"lanes that one turn has no room for are listed no more", "dispatcher/internal/lanes/parts/leaving.lua",
 		`call('LPUSH', READY .. lane[1], lane[2])`, `local _ = lane`,
 	},
 	{
-		"lanes that went on and found no room are leased for ever", "dispatcher/internal/lanes/turn.lua",
-		`  elseif late[handed[i]] then`, `  elseif false then`,
+		"lanes that went on and found no room are leased for ever", "dispatcher/internal/lanes/parts/leaving.lua",
+		`  elseif late[subject] then`, `  elseif false then`,
 	},
 	{
-		"an enqueue reads all that is there", "dispatcher/internal/lanes/enqueue.lua",
-		`if length > 0 and has_read > 0 and has_read + length > MOST_BYTES + n * MOST_BESIDES then`, `if false then`,
+		"an enqueue reads all that is there", "dispatcher/internal/lanes/parts/arriving.lua",
+		`if length > 0 and a.bytes > 0 and a.bytes + length > MOST_BYTES + a.n * MOST_BESIDES then`, `if false then`,
 	},
 	{
 		"one large job takes single enqueues of others with it", "dispatcher/singles.go",
@@ -120,8 +120,8 @@ var fromHostility = []defect{
 		`return bytes > 0 and call('HINCRBY', CLOCK, 'kept', whole(-bytes))`, `return bytes`,
 	},
 	{
-		"windows of unique keys have no bound", "dispatcher/internal/lanes/enqueue.lua",
-		`if windows >= max_jobs then`, `if false then`,
+		"windows of unique keys have no bound", "dispatcher/internal/lanes/parts/arriving.lua",
+		`if a.windows >= a.max_jobs then`, `if false then`,
 	},
 	{
 		"lines of --from go in batches that no call takes", "cmd/lanekeeper/feed.go",
@@ -154,8 +154,8 @@ var fromHostility = []defect{
   despite_full_memory()`, `else`,
 	},
 	{
-		"what one call took the same call is refused", "dispatcher/internal/lanes/enqueue.lua",
-		`local MOST_BESIDES, has_read, stored_as = 5120, 0, {}`, `local MOST_BESIDES, has_read, stored_as = 0, 0, {}`,
+		"what one call took the same call is refused", "dispatcher/internal/lanes/parts/arriving.lua",
+		`local MOST_BESIDES = 5120`, `local MOST_BESIDES = 0`,
 	},
 	{
 		"nobody is told that his ticket was passed over", "dispatcher/internal/lanes/resume.lua",

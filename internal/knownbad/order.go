@@ -4,10 +4,10 @@ package main
 var fromOrder = []defect{
 	{
 		"a due job is placed only when a worker looks (shiftonelabs/laravel-sqs-fifo-queue#3)", "dispatcher/internal/lanes/enqueue.lua",
-		`local _, behind = take_due(now, '')`, `local behind = false`,
+		`local _, behind = take_due(a.now, '')`, `local behind = false`,
 	},
 	{
-		"jobs due together go by their ids (OptimalBits/bull#183)", "dispatcher/internal/lanes/enqueue.lua",
+		"jobs due together go by their ids (OptimalBits/bull#183)", "dispatcher/internal/lanes/parts/placing.lua",
 		`scheduled_as(subject, ordered(seq), entry)`, `scheduled_as(subject, ordered(0), entry)`,
 	},
 	{
@@ -15,8 +15,8 @@ var fromOrder = []defect{
 		`local order = order_in_store(id_of(job[2]))`, `local order = big_endian(0, 5)`,
 	},
 	{
-		"an enqueue overtakes what it could not place", "dispatcher/internal/lanes/enqueue.lua",
-		`return (at > now or behind) and math.max(at, now) or nil`, `return at > now and at or nil`,
+		"an enqueue overtakes what it could not place", "dispatcher/internal/lanes/parts/arriving.lua",
+		`return (at > now or a.behind) and math.max(at, now) or nil`, `return at > now and at or nil`,
 	},
 	{
 		"a section overtakes what is due", "dispatcher/internal/lanes/section.lua",
@@ -47,7 +47,7 @@ var fromOrder = []defect{
 	},
 	{
 		"who gave a slot back takes it again before all others", "dispatcher/internal/lanes/slot.lua",
-		`local left, next_offer, first = free_starts, nil, nil`, `local left, next_offer, first, line = free_starts, nil, nil, false`,
+		`local left, next_offer, first = n, nil, nil`, `local left, next_offer, first, line = n, nil, nil, false`,
 	},
 	{
 		"a slot that comes back is offered to nobody", "dispatcher/internal/lanes/parts/short.lua",
@@ -59,7 +59,7 @@ var fromOrder = []defect{
 	},
 	{
 		"the slots of the dead are never free again", "dispatcher/internal/lanes/slot.lua",
-		`    if deadline > now then`, `    if records[i] then`,
+		`      if deadline > now then`, `      if records[i] then`,
 	},
 	{
 		"a limit that is declared later is not seen by sessions that run", "dispatcher/internal/lanes/limit.go",

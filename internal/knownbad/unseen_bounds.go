@@ -4,27 +4,22 @@ package main
 // several lanes and holders, hints that got lost, leaks, and rules that none set.
 var unseenBounds = []defect{
 	{
-		"a repeated claim gives back a hundred of its lanes", "dispatcher/internal/lanes/turn.lua",
+		"a repeated claim gives back a hundred of its lanes", "dispatcher/internal/lanes/parts/claiming.lua",
 		`if entries[i] and fenced(records[i], token) then`, `if entries[i] and fenced(records[i], token) and #subjects < 100 then`,
 	},
 	{
-		"a repeated claim looks at the first thousand leases of its ms", "dispatcher/internal/lanes/turn.lua",
-		`    until #at < part`, `    until true`,
+		"a repeated claim looks at the first thousand leases of its ms", "dispatcher/internal/lanes/parts/claiming.lua",
+		`  until #at < part`, `  until true`,
 	},
 	{
-		"a repeated claim gives out other holders' lanes", "dispatcher/internal/lanes/turn.lua",
+		"a repeated claim gives out other holders' lanes", "dispatcher/internal/lanes/parts/claiming.lua",
 		`if entries[i] and fenced(records[i], token) then`, `if entries[i] and records[i] then`,
 	},
 	{
 		"a reap that stops at its bound ends one lease more than it charges", "dispatcher/internal/lanes/reap.lua",
-		`  if jobs > MOST or bytes > MOST_BYTES then
-    break -- the rest is due still, and left for the next call
-  end
-`, `  if jobs > MOST or bytes > MOST_BYTES then
-    e.subjects[#e.subjects + 1], e.records[#e.records + 1] = subject, records[i] or ''
-    break
-  end
-`,
+		`      break -- the rest is due still, and left for the next call`,
+		`      e.subjects[#e.subjects + 1], e.asks[subject] = subject, asks[subject]
+      break`,
 	},
 	{
 		"of more finishes than one call takes the first go last", "dispatcher/session/turn.go",
@@ -42,10 +37,10 @@ var unseenBounds = []defect{
 	},
 	{
 		"one call fills a lane beyond its bound while the partition is small", "dispatcher/internal/lanes/enqueue.lua",
-		`local deep = stored + n > max_lane`, `local deep = stored > max_lane`,
+		`a.deep = a.stored + a.n > a.max_lane`, `a.deep = a.stored > a.max_lane`,
 	},
 	{
-		"a job due before what sleepers know of wakes nobody", "dispatcher/internal/lanes/enqueue.lua",
+		"a job due before what sleepers know of wakes nobody", "dispatcher/internal/lanes/parts/placing.lua",
 		`if behind or not earliest or job[1] < earliest then`, `if behind or not earliest then`,
 	},
 	{

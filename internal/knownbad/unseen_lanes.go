@@ -8,12 +8,12 @@ var unseenLanes = []defect{
 		`end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil`, `end.Outcome == session.Finished && a.ctx.Err() == nil`,
 	},
 	{
-		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/internal/lanes/turn.lua",
-		`without_value(asks[lane[k]], 'cancel')`, `asks[lane[k]]`,
+		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/internal/lanes/parts/finishing.lua",
+		`without_value(asks, 'cancel')`, `asks`,
 	},
 	{
-		"a suspension is forgotten when the holder goes on with a lane batch", "dispatcher/internal/lanes/turn.lua",
-		`without_value(asks[lane[k]], 'cancel')`, `''`,
+		"a suspension is forgotten when the holder goes on with a lane batch", "dispatcher/internal/lanes/parts/finishing.lua",
+		`without_value(asks, 'cancel')`, `''`,
 	},
 	{
 		"a job that was claimed along can be suspended", "dispatcher/internal/lanes/suspendjob.lua",
@@ -32,7 +32,7 @@ var unseenLanes = []defect{
 		`without_line(workers, holder)`, `workers`,
 	},
 	{
-		"what comes of a job stays after its end", "dispatcher/internal/lanes/turn.lua",
+		"what comes of a job stays after its end", "dispatcher/internal/lanes/parts/finishing.lua",
 		`      call('HDEL', NOTES, unpack(done))`, ``,
 	},
 	{
@@ -58,8 +58,8 @@ var unseenLanes = []defect{
 		`all[canonical] = append(all[canonical], lanes.Suspect{How: "drop", Entry: entry})`, `_ = entry`,
 	},
 	{
-		"a suspended head is claimed by the call that finishes the one before", "dispatcher/internal/lanes/turn.lua",
-		`asleep[ended_lanes[i]] = is_suspended(note)`, `asleep[ended_lanes[i]] = false`,
+		"a suspended head is claimed by the call that finishes the one before", "dispatcher/internal/lanes/parts/claiming.lua",
+		`stops[lanes[i]] = is_suspended(note)`, `stops[lanes[i]] = false`,
 	},
 	{
 		"a lane waits as long as the last failed job of its batch says", "dispatcher/internal/lanes/parts/ending.lua",
@@ -78,12 +78,12 @@ var unseenLanes = []defect{
 		`free(e.subjects, e.asks)`, `free(e.subjects, {})`,
 	},
 	{
-		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/internal/lanes/turn.lua",
-		`asleep[subject] or suspend_asked(asks[subject]) --`, `asleep[subject] or false --`,
+		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/internal/lanes/parts/claiming.lua",
+		`c.asleep[subject] or suspend_asked(f.asks[subject]) --`, `c.asleep[subject] or false --`,
 	},
 	{
-		"a lane whose cancelled job finished is handed to nobody", "dispatcher/internal/lanes/turn.lua",
-		`asleep[subject] or suspend_asked(asks[subject]) --`, `asleep[subject] or asks[subject] --`,
+		"a lane whose cancelled job finished is handed to nobody", "dispatcher/internal/lanes/parts/claiming.lua",
+		`c.asleep[subject] or suspend_asked(f.asks[subject]) --`, `c.asleep[subject] or f.asks[subject] --`,
 	},
 	{
 		"jobs that one crash has used up die in reverse order", "dispatcher/internal/lanes/reap.lua",
@@ -93,7 +93,7 @@ var unseenLanes = []defect{
     local attempts`,
 	},
 	{
-		"a repeated claim gives out what others got in the same ms", "dispatcher/internal/lanes/turn.lua",
+		"a repeated claim gives out what others got in the same ms", "dispatcher/internal/lanes/parts/claiming.lua",
 		`if entries[i] and fenced(records[i], token) then`, `if entries[i] then`,
 	},
 	{
@@ -113,7 +113,7 @@ var unseenLanes = []defect{
 		`with_value(asks, 'cancel', `, `with_value('', 'cancel', `,
 	},
 	{
-		"an empty lane that is suspended is ready when it gets a job", "dispatcher/internal/lanes/enqueue.lua",
+		"an empty lane that is suspended is ready when it gets a job", "dispatcher/internal/lanes/parts/placing.lua",
 		` and not parked[i] then`, ` then`,
 	},
 	{
@@ -163,7 +163,7 @@ var unseenLanes = []defect{
 `, ``,
 	},
 	{
-		"a repair lets a lane go whose suspension was asked of a holder that is gone", "dispatcher/internal/lanes/mend.lua",
+		"a repair lets a lane go whose suspension was asked of a holder that is gone", "dispatcher/internal/lanes/parts/mending.lua",
 		`if to_stop and not value_in(why, 'suspended') then`, `if false then`,
 	},
 	{

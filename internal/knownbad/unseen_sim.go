@@ -3,8 +3,8 @@ package main
 // unseenSim are defects that neither the simulator nor its checker saw.
 var unseenSim = []defect{
 	{
-		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/internal/lanes/turn.lua",
-		`local stops = asleep[subject] or suspend_asked(asks[subject]) -- a cancel was for the job that is done`, `local stops = asleep[subject]`,
+		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/internal/lanes/parts/claiming.lua",
+		`local stops = c.asleep[subject] or suspend_asked(f.asks[subject]) -- a cancel was for the job that is done`, `local stops = c.asleep[subject]`,
 	},
 	{
 		"the checker does not see a job that starts after its cancel", "internal/history/check.go",

@@ -15,7 +15,7 @@ type equivalent struct {
 
 // readEquivalents reads a file of entries like
 //
-//	dispatcher/turn.lua
+//	dispatcher/internal/lanes/turn.lua
 //	- if #gone > 0 then
 //	+ if #gone >= 0 then
 //	many() sends nothing for an empty table.

@@ -17,21 +17,18 @@
 -- Jobs that one call charges, bytes of those that it reads, and entries among which it looks for
 -- tickets: that many take 2 ms.
 local MOST, MOST_BYTES, MOST_SEARCHED = 250, 2097152, 100000
-local limit, base, cap = tonumber(ARGV[FIRST + 1]), tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
-local now = clock()
+local now, own = clock(), ARGV[FIRST]
 
 local function due(index)
-  return call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, limit)
+  return call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, tonumber(ARGV[FIRST + 1]))
 end
 
--- Leases that ended without a word from their holder. The attempt that was
+-- lose ends the attempts that a lease stood for, and adds them to those that were lost. The attempt that was
 -- counted when the lease was given has failed (I6): the first such failure runs
 -- again at once and first in line, later ones wait, and the last one is final. What
 -- was claimed along with the head may have started too, so it counts there as well.
-local e, lost, expired, jobs, bytes = ends(), {}, 0, 0, 0
-
--- lose ends the attempts that a lease stood for.
-local function lose(subject, record, asks, head)
+local function lose(e, lost, subject, record, asks, head)
+  local base, cap = tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
   local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
   local entries = along > 0 and call('LRANGE', tail, 0, along - 1) or {}
   local keep_ms, rows = cancel_asked(asks) or 0, {}
@@ -46,82 +43,91 @@ local function lose(subject, record, asks, head)
   for i, entry in ipairs(entries) do
     local fate = said[2 * i - 1]
     if fate == 'aside' then
-      fate, bytes = 'again', bytes + call('HSTRLEN', JOBS, id_of(entry))
+      fate, lost.bytes = 'again', lost.bytes + call('HSTRLEN', JOBS, id_of(entry))
     end
     lost[#lost + 1] = {
       kind_of(entry), token_of(record), i == 1 and call('ZSCORE', DEADLINES, subject) or '-', subject, id_of(entry),
       whole(attempts_of(notes[i]) + 1), fate, holder,
     }
   end
-  jobs = jobs + #entries
 end
 
-local candidates = due(DEADLINES)
-local records, heads = many('HMGET', LEASES, candidates), many('HMGET', HEADS, candidates)
-local asks = asks_of(candidates, records)
-for i, subject in ipairs(candidates) do
-  if jobs > MOST or bytes > MOST_BYTES then
-    break -- the rest is due still, and left for the next call
-  end
-  expired = i
-  if heads[i] and use_of(records[i]) == 'job' then
-    lose(subject, records[i], asks[subject], heads[i])
-  else -- no attempt was under way
-    e.subjects[#e.subjects + 1], e.asks[subject] = subject, asks[subject]
-    if heads[i] then
-      e.interrupted[#e.interrupted + 1], e.interrupted[#e.interrupted + 2] = subject, heads[i]
+-- end_leases ends leases that ended without a word from their holder. It returns how many, how many jobs died of it, and the
+-- attempts that were lost.
+local function end_leases()
+  local e, lost, expired = ends(), { bytes = 0 }, 0
+  local subjects = due(DEADLINES)
+  local records, heads = many('HMGET', LEASES, subjects), many('HMGET', HEADS, subjects)
+  local asks = asks_of(subjects, records)
+  for i, subject in ipairs(subjects) do
+    if #lost > MOST or lost.bytes > MOST_BYTES then
+      break -- the rest is due still, and left for the next call
+    end
+    expired = i
+    if heads[i] and use_of(records[i]) == 'job' then
+      lose(e, lost, subject, records[i], asks[subject], heads[i])
+    else -- no attempt was under way
+      e.subjects[#e.subjects + 1], e.asks[subject] = subject, asks[subject]
+      if heads[i] then
+        e.interrupted[#e.interrupted + 1], e.interrupted[#e.interrupted + 2] = subject, heads[i]
+      end
     end
   end
+  settle(e, now, own)
+  return expired, #e.letters, lost
 end
-settle(e, now, ARGV[FIRST])
 
--- Lanes whose wait is over.
-local resumed, goes_on = due(PARKED), {} -- nothing but a backoff has kept these back
-unpark(resumed)
-heads, records = many('HMGET', HEADS, resumed), many('HMGET', LEASES, resumed)
-for i, subject in ipairs(resumed) do
-  if heads[i] and not records[i] then
-    goes_on[#goes_on + 1], goes_on[#goes_on + 2] = subject, heads[i]
+-- end_waits lets lanes go on whose wait is over, and returns how many: nothing but a backoff has kept these back.
+local function end_waits()
+  local subjects, lanes = due(PARKED), {}
+  unpark(subjects)
+  local heads, records = many('HMGET', HEADS, subjects), many('HMGET', LEASES, subjects)
+  for i, subject in ipairs(subjects) do
+    if heads[i] and not records[i] then
+      lanes[#lanes + 1], lanes[#lanes + 2] = subject, heads[i]
+    end
+  end
+  list_ready(lanes, 'RPUSH', own)
+  return #subjects
+end
+
+-- expire drops what goes by itself: outcomes, windows of unique keys, and tickets whose owners have not been heard of, which
+-- leave their lanes.
+local function expire()
+  local outcomes, searched = {}, 0
+  for _, member in ipairs(due(extra('expiring'))) do
+    local outcome, subject, ticket = expiring_of(member)
+    if outcome then
+      outcomes[#outcomes + 1] = outcome
+    elseif searched < MOST_SEARCHED then -- the rest is due still
+      searched = searched + call('LLEN', TAIL .. subject)
+      call('ZREM', extra('expiring'), member)
+      withdraw(subject, ticket, now, 'RPUSH', own)
+      tell(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
+    end
+  end
+  forget(outcomes)
+  for _, field in ipairs(due(extra('windows'))) do
+    local id = call('HGET', extra('unique'), field)
+    call('ZREM', extra('windows'), field)
+    call('HDEL', extra('unique'), field)
+    call('HDEL', extra('names'), id or '')
   end
 end
-list_ready(goes_on, 'RPUSH', ARGV[FIRST])
 
--- Jobs whose run-at has come take their place.
-local placed = take_due(now, ARGV[FIRST], true)
-
--- What goes by itself. A ticket whose owner has not been heard of leaves its lane.
-local EXPIRING, WINDOWS = extra('expiring'), extra('windows')
-local outcomes, searched = {}, 0
-for _, member in ipairs(due(EXPIRING)) do
-  local outcome, subject, ticket = expiring_of(member)
-  if outcome then
-    outcomes[#outcomes + 1] = outcome
-  elseif searched < MOST_SEARCHED then -- the rest is due still
-    searched = searched + call('LLEN', TAIL .. subject)
-    call('ZREM', EXPIRING, member)
-    withdraw(subject, ticket, now, 'RPUSH', ARGV[FIRST])
-    tell(id_of(ticket), 'skipped') -- an owner who was only frozen takes another
+-- till_next is how many ms there are until something falls due, or '-'.
+local function till_next()
+  local soonest = math.huge
+  for _, index in ipairs({ DEADLINES, PARKED, SCHEDULED, extra('expiring'), extra('windows') }) do
+    soonest = math.min(soonest, moment(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2]) or math.huge)
   end
-end
-forget(outcomes)
-for _, field in ipairs(due(WINDOWS)) do
-  local id = call('HGET', extra('unique'), field)
-  call('ZREM', WINDOWS, field)
-  call('HDEL', extra('unique'), field)
-  call('HDEL', extra('names'), id or '')
+  return soonest < math.huge and whole(math.max(0, soonest - now)) or '-'
 end
 
-local soonest
-for _, index in ipairs({ DEADLINES, PARKED, SCHEDULED, EXPIRING, WINDOWS }) do
-  local at = moment(call('ZRANGE', index, 0, 0, 'WITHSCORES')[2])
-  if at and at < math.huge and (not soonest or at < soonest) then
-    soonest = at
-  end
-end
-local reply = {
-  'ok', whole(expired), whole(#e.letters), whole(#resumed), whole(placed),
-  soonest and whole(math.max(0, soonest - now)) or '-',
-}
+local expired, buried, lost = end_leases()
+local resumed, placed = end_waits(), take_due(now, own, true)
+expire()
+local reply = { 'ok', whole(expired), whole(buried), whole(resumed), whole(placed), till_next() }
 for _, attempt in ipairs(lost) do
   for i = 1, #attempt do
     reply[#reply + 1] = attempt[i]

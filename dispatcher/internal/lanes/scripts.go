@@ -13,7 +13,7 @@ import (
 var sources embed.FS
 
 // Lua is what all verbs that change lanes share, in this order: each part may use those before it.
-var Lua = parts("notes", "lane", "locate", "taken", "kept", "fates", "due", "ending", "lot", "mending")
+var Lua = parts("notes", "lane", "locate", "taken", "kept", "fates", "due", "ending", "lot", "finishing", "claiming", "leaving", "cleaning", "mending", "arriving", "rivals", "placing")
 
 // scripts has every verb's script by the name of its file.
 var scripts = make(map[string]*script.Script)

@@ -76,3 +76,20 @@ local function along_line(name, now, partitions, asked, each)
     end
   end
 end
+
+-- asked_starts is what a holder asks for, in ARGV from `first` on: each partition's wish in order, and by its member of the line.
+local function asked_starts(name, holder, first, line)
+  local asks, order = {}, {}
+  for at = first, #ARGV, 3 do
+    local member = place_member(ARGV[at], holder)
+    local own = {
+      want = tonumber(ARGV[at + 1]), lanes = tonumber(ARGV[at + 2]), got = 0,
+      place = line and place_of(name, member) or nil, member = member,
+    }
+    asks[member], order[#order + 1] = own, own
+    if own.place and own.lanes == 0 then
+      leave_line(name, member)
+    end
+  end
+  return asks, order
+end

@@ -1,0 +1,127 @@
+-- claiming: what a turn asks for, and which lanes it gets.
+
+-- asked_for is what the caller asks for: how many lanes, of which kinds, and of each kind how many jobs of a lane, and no more
+-- than how many lanes (budget).
+local function asked_for()
+  local kinds = tonumber(ARGV[FIRST + 3])
+  local along, budget, batches, own = {}, {}, false, ' '
+  for at = FIRST + 4, FIRST + 3 + 2 * kinds, 2 do
+    local kind, most = ARGV[at], tonumber(ARGV[at + 1])
+    if not most then
+      most, budget[kind] = string.match(ARGV[at + 1], '^(%d+)/(%d+)$')
+      most, budget[kind] = tonumber(most), tonumber(budget[kind])
+    end
+    along[kind], batches = most, batches or most > 1
+    own = own .. kind .. ' '
+  end
+  return {
+    wanted = tonumber(ARGV[FIRST + 2]), kinds = kinds, along = batches and along, takes = along, budget = budget, own = own,
+    ends = FIRST + 4 + 2 * kinds,
+  }
+end
+
+-- given_before answers a turn that is repeated. A turn is remembered by what it said of finished jobs, and by the token and
+-- deadline of its lanes, not by its whole reply, which holds payloads. The same request again gets the same lanes, those
+-- that are still its own.
+local function given_before(t, before)
+  local token, deadline, said = string.match(before, '^(%d+) (%d+) ?(.*)$')
+  local reply, subjects, heads, bounds = { 'ok', 0, token, '' }, {}, {}, {}
+  for word in string.gmatch(said, '%S+') do
+    reply[#reply + 1] = word
+  end
+  if token == '0' then
+    return reply
+  end
+  local from, part = 0, 1000 -- any number may end in that ms
+  repeat
+    local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', from, part)
+    local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
+    for i, subject in ipairs(at) do
+      if entries[i] and fenced(records[i], token) then
+        local k = #subjects + 1
+        subjects[k], heads[k], bounds[k] = subject, entries[i], along_of(records[i])
+      end
+    end
+    from = from + part
+  until #at < part
+  give(reply, subjects, heads, t.along, bounds)
+  return reply
+end
+
+-- pop_ready takes lanes off the lists of ready ones. A lane there has a head and no lease (I4); an index
+-- that says otherwise is corrupt and gives nothing out, so a subject never has two
+-- holders (I1).
+local function pop_ready(t)
+  local lanes, heads, popped, n, m = {}, {}, {}, 0, 0
+  local budget, wanted = t.budget, t.wanted
+  for k = 1, t.kinds do
+    local kind, most = ARGV[FIRST + 2 + 2 * k], wanted - n
+    if budget[kind] then
+      most = math.min(most, budget[kind])
+      budget[kind] = budget[kind] - math.max(most, 0)
+    end
+    if most > 0 then
+      local part = call('LPOP', READY .. kind, most) or {}
+      if budget[kind] then
+        budget[kind] = budget[kind] + most - #part
+      end
+      for i = 1, #part do
+        popped[n + i] = part[i]
+      end
+      n = n + #part
+    end
+  end
+  if n > 0 then
+    local entries, records = call('HMGET', HEADS, unpack(popped)), call('HMGET', LEASES, unpack(popped))
+    local taken = {}
+    for i = 1, n do
+      local subject, entry = popped[i], entries[i]
+      if entry and not records[i] and not taken[subject] then
+        m = m + 1
+        taken[subject], lanes[m], heads[m] = true, subject, entry
+      end
+    end
+  end
+  return { lanes = lanes, heads = heads, popped = n, handed = {}, freed = {}, next_up = {} }
+end
+
+-- asleep says of which lanes that had a job finished the next head is suspended.
+local function asleep(f)
+  local lanes, ids, stops = {}, {}, {}
+  if #f.lanes > 0 and any_notes() then
+    for k, subject in ipairs(f.lanes) do
+      if not f.open[k] and f.next_head[k] then
+        lanes[#lanes + 1], ids[#ids + 1] = subject, id_of(f.next_head[k])
+      end
+    end
+    for i, note in ipairs(notes_of(ids)) do
+      stops[lanes[i]] = is_suspended(note)
+    end
+  end
+  return stops
+end
+
+-- hand_over adds lanes that had a job finished, which stand behind those that were ready: as if they had been
+-- listed and taken, but without the trouble. The others are listed and free, or stopped by a head that is suspended.
+local function hand_over(t, f, c)
+  local lanes, heads, m, h, n = c.lanes, c.heads, #c.lanes, 0, 0
+  local budget, wanted, takes = t.budget, t.wanted - c.popped, t.takes
+  c.asleep = asleep(f)
+  for k, subject in ipairs(f.lanes) do
+    if not f.open[k] then
+      local head = f.next_head[k]
+      local stops = c.asleep[subject] or suspend_asked(f.asks[subject]) -- a cancel was for the job that is done
+      local left = head and budget[kind_of(head)]
+      if head and h < wanted and takes[kind_of(head)] and not stops and (not left or left > 0) then
+        if left then
+          budget[kind_of(head)] = left - 1
+        end
+        h, m = h + 1, m + 1
+        c.handed[h], lanes[m], heads[m] = subject, subject, head
+      else
+        n = n + 1
+        c.freed[n], c.next_up[n] = subject, head
+      end
+    end
+  end
+end

@@ -1,0 +1,62 @@
+-- leaving: what a turn leaves to others.
+
+-- let_others_go lets lanes go on that are not given: those that are free, those with a body that is missing, and those that have
+-- to wait for another call.
+local function let_others_go(t, f, c, broken, late)
+  local freed, next_up, back = c.freed, c.next_up, {}
+  local ready = #c.lanes - #c.handed
+  for i, subject in ipairs(c.handed) do
+    if broken[subject] then
+      freed[#freed + 1] = subject
+    elseif late[subject] then
+      local n = #freed + 1
+      freed[n], next_up[n] = subject, c.heads[ready + i]
+    end
+  end
+  for i = ready, 1, -1 do -- lanes that were ready stay so, in their order
+    if late[c.lanes[i]] then
+      back[#back + 1] = { kind_of(c.heads[i]), c.lanes[i] }
+    end
+  end
+  local parks, listed = free(freed, f.asks), {}
+  for i, subject in ipairs(freed) do
+    if c.asleep[subject] then
+      add_reason(parks, subject, 'job', '-')
+    elseif next_up[i] then
+      listed[#listed + 1], listed[#listed + 2] = subject, next_up[i]
+    end
+  end
+  list_ready(unparked(listed, parks), 'RPUSH', t.own)
+  park(parks)
+  for _, lane in ipairs(back) do
+    call('LPUSH', READY .. lane[1], lane[2])
+  end
+end
+
+-- wake_next returns how many lanes are left, as a turn says it. They are for somebody else: one waker a kind, and it wakes
+-- the next.
+local function wake_next(t, idle)
+  local ready = 0
+  if idle then
+    despite_full_memory()
+  end
+  for k = 1, t.kinds do
+    local kind = ARGV[FIRST + 2 + 2 * k]
+    local left = t.budget[kind] == 0 and 0 or call('LLEN', READY .. kind)
+    if left > 0 then
+      ready = ready + left
+      call('ZADD', WAKE .. kind, '0', 'ready')
+    end
+  end
+  return ready
+end
+
+-- more_than_allowed reports whether lanes are left of a kind of which no more were to be given out.
+local function more_than_allowed(budget)
+  for kind, more in pairs(budget) do
+    if more == 0 and call('LLEN', READY .. kind) > 0 then
+      return true
+    end
+  end
+  return false
+end

@@ -57,9 +57,49 @@ func NewHolder() string { return lanes.NewHolder() }
 
 // Join starts a session. concurrency is only shown to operators.
 func Join(ctx context.Context, d *dispatcher.Dispatcher, who Claimant, concurrency int) (*Session, error) {
+	s, err := newSession(d, who)
+	if err != nil {
+		return nil, err
+	}
+	s.info = describe(d, who, concurrency)
+	s.waiting = connect.Dedicated(s.lanes.Redis, 1+s.lanes.Partitions, maxBlock+5*time.Second)
+	s.renewing = connect.Dedicated(s.lanes.Redis, 2, min(who.TTL/3, 5*time.Second))
+	s.leases, s.beats = s.lanes.Leases.Via(s.renewing), s.lanes.Scripts.Via(s.renewing)
+	s.placeWaits()
+	// A master of a cluster that is away keeps no session from the others: it beats when that is back,
+	// and starts nothing meanwhile under limits that it can't read.
+	if err := s.signOn(ctx); err != nil && !(connect.IsCluster(s.lanes.Redis) && errors.Is(err, dispatcher.ErrUnavailable)) {
+		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
+	}
+	s.readLimits(ctx)
+	s.listen()
+	return s, nil
+}
+
+// Bare returns a session that says nothing of itself and listens to nobody: it claims and reports as any other
+// does, under the same limits, and needs no [Session.Close]. It is for tests of what runs above sessions.
+func Bare(ctx context.Context, d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
+	s, err := newSession(d, who)
+	if err == nil {
+		s.readLimits(ctx)
+	}
+	return s, err
+}
+
+// newSession makes what every session has. Nobody has heard of it yet.
+func newSession(d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
 	if err := who.validate(); err != nil {
 		return nil, err
 	}
+	s := &Session{d: d, lanes: d.Engine(), who: who, over: make(chan struct{})}
+	s.who.ranks = newRanks(d, who.Kinds)
+	s.permits.asking = make(map[shortOf]bool)
+	s.records.turn = make(chan struct{}, 1)
+	return s, nil
+}
+
+// describe is what a session says of itself to those who list workers.
+func describe(d *dispatcher.Dispatcher, who Claimant, concurrency int) Worker {
 	host, _ := os.Hostname()
 	versions := make(map[string]int)
 	for _, kind := range who.Kinds {
@@ -67,60 +107,41 @@ func Join(ctx context.Context, d *dispatcher.Dispatcher, who Claimant, concurren
 			versions[kind] = k.Version
 		}
 	}
-	n := d.Engine()
-	s := &Session{
-		d: d, lanes: n, who: who, partOf: make(map[string]int), kindOf: make(map[string]string), over: make(chan struct{}),
-		info: Worker{
-			Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions,
-			Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
-		},
-		waiting:  connect.Dedicated(n.Redis, 1+n.Partitions, maxBlock+5*time.Second),
-		renewing: connect.Dedicated(n.Redis, 2, min(who.TTL/3, 5*time.Second)),
+	return Worker{
+		Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions,
+		Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
 	}
-	s.records.turn = make(chan struct{}, 1)
-	s.leases, s.beats = n.Leases.Via(s.renewing), n.Scripts.Via(s.renewing)
-	s.who.ranks = newRanks(d, who.Kinds)
-	s.permits.asking = make(map[shortOf]bool)
-	for p := range n.Partitions {
-		if p == 0 || connect.IsCluster(n.Redis) {
+}
+
+// placeWaits decides where the session waits for hints, and by which keys: see [Session.Waits].
+func (s *Session) placeWaits() {
+	s.partOf, s.kindOf = make(map[string]int), make(map[string]string)
+	for p := range s.lanes.Partitions {
+		if p == 0 || connect.IsCluster(s.lanes.Redis) {
 			s.waits = append(s.waits, nil)
 		}
 		wait := &s.waits[len(s.waits)-1]
-		for _, kind := range who.Kinds {
-			key := n.Keys(p).Wake(kind)
+		for _, kind := range s.who.Kinds {
+			key := s.lanes.Keys(p).Wake(kind)
 			*wait = append(*wait, key)
 			s.partOf[key], s.kindOf[key] = p, kind
 		}
 	}
-	// A master of a cluster that is away keeps no session from the others: it beats when that is back,
-	// and starts nothing meanwhile under limits that it can't read.
-	if err := s.signOn(ctx); err != nil && !(connect.IsCluster(n.Redis) && errors.Is(err, dispatcher.ErrUnavailable)) {
-		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
-	}
-	s.readLimits(ctx)
-	var asked, slots []string
-	for p := range n.Partitions {
-		asked, slots = append(asked, n.Keys(p).News(who.Holder)), append(slots, n.Keys(p).News(who.Holder+"/slots"))
-	}
-	heard, leave := n.News.ListenToEach(asked, slots, []string{n.LimitNews()})
-	s.asked, s.slots, s.leave = heard[0], heard[1], leave
-	n.News.Keep(s.slots)
-	go s.watchLimits(heard[2])
-	s.leave = append(s.leave, sync.OnceFunc(func() { close(s.over) }))
-	return s, nil
 }
 
-// Bare returns a session that says nothing of itself and listens to nobody: it claims and reports as any other
-// does, under the same limits, and needs no [Session.Close]. It is for tests of what runs above sessions.
-func Bare(ctx context.Context, d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
-	if err := who.validate(); err != nil {
-		return nil, err
+// listen begins to hear what is asked of the session's holder, what limits offer it, and that limits have changed; Close
+// ends that.
+func (s *Session) listen() {
+	var asked, slots []string
+	for p := range s.lanes.Partitions {
+		news := s.lanes.Keys(p).News
+		asked, slots = append(asked, news(s.who.Holder)), append(slots, news(s.who.Holder+"/slots"))
 	}
-	s := &Session{d: d, lanes: d.Engine(), who: who}
-	s.who.ranks = newRanks(d, who.Kinds)
-	s.permits.asking = make(map[shortOf]bool)
-	s.readLimits(ctx)
-	return s, nil
+	heard, leave := s.lanes.News.ListenToEach(asked, slots, []string{s.lanes.LimitNews()})
+	s.asked, s.slots = heard[0], heard[1]
+	s.lanes.News.Keep(s.slots)
+	go s.watchLimits(heard[2])
+	s.leave = append(leave, sync.OnceFunc(func() { close(s.over) }))
 }
 
 // Partitions returns the number of partitions a worker serves.

@@ -25,7 +25,7 @@ var fromHostility = []defect{
 		`s.forgo(caller, key, holder, ttl)`, `_ = s.forgo`,
 	},
 	{
-		"slots of which nobody learnt stay", "dispatcher/session/permit.go",
+		"slots of which nobody learnt stay", "dispatcher/session/starts.go",
 		`s.lose(lostStarts{calls[i], callers[i], p.limits[i].name, len(asked[i])})`, `callers[i].Rest()`,
 	},
 	{
@@ -79,7 +79,7 @@ var fromHostility = []defect{
 	},
 	{
 		"no pool starts while the list of workers is away", "dispatcher/session/session.go",
-		`err != nil && !(connect.IsCluster(n.Redis) && errors.Is(err, dispatcher.ErrUnavailable)) {`, `err != nil {`,
+		`err != nil && !(connect.IsCluster(s.lanes.Redis) && errors.Is(err, dispatcher.ErrUnavailable)) {`, `err != nil {`,
 	},
 	{
 		"no process starts while the home of a limit is away", "dispatcher/internal/lanes/limit.go",

@@ -24,7 +24,7 @@ var unseenLanes = []defect{
 		`elseif at == 'tail' and where < along_of(record) then`, `elseif false then`,
 	},
 	{
-		"slots go back after the first job of a lane batch", "dispatcher/session/permit.go",
+		"slots go back after the first job of a lane batch", "dispatcher/session/starts.go",
 		`if name := record.LimitOf(slot.Subject); !e.GoesOn {`, `if name := record.LimitOf(slot.Subject); true {`,
 	},
 	{

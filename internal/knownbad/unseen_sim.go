@@ -43,16 +43,16 @@ var unseenSim = []defect{
 		`return t[1] * 1000 + math.floor(t[2] / 1000), `, `return t[1] * 1000 + string.sub('00000' .. t[2], -6, -4), `,
 	},
 	{
-		"a worker that is blamed for one kind gives up its places in line for limits of others", "dispatcher/session/permit.go",
+		"a worker that is blamed for one kind gives up its places in line for limits of others", "dispatcher/session/line.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`, `if false {`,
 	},
 	{
-		"a worker that is blamed for one kind gives up its place in line for the limit of its pool", "dispatcher/session/permit.go",
+		"a worker that is blamed for one kind gives up its place in line for the limit of its pool", "dispatcher/session/line.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit && !lanes.IsPoolLimit(l.name) }) {`,
 	},
 	{
-		"a worker that is blamed for all its kinds keeps its place in line for the limit of its pool", "dispatcher/session/permit.go",
+		"a worker that is blamed for all its kinds keeps its place in line for the limit of its pool", "dispatcher/session/line.go",
 		`if slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
 		`if lanes.IsPoolLimit(at.limit) || slices.ContainsFunc(but, func(l limit) bool { return l.name == at.limit }) {`,
 	},

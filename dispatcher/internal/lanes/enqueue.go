@@ -100,8 +100,11 @@ func readArrivals(words []string, jobs int) (all []Arrived, refused int, err err
 // arrived reads a row of the reply.
 func arrived(word, number string) (a Arrived) {
 	switch a.Did = word; word {
-	case "1", "0":
-		a.Did = map[string]string{"1": "created", "0": "there"}[word]
+	case "1":
+		a.Did = "created"
+		a.Seq, a.Err = strconv.ParseInt(number, 10, 64)
+	case "0":
+		a.Did = "there"
 		a.Seq, a.Err = strconv.ParseInt(number, 10, 64)
 	case "merged", "replaced", "taken":
 		a.Owner, a.Seq, a.Merged, a.Err = record.ParseOwner(number)

@@ -112,7 +112,7 @@ var seldomBranches = map[string]string{
 	"enqueue.lua: returns 'windows'":                    "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
 	"short.lua: along_line: elseif p.starts == 0":       "a place has to be served to its end while others wait behind it: 8 times in 30 seeds",
 	"finishing.lua: go_on_with: if asks and rest == ''": "a job of a batch that is to be cancelled has to finish, and its holder to go on with the next one",
-	"ending.lua: settle: for i = #t[3], 2, -1":          "three jobs have to come in a batch, one of which ends while two stay: once in 60 seeds; dispatcher/pairs_walk_test.go has those",
+	"ending.lua: settle: for i = #t[3], 2, -1":          "three jobs have to come in a batch, one of which ends while two stay: once in 60 seeds; dispatcher/batch_test.go has those",
 	"finishing.lua: go_on_with: elseif asks":            "a lane that is to be suspended when a batch of it ends has to have a job finished before that: once in 30 seeds",
 	"finishing.lua: finish: if k":                       "two jobs of a lane have to be finished in one call: 5 times in 30 seeds",
 }

@@ -162,8 +162,7 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 // Namespace returns the namespace that d works on.
 func (d *Dispatcher) Namespace() subject.Namespace { return d.lanes.Namespace }
 
-// Engine is for packages dispatcher/session, dispatcher/inspect and dispatcher/doctor alone: it returns what d works
-// with. What that can do breaks lanes when it is done in the wrong order.
+// Engine is for packages dispatcher/session, dispatcher/inspect and dispatcher/doctor alone: it returns what d works with. That can break lanes, when it is asked in the wrong order.
 func (d *Dispatcher) Engine() *lanes.Namespace { return d.lanes }
 
 // Leases is for the packages beside this one, and for tests: it returns the store of leases that d's lanes use. An

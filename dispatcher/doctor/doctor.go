@@ -102,7 +102,7 @@ func (f *laneFacts) verdicts() []string {
 			out = append(out, fmt.Sprintf(format, args...))
 		}
 	}
-	// What is stored of the lane can be read, and its parts agree with each other.
+	// The records of the lane can be read, and agree with each other.
 	head, ok := record.ParseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
 	lease := record.ParseLease(f.record)
@@ -202,6 +202,7 @@ func (s *survey) sick() (lanes, jobs []string) {
 // examine says what is wrong in a survey and still is at a second look. It asks Redis again about
 // suspects only, so a partition that is well and at rest costs its survey and no more.
 func (d *Doctor) examine(ctx context.Context, p int, s *survey) ([]Finding, error) {
+	// Lanes and jobs first, then all that is an index of them: the reader sees causes before effects.
 	var findings []Finding
 	wrong := func(what, where, detail string) {
 		findings = append(findings, Finding{Wrong, what, where, detail})
@@ -212,7 +213,7 @@ func (d *Doctor) examine(ctx context.Context, p int, s *survey) ([]Finding, erro
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range again.verdicts() {
+		for _, v := range again.verdicts() { // none, when it only moved
 			wrong("lane", lanes.SubjectText(subject), v)
 		}
 	}
@@ -277,7 +278,7 @@ func (d *Doctor) laneFacts(ctx context.Context, p int, subject string, kinds []s
 	var deadline, parked *redis.FloatCmd
 	var reasons, asks *redis.StringCmd
 	var tail *redis.IntCmd
-	listed := make([]*redis.IntSliceCmd, len(kinds))
+	listed := make([]*redis.IntSliceCmd, len(kinds)) // two are looked for: more are no worse
 	last := ""
 	for range 3 { // which note is the head's, is known when the head is; so it is read again when the head was another one
 		e, _ := record.ParseEntry(last)

@@ -11,8 +11,9 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
-// What is kept after a job's end has a most in each partition, so that no Redis fills up with it.
-// This file warns before that is reached, and proves the number of bytes by which it is kept.
+// Outcomes and windows stay after a job's end, and have a most in each partition, so that no
+// Redis fills up with them. This file warns before that is reached, and proves the number of
+// bytes by which it is kept.
 
 // almost is from which share of a bound on the doctor speaks of it.
 const almost = 0.9

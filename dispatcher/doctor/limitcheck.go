@@ -31,8 +31,9 @@ func (d *Doctor) declared(ctx context.Context) (map[string]dispatcher.DeclaredKi
 }
 
 // wrongLimits returns the limits that are enforced in another way than they are declared, by
-// name, and how they are declared. What is away is not compared. Limits of pools are not declared
-// anywhere but where they are enforced, so there is nothing to compare them with.
+// name, and how they are declared. Kinds whose limit is on a server that is away are left out.
+// Limits of pools are not declared anywhere but where they are enforced, so there is nothing to
+// compare them with.
 //
 // It asks for the registry and, in one round trip for each server, for the record of each kind.
 func (d *Doctor) wrongLimits(ctx context.Context) (declared map[string]record.Limit, enforced map[string]string, err error) {

@@ -24,8 +24,8 @@ import (
 // was the matter.
 const LostAndFound = "lost+found"
 
-// Repair is one thing that [Doctor.Repair] did, in words for people. What and Where are those of
-// a [Finding].
+// Repair is one thing that [Doctor.Repair] did, in words for people. Its first two fields are
+// those of a [Finding].
 type Repair struct {
 	What  string `json:"what"`
 	Where string `json:"where"`
@@ -102,6 +102,8 @@ func (d *Doctor) repair(ctx context.Context, p int) ([]Repair, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Keys before lanes, lanes before jobs, and the clock in the end: each step trusts what the one
+	// before it has made whole.
 	r := &round{Doctor: d, p: p, keys: d.lanes.Keys(p), s: s}
 	sick, jobs := s.sick()
 	for _, step := range []func() error{
@@ -153,9 +155,9 @@ func (r *round) tidy(ctx context.Context) error {
 	return nil
 }
 
-// dropLeftovers drops what stands for nothing. What is dropped held no job, and nothing is lost
-// with it.
+// dropLeftovers drops what stands for nothing. Nothing is lost with it: it held no job.
 func (r *round) dropLeftovers(ctx context.Context) error {
+	// They are looked at again when they are listed, and once more by the script that drops them.
 	leftover, err := r.leftovers(ctx, r.p, r.s)
 	if err != nil {
 		return err
@@ -178,6 +180,7 @@ func (r *round) mendLanes(ctx context.Context, sick []string, suspects map[strin
 	if err := r.dropLeftovers(ctx); err != nil {
 		return err
 	}
+	// A lane may be wrong with no job of it suspected, and the other way round: both are mended.
 	for _, subject := range sick {
 		if _, ok := suspects[subject]; !ok {
 			suspects[subject] = nil
@@ -199,7 +202,7 @@ func (r *round) mendLanes(ctx context.Context, sick []string, suspects map[strin
 
 // restoreJobs gives jobs that stand in no place, or in several, exactly one. A place in a lane
 // goes before one among the dead letters, and that before one on the schedule: what was set aside
-// must not run by surprise. What stands nowhere becomes a dead letter with the reason
+// must not run by surprise. A job that stands nowhere becomes a dead letter with the reason
 // [LostAndFound]. The script looks once more, and its answer says what it did.
 func (r *round) restoreJobs(ctx context.Context, jobs []string) error {
 	for _, id := range jobs {

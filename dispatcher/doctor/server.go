@@ -35,8 +35,8 @@ func (d *Doctor) checkServers(ctx context.Context) ([]Finding, error) {
 	})
 }
 
-// checkServer asks one server for its version, its memory, and what it keeps on disk. What it
-// refuses to tell is a warning; only when it can't be reached is that an error.
+// checkServer asks one server for its version, its memory, and what it keeps on disk. A refusal
+// to tell is a warning; only a server that can't be reached is an error.
 func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
 	info, err := rdb.Info(ctx, "server").Result()
 	if err != nil {
@@ -49,7 +49,7 @@ func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
 			fmt.Sprintf("%s is too old, at least %s is needed", v, oldest)})
 	}
 	findings = append(findings, checkScan(ctx, rdb)...)
-	// What it keeps is asked for as long as it answers: the first refusal stands for the rest.
+	// The first refusal stands for the rest: such a user may not send INFO at all.
 	memory, err := rdb.Info(ctx, "memory").Result()
 	if err == nil {
 		findings = append(findings, judgeMemory(memory)...)
@@ -80,8 +80,9 @@ func judgeMemory(info string) []Finding {
 		policy + " throws jobs and leases away when memory is full; set it to noeviction"}}
 }
 
-// judgePersistence says what of a restart or a power cut loses jobs. setting reads one parameter
-// of the server's.
+// judgePersistence says whether a restart or a power cut loses jobs. setting reads one parameter
+// of the server's, and no more: all of CONFIG has passwords in it. docs/guarantees.md has measured
+// what is lost under each of these settings.
 func judgePersistence(info string, setting func(name string) string) []Finding {
 	switch lanes.InfoField(info, "aof_enabled") {
 	case "0":

@@ -18,25 +18,26 @@ import (
 // survey is the room of the first look: all that a partition's keys say, read piece by piece
 // while jobs move. It holds facts and no verdicts; doctor.go judges, and looks again.
 //
-// The order of reading makes it right: lanes first and the jobs' bodies last, so a job that moves
-// on meanwhile is seen in one place at least, or has ended and is seen nowhere.
+// Lanes are read first and the jobs' bodies last, so a job that moves on from its lane meanwhile
+// is not missed. All the same a survey mixes many moments: nothing in it is reported, or mended,
+// before it was looked at again.
 type survey struct {
 	lanes map[string]*laneFacts
 	jobs  map[string]*jobFacts
 	kinds []string // that ready lists may exist for
 
-	// What is amiss at first sight.
+	// These are amiss at first sight.
 	typed   map[string]string // keys whose type is not what it must be, and the type
 	garbled []string          // members of the schedule that can't be read
 	unsaid  []string          // kinds that have ready lanes but are not among the kinds
 
-	// What the partition's clock must not be behind, and what it says.
+	// The partition's clock must not be behind the first three.
 	seq     int64 // the highest sequence number of a job
 	token   int64 // the highest token of a lease
 	largest int64 // bytes of the largest job that has more than lanes.Small
 	clock   map[string]string
 
-	// What jobs leave, to be compared with the jobs: see leftovers.
+	// Jobs leave these behind, and leftovers compares them with the jobs.
 	unique   map[string]string // field -> id
 	names    map[string]string // id -> field
 	outcomes map[string]bool   // ids
@@ -122,8 +123,8 @@ func (s *survey) job(id string) *jobFacts {
 	return s.jobs[id]
 }
 
-// place notes where an entry stands. A ticket is nobody's job: its lane knows it. What is no
-// entry counts as garbage behind a head only; as a head it is the lane's own verdict.
+// place notes where an entry stands. A ticket is nobody's job: its lane knows it. A text that is
+// no entry counts as garbage behind a head only; as a head it is the lane's own verdict.
 func (s *survey) place(where, subject, entry string, order int64) {
 	if e, ok := record.ParseEntry(entry); ok && e.IsTicket() {
 		s.lane(subject).tickets[entry] = false
@@ -242,6 +243,7 @@ func (s *survey) ofJobs(keys subject.Keys) []visit {
 // survey reads all keys of a partition: those of lanes, and of jobs last, so that a job that
 // moves on meanwhile is not missed.
 func (d *Doctor) survey(ctx context.Context, p int) (*survey, error) {
+	// A key of a wrong type is met by its type, before anybody reads it and gets an error.
 	keys := d.lanes.Keys(p)
 	s := newSurvey()
 	lists, err := d.surveyKeys(ctx, keys, s)
@@ -290,7 +292,8 @@ func (d *Doctor) visitAll(ctx context.Context, s *survey, keys subject.Keys, vis
 	return nil
 }
 
-// read notes what a job's body says, or why it can't be read.
+// read notes what a job's body says, or why it can't be read: such a job has no owner, so no lane
+// can claim it as its own.
 func (j *jobFacts) read(id, body string) {
 	j.body = true
 	_, job, err := record.DecodeJob(id, body)
@@ -329,6 +332,7 @@ func (d *Doctor) surveyKeys(ctx context.Context, keys subject.Keys, s *survey) (
 		return nil, err
 	}
 	fixed := types(keys)
+	// A key that is of no type by now was deleted since the scan, as an empty list is.
 	check := func(batch []string) error {
 		found := make([]*redis.StatusCmd, len(batch))
 		err := d.lanes.Together(ctx, func(pipe redis.Pipeliner) {
@@ -387,7 +391,7 @@ func (d *Doctor) surveyLists(ctx context.Context, keys subject.Keys, lists []str
 			return err
 		}
 	}
-	s.kinds = slices.Clone(known)
+	s.kinds = slices.Clone(known) // and those of lists that are there although nobody noted their kind
 	for _, key := range lists {
 		subject, isTail := keys.TrimTail(key)
 		kind, isReady := strings.CutPrefix(key, keys.Ready(""))

@@ -10,8 +10,8 @@
 //
 // On a cluster with a master away, what can be seen comes beside a [dispatcher.IncompleteError],
 // which names the rest. All methods end with their context, and wait for ten seconds at most for
-// each answer of Redis: their error wraps [dispatcher.ErrUnavailable] when none comes. What they
-// return has a JSON form, with names like those of the command's fields, without payloads, and
+// each answer of Redis: their error wraps [dispatcher.ErrUnavailable] when none comes. Their
+// results have a JSON form, with names like those of the command's fields, without payloads, and
 // with [] for an empty list.
 //
 // Reading order: inspect.go has what is shown; lanes.go and jobinfo.go; dead.go, stats.go;

@@ -26,7 +26,7 @@ type LaneFilter struct {
 // Lanes lists lanes and returns the cursor of the next page. They come in no order but that ready
 // ones of one kind and partition come in the order of their turns.
 //
-// What it costs depends on the page, not on the number of lanes; with a filter by kind a page of
+// Its cost depends on the page, not on the number of lanes; with a filter by kind a page of
 // leased or delayed lanes may be short or even empty and still have a next one. Each part of a
 // page, which is of one partition and one index, takes a command or two that find subjects, and
 // two round trips that read them at one moment, with one LLEN for each lane among them.

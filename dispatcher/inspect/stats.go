@@ -30,7 +30,7 @@ type Stats struct {
 	Delayed    int `json:"delayed"`   // lanes whose head waits for its next attempt
 	Suspended  int `json:"suspended"` // lanes that wait for an operator, halted ones among them
 
-	// What stays when jobs have ended: outcomes, how many bytes they have, and windows of unique
+	// These stay when jobs have ended: outcomes, how many bytes they have, and windows of unique
 	// keys.
 	Outcomes     int   `json:"outcomes"`
 	OutcomeBytes int64 `json:"outcome_bytes"`
@@ -47,9 +47,9 @@ type KindStats struct {
 	Blamed  int `json:"blamed"`  // of them, those that claim none of it now: see [session.Session.Blame]
 }
 
-// Stats counts the namespace. What it costs depends on the numbers of partitions and kinds, not
-// on the backlog: in each partition one SMEMBERS and one transaction, with ten commands and one
-// more for each kind, and three commands for the workers. So it may be called every few seconds.
+// Stats counts the namespace. Its cost depends on the numbers of partitions and kinds, not on the
+// backlog: in each partition one SMEMBERS and one transaction, with ten commands and one more for
+// each kind, and three commands for the workers. So it may be called every few seconds.
 //
 // A [dispatcher.IncompleteError] may come beside the totals, which are those of the partitions
 // that answered; when it names [MissingWorkers], all numbers of workers are 0.

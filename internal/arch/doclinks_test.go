@@ -79,8 +79,7 @@ func publicTexts(p *doc.Package) (all []publicText) {
 
 // linksIn are the doc links of a text, for a parser's notion of what there is to link to.
 func linksIn(by *comment.Parser, text string) (links []*comment.DocLink) {
-	var walk func([]comment.Text)
-	walk = func(texts []comment.Text) {
+	walk := func(texts []comment.Text) {
 		for _, t := range texts {
 			if link, ok := t.(*comment.DocLink); ok {
 				links = append(links, link)

@@ -7,11 +7,11 @@
 // # What is examined
 //
 // The lanes and the stored jobs are the truth, and all else is an index of them that can be made
-// anew. By the invariants that package dispatcher lists a lane with jobs is in exactly one of
-// ready, leased and parked (I4), and a stored job stands in exactly one place (I7). Beside these
-// the doctor compares what jobs leave behind (unique keys, outcomes, notes), the numbers that a
-// partition counts, and the limits that are enforced with those that are declared. It warns of
-// settings of a server that lose jobs, and of lanes that wait for what nobody does.
+// anew. The doctor proves two of the invariants that package dispatcher lists: a lane with jobs
+// is in exactly one of ready, leased and parked (I4), and a stored job stands in exactly one
+// place (I7). Beside these it compares what jobs leave behind (unique keys, outcomes, notes), the
+// numbers that a partition counts, and the limits that are enforced with those that are declared.
+// It warns of settings of a server that lose jobs, and of lanes that wait for what nobody does.
 //
 // # How it looks
 //

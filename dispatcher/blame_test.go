@@ -162,6 +162,32 @@ func TestU13_DurationsRecorded(t *testing.T) {
 	}
 }
 
+// A quantile is read from buckets, and the maximum is exact: no quantile is shown over it.
+func TestU13_QuantilesAreUnderTheMax(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Client(t)
+	h := newHouse(t, rdb, dispatcher.Config{})
+	m := h.member("w", "", "fast", "slow", "mixed")
+	var tally session.Tally
+	for kind, took := range map[string][]time.Duration{
+		"fast":  {200 * time.Microsecond, 1900 * time.Microsecond, 1900 * time.Microsecond}, // the middle of their bucket is 1.8 ms
+		"slow":  {time.Hour + time.Millisecond},
+		"mixed": {10 * time.Millisecond, 10 * time.Millisecond, 900 * time.Millisecond},
+	} {
+		for _, d := range took {
+			tally.Add(kind, session.EndFinished, d)
+		}
+	}
+	h.ok(m.s.Record(bg, &tally))
+	for _, kind := range []string{"fast", "slow", "mixed"} {
+		d, err := h.Durations(bg, kind)
+		h.ok(err)
+		if d.P50 <= 0 || d.P50 > d.P95 || d.P95 > d.Max {
+			t.Errorf("%s: p50 %s, p95 %s, max %s", kind, d.P50, d.P95, d.Max)
+		}
+	}
+}
+
 // L11: positions and estimates come from what was measured or declared, and are unknown else.
 func TestL11_Estimates(t *testing.T) {
 	t.Parallel()

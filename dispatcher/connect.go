@@ -19,6 +19,12 @@ import (
 // stands for redis://127.0.0.1:6379; Connect does not read the environment. A program that wants
 // another namespace, or any other field of [Config], makes a client and calls Open.
 //
+// The first kind that anybody declares closes the namespace to all that are not declared, and this
+// one is shared by everybody who names no other: from then on an enqueue of any other kind returns
+// [ErrUndeclared], also in a program that gives no kinds here. Such a program passes its kinds, with
+// an Owner each; of a [TypedKind] that is the field Kind, as in Connect(ctx, address, expire.Kind).
+// Experiments open a namespace of their own, [Config].Namespace, with Open.
+//
 // The context bounds the opening alone. Connect returns the errors of Open, and one that wraps
 // [ErrInvalid] for an address that can't be read; none of them shows a password that the address
 // holds. The client is closed when Connect returns an error; else the caller closes it, with

@@ -20,7 +20,8 @@ type Config struct {
 	// Sentinels, or a *redis.ClusterClient. Required. The dispatcher does not close it.
 	Redis redis.UniversalClient
 
-	// Namespace keeps lanes of different applications apart. Defaults to "lanekeeper".
+	// Namespace keeps lanes of different applications apart, and experiments from what others use: it has its own
+	// jobs, its own declared kinds and its own pools. Defaults to "lanekeeper", which [Connect] opens.
 	Namespace string
 
 	// Partitions is fixed when a namespace is first opened, and checked after.
@@ -48,7 +49,8 @@ type Config struct {
 	SectionTTL time.Duration
 
 	// Kinds are declared and registered: see [Kind]. With none, and none registered by
-	// anybody, kinds need no declaration.
+	// anybody, kinds need no declaration. The first one that anybody declares closes the
+	// namespace to all kinds that are not declared.
 	Kinds []Kind
 
 	// PoolLimits is, by name of a pool, the most jobs that run at once in all pools of that
@@ -160,9 +162,9 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 // Namespace returns the namespace that d works on.
 func (d *Dispatcher) Namespace() subject.Namespace { return d.lanes.Namespace }
 
-// Engine returns what d works with, for the rooms beside this one: session, inspect and doctor. It is not for
-// applications: what it can do breaks lanes when it is done in the wrong order.
+// Engine is for packages dispatcher/session, dispatcher/inspect and dispatcher/doctor alone: it returns what d works with. That can break lanes, when it is asked in the wrong order.
 func (d *Dispatcher) Engine() *lanes.Namespace { return d.lanes }
 
-// Leases returns the store of leases that d's lanes use.
+// Leases is for the packages beside this one, and for tests: it returns the store of leases that d's lanes use. An
+// application takes a subject for a while with [Dispatcher.Do], and finds its lease with [LeaseFrom].
 func (d *Dispatcher) Leases() *lease.Store { return d.lanes.Leases }

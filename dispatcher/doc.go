@@ -1,6 +1,9 @@
 // Package dispatcher puts jobs into lanes, waits for their ends, runs sections, and stops, cancels and replays for
-// operators. Pools take jobs and report on them in package session, operators look in package inspect, and package
-// doctor examines and repairs.
+// operators. Applications that enqueue begin here, with [Connect] or, for any other setting, [Open]; both return a
+// [Dispatcher], whose methods are the verbs. [KindOf] ties a kind to the type of its payloads.
+//
+// Other packages do the rest. Package worker runs handlers. Package dispatcher/inspect lists lanes, jobs and dead
+// letters, dispatcher/doctor examines and repairs, and dispatcher/session is for those who write a pool of their own.
 //
 // # Promise
 //
@@ -72,8 +75,22 @@
 // cache that is flushed is filled again. Redis refusing for want of memory is an
 // error to the producer and nothing to the worker. On a cluster a partition whose slot
 // moves, or whose master is gone, stands still until that is over; the others go on.
-// What breaks an invariant all the same, a lost key or a hand in Redis, package doctor
-// finds and mends.
+// A lost key, or a hand in Redis, may break an invariant all the same: package dispatcher/doctor
+// finds that and mends it.
+//
+// # For the packages beside this one
+//
+// Some names are exported for packages worker, dispatcher/session, dispatcher/inspect and dispatcher/doctor alone,
+// which work on what is opened here. Applications have no use for them, and they change without notice:
+//
+//   - [Dispatcher.Engine] and [Dispatcher.Leases] hand out what a Dispatcher works with;
+//   - [Dispatcher.Find] and [JobOf] read a stored job, and [Job.Entry] is its place in a lane;
+//   - [Dispatcher.CheckHandled] is what a pool asks before it starts.
+//
+// # Reading the sources
+//
+// Comments and names of tests quote the invariants above by number, and others that begin with another letter, such as
+// L3: docs/statements.md says what each one claims.
 //
 // Reading order: connect.go, job.go, kind.go and typed.go; enqueue.go, with singles.go and unique.go; section.go, wait.go and outcome.go for
 // who waits; ref.go, cancel.go, suspend.go, dead.go, replay.go and discard.go for operators. What asks Redis is in

@@ -32,7 +32,8 @@ var (
 	// was stored.
 	ErrBacklogFull = errors.New("dispatcher: backlog full")
 
-	// ErrConflict is returned when a job's id belongs to a job of another subject.
+	// ErrConflict is returned when a job's id belongs to a job of another subject in the
+	// same partition. In another partition it is not noticed: see [NewJob].ID.
 	ErrConflict = errors.New("dispatcher: id in use")
 
 	// ErrBusy is returned by Do when a subject could not be had in the time given.

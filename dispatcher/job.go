@@ -28,6 +28,11 @@ type NewJob struct {
 	// ID makes the enqueue repeatable: while a job of this subject and id exists,
 	// enqueueing it again returns that job and changes nothing. At most 128 bytes.
 	// Defaults to a new UUIDv7.
+	//
+	// No two subjects should use one id. While a job of another subject has it, the
+	// enqueue returns [ErrConflict] when both subjects fall into one partition, and
+	// stores a second job of that id when they do not. An id that has the subject in
+	// it, such as "expire/artifact:42", is safe.
 	ID string
 
 	// RunAt (by Redis's clock) or Delay makes the job take its place at the tail
@@ -193,7 +198,7 @@ func decode(packedID, stored string) (Job, error) {
 	return JobOf(id, j), err
 }
 
-// JobOf is a job of what is stored of it, for the rooms beside this one.
+// JobOf is for packages dispatcher/session and dispatcher/inspect alone: it makes a job of what is stored of it.
 func JobOf(id string, j record.Job) Job {
 	return Job{
 		ID: id, Subject: j.Subject, Kind: j.Kind, Seq: j.Seq, Payload: j.Payload, Headers: j.Headers,
@@ -201,7 +206,7 @@ func JobOf(id string, j record.Job) Job {
 	}
 }
 
-// Entry is what stands for the job in its lane, for the rooms beside this one.
+// Entry is for package dispatcher/session alone: it is what stands for the job in its lane.
 func (j *Job) Entry() record.Entry {
 	return record.Entry{ID: record.PackID(j.ID), Kind: j.Kind, Max: j.MaxAttempts, Flags: j.flags}
 }

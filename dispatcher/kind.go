@@ -21,9 +21,9 @@ import (
 )
 
 // Kind declares a job kind: what its jobs are, whose they are, and by which rules they run.
-// Declared kinds are registered in Redis by [Open], and from then on the namespace takes no
-// others: a name that is misspelt, or that two teams use, is found at start-up and not at
-// night (L3). Name and Owner are required; a zero field leaves its rule out.
+// Declared kinds are registered in Redis by [Open] and [Connect], and from then on the namespace
+// takes no others, whoever enqueues: a name that is misspelt, or that two teams use, is found at
+// start-up and not at night. Name and Owner are required; a zero field leaves its rule out.
 //
 // A process goes by the declarations that were registered when it opened the namespace.
 type Kind struct {
@@ -54,7 +54,8 @@ type Kind struct {
 	Every time.Duration `json:"every,omitempty" yaml:"every"`
 
 	// Priority is who is served first among the kinds of a pool, 0 to 9, the highest first.
-	// Never inside a lane. A kind counts one more for every [Aging] in which it got nothing.
+	// Never inside a lane. A kind counts one more for every 10 s in which it got nothing
+	// (Aging in package dispatcher/session).
 	Priority int `json:"priority,omitempty" yaml:"priority"`
 
 	// Expected is how long a job takes, as long as none was measured.
@@ -180,7 +181,7 @@ func (d *Dispatcher) declared(job NewJob) (NewJob, error) {
 // DeclaredKind is a kind as it is registered.
 type DeclaredKind struct {
 	Kind
-	Version int // counts its changes
+	Version int `json:"version"` // counts its changes
 }
 
 // Declared returns the kind that was registered when d was opened, if any.
@@ -189,8 +190,9 @@ func (d *Dispatcher) Declared(name string) (DeclaredKind, bool) {
 	return k, ok
 }
 
-// CheckHandled returns an error that wraps [ErrUndeclared] or [ErrInvalid] unless a pool may
-// handle a kind: kinds are declared and it is not among them, or it is of another pool.
+// CheckHandled is for package worker, and others that run pools. It returns an error that wraps
+// [ErrUndeclared] when kinds are declared and this one is not among them, and one that wraps
+// [ErrInvalid] when it is declared for another pool.
 func (d *Dispatcher) CheckHandled(kind, pool string) error {
 	k, ok := d.registry[kind]
 	switch {
@@ -202,10 +204,16 @@ func (d *Dispatcher) CheckHandled(kind, pool string) error {
 	return nil
 }
 
-// Kinds reads the registry, sorted by name.
+// Kinds reads the registry, with one command, and returns what is declared now, sorted by name. The list
+// is empty, and not nil, when nothing is.
 func (d *Dispatcher) Kinds(ctx context.Context) ([]DeclaredKind, error) {
 	kinds, err := readRegistry(ctx, d.lanes)
-	return slices.SortedFunc(maps.Values(kinds), func(a, b DeclaredKind) int { return strings.Compare(a.Name, b.Name) }), err
+	if err != nil {
+		return nil, err
+	}
+	all := slices.AppendSeq(make([]DeclaredKind, 0, len(kinds)), maps.Values(kinds))
+	slices.SortFunc(all, func(a, b DeclaredKind) int { return strings.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
 // Undeclare takes a kind out of the registry, and its limit with it. When it was the last one,

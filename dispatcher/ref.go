@@ -13,10 +13,11 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// JobRef says which job is meant. An id is one job's within a subject only: jobs of several
-// subjects may have the same. With its Subject the job is looked for there alone, in one
-// partition; without, in all of them, and when several have the id nothing is done and the error
-// is an [*AmbiguousError].
+// JobRef says which job is meant. An id is sure to be one job's only within a subject: jobs of two
+// subjects that fall into different partitions may have the same ([NewJob] says when that is
+// refused). With its Subject the job is looked for there alone, in one partition; without, in
+// all of them, and when several have the id nothing is done and the error is an
+// [*AmbiguousError].
 type JobRef struct {
 	ID      string
 	Subject subject.Key // the zero key is any
@@ -38,8 +39,8 @@ func (r JobRef) String() string {
 
 func (r JobRef) anywhere() bool { return r.Subject == (subject.Key{}) }
 
-// AmbiguousError is returned for an id without a subject that several jobs have. Subjects are
-// theirs.
+// AmbiguousError is returned for an id without a subject that several jobs have, as jobs of different
+// partitions may. Subjects are theirs.
 type AmbiguousError struct {
 	ID       string
 	Subjects []subject.Key
@@ -116,7 +117,8 @@ func (d *Dispatcher) find(ctx context.Context, ref JobRef) (stored, error) {
 	return s, err
 }
 
-// Find returns in which partition a job is stored and what is stored of it, for the rooms beside this one.
+// Find is for package dispatcher/inspect alone: it returns in which partition a job is stored, and what is
+// stored of it. Applications look at a job with inspect.Inspector.Job.
 func (d *Dispatcher) Find(ctx context.Context, ref JobRef) (partition int, text string, err error) {
 	s, err := d.find(ctx, ref)
 	return s.partition, s.text, err

@@ -31,6 +31,22 @@ func (h *house) other(lane string, same bool) string {
 
 func of(lane, id string) dispatcher.JobRef { return dispatcher.JobRef{ID: id, Subject: key(lane)} }
 
+// One id for two subjects is refused where both are in one partition, and makes two jobs where they are not: the documentation
+// of NewJob.ID and docs/guarantees.md say so.
+func TestOneIDForTwoSubjects(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 4})
+		h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "Z"})
+		if _, err := h.Enqueue(bg, dispatcher.NewJob{Subject: key(h.near("a")), Kind: "k", ID: "Z"}); !errors.Is(err, dispatcher.ErrConflict) {
+			t.Errorf("in the same partition: %v", err)
+		}
+		if done := h.enqueue(dispatcher.NewJob{Subject: key(h.far("a")), Kind: "k", ID: "Z"}); !done.Created {
+			t.Errorf("in another partition: %+v", done)
+		}
+	})
+}
+
 // H5: an id that jobs of two subjects have is no answer to which one is meant: nothing is done to
 // either, by any command; with the subject each is found.
 func TestH5_AmbiguousIDs(t *testing.T) {

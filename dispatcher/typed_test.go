@@ -160,6 +160,37 @@ func ExampleKindOf() {
 	// artifact:42 true <nil>
 }
 
+// Rules are fields of the kind. They count because its Kind is passed to Connect.
+func ExampleKindOf_rules() {
+	server, err := embedded.Start("127.0.0.1:0") // use your Redis here
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	type Expiry struct{ Why string }
+	expire := dispatcher.KindOf[Expiry]("expire")
+	expire.Owner = "storage"                                                 // required of a kind that is declared
+	expire.MaxAttempts = 5                                                   // four retries
+	expire.Backoff = dispatcher.Backoff{Base: time.Second, Cap: time.Minute} // 0.75 to 1 s, 1.5 to 2 s, and so on
+	expire.Limit, expire.Every = 10, 100*time.Millisecond                    // at once, and between starts, in all processes
+	expire.OnFailure = dispatcher.Skip                                       // the lane goes on meanwhile
+
+	ctx := context.Background()
+	d, err := dispatcher.Connect(ctx, server.URL(), expire.Kind)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer d.Close()
+	kind, _ := d.Declared("expire")
+	fmt.Printf("%s of %s: %d attempts, %d at once, version %d\n", kind.Name, kind.Owner, kind.MaxAttempts, kind.Limit, kind.Version)
+	_, err = d.Enqueue(ctx, dispatcher.NewJob{Subject: subject.Of("artifact", 42), Kind: "move"})
+	fmt.Println("another kind is refused:", errors.Is(err, dispatcher.ErrUndeclared))
+	// Output:
+	// expire of storage: 5 attempts, 10 at once, version 1
+	// another kind is refused: true
+}
+
 func ExampleTypedKind_Job() {
 	notify := dispatcher.KindOf[[]string]("notify")
 	job, err := notify.Job(subject.Of("repo", "main"), []string{"ann", "bob"})

@@ -33,8 +33,8 @@ type Unique struct {
 // Scope is how long a unique key is taken.
 type Scope string
 
-// The scopes. With WhileWaiting a job whose like is running already is stored: so a
-// run that starts after the enqueue is certain (lost wake-ups of the peers: G8, G9).
+// The scopes. With WhileWaiting a job whose like is running already is stored. A run that
+// starts after the enqueue is certain therefore: what the one that runs has read may be older.
 const (
 	WhileWaiting          Scope = "waiting"
 	WhileWaitingOrRunning Scope = "waiting+running"

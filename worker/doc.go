@@ -1,5 +1,8 @@
-// Package worker runs handlers on the heads of lanes: a [Pool] claims them, keeps
-// their leases alive, calls the handler of each job's kind, and reports how it went.
+// Package worker runs the jobs of an application: it is for programs that have handlers. A
+// [Pool] claims the heads of lanes, keeps their leases alive, calls the handler of each
+// job's kind, and reports how it went. A program makes one with [New] on an opened
+// dispatcher, gives it handlers with [Handle] or [Pool.Handle], and calls [Pool.Run], which
+// goes on until its context ends, and then stops as is said below.
 //
 // # Who starts whom
 //
@@ -27,8 +30,11 @@
 // returns nil has finished; what does not return is left to its lease. They must die
 // but their jobs live on: running a job twice is better than losing it.
 //
-// A pool knows no Redis; it knows [Source], the verbs of dispatcher that it needs,
-// and so its tests run on a fake in fake time.
+// # Reading the sources
+//
+// A pool knows no Redis. It knows an interface, source, of the verbs that it needs of
+// dispatcher/session, and so its tests run on a fake in fake time. Numbers in comments,
+// such as L8, are statements of docs/statements.md, or invariants of package dispatcher.
 //
 // Reading order: worker.go, handler.go, typed.go, run.go, desk.go with ahead.go, attempt.go.
 package worker

@@ -17,41 +17,54 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
-// The two severities of a [Finding].
+// The two severities of a [Finding]. The command 'lanekeeper doctor' ends with 4 for the first
+// and with 0 for the second.
 const (
 	Wrong   = "wrong"   // lanes and indexes disagree, or the server can't keep lanes
 	Warning = "warning" // acknowledged jobs can be lost, or wait for what nobody does
 )
 
-// Finding is one thing that is not as it should be.
+// Finding is one thing that is not as it should be. The texts are for people: no program should
+// go by their wording, but for Severity and What. No payload is in them.
 type Finding struct {
-	Severity string `json:"severity"`
-	What     string `json:"what"`
-	Where    string `json:"where"`
-	Detail   string `json:"detail"`
+	Severity string `json:"severity"` // [Wrong] or [Warning]
+	What     string `json:"what"`     // a lane, job, key, kind, limit, worker, server and the like
+	Where    string `json:"where"`    // which one: a subject or an id as the command prints it, a name, a setting
+	Detail   string `json:"detail"`   // what is the matter, and of a warning what to do
 }
 
-// Doctor examines one namespace and repairs it.
+// Doctor is the room in which one namespace is examined and repaired. It keeps nothing between
+// calls, and is safe for concurrent use; two repairs of one namespace keep each other out, in all
+// processes.
 type Doctor struct {
 	d     *dispatcher.Dispatcher
 	lanes *lanes.Namespace
 }
 
-// New returns a doctor for d's namespace.
+// New returns a doctor for d's namespace. It asks Redis nothing.
 func New(d *dispatcher.Dispatcher) *Doctor { return &Doctor{d, d.Engine()} }
 
-// Examine recomputes every index from the lanes (I4, I7) and says what disagrees, which
-// lanes stand still for want of a worker, and which server settings lose data. It reads
-// partition by partition without stopping anybody, so what it suspects then is looked
-// at again at one moment before it is reported. It costs as much as there are jobs.
-// progress, if not nil, is told how many partitions are done. [Doctor.Repair] mends. An
-// [dispatcher.IncompleteError] may come beside the findings.
+// Examine recomputes every index from the lanes and says what disagrees, which lanes stand still
+// for want of a worker, and which server settings lose data. It reads partition by partition
+// without stopping anybody, so what it suspects then is looked at again at one moment before it
+// is reported. It changes nothing; [Doctor.Repair] mends.
+//
+// It costs as much as there are jobs: all of them travel to this process once, in steps.
+// progress, if not nil, is told how many partitions are done, from 1 to all, in the caller's
+// goroutine.
+//
+// The findings are of all partitions, the servers first, then the lanes, the limits, and what
+// stands still; the list is empty, and not nil, when all is well. A [dispatcher.IncompleteError]
+// may come beside the findings: what it names was not examined. Any other error comes without
+// findings.
 func (d *Doctor) Examine(ctx context.Context, progress func(done int)) ([]Finding, error) {
+	// Servers that can't be asked end the examination, but for those of a cluster: there each
+	// partition says by itself that it is away.
 	findings, err := d.checkServers(ctx)
 	if err != nil && !connect.IsCluster(d.lanes.Redis) {
 		return nil, err
 	}
-	idle := newStandstill()
+	idle := newStandstill() // what stands still is known when all partitions have been seen
 	missing, err := d.lanes.OneAfterTheOther(progress, func(p int) error {
 		s, err := d.survey(ctx, p)
 		if err != nil {
@@ -76,10 +89,12 @@ func (d *Doctor) Examine(ctx context.Context, progress func(done int)) ([]Findin
 	if missing, err = missing.Without(inspect.MissingWorkers, err); err != nil {
 		return nil, err
 	}
-	return slices.Concat(findings, limits, stuck), missing.OrNil()
+	return append([]Finding{}, slices.Concat(findings, limits, stuck)...), missing.OrNil() // [] in JSON when all is well
 }
 
-// verdicts says what is wrong with a lane.
+// verdicts says what is wrong with a lane, in words that an operator reads. It is pure: the same
+// facts, from a survey or from the second look, have the same verdicts, and a repair is done when
+// there are none.
 func (f *laneFacts) verdicts() []string {
 	var out []string
 	say := func(wrong bool, format string, args ...any) {
@@ -87,6 +102,7 @@ func (f *laneFacts) verdicts() []string {
 			out = append(out, fmt.Sprintf(format, args...))
 		}
 	}
+	// The records of the lane can be read, and agree with each other.
 	head, ok := record.ParseEntry(f.head)
 	say(f.head != "" && !ok, "the head %q can't be read", f.head)
 	lease := record.ParseLease(f.record)
@@ -105,9 +121,13 @@ func (f *laneFacts) verdicts() []string {
 	for entry := range f.garbage {
 		say(true, "what stands behind the head can't be read: %q", entry)
 	}
+	// A lease has a deadline, or it would never be over; and a lane with jobs has a head, or
+	// nobody would find it.
 	say(f.leased && lease.Token == 0, "the lease can't be read")
 	say(f.leased != (f.deadline != 0), "lease %t but deadline %t", f.leased, f.deadline != 0)
 	say(f.head == "" && f.tail > 0, "%d jobs wait behind no head", f.tail)
+	// It is in exactly one state (I4). A lane whose head is a ticket may be in none: nobody has
+	// to claim it, because whoever waits with the ticket asks by himself.
 	listed := 0
 	for _, kind := range slices.Sorted(maps.Keys(f.ready)) {
 		n := f.ready[kind]
@@ -126,8 +146,12 @@ func (f *laneFacts) verdicts() []string {
 	return out
 }
 
-// verdict says what is wrong with a job, or nothing.
+// verdict says what is wrong with a job, or nothing. A job has one verdict, the first of those
+// that apply: a repair makes several rounds, and the next one sees what is left.
+//
+// A dead letter may be unreadable, for that is where a repair puts what can't be read.
 func (f *jobFacts) verdict() string {
+	// A place that is another subject's, or another number's, is worse than one too many.
 	var at []string
 	dead := false
 	for _, p := range f.places {
@@ -157,7 +181,8 @@ func (f *jobFacts) verdict() string {
 	return ""
 }
 
-// sick returns the subjects and ids that look wrong in a survey, sorted.
+// sick returns the subjects and ids that look wrong in a survey, sorted. Many of them are well:
+// they moved while the survey went through.
 func (s *survey) sick() (lanes, jobs []string) {
 	for subject, facts := range s.lanes {
 		if len(facts.verdicts()) > 0 {
@@ -174,8 +199,10 @@ func (s *survey) sick() (lanes, jobs []string) {
 	return lanes, jobs
 }
 
-// examine says what is wrong in a survey and still is at a second look.
+// examine says what is wrong in a survey and still is at a second look. It asks Redis again about
+// suspects only, so a partition that is well and at rest costs its survey and no more.
 func (d *Doctor) examine(ctx context.Context, p int, s *survey) ([]Finding, error) {
+	// Lanes and jobs first, then all that is an index of them: the reader sees causes before effects.
 	var findings []Finding
 	wrong := func(what, where, detail string) {
 		findings = append(findings, Finding{Wrong, what, where, detail})
@@ -186,7 +213,7 @@ func (d *Doctor) examine(ctx context.Context, p int, s *survey) ([]Finding, erro
 		if err != nil {
 			return nil, err
 		}
-		for _, v := range again.verdicts() {
+		for _, v := range again.verdicts() { // none, when it only moved
 			wrong("lane", lanes.SubjectText(subject), v)
 		}
 	}
@@ -230,8 +257,8 @@ func (d *Doctor) examine(ctx context.Context, p int, s *survey) ([]Finding, erro
 	return findings, nil
 }
 
-// settled looks at a job until it looks well, and three times at most: while it moves
-// it can slip through a look.
+// settled looks at a job until it looks well, and three times at most: while it moves it can slip
+// through a look.
 func (d *Doctor) settled(ctx context.Context, p int, id string, facts *jobFacts) (*jobFacts, error) {
 	var err error
 	for range 3 {
@@ -242,15 +269,16 @@ func (d *Doctor) settled(ctx context.Context, p int, id string, facts *jobFacts)
 	return facts, err
 }
 
-// laneFacts reads what the indexes say about one subject at one moment. Of what stands behind its head it looks at what
-// there was before and that is no job.
+// laneFacts reads what the indexes say about one subject at one moment, in one transaction. Of
+// what stands behind its head it looks at what there was before and that is no job: a lane may
+// hold a million jobs, which the second look does not read again.
 func (d *Doctor) laneFacts(ctx context.Context, p int, subject string, kinds []string, before *laneFacts) (*laneFacts, error) {
 	keys := d.lanes.Keys(p)
 	var head, leased, note *redis.StringCmd
 	var deadline, parked *redis.FloatCmd
 	var reasons, asks *redis.StringCmd
 	var tail *redis.IntCmd
-	listed := make([]*redis.IntSliceCmd, len(kinds))
+	listed := make([]*redis.IntSliceCmd, len(kinds)) // two are looked for: more are no worse
 	last := ""
 	for range 3 { // which note is the head's, is known when the head is; so it is read again when the head was another one
 		e, _ := record.ParseEntry(last)
@@ -302,8 +330,9 @@ func (d *Doctor) laneFacts(ctx context.Context, p int, subject string, kinds []s
 	return f, nil
 }
 
-// jobFacts reads what is known of one id at one moment. before says where to look: in
-// the lanes in which it stood, and in that of its own subject.
+// jobFacts reads what is known of one id at one moment. before says where to look: in the lanes
+// in which it stood, and in that of its own subject. A job that is on its way from one of these
+// places to another is in one of them at any moment.
 func (d *Doctor) jobFacts(ctx context.Context, p int, id string, before *jobFacts) (*jobFacts, error) {
 	keys := d.lanes.Keys(p)
 	subjects := make(map[string][]string) // entries that may stand there
@@ -316,6 +345,8 @@ func (d *Doctor) jobFacts(ctx context.Context, p int, id string, before *jobFact
 			orders[at.order] = true
 		}
 	}
+	// All places are asked for in one transaction: they share a partition, so they are on one
+	// server and nothing moves between the answers.
 	var body *redis.StringCmd
 	var reason *redis.BoolCmd
 	var dead *redis.FloatCmd
@@ -365,8 +396,8 @@ func (d *Doctor) jobFacts(ctx context.Context, p int, id string, before *jobFact
 	return f, nil
 }
 
-// unlessAbsent drops what a server answers for what is not there, and for keys of a
-// wrong type, which are a finding of their own. Any other answer is no knowledge.
+// unlessAbsent drops what a server answers for what is not there, and for keys of a wrong type,
+// which are a finding of their own. Any other answer is no knowledge.
 func unlessAbsent(err error) error {
 	if errors.Is(err, redis.Nil) || wrongType(err) {
 		return nil

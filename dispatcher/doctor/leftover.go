@@ -10,16 +10,23 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
-// leftover is an entry of an index that stands for nothing (any more).
+// leftover is an entry of an index that stands for nothing (any more): a unique key whose job is
+// gone would refuse others for good, and a note of one that is gone would count attempts against
+// the next job of that id.
 type leftover struct {
-	index, field, id string
+	index, field, id string // where it is: which index, and its field or its job's id
 
-	what, where, detail, mended string
+	what, where, detail, mended string // what is said of it, in a [Finding] and in a [Repair]
 }
 
-// leftovers compares what jobs leave for a while, unique keys, outcomes and notes, with what
-// it is there for. Each is looked at again at one moment: jobs end all the time.
+// leftovers compares what jobs leave for a while, unique keys, outcomes and notes, with what it
+// is there for. Each is looked at again at one moment: jobs end all the time.
+//
+// A unique key is its job's while the job is stored and has that key, or its window's. An outcome
+// goes when its time is over, or when it is the oldest and room is needed; so it has to be in
+// both indexes by which it goes. A note is of a job that waits or runs.
 func (d *Doctor) leftovers(ctx context.Context, p int, s *survey) ([]leftover, error) {
+	// Suspects come in the order of their fields and ids, so that two examinations read alike.
 	there := func(id string) bool { return s.jobs[id] != nil && s.jobs[id].body }
 	var suspects []leftover
 	for _, field := range slices.Sorted(maps.Keys(s.unique)) {
@@ -59,8 +66,9 @@ func (d *Doctor) leftovers(ctx context.Context, p int, s *survey) ([]leftover, e
 	return found, nil
 }
 
-// leftover looks at a suspect, or drops it, and returns whether it stands for nothing. An index
-// of a wrong type is a finding of its own.
+// leftover looks at a suspect ("look"), or drops it ("drop"), and returns whether it stands for
+// nothing. One script does either, so what is dropped is what was seen. An index of a wrong type
+// is a finding of its own.
 func (d *Doctor) leftover(ctx context.Context, p int, what string, l leftover) (bool, error) {
 	stale, err := d.lanes.Leftover(ctx, p, l.index, what, l.field, l.id)
 	if wrongType(err) {

@@ -15,11 +15,12 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
-// A kind's limit is declared in the registry and enforced from its home partition, which may be on
-// another server: two facts that no script can write at once. Versions keep them together, and
+// A kind's limit is declared in the registry and enforced from its home partition, which may be
+// on another server: two facts that no script can write at once. Versions keep them together, and
 // doctor compares them.
 
-// declared returns the kinds as they are registered now, by name.
+// declared returns the kinds as they are registered now, by name. The doctor's own dispatcher may
+// have been opened before the last declaration.
 func (d *Doctor) declared(ctx context.Context) (map[string]dispatcher.DeclaredKind, error) {
 	kinds, err := d.d.Kinds(ctx)
 	byName := make(map[string]dispatcher.DeclaredKind, len(kinds))
@@ -29,8 +30,12 @@ func (d *Doctor) declared(ctx context.Context) (map[string]dispatcher.DeclaredKi
 	return byName, err
 }
 
-// wrongLimits returns the limits that are enforced in another way than they are declared, by name,
-// and how they are declared. What is away is not compared.
+// wrongLimits returns the limits that are enforced in another way than they are declared, by
+// name, and how they are declared. Kinds whose limit is on a server that is away are left out.
+// Limits of pools are not declared anywhere but where they are enforced, so there is nothing to
+// compare them with.
+//
+// It asks for the registry and, in one round trip for each server, for the record of each kind.
 func (d *Doctor) wrongLimits(ctx context.Context) (declared map[string]record.Limit, enforced map[string]string, err error) {
 	kinds, err := d.declared(ctx)
 	if err != nil {
@@ -51,6 +56,7 @@ func (d *Doctor) wrongLimits(ctx context.Context) (declared map[string]record.Li
 	for i, name := range names {
 		k := kinds[name]
 		want := record.Limit{Most: k.Limit, Every: k.Every, Version: k.Version}
+		// No record is no limit; any other error is no knowledge.
 		if without[i] || records[i].Err() != nil && !errors.Is(records[i].Err(), redis.Nil) {
 			continue
 		}
@@ -61,6 +67,8 @@ func (d *Doctor) wrongLimits(ctx context.Context) (declared map[string]record.Li
 	return declared, enforced, nil
 }
 
+// examineLimits says which limits are not as they are declared. It does so after all partitions,
+// once for the namespace.
 func (d *Doctor) examineLimits(ctx context.Context) ([]Finding, error) {
 	declared, enforced, err := d.wrongLimits(ctx)
 	var findings []Finding
@@ -72,13 +80,15 @@ func (d *Doctor) examineLimits(ctx context.Context) ([]Finding, error) {
 	return findings, err
 }
 
-// repairLimits makes what is declared be enforced. Where the enforced one is of a later declaration, which did not
-// come to its end, the kind's versions go on from there: else no declaration would count any more.
+// repairLimits makes what is declared be enforced. Where the enforced one is of a later
+// declaration, which did not come to its end, the kind's versions go on from there: else no
+// declaration would count any more.
 func (d *Doctor) repairLimits(ctx context.Context) ([]Repair, error) {
 	declared, enforced, err := d.wrongLimits(ctx)
 	if err != nil {
 		return nil, err
 	}
+	// The versions first: no limit is written over one of a later version.
 	for name, want := range declared {
 		is, _ := record.ParseLimit(enforced[name])
 		if is.Version > want.Version {
@@ -92,6 +102,8 @@ func (d *Doctor) repairLimits(ctx context.Context) ([]Repair, error) {
 	if err := d.lanes.WriteLimits(ctx, declared); err != nil {
 		return nil, err
 	}
+	// A declaration that came meanwhile is later than ours and counts: so only what agrees now
+	// was done.
 	still, _, err := d.wrongLimits(ctx)
 	var all []Repair
 	for _, name := range slices.Sorted(maps.Keys(declared)) {

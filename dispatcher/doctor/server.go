@@ -11,12 +11,13 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
-// oldest is the oldest server version whose commands the scripts use: LPOP with a
-// count, ZMSCORE and LPOS came with 6.2.
+// oldest is the oldest server version whose commands the scripts use: LPOP with a count, ZMSCORE
+// and LPOS came with 6.2.
 const oldest = "6.2"
 
-// checkServers says what about the servers loses data. A server that does not tell
-// its settings, as managed and embedded ones do, gets one warning.
+// checkServers says what about the servers loses data: each master of a cluster is asked by
+// itself, with five commands at most. A server that does not tell its settings, as managed and
+// embedded ones do, gets one warning.
 func (d *Doctor) checkServers(ctx context.Context) ([]Finding, error) {
 	return connect.Ask(ctx, func(ctx context.Context) ([]Finding, error) {
 		var findings []Finding
@@ -34,6 +35,8 @@ func (d *Doctor) checkServers(ctx context.Context) ([]Finding, error) {
 	})
 }
 
+// checkServer asks one server for its version, its memory, and what it keeps on disk. A refusal
+// to tell is a warning; only a server that can't be reached is an error.
 func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
 	info, err := rdb.Info(ctx, "server").Result()
 	if err != nil {
@@ -46,6 +49,7 @@ func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
 			fmt.Sprintf("%s is too old, at least %s is needed", v, oldest)})
 	}
 	findings = append(findings, checkScan(ctx, rdb)...)
+	// The first refusal stands for the rest: such a user may not send INFO at all.
 	memory, err := rdb.Info(ctx, "memory").Result()
 	if err == nil {
 		findings = append(findings, judgeMemory(memory)...)
@@ -60,6 +64,9 @@ func checkServer(ctx context.Context, rdb *redis.Client) ([]Finding, error) {
 	})...), nil
 }
 
+// judgeMemory says whether a server throws keys away when its memory is full. Lanekeeper wants a
+// refusal then, which producers see, and never a lane without its lease or a job without its
+// lane.
 func judgeMemory(info string) []Finding {
 	limit, policy := lanes.InfoField(info, "maxmemory"), lanes.InfoField(info, "maxmemory_policy")
 	if policy == "" || policy == "noeviction" {
@@ -73,8 +80,9 @@ func judgeMemory(info string) []Finding {
 		policy + " throws jobs and leases away when memory is full; set it to noeviction"}}
 }
 
-// judgePersistence says what of a restart or a power cut loses jobs. setting reads one parameter of
-// the server's.
+// judgePersistence says whether a restart or a power cut loses jobs. setting reads one parameter
+// of the server's, and no more: all of CONFIG has passwords in it. docs/guarantees.md has measured
+// what is lost under each of these settings.
 func judgePersistence(info string, setting func(name string) string) []Finding {
 	switch lanes.InfoField(info, "aof_enabled") {
 	case "0":
@@ -89,7 +97,8 @@ func judgePersistence(info string, setting func(name string) string) []Finding {
 	return nil
 }
 
-// networkOnly drops errors that the server answered with.
+// networkOnly drops errors that the server answered with: a managed server that refuses INFO
+// serves lanes well.
 func networkOnly(err error) error {
 	if errors.As(err, new(redis.Error)) {
 		return nil
@@ -97,7 +106,8 @@ func networkOnly(err error) error {
 	return fmt.Errorf("ask the server for its settings: %w", err)
 }
 
-// older compares dotted version numbers; what can't be read is not older.
+// older compares the first two numbers of versions; what can't be read is not older, because a
+// wrong alarm about a server that works would be believed.
 func older(version, than string) bool {
 	var a, b [2]int
 	if n, _ := fmt.Sscanf(version, "%d.%d", &a[0], &a[1]); n != 2 {

@@ -12,7 +12,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
-// standstill gathers what may not go on by itself.
+// standstill gathers, over all partitions, what may not go on by itself. A lane that stands still
+// breaks no invariant: so all that comes of it is a warning.
 type standstill struct {
 	suspended int // lanes
 
@@ -25,6 +26,8 @@ func newStandstill() *standstill {
 	return &standstill{ready: make(map[string]int), held: make(map[string]int), since: make(map[string]time.Time)}
 }
 
+// add takes in a partition. A lane that an operator or its head has stopped is counted there, and
+// nowhere else: no worker could do anything about it.
 func (i *standstill) add(s *survey) {
 	for _, lane := range s.lanes {
 		for kind, n := range lane.ready {
@@ -47,11 +50,14 @@ func (i *standstill) add(s *survey) {
 	}
 }
 
-// overdue is how long after its end a lease is reaped at the latest while workers live.
+// overdue is how long after its end a lease is reaped at the latest while workers live: pools
+// reap every few seconds, and a minute is no false alarm on a machine that is slow.
 const overdue = time.Minute
 
-// explain says which lanes stand still, and why: ready with no worker alive that
-// handles them, or leased to a holder that is gone with nobody there to reap.
+// explain says which lanes stand still, and why: ready with no worker alive that handles them, or
+// leased to a holder that is gone with nobody there to reap. It also names workers that are
+// blamed, for their lanes wait for the others. It takes four commands, for the workers and the
+// clock.
 func (d *Doctor) explain(ctx context.Context, i *standstill) ([]Finding, error) {
 	workers, err := session.Workers(ctx, d.d)
 	if err != nil {
@@ -61,6 +67,7 @@ func (d *Doctor) explain(ctx context.Context, i *standstill) ([]Finding, error) 
 	if err != nil {
 		return nil, err
 	}
+	// A worker that is blamed for a kind does not count as one that takes it.
 	alive := make(map[string]bool)
 	workersOf, blamed := make(map[string]int), make(map[string]int)
 	for _, w := range workers {
@@ -74,6 +81,8 @@ func (d *Doctor) explain(ctx context.Context, i *standstill) ([]Finding, error) 
 			}
 		}
 	}
+	// The order is that of what an operator can do: look at what was stopped, at machines, and
+	// then at kinds that want a worker.
 	var findings []Finding
 	if i.suspended > 0 {
 		findings = append(findings, Finding{Warning, "lanes", fmt.Sprint(i.suspended),

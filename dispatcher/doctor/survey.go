@@ -15,20 +15,29 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// survey is all that a partition's keys say, read piece by piece.
+// survey is the room of the first look: all that a partition's keys say, read piece by piece
+// while jobs move. It holds facts and no verdicts; doctor.go judges, and looks again.
+//
+// Lanes are read first and the jobs' bodies last, so a job that moves on from its lane meanwhile
+// is not missed. All the same a survey mixes many moments: nothing in it is reported, or mended,
+// before it was looked at again.
 type survey struct {
 	lanes map[string]*laneFacts
 	jobs  map[string]*jobFacts
 	kinds []string // that ready lists may exist for
 
+	// These are amiss at first sight.
 	typed   map[string]string // keys whose type is not what it must be, and the type
 	garbled []string          // members of the schedule that can't be read
 	unsaid  []string          // kinds that have ready lanes but are not among the kinds
-	seq     int64             // the highest sequence number of a job
-	token   int64             // the highest token of a lease
-	largest int64             // bytes of the largest job that has more than lanes.Small
+
+	// The partition's clock must not be behind the first three.
+	seq     int64 // the highest sequence number of a job
+	token   int64 // the highest token of a lease
+	largest int64 // bytes of the largest job that has more than lanes.Small
 	clock   map[string]string
 
+	// Jobs leave these behind, and leftovers compares them with the jobs.
 	unique   map[string]string // field -> id
 	names    map[string]string // id -> field
 	outcomes map[string]bool   // ids
@@ -39,7 +48,8 @@ type survey struct {
 	ended    map[string]bool   // ids
 }
 
-// laneFacts is what the indexes say about one subject.
+// laneFacts is what the indexes say about one subject. Records are kept as they are stored,
+// because one that can't be read is a finding too.
 type laneFacts struct {
 	head     string         // entry, or empty
 	leased   bool           // has a record in leases
@@ -58,7 +68,8 @@ type laneFacts struct {
 	garbage map[string]bool // what stands behind the head and is no entry
 }
 
-// place is one place where an id stands.
+// place is one place where an id stands. It is comparable, so it can be the key of a question
+// about that place.
 type place struct {
 	where   string // head, tail, scheduled, dead
 	subject string // canonical; not of the dead
@@ -66,7 +77,9 @@ type place struct {
 	order   int64 // on the schedule
 }
 
-// jobFacts is what is known of one id.
+// jobFacts is what is known of one id, by the body that is stored under it and by all places that
+// name it. It has no payload: of a body that was read, only whose it is and where it belongs
+// stays.
 type jobFacts struct {
 	body       bool
 	owner      string // canonical subject, by the body; empty when that can't be read
@@ -90,6 +103,7 @@ func newSurvey() *survey {
 	}
 }
 
+// lane returns the facts of a subject, which begin when any index first names it.
 func (s *survey) lane(subject string) *laneFacts {
 	if s.lanes[subject] == nil {
 		s.lanes[subject] = newLaneFacts()
@@ -101,6 +115,7 @@ func newLaneFacts() *laneFacts {
 	return &laneFacts{ready: make(map[string]int), tickets: make(map[string]bool), garbage: make(map[string]bool)}
 }
 
+// job returns the facts of an id, which begin when any index first names it.
 func (s *survey) job(id string) *jobFacts {
 	if s.jobs[id] == nil {
 		s.jobs[id] = &jobFacts{}
@@ -108,6 +123,8 @@ func (s *survey) job(id string) *jobFacts {
 	return s.jobs[id]
 }
 
+// place notes where an entry stands. A ticket is nobody's job: its lane knows it. A text that is
+// no entry counts as garbage behind a head only; as a head it is the lane's own verdict.
 func (s *survey) place(where, subject, entry string, order int64) {
 	if e, ok := record.ParseEntry(entry); ok && e.IsTicket() {
 		s.lane(subject).tickets[entry] = false
@@ -119,7 +136,8 @@ func (s *survey) place(where, subject, entry string, order int64) {
 	}
 }
 
-// types says of which type each key must be.
+// types says of which type each key must be that a partition has at most one of. docs/data.md
+// says what is in them.
 func types(k subject.Keys) map[string]string {
 	return map[string]string{
 		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Parked(): "zset",
@@ -129,7 +147,9 @@ func types(k subject.Keys) map[string]string {
 	}
 }
 
-// typeOf says of which type one key must be; "" of one that nobody knows.
+// typeOf says of which type one key must be: those of types by name, and those of which there are
+// many, one for each lane, kind or request, by how they begin. It says "" for one that nobody
+// knows, which is left alone.
 func typeOf(k subject.Keys, key string, fixed map[string]string) string {
 	_, isTail := k.TrimTail(key)
 	switch {
@@ -143,13 +163,17 @@ func typeOf(k subject.Keys, key string, fixed map[string]string) string {
 	return fixed[key]
 }
 
-// visit is a hash or a sorted set of a partition, and what is noted of each of its pairs: field and value, or member and score.
+// visit is a hash or a sorted set of a partition, and what is noted of each of its pairs: field
+// and value, or member and score. A scan may bring a pair twice while the hash grows; the
+// engine's scans leave the second one out.
 type visit struct {
 	key  string
 	note func(first, second string)
 }
 
-// ofLanes are those that are read before the lists of lanes, and ofJobs those that are read after.
+// ofLanes are those that are read before the lists of lanes, and ofJobs those that are read
+// after. The filler in leases and deadlines is no lane's: it is there for its length alone, see
+// lease.lua.
 func (s *survey) ofLanes(keys subject.Keys) []visit {
 	return []visit{
 		{keys.Heads(), func(subject, entry string) {
@@ -174,6 +198,8 @@ func (s *survey) ofLanes(keys subject.Keys) []visit {
 	}
 }
 
+// ofJobs ends with the bodies. Expiring comes after the lists, for it tells which tickets in them
+// are somebody's.
 func (s *survey) ofJobs(keys subject.Keys) []visit {
 	return []visit{
 		{keys.Scheduled(), func(member, _ string) {
@@ -214,8 +240,10 @@ func (s *survey) ofJobs(keys subject.Keys) []visit {
 	}
 }
 
-// survey reads all keys of a partition: those of lanes, and of jobs last, so that a job that moves on meanwhile is not missed.
+// survey reads all keys of a partition: those of lanes, and of jobs last, so that a job that
+// moves on meanwhile is not missed.
 func (d *Doctor) survey(ctx context.Context, p int) (*survey, error) {
+	// A key of a wrong type is met by its type, before anybody reads it and gets an error.
 	keys := d.lanes.Keys(p)
 	s := newSurvey()
 	lists, err := d.surveyKeys(ctx, keys, s)
@@ -236,6 +264,7 @@ func (d *Doctor) survey(ctx context.Context, p int) (*survey, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Whether a head is suspended its note says, and notes come last.
 	for _, lane := range s.lanes {
 		head, _ := record.ParseEntry(lane.head)
 		note, _ := record.ParseNote(s.notes[head.ID])
@@ -244,7 +273,8 @@ func (d *Doctor) survey(ctx context.Context, p int) (*survey, error) {
 	return s, nil
 }
 
-// visitAll reads hashes and sorted sets, but for those of a wrong type, which are a finding of their own.
+// visitAll reads hashes and sorted sets, but for those of a wrong type, which are a finding of
+// their own.
 func (d *Doctor) visitAll(ctx context.Context, s *survey, keys subject.Keys, visits []visit) error {
 	must := types(keys)
 	for _, v := range visits {
@@ -262,7 +292,8 @@ func (d *Doctor) visitAll(ctx context.Context, s *survey, keys subject.Keys, vis
 	return nil
 }
 
-// read notes what a job's body says.
+// read notes what a job's body says, or why it can't be read: such a job has no owner, so no lane
+// can claim it as its own.
 func (j *jobFacts) read(id, body string) {
 	j.body = true
 	_, job, err := record.DecodeJob(id, body)
@@ -274,8 +305,9 @@ func (j *jobFacts) read(id, body string) {
 	j.entry = job.Entry(id).String()
 }
 
-// behind returns the fields of the clock that are behind what was given out, and the
-// least that they may be.
+// behind returns the fields of the clock that are behind what was given out, and the least that
+// they may be. A clock that is behind would give a number or a token a second time, and let
+// scripts believe that jobs are smaller than they are.
 func (s *survey) behind() map[string]int64 {
 	behind := make(map[string]int64)
 	for field, least := range map[string]int64{"seq": s.seq, "token": s.token, "largest": s.largest} {
@@ -286,8 +318,12 @@ func (s *survey) behind() map[string]int64 {
 	return behind
 }
 
-// surveyKeys looks at the types of all keys, and returns those of lists: what is
-// listed as ready and what waits behind heads, also of kinds that nobody remembers.
+// surveyKeys looks at the types of all keys, and returns those of lists: what is listed as ready
+// and what waits behind heads, also of kinds that nobody remembers.
+//
+// It scans the partition's server, all keys of its database, for those with the partition's tag,
+// and asks for the type of each that it finds, 200 in a round trip. A user without the right to
+// scan asks for the keys that are known by name.
 func (d *Doctor) surveyKeys(ctx context.Context, keys subject.Keys, s *survey) (lists []string, err error) {
 	node, err := connect.Ask(ctx, func(ctx context.Context) (*redis.Client, error) {
 		return connect.Node(ctx, d.lanes.Redis, keys.Jobs()) // a scan goes through one server
@@ -296,6 +332,7 @@ func (d *Doctor) surveyKeys(ctx context.Context, keys subject.Keys, s *survey) (
 		return nil, err
 	}
 	fixed := types(keys)
+	// A key that is of no type by now was deleted since the scan, as an empty list is.
 	check := func(batch []string) error {
 		found := make([]*redis.StatusCmd, len(batch))
 		err := d.lanes.Together(ctx, func(pipe redis.Pipeliner) {
@@ -318,7 +355,7 @@ func (d *Doctor) surveyKeys(ctx context.Context, keys subject.Keys, s *survey) (
 		}
 		return nil
 	}
-	seen := make(map[string]bool)
+	seen := make(map[string]bool) // a scan may bring a key several times
 	step := func(ctx context.Context, from uint64) *redis.ScanCmd {
 		return node.Scan(ctx, from, keys.Pattern(), lanes.ScanCount)
 	}
@@ -343,6 +380,8 @@ func (d *Doctor) surveyKeys(ctx context.Context, keys subject.Keys, s *survey) (
 	return lists, nil
 }
 
+// surveyLists reads the lists: tails of lanes, and who is ready of each kind. They are read from
+// their ends, so what moves towards the head meanwhile is not missed.
 func (d *Doctor) surveyLists(ctx context.Context, keys subject.Keys, lists []string, s *survey) error {
 	var known []string
 	if s.typed[keys.Kinds()] == "" {
@@ -352,7 +391,7 @@ func (d *Doctor) surveyLists(ctx context.Context, keys subject.Keys, lists []str
 			return err
 		}
 	}
-	s.kinds = slices.Clone(known)
+	s.kinds = slices.Clone(known) // and those of lists that are there although nobody noted their kind
 	for _, key := range lists {
 		subject, isTail := keys.TrimTail(key)
 		kind, isReady := strings.CutPrefix(key, keys.Ready(""))

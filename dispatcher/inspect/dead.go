@@ -16,9 +16,19 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
-// DeadLetters lists dead letters of all lanes, the latest first. Each page costs
-// the same however many there are, and reads 16 MiB at most: it may be shorter than it was asked to
-// be. An [dispatcher.IncompleteError] may come beside the list.
+// DeadLetters lists the dead letters of all lanes, the latest first, and returns the cursor of
+// the next page. They are jobs that are out of attempts or were given up, with payload, reason
+// and last error, and stay until somebody calls [dispatcher.Dispatcher.Replay] or Discard.
+//
+// Letters that are made while a list is read stand before its first page, and are not seen by it;
+// those that are replayed or discarded meanwhile drop out. A loop over all pages may replay what
+// it has read.
+//
+// Each page costs the same however many there are, and reads 16 MiB of jobs at most, so it may be
+// shorter than it was asked to be. It takes one ZRANGE in each partition, as a rule, and two
+// round trips for what was found. A [dispatcher.IncompleteError] may come beside the list:
+// letters of the partitions that it names are missing then, and a later page brings only those of
+// them that are older than its cursor.
 func (in *Inspector) DeadLetters(ctx context.Context, page Page) ([]JobInfo, string, error) {
 	limit, err := page.limit()
 	if err != nil {
@@ -63,22 +73,28 @@ func (in *Inspector) DeadLetters(ctx context.Context, page Page) ([]JobInfo, str
 	return letters, next, cmp.Or(err, missing.OrNil())
 }
 
-// grave is a dead letter's place in the order of deaths. Those of one partition never die at the
-// same time: see bury. Of several partitions the id decides.
+// grave is a dead letter's place in the order of deaths, which is that of the list turned round.
+// No two of one partition die at the same time: see bury. Between partitions the id decides.
 type grave struct {
 	partition int
 	at        float64 // ms
 	id        string
 }
 
+// cursor is the place as a text, in characters that need no quotes in a shell or a URL: the id is
+// any bytes, so it is in hexadecimal.
 func (g grave) cursor() string {
 	return strconv.FormatFloat(g.at, 'f', -1, 64) + "." + hex.EncodeToString([]byte(g.id))
 }
 
+// before reports whether the letter died before another one, and so comes after it in the list.
 func (g grave) before(c grave) bool {
 	return g.at < c.at || g.at == c.at && g.id < c.id
 }
 
+// parseDeadCursor reads a cursor: it takes only what cursor writes, for two texts of one place
+// would be two names of a page. The empty one is a time after all others, in ms, that a float64
+// still counts by ones.
 func parseDeadCursor(text string) (grave, error) {
 	if text == "" {
 		return grave{at: 1 << 52}, nil
@@ -93,9 +109,9 @@ func parseDeadCursor(text string) (grave, error) {
 	return g, nil
 }
 
-// graves reads up to n dead letters of a partition that come before a cursor.
-// The cursor's own letter comes again, and those of its very time in other partitions, and are
-// passed over.
+// graves reads up to n dead letters of a partition that come before a cursor. The cursor's own
+// letter comes again, and those of its very time in other partitions, and are passed over;
+// therefore a second command may be needed, and hardly ever a third.
 func (in *Inspector) graves(ctx context.Context, p int, before grave, n int) ([]grave, error) {
 	var found []grave
 	for offset := int64(0); len(found) < n; offset += int64(n) {
@@ -121,8 +137,9 @@ func (in *Inspector) graves(ctx context.Context, p int, before grave, n int) ([]
 	return found, nil
 }
 
-// exhume reads dead letters in one round trip, leaving out those that were replayed or
-// discarded meanwhile.
+// exhume reads dead letters in one round trip, leaving out those that were replayed or discarded
+// meanwhile. A body that can't be read is no error here: the letter is shown with what is stored
+// as its payload, for this is the one place from which it can be discarded.
 func (in *Inspector) exhume(ctx context.Context, graves []grave) ([]JobInfo, error) {
 	bodies := make([]*redis.StringCmd, len(graves))
 	reasons := make([]*redis.StringCmd, len(graves))

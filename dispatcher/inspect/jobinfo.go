@@ -17,18 +17,27 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// LanePage is a lane and a page of its jobs, the head first.
+// LanePage is a lane and a page of its jobs, the head first. Lane and jobs are read one after the
+// other, so under load a job may have ended between the two; it is left out then.
 type LanePage struct {
 	Lane
 	Jobs []JobInfo `json:"jobs"`
 	Next string    `json:"next_cursor,omitempty"` // of the next page; "" when there is none
 }
 
-// Lane shows one lane and a page of its jobs in their order, the head first: no more than have 16 MiB
-// together, so a page may be shorter than it was asked to be. A
-// subject that has no jobs but is held has a lane of depth 0. Jobs have estimates of when they
-// start and end, for the first thousand, as far as their kinds' durations are known. It returns
-// [dispatcher.ErrNotFound] when there is neither, and an [dispatcher.IncompleteError] beside a lane whose estimates are missing.
+// Lane shows one lane and a page of its jobs in their order, the head first: no more than have 16
+// MiB together, so a page may be shorter than it was asked to be. A subject that has no jobs but
+// is held, or suspended, has a lane of depth 0. Somebody who waits in the lane to run a section
+// has an entry of the kind [SectionKind].
+//
+// Jobs have estimates of when they start and end, for the first thousand, as far as their kinds'
+// durations are known. docs/features/estimates.md says what they go by.
+//
+// Lane returns [dispatcher.ErrNotFound] when there are no jobs and nobody holds the subject, and
+// a [dispatcher.IncompleteError] beside a lane whose estimates are missing. It asks the one
+// partition of the lane, in six round trips or so for a page, and in some more for the estimates:
+// one for each kind of the page, one for the clock, and three for the workers when the lane is
+// ready.
 func (in *Inspector) Lane(ctx context.Context, key subject.Key, page Page) (LanePage, error) {
 	limit, err := page.limit()
 	if err != nil {
@@ -92,8 +101,9 @@ func (in *Inspector) entries(ctx context.Context, p int, lane *Lane, from, limit
 	return entries, lanes.Wrap("read lane", err)
 }
 
-// infos reads the jobs of entries of a lane, the first of which stands at a place. It leaves those out that have ended
-// meanwhile, and may read no more than the first so many.
+// infos reads the jobs of entries of a lane, the first of which stands at a place. It leaves
+// those out that have ended meanwhile, and may read no more than the first so many. A page of
+// nothing is empty and not nil: it becomes JSON.
 func (in *Inspector) infos(ctx context.Context, p int, lane *Lane, entries []record.Entry, from int) (infos []JobInfo, read int, err error) {
 	ids := make([]string, len(entries))
 	for i, e := range entries {
@@ -107,6 +117,7 @@ func (in *Inspector) infos(ctx context.Context, p int, lane *Lane, entries []rec
 	if err != nil {
 		return nil, 0, err
 	}
+	infos = make([]JobInfo, 0, len(jobs))
 	there := make(map[string]dispatcher.Job, len(jobs))
 	for _, job := range jobs {
 		there[record.PackID(job.ID)] = job
@@ -130,7 +141,9 @@ func (in *Inspector) infos(ctx context.Context, p int, lane *Lane, entries []rec
 	return infos, read, nil
 }
 
-// ahead returns the kinds of the jobs before position from, if they are not too many.
+// ahead returns the kinds of the jobs before position from, if they are not too many: an estimate
+// begins at the head, whichever page was asked for. Entries have their job's kind with them, so
+// no job is read for it.
 func (in *Inspector) ahead(ctx context.Context, p int, canonical string, lane *Lane, from int) ([]string, error) {
 	if from == 0 || from > maxAhead {
 		return nil, nil
@@ -149,7 +162,8 @@ func (in *Inspector) ahead(ctx context.Context, p int, canonical string, lane *L
 	return kinds, nil
 }
 
-// head is the lane's head job, with what the lane knows about it.
+// head is the lane's head job, with what the lane knows about it. While a section has the lease,
+// that is the section's: its job waits.
 func (l Lane) head(job dispatcher.Job, note record.Note) JobInfo {
 	if l.Section {
 		info := JobInfo{Job: job, State: Waiting, Attempt: l.Attempt, Error: l.Error}
@@ -167,7 +181,9 @@ func (l Lane) head(job dispatcher.Job, note record.Note) JobInfo {
 // pageBytes is the most that a page of a list reads of jobs, unless its first one alone has more.
 const pageBytes = 16 << 20
 
-// sizes returns how many bytes are stored of jobs; 0 of those that ended meanwhile.
+// sizes returns how many bytes are stored of jobs, 0 for those that ended meanwhile. It takes one
+// round trip, with an HSTRLEN for each, and no job travels: so a page can be cut before it is
+// read.
 func (in *Inspector) sizes(ctx context.Context, places []jobPlace) ([]int, error) {
 	lengths := make([]*redis.IntCmd, len(places))
 	err := in.lanes.Together(ctx, func(pipe redis.Pipeliner) {
@@ -191,8 +207,8 @@ type jobPlace struct {
 	id        string // packed
 }
 
-// bodies reads jobs, leaving out those that ended meanwhile. It reads pageBytes at most, or one job:
-// n is how many of the ids that were. No command reads more than a script may.
+// bodies reads jobs, leaving out those that ended meanwhile. It reads pageBytes at most, or one
+// job: n is how many of the ids that were. No command reads more than a script may.
 func (in *Inspector) bodies(ctx context.Context, partition int, ids []string) (jobs []dispatcher.Job, n int, err error) {
 	if len(ids) == 0 {
 		return nil, 0, nil
@@ -226,8 +242,8 @@ func (in *Inspector) bodies(ctx context.Context, partition int, ids []string) (j
 	return jobs, len(ids), nil
 }
 
-// upTo returns how many of some things, from the first on, have no more than so many bytes together,
-// and one in any case.
+// upTo returns how many of some things, from the first on, have no more than so many bytes
+// together, and one in any case.
 func upTo(bytes int, sizes []int) int {
 	for i, size := range sizes {
 		if bytes -= size; bytes < 0 && i > 0 {
@@ -237,9 +253,17 @@ func upTo(bytes int, sizes []int) int {
 	return len(sizes)
 }
 
-// Job shows one job. It returns [dispatcher.ErrNotFound] for a job that never was, or has finished. On a
-// cluster with a master away a ref without a subject may find one job and a [dispatcher.IncompleteError]:
-// others may have its id too.
+// Job shows one job, wherever it stands: in its lane, on the schedule, or among the dead letters.
+// It has no Position and no estimates, which [Inspector.Lane] knows.
+//
+// It returns [dispatcher.ErrNotFound] for a job that never was, or has finished: how that one
+// ended, [dispatcher.Dispatcher.Outcome] may know. A ref without a subject is looked for in all
+// partitions, and [dispatcher.ErrAmbiguous] says that several jobs have the id. On a cluster with
+// a master away such a ref may find one job and a [dispatcher.IncompleteError]: others may have
+// its id too.
+//
+// It takes one HGET in each partition where the job may be, one transaction, and for a job that
+// is in a lane two round trips more.
 func (in *Inspector) Job(ctx context.Context, ref dispatcher.JobRef) (JobInfo, error) {
 	partition, text, err := in.d.Find(ctx, ref)
 	if err != nil && !(errors.Is(err, dispatcher.ErrIncomplete) && text != "") {
@@ -249,7 +273,8 @@ func (in *Inspector) Job(ctx context.Context, ref dispatcher.JobRef) (JobInfo, e
 	return info, cmp.Or(failed, err)
 }
 
-// standing shows a stored job.
+// standing shows a stored job: text is what its partition has of it. The engine says where a job
+// stands, for outcomes too; this only puts that into an operator's words.
 func (in *Inspector) standing(ctx context.Context, id string, partition int, text string) (JobInfo, error) {
 	s, err := in.lanes.Standing(ctx, partition, record.PackID(id), text)
 	if err != nil {
@@ -271,7 +296,8 @@ func (in *Inspector) standing(ctx context.Context, id string, partition int, tex
 	return info, nil
 }
 
-// notes reads what has come of jobs so far, in their order.
+// notes reads what has come of jobs so far, in their order, with one HMGET. A job that was never
+// attempted has none.
 func (in *Inspector) notes(ctx context.Context, partition int, ids []string) ([]record.Note, error) {
 	notes := make([]record.Note, len(ids))
 	if len(ids) == 0 {
@@ -286,7 +312,8 @@ func (in *Inspector) notes(ctx context.Context, partition int, ids []string) ([]
 	return notes, lanes.Wrap("read what has come of jobs", err)
 }
 
-// die fills in what is known of a dead letter.
+// die fills in what is known of a dead letter. at is the time of its death by Redis's clock, in
+// ms, which may have a fraction: it keeps the letters of one moment in their order.
 func (j *JobInfo) die(at float64, reason string) {
 	j.State, j.DiedAt = Dead, time.UnixMilli(int64(at)).UTC()
 	j.Attempt, j.Reason, j.Error = record.ParseReason(reason)

@@ -15,18 +15,29 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// LaneFilter picks lanes. The zero value picks all.
+// LaneFilter picks lanes. The zero value picks all that have jobs. A State walks one index alone,
+// and lists what is in it without jobs too: leased subjects on which a section runs, suspended
+// ones that are empty. A Kind without a State walks the four states one after the other.
 type LaneFilter struct {
 	State State  // Ready, Leased, Delayed or Suspended
 	Kind  string // of the head
 }
 
-// Lanes lists lanes, in no order but that ready ones of one kind and partition
-// come in the order of their turns. What it costs depends on the page, not on the
-// number of lanes; with a filter by kind a page of leased or delayed lanes may be short
-// or even empty and still have a next one. Lanes that move meanwhile may be listed twice or not, and so may any of a list without a filter
-// while Redis gives the hash of all lanes another size. An
-// [dispatcher.IncompleteError] may come beside the list, which goes on then with the partition that follows.
+// Lanes lists lanes and returns the cursor of the next page. They come in no order but that ready
+// ones of one kind and partition come in the order of their turns.
+//
+// Its cost depends on the page, not on the number of lanes; with a filter by kind a page of
+// leased or delayed lanes may be short or even empty and still have a next one. Each part of a
+// page, which is of one partition and one index, takes a command or two that find subjects, and
+// two round trips that read them at one moment, with one LLEN for each lane among them.
+//
+// Lanes that move meanwhile may be listed twice or not, and so may any of a list without a filter
+// while Redis gives the hash of all lanes another size. A total comes from [Inspector.Stats],
+// which counts and lists nothing.
+//
+// A state that is none of the four is an error that wraps [dispatcher.ErrInvalid]. A
+// [dispatcher.IncompleteError] may come beside the list, which goes on then with the partition
+// that follows.
 func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane, string, error) {
 	limit, err := page.limit()
 	if err != nil {
@@ -41,7 +52,7 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 	if err != nil {
 		return nil, "", err
 	}
-	var all []Lane
+	all := []Lane{}
 	var missing *dispatcher.IncompleteError
 	for scanned := 0; at.partition < in.lanes.Partitions && scanned < limit; {
 		subjects, next, err := in.scanLanes(ctx, f, at, limit-scanned)
@@ -75,10 +86,10 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 	return all, at.String(), missing.OrNil()
 }
 
-// cursor is a place in the walk over a namespace. For lanes by state it is
-// partition, list within it, place within the list. For all lanes it is partition,
-// how many of a batch of HSCAN were shown, and HSCAN's own cursor: Redis gives a small
-// hash in one batch, however few are asked for.
+// cursor is a place in the walk over a namespace. For lanes by state it is partition, list within
+// it, place within the list. For all lanes it is partition, how many of a batch of HSCAN were
+// shown, and HSCAN's own cursor: Redis gives a small hash in one batch, however few are asked
+// for.
 type cursor struct {
 	partition, list int
 	place           uint64
@@ -86,6 +97,8 @@ type cursor struct {
 
 func (c cursor) String() string { return fmt.Sprintf("%d.%d.%d", c.partition, c.list, c.place) }
 
+// parseCursor takes only what String writes. A place that is no longer there is no error: the
+// list goes on behind it.
 func parseCursor(text string, partitions int) (c cursor, err error) {
 	if text == "" {
 		return c, nil
@@ -97,7 +110,9 @@ func parseCursor(text string, partitions int) (c cursor, err error) {
 	return c, nil
 }
 
-// scanLanes reads up to n subjects at a cursor, and says where to go on.
+// scanLanes reads up to n subjects at a cursor, with one command, and says where to go on. It
+// reads the one index that has the state: a list for each kind of ready lanes, or a sorted set
+// whose score is a time, which is infinite for suspended lanes.
 func (in *Inspector) scanLanes(ctx context.Context, f LaneFilter, at cursor, n int) ([]string, cursor, error) {
 	keys := in.lanes.Keys(at.partition)
 	done := cursor{partition: at.partition + 1}
@@ -152,7 +167,9 @@ func (in *Inspector) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 	return subjects, further, lanes.Wrap("list lanes", err)
 }
 
-// scanHeads reads up to n subjects of all lanes.
+// scanHeads reads up to n subjects of all lanes, with one HSCAN. Redis hands out a batch whole,
+// and a small hash as one batch, however few were asked for: what is over the page's end is asked
+// for again by the next one.
 func (in *Inspector) scanHeads(ctx context.Context, at cursor, n int) (subjects []string, further cursor, err error) {
 	part, err := lanes.Scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
 		return in.lanes.Redis.HScan(ctx, in.lanes.Keys(at.partition).Heads(), from, "", int64(n))
@@ -171,8 +188,8 @@ func (in *Inspector) scanHeads(ctx context.Context, at cursor, n int) (subjects 
 	return subjects, further, err
 }
 
-// describe reads lanes of one partition, all at one moment. Subjects without a
-// lane and without a lease are left out.
+// describe reads lanes of one partition, all at one moment. Subjects without a lane and without a
+// lease are left out.
 func (in *Inspector) describe(ctx context.Context, partition int, subjects []string) ([]Lane, error) {
 	looks, err := in.lanes.Look(ctx, partition, subjects)
 	if err != nil {
@@ -192,7 +209,8 @@ func (in *Inspector) describe(ctx context.Context, partition int, subjects []str
 	return all, nil
 }
 
-// laneOf is a lane as an operator sees it.
+// laneOf is a lane as an operator sees it. The engine has decided what its state is; this names
+// it, and leaves out what does not belong to that state.
 func laneOf(l *lanes.Lane) (Lane, error) {
 	key, err := subject.FromCanonical(l.Subject)
 	if err != nil {
@@ -220,11 +238,12 @@ func laneOf(l *lanes.Lane) (Lane, error) {
 	return lane, nil
 }
 
-// SectionKind is shown as the kind of a lane's head that is no job, but somebody who waits to
-// run a section ([dispatcher.Dispatcher.Do]).
+// SectionKind is shown as the kind of a lane's head that is no job, but somebody who waits to run
+// a section ([dispatcher.Dispatcher.Do]).
 const SectionKind = "(section)"
 
-// kinds returns the kinds that a partition has seen, sorted.
+// kinds returns the kinds that a partition has seen, sorted, so that a cursor can count them:
+// those that ready lists may exist for, whether they are declared or not.
 func (in *Inspector) kinds(ctx context.Context, partition int) ([]string, error) {
 	kinds, err := connect.Ask(ctx, func(ctx context.Context) ([]string, error) {
 		return in.lanes.Redis.SMembers(ctx, in.lanes.Keys(partition).Kinds()).Result()

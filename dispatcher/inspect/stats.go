@@ -12,21 +12,26 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
-// Stats are the totals of a namespace. They are counted partition by partition,
-// so under load they may be off by what moved meanwhile.
+// Stats are the totals of a namespace. Each partition is counted at one moment, and one after the
+// other, so under load they may be off by what moved meanwhile.
+//
+// Jobs is the sum of InLanes, Scheduled and Dead. Ready, Leased, Delayed and Suspended are
+// subjects, and no parts of Lanes, for a subject may be held or suspended with no job in its
+// lane.
 type Stats struct {
 	Partitions int `json:"partitions"`
-	Jobs       int `json:"jobs"` // in lanes, on the schedule and dead
-	InLanes    int `json:"in_lanes"`
-	Scheduled  int `json:"scheduled"`
-	Dead       int `json:"dead"`
-	Lanes      int `json:"lanes"`
-	Ready      int `json:"ready"`
-	Leased     int `json:"leased"` // subjects held; sections, and slots of limits, among them
-	Delayed    int `json:"delayed"`
-	Suspended  int `json:"suspended"`
+	Jobs       int `json:"jobs"`      // in lanes, on the schedule and dead
+	InLanes    int `json:"in_lanes"`  // heads and those behind them, running ones among them
+	Scheduled  int `json:"scheduled"` // whose time has not come, or that are set aside by their kind's policy
+	Dead       int `json:"dead"`      // letters
+	Lanes      int `json:"lanes"`     // that have a job, or somebody who waits for a section
+	Ready      int `json:"ready"`     // lanes that the next free worker may claim
+	Leased     int `json:"leased"`    // subjects held; sections, and slots of limits, among them
+	Delayed    int `json:"delayed"`   // lanes whose head waits for its next attempt
+	Suspended  int `json:"suspended"` // lanes that wait for an operator, halted ones among them
 
-	// What stays when jobs have ended: outcomes, how many bytes they have, and windows of unique keys.
+	// These stay when jobs have ended: outcomes, how many bytes they have, and windows of unique
+	// keys.
 	Outcomes     int   `json:"outcomes"`
 	OutcomeBytes int64 `json:"outcome_bytes"`
 	Windows      int   `json:"windows"`
@@ -34,15 +39,20 @@ type Stats struct {
 	Kinds map[string]KindStats `json:"kinds"`
 }
 
-// KindStats are the totals of one job kind.
+// KindStats are the totals of one job kind. Lanes that are ready while Workers equals Blamed, or
+// is 0, stand still: nobody claims them until a worker of that kind starts.
 type KindStats struct {
 	Ready   int `json:"ready"`   // lanes whose head is of this kind and can be claimed
 	Workers int `json:"workers"` // workers alive that handle it
 	Blamed  int `json:"blamed"`  // of them, those that claim none of it now: see [session.Session.Blame]
 }
 
-// Stats counts. What it costs depends on the numbers of partitions and kinds, not
-// on the backlog. An [dispatcher.IncompleteError] may come beside the totals.
+// Stats counts the namespace. Its cost depends on the numbers of partitions and kinds, not on the
+// backlog: in each partition one SMEMBERS and one transaction, with ten commands and one more for
+// each kind, and three commands for the workers. So it may be called every few seconds.
+//
+// A [dispatcher.IncompleteError] may come beside the totals, which are those of the partitions
+// that answered; when it names [MissingWorkers], all numbers of workers are 0.
 func (in *Inspector) Stats(ctx context.Context) (Stats, error) {
 	s := Stats{Partitions: in.lanes.Partitions, Kinds: make(map[string]KindStats)}
 	parts := in.lanes.EveryPartition()
@@ -73,9 +83,11 @@ func (in *Inspector) Stats(ctx context.Context) (Stats, error) {
 	return s, missing.OrNil()
 }
 
-// MissingWorkers is said of totals and lanes of which it is not known who serves them.
+// MissingWorkers is what a [dispatcher.IncompleteError] names when lanes and totals are there,
+// and it is not known who serves them.
 const MissingWorkers = "workers"
 
+// add adds what another partition has.
 func (s *Stats) add(o *Stats) {
 	for total, more := range map[*int]int{
 		&s.Jobs: o.Jobs, &s.Scheduled: o.Scheduled, &s.Dead: o.Dead, &s.Lanes: o.Lanes, &s.Ready: o.Ready, &s.Leased: o.Leased,
@@ -90,6 +102,8 @@ func (s *Stats) add(o *Stats) {
 	}
 }
 
+// countPartition counts one partition at one moment, but for the names of its kinds, which are
+// read before. All it asks for are sizes that Redis keeps: nothing is walked through.
 func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 	s := Stats{Kinds: make(map[string]KindStats)}
 	kinds, err := in.kinds(ctx, p)

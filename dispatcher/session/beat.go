@@ -77,8 +77,11 @@ func Workers(ctx context.Context, d *dispatcher.Dispatcher) ([]Worker, error) {
 	seen, err := connect.Ask(ctx, func(ctx context.Context) ([]redis.Z, error) {
 		return n.Redis.ZRevRangeWithScores(ctx, n.Seen(), 0, 999).Result()
 	})
-	if err != nil || len(seen) == 0 {
+	if err != nil {
 		return nil, lanes.Wrap("list workers", err)
+	}
+	if len(seen) == 0 {
+		return []Worker{}, nil
 	}
 	holders := make([]string, len(seen))
 	for i, z := range seen {

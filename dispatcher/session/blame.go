@@ -27,7 +27,7 @@ func (s *Session) Finished(ctx context.Context, kind string) (int64, error) {
 
 // Blame says to whoever lists workers that the session's is to blame for what fails of a kind, claims no
 // more of it until [Session.Absolve], and gives back the attempts that failed. The last worker alive that
-// handles the kind can't be blamed: it reports false, and claims on (H3). So it is called again while the blame
+// handles the kind can't be blamed: it reports false, and claims on. So it is called again while the blame
 // stands, for the others may have gone meanwhile.
 //
 // What an error keeps from being given back is owed, and given by another call. Only a job of which it is

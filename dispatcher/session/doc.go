@@ -1,6 +1,6 @@
 // Package session is how a pool talks with a namespace: it joins, claims lanes and reports the ends of attempts in
-// turns, keeps its leases, listens, and says that it is alive. Applications use package worker, which is such a pool;
-// this is for those who write another one.
+// turns, keeps its leases, listens, and says that it is alive. It is for those who write a pool of their own.
+// Applications use package worker, which is such a pool.
 //
 // A pool calls [Join], then [Session.Turns] for each trip: the ends of attempts, whether to reap, and how many lanes it
 // can take. What it claims it runs under [Claim.Lease] and [Claim.Slots], which it renews with [Session.Renew] well before
@@ -9,7 +9,7 @@
 // lost: a pool asks every now and then without one, and reaps.
 //
 // Under limits a turn takes more trips: starts are asked for first, in turn with all who are short of them, and
-// what no claim has used goes back (I13, I15).
+// what no claim has used goes back (I13 and I15 of the invariants that package dispatcher lists).
 //
 // Reading order: session.go; claim.go and end.go, what is claimed and what is said of it; turn.go; limit.go, permit.go and
 // lost.go for limits; rank.go for priorities; reap.go, beat.go, durations.go; blame.go.

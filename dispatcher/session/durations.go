@@ -9,8 +9,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 )
 
-// Ending is how one attempt ended, for the record of durations. All ends are recorded: what
-// only counts those that went well is too short by those that did not (U13).
+// Ending is how one attempt ended, for the record of durations. All ends are recorded: a figure that
+// only counts those that went well is too short by those that did not.
 type Ending string
 
 // The endings. An interrupted attempt was stopped because its pool did, a lost one ended with

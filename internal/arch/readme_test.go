@@ -2,6 +2,7 @@ package arch
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,20 +59,19 @@ func TestFeatureExamplesCompile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		code := regexp.MustCompile("(?s)```go\n(.*?)```").FindSubmatch(text)
-		if code == nil {
-			if name != "README" {
-				t.Errorf("%s has no example", page)
+		codes := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllSubmatch(text, -1)
+		if codes == nil && name != "README" {
+			t.Errorf("%s has no example", page)
+		}
+		for i, code := range codes { // each is a file by itself
+			source := filepath.Join(dir, fmt.Sprintf("%s%d.go", name, i))
+			if err := os.WriteFile(source, code[1], 0o600); err != nil {
+				t.Fatal(err)
 			}
-			continue
+			replace[filepath.Join(root, "internal", "docs", fmt.Sprint(name, i), "page.go")] = source
 		}
-		source := filepath.Join(dir, name+".go")
-		if err := os.WriteFile(source, code[1], 0o600); err != nil {
-			t.Fatal(err)
-		}
-		replace[filepath.Join(root, "internal", "docs", name, "page.go")] = source
 	}
-	if len(replace) < 11 {
+	if len(replace) < 13 {
 		t.Errorf("%d pages with examples, want one for each feature", len(replace))
 	}
 	overlay := filepath.Join(dir, "overlay.json")

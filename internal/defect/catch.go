@@ -38,7 +38,7 @@ const (
 func (n *Net) stages(pkg string, notices func(test) bool) []stage {
 	var first, then, last []stage
 	for _, s := range n.suites {
-		if !uses(s.pkg, pkg) {
+		if n.foreign(pkg, s) {
 			continue
 		}
 		var quicks, slows []stage
@@ -71,13 +71,19 @@ func (n *Net) stages(pkg string, notices func(test) bool) []stage {
 	return slices.Concat(first, then, last)
 }
 
-// rooms in the order in which they use each other; what is none of them may be used by all.
-var rooms = []string{"internal/history", "internal/sim", "subject", "internal/record", "lease", "dispatcher", "worker", ".", "cmd/lanekeeper"}
+// room is the package that a file belongs to.
+func room(file string) string {
+	return strings.TrimSuffix(filepath.ToSlash(filepath.Dir(file)), "/parts")
+}
 
-// uses reports whether tests of a package can notice a change in another one.
-func uses(pkg, other string) bool {
-	at, from := slices.Index(rooms, pkg), slices.Index(rooms, other)
-	return from < 0 || at >= from
+// foreign reports whether tests don't use a package that others do: they can't notice a change in it.
+func (n *Net) foreign(pkg string, s *suite) bool {
+	for _, used := range n.uses {
+		if used[pkg] {
+			return !n.uses[s.pkg][pkg]
+		}
+	}
+	return false // it is no package, or none that is imported
 }
 
 // costs reads from what a verbose run said which tests there are, the cheapest first. What a test's parts took counts
@@ -180,16 +186,7 @@ func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
 		env = append(env, redistest.DefectVar+"="+path)
 	}
 	bins := make(map[string]string) // by package
-	stages := n.stages(filepath.ToSlash(filepath.Dir(d.File)), n.noticing(d))
-	if pkg, name, ok := strings.Cut(d.By, " "); ok {
-		for _, s := range n.suites {
-			if i := slices.IndexFunc(s.tests, func(t test) bool { return t.name == name }); s.pkg == pkg && i >= 0 {
-				stages = slices.Insert(stages, 0, stage{s, s.tests[i : i+1]})
-				break
-			}
-		}
-	}
-	for _, s := range stages {
+	try := func(s stage) (Catch, error) {
 		bin, ok := bins[s.pkg]
 		switch {
 		case ok:
@@ -203,8 +200,19 @@ func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
 		}
 		bins[s.pkg] = bin
 		by, err := s.fails(ctx, at.dir, bin, env)
-		if by != "" || err != nil {
-			return Catch{By: by}, err
+		return Catch{By: by}, err
+	}
+	if s, ok := n.hinted(d.By); ok {
+		if caught, err := try(s); caught != (Catch{}) || err != nil {
+			return caught, err
+		}
+	}
+	if err := n.measure(); err != nil {
+		return Catch{}, err
+	}
+	for _, s := range n.stages(room(d.File), n.noticing(d)) {
+		if caught, err := try(s); caught != (Catch{}) || err != nil {
+			return caught, err
 		}
 	}
 	return Catch{}, nil

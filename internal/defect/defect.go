@@ -3,19 +3,23 @@
 // mutants' with mistakes that nobody chose.
 //
 // The tests are the fast layers: those of packages, the stories, those of the commands, and after
-// them the simulator. The cheapest run first, and those of the mistake's own package before others;
-// what never runs a line of Go that is changed is left out. So most mistakes cost a build and a second.
+// them the simulator. The test that noticed last time runs first; then the cheapest, and those of the mistake's own package
+// before others; what never runs a line of Go that is changed is left out. So most mistakes cost a build and a second. What
+// tests cost and reach is measured when the first mistake needs more than its hint.
 package defect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -60,31 +64,41 @@ type test struct {
 type Net struct {
 	dir    string
 	suites []*suite
-	good   map[string]string // the tests of packages, built without any defect
-	blocks reach             // all lines of which it is known who reaches them
+	good   map[string]string        // the tests of packages, built without any defect
+	hints  map[string]time.Duration // tests that noticed last time, "package TestName", and what they cost
+	plain  *copied                  // for what has no defect
+	free   chan *copied
 
-	free chan *copied
+	measure func() error // once
+	blocks  reach        // all lines of which it is known who reaches them
+	uses    map[string]map[string]bool
 }
 
 // copied is a copy of the repository in which one defect at a time is put.
 type copied struct{ dir string }
 
-// New copies the repository at root for n defects at a time, builds its tests, and runs them: a
-// test that fails without any defect would seem to notice all of them.
-func New(ctx context.Context, root string, n int) (*Net, error) {
+// New copies the repository at root for n defects at a time, builds its tests, and runs those that
+// noticed last time, each "package TestName": a test that fails without any defect would seem to notice all of them.
+func New(ctx context.Context, root string, n int, hints []string) (*Net, error) {
 	dir, err := os.MkdirTemp("", "lanekeeper-defects-")
 	if err != nil {
 		return nil, err
 	}
-	net := &Net{dir: dir, free: make(chan *copied, n), suites: fastLayers(), good: make(map[string]string), blocks: make(reach)}
+	net := &Net{
+		dir: dir, free: make(chan *copied, n), plain: &copied{filepath.Join(dir, "plain")}, suites: fastLayers(),
+		good: make(map[string]string), hints: make(map[string]time.Duration), blocks: make(reach),
+	}
+	net.measure = sync.OnceValue(func() error { return net.measureAll(ctx) })
+	err = copyTree(net.plain.dir, root)
 	for i := range n {
 		c := &copied{filepath.Join(dir, fmt.Sprint("copy", i))}
-		if err := copyTree(c.dir, root); err != nil {
-			return nil, errors.Join(err, net.Close())
-		}
+		err = errors.Join(err, copyTree(c.dir, root))
 		net.free <- c
 	}
-	if err := net.measure(ctx); err != nil {
+	if err == nil {
+		err = errors.Join(net.buildAll(ctx), net.vouch(ctx, hints))
+	}
+	if err != nil {
 		return nil, errors.Join(err, net.Close())
 	}
 	return net, nil
@@ -131,24 +145,81 @@ func fastLayers() []*suite {
 	}
 }
 
-// measure builds every suite without a defect and learns what its tests cost and reach.
-func (n *Net) measure(ctx context.Context) error {
-	at := <-n.free
-	defer func() { n.free <- at }()
+// buildAll builds every suite without a defect, and learns which packages each uses.
+func (n *Net) buildAll(ctx context.Context) error {
+	n.uses = make(map[string]map[string]bool)
 	for _, s := range n.suites {
-		if n.good[s.pkg] == "" {
-			n.good[s.pkg] = filepath.Join(n.dir, fmt.Sprintf("good%d.test", len(n.good)))
-			if unbuilt, err := build(ctx, at.dir, s.pkg, n.good[s.pkg]); unbuilt != "" || err != nil {
-				return errors.Join(err, errors.New(unbuilt))
+		if n.good[s.pkg] != "" {
+			continue
+		}
+		n.good[s.pkg] = filepath.Join(n.dir, fmt.Sprintf("good%d.test", len(n.good)))
+		if unbuilt, err := build(ctx, n.plain.dir, s.pkg, n.good[s.pkg]); unbuilt != "" || err != nil {
+			return errors.Join(err, errors.New(unbuilt))
+		}
+		list := exec.CommandContext(ctx, "go", "list", "-deps", "-test", "-f", "{{.ImportPath}}", "./"+s.pkg)
+		list.Dir = n.plain.dir
+		paths, err := list.Output()
+		if err != nil {
+			return fmt.Errorf("what %s uses: %w", s.pkg, err)
+		}
+		n.uses[s.pkg] = make(map[string]bool)
+		for path := range strings.FieldsSeq(string(paths)) {
+			if own, ok := strings.CutPrefix(path+"/", module); ok {
+				n.uses[s.pkg][cmp.Or(strings.TrimSuffix(own, "/"), ".")] = true
 			}
 		}
 	}
+	return nil
+}
+
+// vouch runs the tests that hints name, and keeps those that there are.
+func (n *Net) vouch(ctx context.Context, hints []string) error {
+	for _, s := range n.suites {
+		var names []string
+		for _, hint := range hints {
+			if pkg, name, _ := strings.Cut(hint, " "); s.has(pkg, name) && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+		if len(names) == 0 {
+			continue
+		}
+		out, err := s.passes(ctx, n.plain.dir, n.good[s.pkg], nil, "-test.run=^("+strings.Join(names, "|")+")$")
+		if err != nil {
+			return err
+		}
+		for _, t := range costs(out) {
+			n.hints[s.pkg+" "+t.name] = t.took
+		}
+	}
+	return nil
+}
+
+// has reports whether a test of a package is one of the suite's.
+func (s *suite) has(pkg, name string) bool {
+	return s.pkg == pkg && (s.skip == "" || !regexp.MustCompile(s.skip).MatchString(name))
+}
+
+// hinted is the stage of a test that noticed a defect last time, if there is one.
+func (n *Net) hinted(by string) (stage, bool) {
+	took, ok := n.hints[by]
+	pkg, name, _ := strings.Cut(by, " ")
+	for _, s := range n.suites {
+		if ok && s.has(pkg, name) {
+			return stage{s, []test{{name: name, took: took}}}, true
+		}
+	}
+	return stage{}, false
+}
+
+// measureAll learns what the tests cost and reach.
+func (n *Net) measureAll(ctx context.Context) error {
 	for _, s := range n.suites {
 		ask := n.costs
 		if !s.whole {
 			ask = n.reaches
 		}
-		if err := ask(ctx, at.dir, s); err != nil {
+		if err := ask(ctx, n.plain.dir, s); err != nil {
 			return err
 		}
 	}
@@ -184,9 +255,9 @@ func thrifty(dir string) []string {
 	return []string{"GOFLAGS=-trimpath", "GOGC=400", "GOCACHE=" + filepath.Join(filepath.Dir(dir), "cache")}
 }
 
-// build builds the tests of a package as the copy stands.
+// build builds the tests of a package as the copy stands, unoptimized: that takes half the time, and they mostly wait.
 func build(ctx context.Context, dir, pkg, bin string, flags ...string) (unbuilt string, err error) {
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"test", "-c", "-vet=off", "-ldflags=-s -w", "-o", bin}, flags, []string{"./" + pkg})...)
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"test", "-c", "-vet=off", "-gcflags=" + module + "...=-N -l", "-ldflags=-s -w", "-o", bin}, flags, []string{"./" + pkg})...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), thrifty(dir)...)
 	out, err := cmd.CombinedOutput()
 	if exit := new(exec.ExitError); errors.As(err, &exit) && ctx.Err() == nil {

@@ -17,6 +17,8 @@ func TestStages(t *testing.T) {
 			of("TestC", 900*time.Millisecond), of("TestD", 900*time.Millisecond), of("TestE", 900*time.Millisecond), of("TestSlow", 5*time.Second)}},
 		{pkg: "worker", tests: []test{of("TestW", 10*time.Millisecond), of("TestLong", 2*time.Second)}},
 		{pkg: "worker", tests: []test{of("TestSimulation", time.Minute)}, last: true},
+	}, uses: map[string]map[string]bool{
+		"lease": {"lease": true}, "dispatcher": {"lease": true, "dispatcher": true}, "worker": {"lease": true, "dispatcher": true, "worker": true},
 	}}
 	for pkg, want := range map[string]string{
 		"worker":     "[TestW] [TestLong] [TestSimulation]",

@@ -43,7 +43,11 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	begin := time.Now()
-	net, err := inner.New(ctx, ".", 1+runtime.NumCPU()) // tests wait now and then
+	var hints []string
+	for _, d := range chosen {
+		hints = append(hints, by[d.Name])
+	}
+	net, err := inner.New(ctx, ".", 1+runtime.NumCPU(), hints) // tests wait now and then
 	if err != nil {
 		return err
 	}

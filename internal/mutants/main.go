@@ -185,7 +185,7 @@ func run(ctx context.Context, count, in, again string, seed uint64, crew int, li
 		return nil
 	}
 	begin := time.Now()
-	net, err := defect.New(ctx, ".", crew)
+	net, err := defect.New(ctx, ".", crew, nil)
 	if err != nil {
 		return err
 	}

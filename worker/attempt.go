@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -28,12 +29,22 @@ type lane struct {
 	later []*attempt
 }
 
-// together is how many more jobs of the lane a batch handler gets.
-func (a *attempt) together() int {
-	if a.pool.batches[a.claim.Kind] == nil {
-		return 0
+// jobs are those that the handler gets: of a claim of several a batch handler gets all, the others
+// get them one at a time, each with an attempt of its own.
+func (a *attempt) jobs() []dispatcher.Job {
+	jobs := []dispatcher.Job{a.claim.Job}
+	if a.batch {
+		jobs = append(jobs, a.claim.Along...)
 	}
-	return len(a.claim.Along)
+	return jobs
+}
+
+// size is how many jobs the handler gets.
+func (a *attempt) size() int {
+	if a.batch {
+		return 1 + len(a.claim.Along)
+	}
+	return 1
 }
 
 // took is how long the handler ran.
@@ -52,6 +63,7 @@ func (l *lane) comeBack() []*attempt {
 // attempt is one run of one handler.
 type attempt struct {
 	*lane
+	handling
 	pool  *Pool
 	claim *session.Claim
 
@@ -95,7 +107,12 @@ func (p *Pool) begin(q queued) *attempt {
 		l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)
 	}
 	l.ctx, l.release = p.keepToo(l.ctx, q.claim.Lease, l.release)
-	return &attempt{lane: l, pool: p, claim: q.claim}
+	return p.attempt(l, q.claim)
+}
+
+// attempt makes the attempt at a job of a lane, or at a batch of them.
+func (p *Pool) attempt(l *lane, c *session.Claim) *attempt {
+	return &attempt{lane: l, handling: p.handlers[c.Kind], pool: p, claim: c}
 }
 
 // keepToo puts one more lease into the keeper's care, under the context of the others.
@@ -129,7 +146,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 
 	p.counts.started.Add(1)
 	if p.debug {
-		p.log.Debug("attempt begins", about(a.claim, "jobs", 1+a.together())...)
+		p.log.Debug("attempt begins", about(a.claim, "jobs", a.size())...)
 	}
 	var said []verdict
 	defer func() {
@@ -168,7 +185,7 @@ func (a *attempt) report(ctx context.Context, said []verdict) (next *attempt, go
 // judge decides how each job of the attempt has ended. The caller has set reported.
 func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
 	a.said = said
-	if a.pool.batches[a.claim.Kind] == nil {
+	if !a.batch {
 		end := a.judgeOne(ctx, a.claim, &said[0])
 		if end.Outcome == session.Finished {
 			end.Result = a.result // nil where nobody keeps it
@@ -206,7 +223,7 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	if follower, ok := a.claim.Next(); ok && end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
 		a.end.GoesOn = true
 		p.desk.report(a)
-		return &attempt{lane: a.lane, pool: p, claim: follower}
+		return p.attempt(a.lane, follower)
 	}
 	if q, ok := p.desk.end(a, a.ended.Sub(a.begun)); ok {
 		return p.begin(q)

@@ -58,7 +58,7 @@ func (p *Pool) ready() ([]string, error) {
 		return nil, errors.New("worker: the pool has no handler: nothing could run; add one with Handle")
 	}
 	for kind := range p.cfg.LaneBatch {
-		if p.handlers[kind] == nil {
+		if _, ok := p.handlers[kind]; !ok {
 			return nil, fmt.Errorf("worker: Config.LaneBatch names the kind %q, which has no handler", kind)
 		}
 	}
@@ -365,7 +365,7 @@ func (p *Pool) checkKinds(kinds []string) error {
 			return fmt.Errorf("start pool %s: %w", p.cfg.Name, err)
 		}
 		k, _ := p.declared(kind)
-		if p.batches[kind] != nil && k.OnFailure == dispatcher.Halt {
+		if p.handlers[kind].batch && k.OnFailure == dispatcher.Halt {
 			return fmt.Errorf("worker: kind %s is declared with halt, which goes job by job: it can have no batch handler", kind)
 		}
 		if n := p.cfg.LaneBatch[kind]; n > 1 && (k.OnFailure == dispatcher.Halt || k.Every > 0) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,8 +138,7 @@ type Pool struct {
 	check      func(kind, pool string) error // whether the pool may handle a kind
 	declared   func(kind string) (dispatcher.DeclaredKind, bool)
 	join       func(ctx context.Context, who session.Claimant, concurrency int) (source, error)
-	handlers   map[string]Handler
-	batches    map[string]BatchHandler
+	handlers   map[string]handling
 	middleware []Middleware
 	started    atomic.Bool
 	counts     counters
@@ -185,64 +183,11 @@ func newPool(cfg Config, join func(context.Context, session.Claimant, int) (sour
 		return nil, err
 	}
 	return &Pool{
-		cfg: cfg, join: join, handlers: make(map[string]Handler), rules: make(map[string]dispatcher.Kind), batches: make(map[string]BatchHandler),
+		cfg: cfg, join: join, handlers: make(map[string]handling), rules: make(map[string]dispatcher.Kind),
 		check:     func(string, string) error { return nil },
 		namespace: func() string { return "" },
 		declared:  func(string) (dispatcher.DeclaredKind, bool) { return dispatcher.DeclaredKind{}, false },
 	}, nil
-}
-
-// Handle sets the handler of a job kind. It panics when the kind is malformed or
-// has a handler already: both are mistakes in the program. A kind without a
-// handler is left alone by this pool; its lanes wait for one that knows it.
-func (p *Pool) Handle(kind string, h Handler) {
-	if err := dispatcher.CheckKind(kind); err != nil {
-		panic(err)
-	}
-	if _, twice := p.handlers[kind]; twice || h == nil {
-		panic(fmt.Sprintf("worker: kind %s needs exactly one handler", kind))
-	}
-	p.handlers[kind] = h
-}
-
-// BatchHandler does the work of up to so many jobs of one lane and kind as [Pool.HandleBatch]
-// was told. It returns an error for each, in their order, which counts as a [Handler]'s does
-// for that job alone; nil is that all have finished. Middleware is not for batches.
-type BatchHandler func(ctx context.Context, jobs []dispatcher.Job) []error
-
-// HandleBatch sets the handler of a job kind that takes up to most waiting jobs of one lane at
-// once, 1 to 250, under one lease. They are in their order, and all that end are reported
-// together; those that fail stay in their order in front of the lane. A job that failed
-// before comes alone. The timeout of the first job is that of all.
-func (p *Pool) HandleBatch(kind string, most int, h BatchHandler) {
-	if h == nil || most < 1 || most > session.MaxLaneBatch {
-		panic(fmt.Sprintf("worker: kind %s needs a handler, and a batch of 1 to %d", kind, session.MaxLaneBatch))
-	}
-	p.Handle(kind, func(context.Context, []byte) error { return errors.New("worker: batches have their own handler") })
-	p.batches[kind] = h
-	if p.cfg.LaneBatch == nil {
-		p.cfg.LaneBatch = make(map[string]int)
-	}
-	p.cfg.LaneBatch[kind] = most
-}
-
-// Use wraps all handlers in middleware, the first one outermost. Those of [Pool.HandleBatch] get
-// none: what middleware would do for one job, a batch handler does for its jobs itself.
-func (p *Pool) Use(m ...Middleware) { p.middleware = append(p.middleware, m...) }
-
-// wrap puts the middleware around the handlers and returns their kinds.
-func (p *Pool) wrap() []string {
-	var kinds []string
-	for kind, h := range p.handlers {
-		h = guard(h)
-		for _, m := range slices.Backward(p.middleware) {
-			h = m(h)
-		}
-		p.handlers[kind] = h
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
-	return kinds
 }
 
 // Counts are what a pool has done since it started.

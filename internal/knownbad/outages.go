@@ -94,9 +94,8 @@ var fromOutages = []defect{
 `, ``,
 	},
 	{
-		"middleware is passed by a panic", "worker/worker.go",
-		`		h = guard(h)
-`, ``,
+		"middleware is passed by a panic", "worker/handling.go",
+		`one := guard(h.one)`, `one := h.one`,
 	},
 	{
 		"a pool without handlers starts", "worker/run.go",

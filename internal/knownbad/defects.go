@@ -194,7 +194,7 @@ local seq, seqs = 0, {}`,
 		`if !p.trusted(a) {`, `if false {`,
 	},
 	{
-		"an end whose answer was lost is not sent again", "worker/run.go",
+		"an end whose answer was lost is not sent again", "worker/settle.go",
 		`		a.resent = true
 		return ended.Err`, `		a.resent = true`,
 	},
@@ -325,7 +325,7 @@ local seq, seqs = 0, {}`,
 		`if at.IsZero() || !known {`, `if at.IsZero() && !known {`,
 	},
 	{
-		"lost attempts are not recorded", "worker/run.go",
+		"lost attempts are not recorded", "worker/settle.go",
 		`p.note(lost.Kind, session.EndLost, lost.Took)`, `_ = lost`,
 	},
 	{

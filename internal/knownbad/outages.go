@@ -84,13 +84,13 @@ var fromOutages = []defect{
 		`d.unsaid == 0 && d.asked == 0 })`, `d.unsaid == 0 })`,
 	},
 	{
-		"a failed attempt is not told", "worker/run.go",
+		"a failed attempt is not told", "worker/settle.go",
 		`		p.log.Warn("attempt failed; its job is tried again", told("wait", end.Wait)...)
 `, ``,
 	},
 	{
-		"a burial is not told", "worker/run.go",
-		`		p.sayLost(answer.Reaped.Lost)
+		"a burial is not told", "worker/settle.go",
+		`	p.sayLost(answer.Reaped.Lost)
 `, ``,
 	},
 	{

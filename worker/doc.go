@@ -30,5 +30,6 @@
 // A pool knows no Redis; it knows [Source], the verbs of dispatcher that it needs,
 // and so its tests run on a fake in fake time.
 //
-// Reading order: worker.go, handler.go, typed.go, run.go, desk.go with ahead.go, attempt.go.
+// Reading order: worker.go, handler.go and typed.go, handling.go, run.go, desk.go with plan.go and
+// crew.go, attempt.go and verdict.go, settle.go.
 package worker

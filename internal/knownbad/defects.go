@@ -203,8 +203,8 @@ local seq, seqs = 0, {}`,
 		`time.AfterFunc(a.pool.cfg.CancelGrace, a.giveUp)`, `_ = a.giveUp`,
 	},
 	{
-		"a pool that stops keeps what it had claimed ahead", "worker/ahead.go",
-		"	for _, q := range d.queue {\n", "	for _, q := range d.queue[:0] {\n",
+		"a pool that stops keeps what it had claimed ahead", "worker/desk.go",
+		"	for _, q := range waiting {\n", "	for _, q := range waiting[:0] {\n",
 	},
 
 	// What a lane can do (docs/features).

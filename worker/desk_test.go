@@ -148,30 +148,13 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 	}
 }
 
-// How many lanes are claimed ahead follows the mean time of the last ones, up to a bound.
-func TestPace(t *testing.T) {
+// Where partitions travel apart, a traveller that sets out wakes the next one: the other servers wait for it.
+func TestDeskSendsTheNextTraveller(t *testing.T) {
 	t.Parallel()
-	d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
-	if n := d.crew.ahead(); n != 0 {
-		t.Errorf("%d lanes are claimed ahead before anything is known", n)
-	}
-	d.crew.pace = 16 * time.Millisecond
-	for _, c := range []struct{ took, pace time.Duration }{
-		{32 * time.Millisecond, 17 * time.Millisecond}, {time.Millisecond, 16 * time.Millisecond}, {16 * time.Millisecond, 16 * time.Millisecond},
-	} {
-		if d.crew.learn(c.took); d.crew.pace != c.pace {
-			t.Errorf("after a lane that took %s the pace is %s, want %s", c.took, d.crew.pace, c.pace)
-		}
-	}
-	for range 1000 {
-		d.crew.learn(0)
-	}
-	if d.crew.pace < 1 || d.crew.pace > 20 {
-		t.Errorf("after a thousand lanes that took no time the pace is %s", d.crew.pace)
-	}
-	for pace, want := range map[time.Duration]int{time.Nanosecond: 400, 20 * time.Microsecond: 400, 2 * time.Millisecond: 4, 3 * time.Millisecond: 2, time.Second: 0} {
-		if d.crew.pace = pace; d.crew.ahead() != want {
-			t.Errorf("at a pace of %s %d lanes are claimed ahead, want %d", pace, d.crew.ahead(), want)
+	for _, apart := range []bool{false, true} {
+		d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 2, apart)
+		if errands, _ := d.plan(time.Now()); len(errands) == 0 || (len(errands) == 1) != apart || (len(d.kick) > 0) != apart {
+			t.Errorf("apart %t: it plans %+v, and wakes %d more", apart, errands, len(d.kick))
 		}
 	}
 }

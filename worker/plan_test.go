@@ -123,7 +123,7 @@ func TestPlanLearns(t *testing.T) {
 	} {
 		p := quietPlanner(1, false)
 		part := &p.partitions[0]
-		part.ready, part.failures = unknown, 2
+		part.ready, part.failures, part.restTill = unknown, 2, noon.Add(time.Minute) // since the trip set out
 		e := errand{Turn: c.turn}
 		part.news += c.hints
 		p.learn(noon, e, c.answer, !c.again, facts{busy: c.busy})
@@ -133,7 +133,8 @@ func TestPlanLearns(t *testing.T) {
 		if in := later(*part); in < c.reapIn || in > c.reapIn+5*time.Millisecond {
 			t.Errorf("%s: it reaps after %s, want %s", name, in, c.reapIn)
 		}
-		if rests := noon.Before(part.restTill); rests != c.rests || rests && part.failures != 3 || !rests && part.failures != 0 {
+		rests := noon.Before(part.restTill)
+		if rests != c.rests || rests && part.failures != 3 || !rests && part.failures != 0 || part.restTill.After(noon.Add(time.Second)) {
 			t.Errorf("%s: it rests until %s after %d failures, want rest %t", name, part.restTill, part.failures, c.rests)
 		}
 	}

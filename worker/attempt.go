@@ -60,7 +60,9 @@ func (l *lane) comeBack() []*attempt {
 	return later
 }
 
-// attempt is one run of one handler.
+// attempt is one run of one handler, for one job or for a batch of them. Two may want to report how
+// it ended, the handler's goroutine and a timer that gives it up: whoever sets reported first does,
+// and the other leaves it alone.
 type attempt struct {
 	*lane
 	handling
@@ -102,6 +104,7 @@ func (p *Pool) work(a *attempt) {
 // begin takes a claimed lane into the keeper's care.
 func (p *Pool) begin(q queued) *attempt {
 	l := &lane{partition: q.partition, begun: time.Now()}
+	// The contexts lie within each other: whichever lease is lost first, the handler's ends.
 	l.ctx, l.release = p.life, func() {}
 	for _, slot := range q.claim.Slots { // a limit counts on them: without them, no work
 		l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)
@@ -123,7 +126,8 @@ func (p *Pool) keepToo(ctx context.Context, l lease.Lease, before func()) (work 
 
 // run takes an attempt from the last look to the report of its end, and returns the
 // next one for the same place, if any. gone says that the place went on without this
-// goroutine, because the attempt was given up.
+// goroutine, because the attempt was given up. It reports in a defer, because a handler may end its
+// goroutine (runtime.Goexit): then the place goes on in a new one.
 //
 //go:noinline
 func (a *attempt) run() (next *attempt, gone bool) {
@@ -163,7 +167,8 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	return nil, false // report says
 }
 
-// trusted reports whether all leases that an attempt runs under can be relied on.
+// trusted reports whether all leases that an attempt runs under can be relied on. That costs a
+// round trip only when one of them was not proven lately.
 func (p *Pool) trusted(a *attempt) bool {
 	for _, slot := range a.claim.Slots {
 		if !p.keeper.Trusted(a.ctx, slot) {
@@ -199,6 +204,9 @@ func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
 	return end
 }
 
+// judgeOne decides how one job has ended, by why its context ended and by what its handler said.
+// An error after a cancel is nobody's failure, and the attempt is given back; nil counts even then,
+// because the work is done.
 func (a *attempt) judgeOne(ctx context.Context, c *session.Claim, v *verdict) session.End {
 	cause := context.Cause(ctx)
 	switch stopped := errors.Is(cause, ErrStopped); {
@@ -219,7 +227,8 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	if p.debug {
 		p.log.Debug("attempt ended", about(a.claim, "outcome", end.Outcome.String(), "took", a.took())...)
 	}
-	// The next job of the lane is begun only while nothing speaks against it.
+	// The next job of the lane is begun under the same lease, and only while nothing speaks against
+	// it. A job whose outcome is kept ends in a call that frees the lane, so nothing follows it.
 	if follower, ok := a.claim.Next(); ok && end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
 		a.end.GoesOn = true
 		p.desk.report(a)
@@ -231,8 +240,9 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	return nil
 }
 
-// drop ends the attempt without a report: its lease runs out. The caller has set
-// reported.
+// drop ends the attempt without a report: its lease runs out. It is for an attempt that was not
+// begun because its lease is over, and for a handler that is still at work when the pool stops:
+// nobody may begin with its lane before the TTL is over. The caller has set reported.
 func (a *attempt) drop() (next *attempt) {
 	a.release()
 	if q, ok := a.pool.desk.vacate(); ok {
@@ -242,6 +252,9 @@ func (a *attempt) drop() (next *attempt) {
 }
 
 // giveUpLater is called when the attempt's context is done.
+//
+// The grace is counted from then, for any cause: a timeout, a lost lease, a cancel or a stop. A
+// handler that returns in time has set reported, and the timer finds nothing to do.
 func (a *attempt) giveUpLater() {
 	time.AfterFunc(a.pool.cfg.CancelGrace, a.giveUp)
 }
@@ -271,7 +284,8 @@ func (a *attempt) giveUp() {
 }
 
 // stack finds the goroutine that runs the attempt in a dump of all, by the
-// address of a, which is run's receiver.
+// address of a, which is run's receiver. A label of package pprof would be no help: a dump of
+// whole stacks has none, whatever a handler starts inherits it, and every attempt would pay for it.
 func (a *attempt) stack() string {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]

@@ -38,6 +38,8 @@ type queued struct {
 	at        time.Time // when it was claimed
 }
 
+// newCrew makes a crew of free places. The patience is well within the TTL: a lane that goes back
+// unused has its lease still.
 func newCrew(cfg Config) crew {
 	return crew{concurrency: cfg.Concurrency, patience: min(cfg.LeaseTTL/6, maxPatience), pace: slowPace}
 }
@@ -87,7 +89,8 @@ func (c *crew) vacate() (next queued, ok bool) {
 	return queued{}, false
 }
 
-// learn notes how long a lane kept its place.
+// learn notes how long a lane kept its place. The mean moves by a sixteenth of the difference each
+// time, so that one slow lane among fast ones changes little.
 func (c *crew) learn(took time.Duration) {
 	c.pace = max(1, c.pace+(took-c.pace)/16)
 }
@@ -113,7 +116,8 @@ func (c *crew) giveUp() []queued {
 	return all
 }
 
-// pop takes the first lane off the queue, and lets go of its claim.
+// pop takes the first lane off the queue, and lets go of its claim: the queue keeps its memory
+// while it has lanes, and payloads may be large.
 func (c *crew) pop() queued {
 	q := c.queue[0]
 	c.queue[0] = queued{}

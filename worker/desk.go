@@ -73,7 +73,8 @@ func (e *errand) pack() {
 
 // take lays the answer to an errand on the desk, with the ends that are to be sent
 // again, and returns the lanes for which a handler is to be started, and how many of them
-// need a new goroutine.
+// need a new goroutine. Ends that are sent again go in front of those that waited for the return
+// of their lane: they are of earlier jobs.
 func (d *desk) take(e errand, answer session.TurnReply, again []*attempt) (start []queued, fresh int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -197,10 +198,11 @@ func (d *desk) stopped() bool {
 	return d.crew.stopping
 }
 
-// changeLocked wakes whoever waits for a change, and one traveller.
+// changeLocked wakes whoever waits for a change, and one traveller. A kick that finds no room is
+// not missed: as many are waiting to be heard as a pool on one server has travellers.
 func (d *desk) changeLocked() {
 	d.changed.Broadcast()
-	if d.planner.crowded() {
+	if d.planner.crowded() { // who comes back makes it known, and there is no change to miss
 		return
 	}
 	select {
@@ -221,7 +223,8 @@ func (d *desk) sleep(life context.Context, wait time.Duration) bool {
 }
 
 // until waits until ok, asked under the lock after each change, or until ctx is
-// done, and returns what ok said last.
+// done, and returns what ok said last. A condition knows no context, so the end of ctx is
+// made a change.
 func (d *desk) until(ctx context.Context, ok func() bool) bool {
 	stop := context.AfterFunc(ctx, func() {
 		d.mu.Lock()

@@ -18,7 +18,8 @@ type handling struct {
 	batch bool    // do gets all jobs that were claimed together, and reports an end of each
 }
 
-// single makes the inner form of a handler that takes one job.
+// single makes the inner form of a handler that takes one job. It is the only place where the one
+// becomes the other.
 func single(h Handler) BatchHandler {
 	return func(ctx context.Context, jobs []dispatcher.Job) []error {
 		if err := h(ctx, jobs[0].Payload); err != nil {
@@ -55,6 +56,7 @@ func (p *Pool) HandleBatch(kind string, most int, h BatchHandler) {
 	p.cfg.LaneBatch[kind] = most
 }
 
+// handle notes the one handler of a kind, of whichever form.
 func (p *Pool) handle(kind string, h handling) {
 	if err := dispatcher.CheckKind(kind); err != nil {
 		panic(err)

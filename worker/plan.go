@@ -9,9 +9,9 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
-// What goes into the next round trip is decided in this file, by values alone: there is no lock,
-// no channel and no clock in it, and what is left to chance is only by how much a wait is spread. So
-// a table can hold the decisions (plan_test.go). The desk owns the values, says what time it is, and
+// What goes into the next round trip is decided in this file, by values alone: there is no lock, no
+// channel and no clock in it, and what is left to chance is only by how much a wait is spread. So a
+// table can hold the decisions (plan_test.go). The desk owns the values, says what time it is, and
 // carries out what is decided.
 
 // While handlers are slow, an end is reported at once, by one of many trips; when
@@ -77,6 +77,10 @@ type errand struct {
 	away     bool       // Redis was, when it came there
 }
 
+// newPlanner makes a planner that knows nothing yet, and so looks everywhere at once. Pools begin
+// their round with different partitions, so that not all come to the same one first. The intervals
+// are short of the TTL, for a reap to come in time for any lease; an idle pool is told by hints and
+// looks by itself more seldom.
 func newPlanner(cfg Config, partitions int, apart bool) planner {
 	p := planner{
 		apart:      apart,
@@ -91,7 +95,8 @@ func newPlanner(cfg Config, partitions int, apart bool) planner {
 	return p
 }
 
-// crowded reports whether one more trip would only make trips smaller.
+// crowded reports whether one more trip would only make trips smaller. That is asked before one
+// sets out, and before a traveller is woken for it.
 func (p *planner) crowded() bool { return !p.apart && p.trips >= 2 && p.load >= muchLoad }
 
 // budget is how many lanes a trip may ask for: half of the room at most, because another
@@ -155,6 +160,7 @@ func (p *planner) turn(at int, now time.Time, f facts, budget int) errand {
 	e.Refuse = part.refuse && e.Want == 0
 	e.Claim = e.Want > 0 || part.passOn || e.Refuse
 	part.passOn, part.refuse = false, false
+	// What is over the bound of one call stays in the budget, for the partitions behind this one.
 	e.Want = min(e.Want, session.MaxClaim)
 	return e
 }
@@ -215,7 +221,8 @@ func (p *planner) learn(now time.Time, e errand, answer session.TurnReply, answe
 	}
 }
 
-// dueBy has the partition reaped at a moment at the latest.
+// dueBy has the partition reaped at a moment at the latest. It never puts a reap off: what is due
+// before stays due.
 func (p *partition) dueBy(at time.Time) {
 	if at.Before(p.reapAt) {
 		p.reapAt = at

@@ -24,6 +24,7 @@ type StopError struct {
 	Unreported int // ended, but Redis could not be told in time; their leases run out
 }
 
+// Error says all three numbers, those that are 0 among them, so that logs of stops can be compared.
 func (e *StopError) Error() string {
 	return fmt.Sprintf("worker: stopped with %d jobs handed back, %d handlers abandoned, %d ends unreported",
 		e.HandedBack, e.Abandoned, e.Unreported)
@@ -48,7 +49,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	return p.leave(ctx, ended)
 }
 
-// ready checks what can be checked before anybody sees the pool, and returns the kinds that it handles.
+// ready checks what can be checked before anybody sees the pool, and returns the kinds that it
+// handles.
 func (p *Pool) ready() ([]string, error) {
 	if p.started.Swap(true) {
 		return nil, errors.New("worker: a pool runs only once")
@@ -65,8 +67,8 @@ func (p *Pool) ready() ([]string, error) {
 	return kinds, p.checkKinds(kinds)
 }
 
-// signOn joins: from here on the worker is listed. It reports false without an error when the pool was told
-// to stop before it had begun anything.
+// signOn joins: from here on the worker is listed. It reports false without an error when the pool
+// was told to stop before it had begun anything.
 func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err error) {
 	p.debug = debugging(p.cfg.Logger)
 	who := session.Claimant{
@@ -92,10 +94,11 @@ func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err err
 // apart reports whether partitions are on servers of their own, some of which may hang.
 func (p *Pool) apart() bool { return p.source.Waits() > 1 }
 
-// runBeside starts what runs beside the handlers. None of it ends with ctx: handlers that
-// finish after it still need their leases renewed and their ends reported. It ends when it is told to, by ended, which
-// returns a channel that is closed when all of it has.
+// runBeside starts what runs beside the handlers. None of it ends with ctx: handlers that finish
+// after it still need their leases renewed and their ends reported. It ends when it is told to, by
+// ended, which returns a channel that is closed when all of it has.
 func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
+	// Whoever only takes work ends with ctx; whoever a running handler needs ends with life.
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
 	p.life = life
 	p.lanes = make(chan queued, p.cfg.Concurrency)
@@ -106,6 +109,8 @@ func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
 	for place := range p.source.Waits() {
 		beside.Go(func() { p.awaitWakeups(ctx, place) })
 	}
+	// One server that hangs may hold a traveller for each of its partitions; there have to be some
+	// left for the others.
 	travellers := maxTrips
 	if p.apart() {
 		travellers = max(maxTrips, p.source.Partitions())
@@ -125,9 +130,12 @@ func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
 // trips under way have claimed goes back.
 func (p *Pool) stopHandlers() {
 	p.desk.stop()
+	// First patience: handlers end by themselves, and their contexts stay alive.
 	if !p.desk.idleWithin(p.cfg.StopTimeout) {
 		p.log.Warn("handlers still run after the stop timeout; cancelling them", "after", p.cfg.StopTimeout)
 	}
+	// Then none: contexts are cancelled, and who does not return within the grace is given up,
+	// which takes a moment.
 	p.cutting.Store(true)
 	p.keeper.Cancel(ErrStopped)
 	p.desk.idleWithin(p.cfg.CancelGrace + time.Second)
@@ -175,6 +183,8 @@ func (p *Pool) travel(life context.Context) {
 			}
 			continue
 		}
+		// The lock of the desk is not held from here on: while Redis is at work, ends gather for
+		// the traveller that is next.
 		turns := make([]session.Turn, len(errands))
 		for i, e := range errands {
 			turns[i] = e.Turn
@@ -213,7 +223,9 @@ func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 	}
 }
 
-// checkKinds returns an error for a kind that this pool may not handle, or not so.
+// checkKinds returns an error for a kind that this pool may not handle, or not so. A head that
+// halts its lane, and a rate, are for one job at a time: jobs that were claimed with it would have
+// begun already when it is known what becomes of it.
 func (p *Pool) checkKinds(kinds []string) error {
 	for _, kind := range kinds {
 		if err := p.check(kind, p.cfg.Name); err != nil {
@@ -232,7 +244,8 @@ func (p *Pool) checkKinds(kinds []string) error {
 }
 
 // hear looks at the leases when an operator may have asked for something, and for lanes when
-// a limit gives more.
+// a limit gives more. Unlike hints of ready lanes, which a pool that is full leaves to others,
+// these are for this pool alone.
 func (p *Pool) hear(life context.Context) {
 	for {
 		select {
@@ -246,7 +259,10 @@ func (p *Pool) hear(life context.Context) {
 	}
 }
 
-// beat says that the worker is alive, until life ends.
+// beat says that the worker is alive, until life ends. With each beat goes what was measured since
+// the last, and after that the pool looks at its own conduct: others are compared with what it has
+// finished, so that has to be told first. Workers that were started together beat at different
+// times.
 func (p *Pool) beat(life context.Context) {
 	for pauseFor(life, session.BeatEvery-rand.N(session.BeatEvery/10)) {
 		ctx, cancel := context.WithTimeout(life, session.BeatEvery)

@@ -11,6 +11,10 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
+// What is done with the answers of a trip: ends are closed, counted, told and measured, and lanes
+// that were claimed get their places. Travellers do it, and the desk is locked only while they lay
+// an answer on it.
+
 // settle deals with the answers of a trip: it closes what has ended, and starts
 // what was claimed.
 func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, answers []session.TurnReply) {
@@ -20,6 +24,8 @@ func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, an
 	p.desk.back()
 }
 
+// settleOne deals with the answer to one errand. An outage is noted before the desk is told, so
+// that the line about it comes before whatever the next trip says.
 func (p *Pool) settleOne(life context.Context, e errand, sent time.Time, answer session.TurnReply) {
 	var again []*attempt
 	failed := answer.Err
@@ -52,6 +58,9 @@ func (p *Pool) settleOne(life context.Context, e errand, sent time.Time, answer 
 // close closes an attempt whose end Redis has answered. It returns an error when the
 // answer is not known and the end is to be sent again, while its lease can still be
 // alive.
+//
+// The keeper lets go of the lease here, and no earlier: until Redis has the end, nobody else may
+// begin with the lane, and so it is renewed even after the handler has returned.
 func (p *Pool) close(a *attempt, ended session.EndReply) error {
 	switch {
 	case ended.Err == nil:
@@ -130,6 +139,8 @@ func (p *Pool) measure(a *attempt, ended session.EndReply) {
 	p.judgeSelf(a.claim.Kind, failed, good)
 }
 
+// ending is what an end counts as in the measurements of its kind. That an operator cancelled a job
+// goes before what its handler made of it: how long such an attempt took says nothing of others.
 func ending(end session.End, ended session.EndReply) session.Ending {
 	switch {
 	case ended.Cancelled:
@@ -142,6 +153,7 @@ func ending(end session.End, ended session.EndReply) session.Ending {
 	return session.EndFailed
 }
 
+// note adds an attempt to what Redis is told of with the next beat.
 func (p *Pool) note(kind string, how session.Ending, took time.Duration) {
 	p.tallying.Lock()
 	defer p.tallying.Unlock()

@@ -127,7 +127,10 @@ func (v *verdict) fields() []any {
 	return []any{"err", v.text, "stack", v.stack}
 }
 
-// end is how an attempt at a job has ended that nobody has stopped.
+// end is how an attempt at a job has ended that nobody has stopped. What a failure means for the
+// job is decided in Redis, by its attempts and the policy of its kind. The pool says how long it
+// would wait, on how many workers a job may fail, and whether its handler holds another attempt to
+// be of any use.
 func (p *Pool) end(c *session.Claim, v *verdict) session.End {
 	if !v.failed {
 		return session.End{Claim: c, Outcome: session.Finished}

@@ -60,10 +60,10 @@ type Config struct {
 	// [dispatcher.DefaultBackoff].
 	Backoff dispatcher.Backoff
 
-	// Blame makes a worker claim no more of a kind, and say so, when five different jobs of it have failed in
-	// a row here while others finished such, with the attempts given back; after a minute it
-	// tries one lane. The last worker of a kind is never blamed. And it makes a job that fails on three different
-	// workers a dead letter (L8).
+	// Blame makes a worker claim no more of a kind, and say so, when five different jobs of it have
+	// failed in a row here while others finished such, with the attempts given back; after a minute
+	// it tries one lane. The last worker of a kind is never blamed. And it makes a job that fails
+	// on three different workers a dead letter (L8).
 	Blame bool
 
 	// Logger defaults to slog.Default(). A goroutine of its own calls it, and no job waits for one
@@ -71,6 +71,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// withDefaults fills in what is zero. It copies the map, which HandleBatch adds to: the caller may
+// make several pools of one Config.
 func (c Config) withDefaults() Config {
 	c.Name = cmp.Or(c.Name, dispatcher.DefaultPool)
 	c.Concurrency = cmp.Or(c.Concurrency, 10*runtime.GOMAXPROCS(0))
@@ -84,8 +86,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// century bounds durations, because Redis counts in milliseconds and Go in nanoseconds: within it
+// no sum of two overflows.
 const century = 100 * 365 * 24 * time.Hour
 
+// validate returns an error that names the first field that breaks its rule, and the rule.
 func (c Config) validate() error {
 	rule := func(field string, value any, rule string) error {
 		return fmt.Errorf("worker: Config.%s (%v) %s", field, value, rule)
@@ -112,16 +117,27 @@ func (c Config) validate() error {
 	return nil
 }
 
-// source is what a pool needs of a session; *session.Session is one.
+// source is what a pool needs of a session; *session.Session is one, and tests have another that
+// needs no Redis.
 type source interface {
+	// Trips: partitions are numbered from 0, and a turn is of one of them.
 	Partitions() int
 	Turns(ctx context.Context, turns []session.Turn) []session.TurnReply
+
+	// Hints: each place blocks on a server of its own, so there is one place on one server.
 	Waits() int
 	Wait(ctx context.Context, place int) (hint session.Hint, ok bool, err error)
-	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
+
+	// Leases: the keeper renews them, and looks at them when an operator may have asked for
+	// something.
+	lease.Renewer
 	Asked() <-chan struct{}
+
+	// Limits: a signal that they give more, and the partitions to which they do.
 	Slots() <-chan struct{}
 	Offered() []int
+
+	// Presence: that the worker is alive, what it has measured, and what it is to blame for.
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *session.Tally) error
 	Finished(ctx context.Context, kind string) (int64, error)
@@ -133,17 +149,22 @@ type source interface {
 // Pool runs the handlers of the kinds that it was given. Add handlers and
 // middleware before Run; a pool runs once.
 type Pool struct {
-	cfg        Config
-	namespace  func() string
-	check      func(kind, pool string) error // whether the pool may handle a kind
-	declared   func(kind string) (dispatcher.DeclaredKind, bool)
-	join       func(ctx context.Context, who session.Claimant, concurrency int) (source, error)
+	cfg Config
+
+	// What New takes from the dispatcher. Tests of a pool by itself leave it out.
+	namespace func() string
+	check     func(kind, pool string) error // whether the pool may handle a kind
+	declared  func(kind string) (dispatcher.DeclaredKind, bool)
+	join      func(ctx context.Context, who session.Claimant, concurrency int) (source, error)
+
+	// Set before Run, and only read from then on: no lock is needed for them.
 	handlers   map[string]handling
 	middleware []Middleware
-	started    atomic.Bool
-	counts     counters
 
-	// Set by Run.
+	started atomic.Bool
+	counts  counters
+
+	// Set by Run, before it starts anything that reads them.
 	log    *scribe
 	debug  bool // whether it says anything of single attempts
 	outage *outage
@@ -157,7 +178,7 @@ type Pool struct {
 
 	rules map[string]dispatcher.Kind // declared of the pool's kinds
 
-	conducts conducts
+	conducts conducts // how the pool fares with its kinds, where blame is on
 
 	tallying sync.Mutex
 	tally    session.Tally // durations that Redis was not told of yet
@@ -177,6 +198,7 @@ func New(d *dispatcher.Dispatcher, cfg Config) (*Pool, error) {
 	return p, err
 }
 
+// newPool makes a pool whose session comes from join: the way in for tests without a Redis.
 func newPool(cfg Config, join func(context.Context, session.Claimant, int) (source, error)) (*Pool, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
@@ -190,7 +212,8 @@ func newPool(cfg Config, join func(context.Context, session.Claimant, int) (sour
 	}, nil
 }
 
-// Counts are what a pool has done since it started.
+// Counts are what a pool has done since it started. They are of attempts: a job that is tried three
+// times is started three times, a batch is started once, and each of its jobs counts when it ends.
 type Counts struct {
 	Started    int64 `json:"started"` // attempts
 	Finished   int64 `json:"finished"`
@@ -216,6 +239,7 @@ func (c *Counts) Add(o Counts) {
 	c.Abandoned += o.Abandoned
 }
 
+// counters are Counts while they still change: every handler and every traveller adds to them.
 type counters struct {
 	started, finished, retried, dead, buried, cancelled, handedBack, lost, abandoned atomic.Int64
 }

@@ -108,6 +108,7 @@ var darkBranches = map[string]string{
 
 // seldomBranches do not run in each run of fewSeeds, each for its reason.
 var seldomBranches = map[string]string{
+	"ending.lua: settle: for i = #t[3], 2, -1":    "two jobs of a batch have to stay where another goes: once in 30 seeds",
 	"enqueue.lua: check: if windows >= max_jobs":  "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
 	"enqueue.lua: returns 'windows'":              "dead letters fill a backlog before windows do: dispatcher/bounds_test.go has those",
 	"short.lua: along_line: elseif p.starts == 0": "a place has to be served to its end while others wait behind it: 8 times in 30 seeds",

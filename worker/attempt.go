@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -28,12 +29,22 @@ type lane struct {
 	later []*attempt
 }
 
-// together is how many more jobs of the lane a batch handler gets.
-func (a *attempt) together() int {
-	if a.pool.batches[a.claim.Kind] == nil {
-		return 0
+// jobs are those that the handler gets: of a claim of several a batch handler gets all, the others
+// get them one at a time, each with an attempt of its own.
+func (a *attempt) jobs() []dispatcher.Job {
+	jobs := []dispatcher.Job{a.claim.Job}
+	if a.batch {
+		jobs = append(jobs, a.claim.Along...)
 	}
-	return len(a.claim.Along)
+	return jobs
+}
+
+// size is how many jobs the handler gets.
+func (a *attempt) size() int {
+	if a.batch {
+		return 1 + len(a.claim.Along)
+	}
+	return 1
 }
 
 // took is how long the handler ran.
@@ -49,9 +60,12 @@ func (l *lane) comeBack() []*attempt {
 	return later
 }
 
-// attempt is one run of one handler.
+// attempt is one run of one handler, for one job or for a batch of them. Two may want to report how
+// it ended, the handler's goroutine and a timer that gives it up: whoever sets reported first does,
+// and the other leaves it alone.
 type attempt struct {
 	*lane
+	handling
 	pool  *Pool
 	claim *session.Claim
 
@@ -90,12 +104,18 @@ func (p *Pool) work(a *attempt) {
 // begin takes a claimed lane into the keeper's care.
 func (p *Pool) begin(q queued) *attempt {
 	l := &lane{partition: q.partition, begun: time.Now()}
+	// The contexts lie within each other: whichever lease is lost first, the handler's ends.
 	l.ctx, l.release = p.life, func() {}
 	for _, slot := range q.claim.Slots { // a limit counts on them: without them, no work
 		l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)
 	}
 	l.ctx, l.release = p.keepToo(l.ctx, q.claim.Lease, l.release)
-	return &attempt{lane: l, pool: p, claim: q.claim}
+	return p.attempt(l, q.claim)
+}
+
+// attempt makes the attempt at a job of a lane, or at a batch of them.
+func (p *Pool) attempt(l *lane, c *session.Claim) *attempt {
+	return &attempt{lane: l, handling: p.handlers[c.Kind], pool: p, claim: c}
 }
 
 // keepToo puts one more lease into the keeper's care, under the context of the others.
@@ -106,7 +126,8 @@ func (p *Pool) keepToo(ctx context.Context, l lease.Lease, before func()) (work 
 
 // run takes an attempt from the last look to the report of its end, and returns the
 // next one for the same place, if any. gone says that the place went on without this
-// goroutine, because the attempt was given up.
+// goroutine, because the attempt was given up. It reports in a defer, because a handler may end its
+// goroutine (runtime.Goexit): then the place goes on in a new one.
 //
 //go:noinline
 func (a *attempt) run() (next *attempt, gone bool) {
@@ -129,7 +150,7 @@ func (a *attempt) run() (next *attempt, gone bool) {
 
 	p.counts.started.Add(1)
 	if p.debug {
-		p.log.Debug("attempt begins", about(a.claim, "jobs", 1+a.together())...)
+		p.log.Debug("attempt begins", about(a.claim, "jobs", a.size())...)
 	}
 	var said []verdict
 	defer func() {
@@ -146,7 +167,8 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	return nil, false // report says
 }
 
-// trusted reports whether all leases that an attempt runs under can be relied on.
+// trusted reports whether all leases that an attempt runs under can be relied on. That costs a
+// round trip only when one of them was not proven lately.
 func (p *Pool) trusted(a *attempt) bool {
 	for _, slot := range a.claim.Slots {
 		if !p.keeper.Trusted(a.ctx, slot) {
@@ -168,7 +190,7 @@ func (a *attempt) report(ctx context.Context, said []verdict) (next *attempt, go
 // judge decides how each job of the attempt has ended. The caller has set reported.
 func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
 	a.said = said
-	if a.pool.batches[a.claim.Kind] == nil {
+	if !a.batch {
 		end := a.judgeOne(ctx, a.claim, &said[0])
 		if end.Outcome == session.Finished {
 			end.Result = a.result // nil where nobody keeps it
@@ -182,6 +204,9 @@ func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
 	return end
 }
 
+// judgeOne decides how one job has ended, by why its context ended and by what its handler said.
+// An error after a cancel is nobody's failure, and the attempt is given back; nil counts even then,
+// because the work is done.
 func (a *attempt) judgeOne(ctx context.Context, c *session.Claim, v *verdict) session.End {
 	cause := context.Cause(ctx)
 	switch stopped := errors.Is(cause, ErrStopped); {
@@ -202,11 +227,12 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	if p.debug {
 		p.log.Debug("attempt ended", about(a.claim, "outcome", end.Outcome.String(), "took", a.took())...)
 	}
-	// The next job of the lane is begun only while nothing speaks against it.
+	// The next job of the lane is begun under the same lease, and only while nothing speaks against
+	// it. A job whose outcome is kept ends in a call that frees the lane, so nothing follows it.
 	if follower, ok := a.claim.Next(); ok && end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
 		a.end.GoesOn = true
 		p.desk.report(a)
-		return &attempt{lane: a.lane, pool: p, claim: follower}
+		return p.attempt(a.lane, follower)
 	}
 	if q, ok := p.desk.end(a, a.ended.Sub(a.begun)); ok {
 		return p.begin(q)
@@ -214,8 +240,9 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	return nil
 }
 
-// drop ends the attempt without a report: its lease runs out. The caller has set
-// reported.
+// drop ends the attempt without a report: its lease runs out. It is for an attempt that was not
+// begun because its lease is over, and for a handler that is still at work when the pool stops:
+// nobody may begin with its lane before the TTL is over. The caller has set reported.
 func (a *attempt) drop() (next *attempt) {
 	a.release()
 	if q, ok := a.pool.desk.vacate(); ok {
@@ -225,6 +252,9 @@ func (a *attempt) drop() (next *attempt) {
 }
 
 // giveUpLater is called when the attempt's context is done.
+//
+// The grace is counted from then, for any cause: a timeout, a lost lease, a cancel or a stop. A
+// handler that returns in time has set reported, and the timer finds nothing to do.
 func (a *attempt) giveUpLater() {
 	time.AfterFunc(a.pool.cfg.CancelGrace, a.giveUp)
 }
@@ -254,7 +284,8 @@ func (a *attempt) giveUp() {
 }
 
 // stack finds the goroutine that runs the attempt in a dump of all, by the
-// address of a, which is run's receiver.
+// address of a, which is run's receiver. A label of package pprof would be no help: a dump of
+// whole stacks has none, whatever a handler starts inherits it, and every attempt would pay for it.
 func (a *attempt) stack() string {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]

@@ -11,9 +11,10 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
-// Where blame is on, so many different jobs of a kind that fail in a row bring a worker under suspicion, and a
-// job that fails on so many different workers is at fault itself. A blamed worker tries one lane
-// after so long. Of the jobs that have failed so many get their attempts back, the last ones.
+// Where blame is on, so many different jobs of a kind that fail in a row bring a worker under
+// suspicion, and a job that fails on so many different workers is at fault itself. A blamed worker
+// tries one lane after so long. Of the jobs that have failed so many get their attempts back, the
+// last ones.
 const (
 	blameAfter  = 5
 	mostWorkers = 3
@@ -21,9 +22,9 @@ const (
 	mostOwed    = 1000
 )
 
-// conduct is how a pool fares with one kind. Bad jobs fail everywhere, and whoever enqueues them would stop
-// all workers if failing were enough: so a worker is blamed only when others have finished jobs
-// of the kind since, and it has not (H3).
+// conduct is how a pool fares with one kind. Bad jobs fail everywhere, and whoever enqueues them
+// would stop all workers if failing were enough: so a worker is blamed only when others have
+// finished jobs of the kind since, and it has not (H3).
 type conduct struct {
 	failed []failure // attempts at different jobs that have failed since one went well
 	looked bool
@@ -32,7 +33,8 @@ type conduct struct {
 	probe  time.Time // of one that is blamed: when it tries again
 }
 
-// failure is the jobs of one attempt. A batch is one attempt: one bad job of it may have failed them all.
+// failure is the jobs of one attempt. A batch is one attempt: one bad job of it may have failed
+// them all.
 type failure []*session.Claim
 
 // conducts are those of all kinds.
@@ -67,7 +69,8 @@ func (s *conducts) add(kind string, failed failure, good bool) (absolved bool) {
 	return false
 }
 
-// suspects returns the kinds of which enough has failed in a row, and those that the pool is blamed for.
+// suspects returns the kinds of which enough has failed in a row, and those that the pool is blamed
+// for.
 func (s *conducts) suspects() map[string]conduct {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -104,6 +107,7 @@ func (p *Pool) judgeSelf(kind string, failed failure, good bool) {
 	}
 }
 
+// absolve ends a blame. The desk looks again, because hints came to nobody here meanwhile.
 func (p *Pool) absolve(kind, why string) {
 	p.source.Absolve(kind, false)
 	p.desk.lookAgain()
@@ -125,6 +129,8 @@ func (p *Pool) examine(ctx context.Context) (err error) {
 	return err
 }
 
+// suspect compares with others. It takes two looks, since only what others finish between them
+// shows that the kind can be done: with one, a past success would speak against a worker of today.
 func (p *Pool) suspect(ctx context.Context, kind string, c conduct) error {
 	finished, err := p.source.Finished(ctx, kind)
 	if err != nil {
@@ -166,7 +172,8 @@ func (p *Pool) blamed(ctx context.Context, kind string, c conduct) error {
 	return nil
 }
 
-// blame says that the pool is to blame for a kind, and gives the attempts that failed back.
+// blame says that the pool is to blame for a kind, and gives the attempts that failed back. What
+// has been given back is struck off; what failed meanwhile is owed with the next call.
 func (p *Pool) blame(ctx context.Context, kind string, c conduct) (bool, error) {
 	ok, err := p.source.Blame(ctx, kind, c.why, slices.Concat(c.failed...))
 	if !ok {

@@ -61,7 +61,7 @@ func TestDeskLooksForLostLeases(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			next := func(running int) time.Duration {
 				d := newDesk(Config{Concurrency: 4, LeaseTTL: ttl}, 1, false)
-				d.running = running
+				d.crew.running = running
 				trip(t, d, nothingDue)
 				errands, wait := d.plan(time.Now())
 				if len(errands) != 0 {
@@ -81,13 +81,13 @@ func TestDeskLooksForLostLeases(t *testing.T) {
 				t.Errorf("TTL %s: an idle desk looks again after %s, a working one after %s, want %s and %s", ttl, idle, working, want.idle, want.working)
 			}
 			d := newDesk(Config{Concurrency: 1, LeaseTTL: ttl}, 1, false)
-			d.queue = []queued{{&session.Claim{}, 0, time.Now()}}
+			d.crew.queue = []queued{{&session.Claim{}, 0, time.Now()}}
 			time.Sleep(want.patience - 1)
-			if wait := d.tryPatienceLocked(time.Now()); wait != 1 || len(d.queue) != 1 {
+			if back, wait := d.crew.impatient(time.Now()); wait != 1 || len(back) != 0 || len(d.crew.queue) != 1 {
 				t.Errorf("TTL %s: a lane is handed back after %s, want %s", ttl, want.patience-1+wait, want.patience)
 			}
 			time.Sleep(time.Nanosecond)
-			if d.tryPatienceLocked(time.Now()); len(d.queue) != 0 || d.unsaid != 1 {
+			if d.plan(time.Now()); len(d.crew.queue) != 0 || d.unsaid != 1 {
 				t.Errorf("TTL %s: a lane is not handed back after %s", ttl, want.patience)
 			}
 		})
@@ -112,7 +112,7 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 3, c.apart)
-			for range d.partitions { // nothing is due but ends
+			for range d.planner.partitions { // nothing is due but ends
 				errands, _ := d.plan(time.Now())
 				for _, e := range errands {
 					d.take(e, nothingDue, nil)
@@ -121,7 +121,7 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 			}
 			set := func(partition, ends int) bool {
 				d.mu.Lock()
-				d.running += ends
+				d.crew.running += ends
 				d.mu.Unlock()
 				for range ends {
 					d.end(&attempt{lane: &lane{partition: partition}, end: session.End{Claim: &session.Claim{}}}, time.Second)
@@ -129,7 +129,7 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 				errands, _ := d.plan(time.Now())
 				return len(errands) == 1 && len(errands[0].Ends) == ends && errands[0].Partition == partition
 			}
-			d.running = muchLoad // what trips have carried that are back does not count
+			d.crew.running = muchLoad // what trips have carried that are back does not count
 			for range muchLoad {
 				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second)
 			}
@@ -148,30 +148,13 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 	}
 }
 
-// How many lanes are claimed ahead follows the mean time of the last ones, up to a bound.
-func TestPace(t *testing.T) {
+// Where partitions travel apart, a traveller that sets out wakes the next one: the other servers wait for it.
+func TestDeskSendsTheNextTraveller(t *testing.T) {
 	t.Parallel()
-	d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
-	if n := d.aheadLocked(); n != 0 {
-		t.Errorf("%d lanes are claimed ahead before anything is known", n)
-	}
-	d.pace = 16 * time.Millisecond
-	for _, c := range []struct{ took, pace time.Duration }{
-		{32 * time.Millisecond, 17 * time.Millisecond}, {time.Millisecond, 16 * time.Millisecond}, {16 * time.Millisecond, 16 * time.Millisecond},
-	} {
-		if d.learnLocked(c.took); d.pace != c.pace {
-			t.Errorf("after a lane that took %s the pace is %s, want %s", c.took, d.pace, c.pace)
-		}
-	}
-	for range 1000 {
-		d.learnLocked(0)
-	}
-	if d.pace < 1 || d.pace > 20 {
-		t.Errorf("after a thousand lanes that took no time the pace is %s", d.pace)
-	}
-	for pace, want := range map[time.Duration]int{time.Nanosecond: 400, 20 * time.Microsecond: 400, 2 * time.Millisecond: 4, 3 * time.Millisecond: 2, time.Second: 0} {
-		if d.pace = pace; d.aheadLocked() != want {
-			t.Errorf("at a pace of %s %d lanes are claimed ahead, want %d", pace, d.aheadLocked(), want)
+	for _, apart := range []bool{false, true} {
+		d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 2, apart)
+		if errands, _ := d.plan(time.Now()); len(errands) == 0 || (len(errands) == 1) != apart || (len(d.kick) > 0) != apart {
+			t.Errorf("apart %t: it plans %+v, and wakes %d more", apart, errands, len(d.kick))
 		}
 	}
 }

@@ -18,6 +18,19 @@
 // flight ends gather for the next, so batches grow with load, and a lone end never
 // waits for company. An idle pool sends a few commands in ten seconds.
 //
+// # Who decides what
+//
+// The desk has the only lock, and decides nothing. Under it lie two that have none:
+//
+//   - the planner (plan.go) knows the partitions. It decides what goes into the next trip: ends,
+//     a reap, how many lanes to ask for, a hint to pass on, an offer to refuse; and what an
+//     answer teaches, down to how long a partition rests that was not served.
+//   - the crew (crew.go) has the places. It decides which lane gets one, how many lanes are
+//     claimed ahead, and when those that wait go back.
+//
+// Both are told what time it is, and so their tests are tables. What an answer means for the
+// attempts that it is about is done beside the desk, by whoever travelled (settle.go).
+//
 // Lanes that were claimed ahead of fast handlers wait at the desk, and go back when
 // they have waited too long. A goroutine that has nothing to do rests until there is
 // a lane for it. Jobs that were claimed together with the head of their lane run in
@@ -36,5 +49,6 @@
 // dispatcher/session, and so its tests run on a fake in fake time. Numbers in comments,
 // such as L8, are statements of docs/statements.md, or invariants of package dispatcher.
 //
-// Reading order: worker.go, handler.go, typed.go, run.go, desk.go with ahead.go, attempt.go.
+// Reading order: worker.go, handler.go and typed.go, handling.go, run.go, desk.go with plan.go and
+// crew.go, attempt.go and verdict.go, settle.go.
 package worker

@@ -21,19 +21,19 @@ import (
 //	RetryAfter(d, err)   the same, but the lane waits for d
 //	Permanent(err)       the job becomes a dead letter at once
 //
-// A panic counts as an error, a [*PanicError], and so does runtime.Goexit. The context ends when the attempt's
-// time is over, when the lease was lost (cause lease.ErrLost), when an
-// operator cancelled the job (cause lease.ErrCancelled), or when the pool stops (cause [ErrStopped]); a handler must return soon after that, because at
-// the end of its lease the next worker starts. [FromContext] gives the rest of
-// what is known about the attempt, the fencing token among it.
+// A panic counts as an error, a [*PanicError], and so does runtime.Goexit. The context ends when
+// the attempt's time is over, when the lease was lost (cause lease.ErrLost), when an operator
+// cancelled the job (cause lease.ErrCancelled), or when the pool stops (cause [ErrStopped]); a
+// handler must return soon after that, because at the end of its lease the next worker starts.
+// [FromContext] gives the rest of what is known about the attempt, the fencing token among it.
 //
 // The methods of an error are called once each, within the attempt and its time: one that panics
 // costs its own answer, and one that blocks is as a handler that does.
 type Handler func(ctx context.Context, payload []byte) error
 
-// Middleware wraps a handler. A handler's panic has become its error by then, a [*PanicError];
-// a panic of middleware itself is caught too, but only those around it are passed by.
-// After runtime.Goexit no middleware goes on, for the goroutine ends; only what it has deferred runs.
+// Middleware wraps a handler. A handler's panic has become its error by then, a [*PanicError]; a
+// panic of middleware itself is caught too, but only those around it are passed by. After
+// runtime.Goexit no middleware goes on, for the goroutine ends; only what it has deferred runs.
 type Middleware func(Handler) Handler
 
 // JSON makes a handler of payloads that are JSON values of type T. A payload that
@@ -79,6 +79,7 @@ func Permanent(err error) error {
 	return &permanentError{err}
 }
 
+// retryAfterError is matched with errors.As.
 type retryAfterError struct {
 	error
 	wait time.Duration
@@ -95,6 +96,7 @@ func RetryAfter(d time.Duration, err error) error {
 	return &retryAfterError{err, max(0, d)}
 }
 
+// resultKey is where a context has the attempt that a result is left with.
 type resultKey struct{}
 
 // withResult lets the handler leave a result, where one is kept.
@@ -106,7 +108,8 @@ func withResult(ctx context.Context, a *attempt) context.Context {
 }
 
 // SetResult leaves a result, of 64 KiB at most, that is kept with the job's outcome when the
-// handler returns nil. Outside of a handler, or when the job's outcome is not kept, it does nothing.
+// handler returns nil. Outside of a handler, or when the job's outcome is not kept, it does
+// nothing.
 func SetResult(ctx context.Context, result []byte) error {
 	if len(result) > dispatcher.MaxResult {
 		return fmt.Errorf("%w: result has %d bytes, at most %d are allowed", dispatcher.ErrTooLarge, len(result), dispatcher.MaxResult)

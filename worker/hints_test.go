@@ -34,7 +34,7 @@ func full(t *testing.T, d *desk) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.running = d.concurrency
+	d.crew.running = d.crew.concurrency
 }
 
 // turns plans a trip and returns its turns, in the order of their partitions.
@@ -71,7 +71,7 @@ func TestDeskFollowsAHint(t *testing.T) {
 			t.Errorf("it is passed on twice: %+v", got)
 		}
 		d.mu.Lock() // there is room for all but what is asked for already
-		d.running, d.asked = 1, 3
+		d.crew.running, d.crew.asked = 1, 3
 		d.mu.Unlock()
 		d.wake(session.Hint{Partition: 0})
 		if got := planned(d); len(got) != 1 || !got[0].Claim || got[0].Want != 0 {
@@ -148,7 +148,7 @@ func TestDeskFollowsAnOffer(t *testing.T) {
 		}
 		d := idleDesk(t, 6, 3)
 		d.mu.Lock() // more is asked for than may come
-		d.running, d.asked = 1, 5
+		d.crew.running, d.crew.asked = 1, 5
 		d.mu.Unlock()
 		d.wakeShort([]int{1})
 		if got := planned(d); got[1].Refuse {
@@ -169,7 +169,7 @@ func TestDeskWakesATraveller(t *testing.T) {
 			},
 			"an end, along":  func(d *desk) { d.report(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}) },
 			"a free place":   func(d *desk) { d.vacate() },
-			"a trip is back": func(d *desk) { d.mu.Lock(); d.trips++; d.mu.Unlock(); d.back() },
+			"a trip is back": func(d *desk) { d.mu.Lock(); d.planner.trips++; d.mu.Unlock(); d.back() },
 			"a stop":         func(d *desk) { d.stop() },
 			"a kind again":   func(d *desk) { d.lookAgain() },
 		} {
@@ -236,11 +236,11 @@ func TestRoomForHints(t *testing.T) {
 			change func(d *desk)
 			undo   func(d *desk)
 		}{
-			"full":            {func(d *desk) { d.running = 2 }, func(d *desk) { d.running = 1 }},
-			"asked for":       {func(d *desk) { d.asked = 2 }, func(d *desk) { d.asked = 1 }},
-			"claimed ahead":   {func(d *desk) { d.queue = make([]queued, 2) }, func(d *desk) { d.queue = nil }},
-			"lanes are ready": {func(d *desk) { d.partitions[1].ready = 1 }, func(d *desk) { d.partitions[1].ready = 0 }},
-			"not known":       {func(d *desk) { d.partitions[0].ready = unknown }, func(d *desk) { d.partitions[0].ready = 0 }},
+			"full":            {func(d *desk) { d.crew.running = 2 }, func(d *desk) { d.crew.running = 1 }},
+			"asked for":       {func(d *desk) { d.crew.asked = 2 }, func(d *desk) { d.crew.asked = 1 }},
+			"claimed ahead":   {func(d *desk) { d.crew.queue = make([]queued, 2) }, func(d *desk) { d.crew.queue = nil }},
+			"lanes are ready": {func(d *desk) { d.planner.partitions[1].ready = 1 }, func(d *desk) { d.planner.partitions[1].ready = 0 }},
+			"not known":       {func(d *desk) { d.planner.partitions[0].ready = unknown }, func(d *desk) { d.planner.partitions[0].ready = 0 }},
 		} {
 			d := idleDesk(t, 2, 2)
 			if !d.room(t.Context(), 0) {
@@ -286,11 +286,11 @@ func TestDeskAsksWithinItsBounds(t *testing.T) {
 		if total != 5 {
 			t.Errorf("of three partitions it asks for %d together, want half of its room", total)
 		}
-		if d.pace = 1; d.aheadLocked() != maxAhead {
-			t.Errorf("it claims %d ahead, want %d at most", d.aheadLocked(), maxAhead)
+		if d.crew.pace = 1; d.crew.ahead() != maxAhead {
+			t.Errorf("it claims %d ahead, want %d at most", d.crew.ahead(), maxAhead)
 		}
-		if d.pace = aheadFor; d.aheadLocked() != 10 {
-			t.Errorf("it claims %d ahead of ten handlers that take as long as it looks ahead", d.aheadLocked())
+		if d.crew.pace = aheadFor; d.crew.ahead() != 10 {
+			t.Errorf("it claims %d ahead of ten handlers that take as long as it looks ahead", d.crew.ahead())
 		}
 	})
 }
@@ -317,8 +317,8 @@ func TestDeskRestsWhenItIsNotServed(t *testing.T) {
 		}
 		errands, _ := d.plan(time.Now())
 		d.take(errands[0], session.TurnReply{Reaped: session.ReapReply{Next: -1}, Ended: make([]session.EndReply, 1)}, nil)
-		if d.unsaid != 0 || d.partitions[0].failures != 0 {
-			t.Errorf("once it is served %d ends are not said, and %d failures counted", d.unsaid, d.partitions[0].failures)
+		if d.unsaid != 0 || d.planner.partitions[0].failures != 0 {
+			t.Errorf("once it is served %d ends are not said, and %d failures counted", d.unsaid, d.planner.partitions[0].failures)
 		}
 	})
 }
@@ -419,7 +419,7 @@ func TestBlamedPoolGivesBackWhatWaits(t *testing.T) {
 		f.add(dispatcher.Job{ID: "runs"})
 		synctest.Wait()
 		p.desk.mu.Lock()
-		p.desk.queue = []queued{{claim: &session.Claim{Job: dispatcher.Job{ID: "waits", Kind: "k"}}, at: time.Now()}}
+		p.desk.crew.queue = []queued{{claim: &session.Claim{Job: dispatcher.Job{ID: "waits", Kind: "k"}}, at: time.Now()}}
 		p.desk.mu.Unlock()
 		failed := []failure{{{Job: dispatcher.Job{ID: "j"}}}}
 		p.conducts.add("k", failed[0], false)

@@ -106,7 +106,7 @@ func TestC14_EveryLineAboutAnAttempt(t *testing.T) {
 				}
 				p.source, p.log, p.keeper = f, newScribe(p.cfg.Logger, "me"), lease.NewKeeper(f, testTTL, time.Second)
 				p.desk, p.life = newDesk(p.cfg, 1, false), t.Context()
-				p.desk.running = 1
+				p.desk.crew.running = 1
 				of := subject.Key{Kind: "s", ID: "a"}
 				claim := &session.Claim{
 					Job: dispatcher.Job{ID: "j", Subject: of, Kind: "k", Payload: []byte(secret), MaxAttempts: 5}, Attempt: 2,

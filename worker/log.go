@@ -59,7 +59,8 @@ type outage struct {
 	toldAt  time.Time
 }
 
-// asker is who else asks Redis, on connections of its own.
+// asker is who else asks Redis, on connections of its own: those may be cut where trips are served,
+// and the other way round.
 type asker struct {
 	what  string
 	place int
@@ -67,8 +68,11 @@ type asker struct {
 
 var beats = asker{what: "beats"}
 
+// waits is who waits for hints at a place. Each has a connection of its own, which may fail by
+// itself.
 func waits(place int) asker { return asker{"waits", place} }
 
+// newOutage makes the record of a pool that was served so far.
 func newOutage(log *scribe, apart bool) *outage {
 	return &outage{log: log, apart: apart, trips: make(map[int]bool), other: make(map[asker]bool)}
 }
@@ -107,6 +111,7 @@ func (o *outage) heard(by asker, sent time.Time, err error) {
 	}
 }
 
+// awayLocked reports whether anybody is not served.
 func (o *outage) awayLocked() bool { return len(o.trips)+len(o.other) > 0 }
 
 // failedLocked tells of what is wrong, and reports whether it is that Redis is away.
@@ -125,6 +130,8 @@ func (o *outage) failedLocked(sent time.Time, err error) bool {
 	return true
 }
 
+// endedLocked tells that Redis is back, when nobody is left that is not served. Answers to what was
+// sent before that are news of the outage, and no new one begins with them.
 func (o *outage) endedLocked() {
 	if !o.awayLocked() {
 		o.over = time.Now()

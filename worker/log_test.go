@@ -425,7 +425,7 @@ func TestC14_PartitionsOfOneServerRestTogether(t *testing.T) {
 			d.take(e, session.TurnReply{Err: errBoom, Reaped: session.ReapReply{Next: -1}}, nil)
 		}
 		resting, most := 0, 0
-		for _, p := range d.partitions {
+		for _, p := range d.planner.partitions {
 			if time.Now().Before(p.restTill) {
 				resting++
 			}

@@ -13,9 +13,11 @@ type PanicError struct {
 	Stack []byte
 }
 
+// Error has no stack, which is long; it is kept beside the text.
 func (e *PanicError) Error() string { return "panic: " + printed(e.Value) }
 
-// guard makes an error of a handler's panic.
+// guard makes an error of a handler's panic, so that middleware sees how the handler has ended.
+// What panics outside of it is caught by the attempt, as an error of all its jobs.
 func guard(h Handler) Handler {
 	return func(ctx context.Context, payload []byte) (err error) {
 		defer func() {

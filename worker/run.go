@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +24,7 @@ type StopError struct {
 	Unreported int // ended, but Redis could not be told in time; their leases run out
 }
 
+// Error says all three numbers, those that are 0 among them, so that logs of stops can be compared.
 func (e *StopError) Error() string {
 	return fmt.Sprintf("worker: stopped with %d jobs handed back, %d handlers abandoned, %d ends unreported",
 		e.HandedBack, e.Abandoned, e.Unreported)
@@ -49,7 +49,8 @@ func (p *Pool) Run(ctx context.Context) error {
 	return p.leave(ctx, ended)
 }
 
-// ready checks what can be checked before anybody sees the pool, and returns the kinds that it handles.
+// ready checks what can be checked before anybody sees the pool, and returns the kinds that it
+// handles.
 func (p *Pool) ready() ([]string, error) {
 	if p.started.Swap(true) {
 		return nil, errors.New("worker: a pool runs only once")
@@ -58,7 +59,7 @@ func (p *Pool) ready() ([]string, error) {
 		return nil, errors.New("worker: the pool has no handler: nothing could run; add one with Handle")
 	}
 	for kind := range p.cfg.LaneBatch {
-		if p.handlers[kind] == nil {
+		if _, ok := p.handlers[kind]; !ok {
 			return nil, fmt.Errorf("worker: Config.LaneBatch names the kind %q, which has no handler", kind)
 		}
 	}
@@ -66,8 +67,8 @@ func (p *Pool) ready() ([]string, error) {
 	return kinds, p.checkKinds(kinds)
 }
 
-// signOn joins: from here on the worker is listed. It reports false without an error when the pool was told
-// to stop before it had begun anything.
+// signOn joins: from here on the worker is listed. It reports false without an error when the pool
+// was told to stop before it had begun anything.
 func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err error) {
 	p.debug = debugging(p.cfg.Logger)
 	who := session.Claimant{
@@ -93,10 +94,11 @@ func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err err
 // apart reports whether partitions are on servers of their own, some of which may hang.
 func (p *Pool) apart() bool { return p.source.Waits() > 1 }
 
-// runBeside starts what runs beside the handlers. None of it ends with ctx: handlers that
-// finish after it still need their leases renewed and their ends reported. It ends when it is told to, by ended, which
-// returns a channel that is closed when all of it has.
+// runBeside starts what runs beside the handlers. None of it ends with ctx: handlers that finish
+// after it still need their leases renewed and their ends reported. It ends when it is told to, by
+// ended, which returns a channel that is closed when all of it has.
 func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
+	// Whoever only takes work ends with ctx; whoever a running handler needs ends with life.
 	life, endLife := context.WithCancel(context.WithoutCancel(ctx))
 	p.life = life
 	p.lanes = make(chan queued, p.cfg.Concurrency)
@@ -107,6 +109,8 @@ func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
 	for place := range p.source.Waits() {
 		beside.Go(func() { p.awaitWakeups(ctx, place) })
 	}
+	// One server that hangs may hold a traveller for each of its partitions; there have to be some
+	// left for the others.
 	travellers := maxTrips
 	if p.apart() {
 		travellers = max(maxTrips, p.source.Partitions())
@@ -126,9 +130,12 @@ func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
 // trips under way have claimed goes back.
 func (p *Pool) stopHandlers() {
 	p.desk.stop()
+	// First patience: handlers end by themselves, and their contexts stay alive.
 	if !p.desk.idleWithin(p.cfg.StopTimeout) {
 		p.log.Warn("handlers still run after the stop timeout; cancelling them", "after", p.cfg.StopTimeout)
 	}
+	// Then none: contexts are cancelled, and who does not return within the grace is given up,
+	// which takes a moment.
 	p.cutting.Store(true)
 	p.keeper.Cancel(ErrStopped)
 	p.desk.idleWithin(p.cfg.CancelGrace + time.Second)
@@ -176,6 +183,8 @@ func (p *Pool) travel(life context.Context) {
 			}
 			continue
 		}
+		// The lock of the desk is not held from here on: while Redis is at work, ends gather for
+		// the traveller that is next.
 		turns := make([]session.Turn, len(errands))
 		for i, e := range errands {
 			turns[i] = e.Turn
@@ -186,150 +195,6 @@ func (p *Pool) travel(life context.Context) {
 			return
 		}
 	}
-}
-
-// settle deals with the answers of a trip: it closes what has ended, and starts
-// what was claimed.
-func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, answers []session.TurnReply) {
-	for i, answer := range answers {
-		var again []*attempt
-		failed := answer.Err
-		for n, ended := range answer.Ended {
-			a := errands[i].attempts[n]
-			if err := p.close(a, ended); err != nil {
-				failed = cmp.Or(failed, err)
-				again = append(again, a)
-			}
-		}
-		errands[i].away = errors.Is(failed, dispatcher.ErrUnavailable)
-		if life.Err() == nil {
-			p.outage.trip(errands[i].Partition, sent, failed)
-		}
-		for _, lost := range answer.Reaped.Lost {
-			if !lost.Along {
-				p.note(lost.Kind, session.EndLost, lost.Took)
-			}
-		}
-		p.sayLost(answer.Reaped.Lost)
-		start, fresh := p.desk.take(errands[i], answer, again)
-		for k, q := range start {
-			if k < fresh {
-				go p.work(p.begin(q))
-			} else {
-				p.lanes <- q
-			}
-		}
-	}
-	p.desk.back()
-}
-
-// close closes an attempt whose end Redis has answered. It returns an error when the
-// answer is not known and the end is to be sent again, while its lease can still be
-// alive.
-func (p *Pool) close(a *attempt, ended session.EndReply) error {
-	switch {
-	case ended.Err == nil:
-		p.count(a, a.end, ended, 0)
-		p.measure(a, ended)
-	case errors.Is(ended.Err, lease.ErrLost):
-		if !a.resent { // else an earlier try may have ended it, its answer lost
-			p.counts.lost.Add(1)
-			p.log.Warn("lease lost; what its handler did is not recorded", about(a.claim, "err", ended.Err)...)
-			p.keeper.Lose(a.claim.Lease) // its holder may be at work on the next job of the lane
-		}
-	case time.Since(a.ended) > p.cfg.LeaseTTL:
-		p.counts.lost.Add(1)
-		p.log.Error("gave up reporting the end of an attempt; its job will run again", about(a.claim, "err", ended.Err)...)
-	default:
-		a.resent = true
-		return ended.Err
-	}
-	if !a.end.GoesOn {
-		a.release()
-	}
-	return nil
-}
-
-// count counts an end, the ith of its attempt, and says what has failed.
-func (p *Pool) count(a *attempt, end session.End, ended session.EndReply, i int) {
-	for i := range ended.Each {
-		p.count(a, end.Each[i], ended.Each[i], i)
-	}
-	told := func(more ...any) []any { return about(end.Claim, append(more, a.said[i].fields()...)...) }
-	switch {
-	case end.Outcome == session.Several:
-	case ended.Cancelled:
-		p.counts.cancelled.Add(1)
-		p.log.Info("attempt cancelled", about(end.Claim)...)
-	case end.Outcome == session.Finished:
-		p.counts.finished.Add(1)
-	case ended.Halted:
-		p.counts.dead.Add(1)
-		p.log.Error("lane halted: its head failed for good", told("reason", ended.Reason)...)
-	case end.Outcome == session.DeadLettered || ended.Dead:
-		p.counts.dead.Add(1)
-		p.log.Error("dead letter", told("reason", ended.Reason)...)
-	case end.Outcome == session.Retry:
-		p.counts.retried.Add(1)
-		p.log.Warn("attempt failed; its job is tried again", told("wait", end.Wait)...)
-	case end.Outcome == session.HandedBack:
-		p.counts.handedBack.Add(1)
-		if a.cut {
-			p.cut.Add(1)
-		}
-	}
-}
-
-// measure notes how long the attempt at a job took, or those of a batch together.
-func (p *Pool) measure(a *attempt, ended session.EndReply) {
-	if a.started.IsZero() { // claimed ahead, and handed back
-		return
-	}
-	ends, answers := a.end.Each, ended.Each
-	if a.end.Outcome != session.Several {
-		ends, answers = []session.End{a.end}, []session.EndReply{ended}
-	}
-	var failed failure
-	good := false
-	for i, end := range ends {
-		how := ending(end, answers[i])
-		p.note(a.claim.Kind, how, a.took()/time.Duration(len(ends)))
-		switch how {
-		case session.EndFailed:
-			failed = append(failed, end.Claim)
-		case session.EndFinished:
-			good = true
-		}
-	}
-	p.judgeSelf(a.claim.Kind, failed, good)
-}
-
-func ending(end session.End, ended session.EndReply) session.Ending {
-	switch {
-	case ended.Cancelled:
-		return session.EndCancelled
-	case end.Outcome == session.Finished:
-		return session.EndFinished
-	case end.Outcome == session.HandedBack:
-		return session.EndInterrupted
-	}
-	return session.EndFailed
-}
-
-func (p *Pool) note(kind string, how session.Ending, took time.Duration) {
-	p.tallying.Lock()
-	defer p.tallying.Unlock()
-	p.tally.Add(kind, how, took)
-}
-
-// record tells Redis what was measured since it was last told. What it does not take, the session
-// keeps, and tells with the next.
-func (p *Pool) record(ctx context.Context) error {
-	p.tallying.Lock()
-	tally := p.tally
-	p.tally = session.Tally{}
-	p.tallying.Unlock()
-	return p.source.Record(ctx, &tally)
 }
 
 // awaitWakeups blocks for wake-ups in one place while the pool has room, until ctx is
@@ -358,14 +223,16 @@ func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 	}
 }
 
-// checkKinds returns an error for a kind that this pool may not handle, or not so.
+// checkKinds returns an error for a kind that this pool may not handle, or not so. A head that
+// halts its lane, and a rate, are for one job at a time: jobs that were claimed with it would have
+// begun already when it is known what becomes of it.
 func (p *Pool) checkKinds(kinds []string) error {
 	for _, kind := range kinds {
 		if err := p.check(kind, p.cfg.Name); err != nil {
 			return fmt.Errorf("start pool %s: %w", p.cfg.Name, err)
 		}
 		k, _ := p.declared(kind)
-		if p.batches[kind] != nil && k.OnFailure == dispatcher.Halt {
+		if p.handlers[kind].batch && k.OnFailure == dispatcher.Halt {
 			return fmt.Errorf("worker: kind %s is declared with halt, which goes job by job: it can have no batch handler", kind)
 		}
 		if n := p.cfg.LaneBatch[kind]; n > 1 && (k.OnFailure == dispatcher.Halt || k.Every > 0) {
@@ -377,7 +244,8 @@ func (p *Pool) checkKinds(kinds []string) error {
 }
 
 // hear looks at the leases when an operator may have asked for something, and for lanes when
-// a limit gives more.
+// a limit gives more. Unlike hints of ready lanes, which a pool that is full leaves to others,
+// these are for this pool alone.
 func (p *Pool) hear(life context.Context) {
 	for {
 		select {
@@ -391,7 +259,10 @@ func (p *Pool) hear(life context.Context) {
 	}
 }
 
-// beat says that the worker is alive, until life ends.
+// beat says that the worker is alive, until life ends. With each beat goes what was measured since
+// the last, and after that the pool looks at its own conduct: others are compared with what it has
+// finished, so that has to be told first. Workers that were started together beat at different
+// times.
 func (p *Pool) beat(life context.Context) {
 	for pauseFor(life, session.BeatEvery-rand.N(session.BeatEvery/10)) {
 		ctx, cancel := context.WithTimeout(life, session.BeatEvery)

@@ -11,7 +11,8 @@ import (
 // A Logger's handler is code of the user's: it may panic, block or call back. So nothing of the
 // pool calls it but a goroutine that has nothing else to do, and whoever says something lays it on
 // a queue. One that is slow slows the pool, as it would by itself; one that takes nothing for so
-// long is waited for no more, and lines are missing, which is the first thing that it is told when it goes on (H1).
+// long is waited for no more, and lines are missing, which is the first thing that it is told when
+// it goes on (H1).
 const (
 	scribeQueue    = 1000
 	scribePatience = time.Second
@@ -33,12 +34,13 @@ type line struct {
 	done chan struct{}
 }
 
+// newScribe makes a scribe, which has no goroutine until something is said.
 func newScribe(logger *slog.Logger, holder string) *scribe {
 	return &scribe{logger: logger, holder: holder, lines: make(chan line, scribeQueue)}
 }
 
-// debugging reports whether single attempts are to be told of. A Logger that does not say so in time is
-// not asked again.
+// debugging reports whether single attempts are to be told of. A Logger that does not say so in
+// time is not asked again.
 func debugging(log *slog.Logger) bool {
 	said := make(chan bool, 1)
 	go func() {
@@ -59,6 +61,8 @@ func (s *scribe) Info(msg string, fields ...any)  { s.say(slog.LevelInfo, msg, f
 func (s *scribe) Warn(msg string, fields ...any)  { s.say(slog.LevelWarn, msg, fields) }
 func (s *scribe) Error(msg string, fields ...any) { s.say(slog.LevelError, msg, fields) }
 
+// say makes a record at the place in the code that says it, with the holder, by which one process
+// is told from another.
 func (s *scribe) say(level slog.Level, msg string, fields []any) {
 	var caller [1]uintptr
 	runtime.Callers(3, caller[:])
@@ -68,6 +72,7 @@ func (s *scribe) say(level slog.Level, msg string, fields []any) {
 	s.lay(line{Record: r})
 }
 
+// lay puts a line on the queue and sees that somebody writes.
 func (s *scribe) lay(l line) {
 	if !s.laid(l) {
 		s.missing.Add(1)
@@ -120,6 +125,7 @@ func (s *scribe) write() {
 	}
 }
 
+// hand tells one line, after how many are missing before it.
 func (s *scribe) hand(l line) {
 	if l.done != nil {
 		close(l.done)
@@ -133,6 +139,7 @@ func (s *scribe) hand(l line) {
 	s.tell(l.Record)
 }
 
+// tell calls the Logger. One that panics, or ends the goroutine, has not taken the line.
 func (s *scribe) tell(r slog.Record) {
 	told := false
 	defer func() {
@@ -147,7 +154,8 @@ func (s *scribe) tell(r slog.Record) {
 	}) == ""
 }
 
-// flush waits until all has been handed on that was said, for as long as a stuck Logger is waited for.
+// flush waits until all has been handed on that was said, for as long as a stuck Logger is waited
+// for.
 func (s *scribe) flush() {
 	done := make(chan struct{})
 	s.lay(line{done: done})

@@ -22,7 +22,7 @@ type verdict struct {
 	wait      *time.Duration // asked for by RetryAfter
 }
 
-// well is what most attempts come to.
+// well is what most attempts come to, made once: nobody writes into a verdict that has not failed.
 var well = make([]verdict, 1)
 
 // call runs all code of the user's that an attempt has, and returns a verdict for each of its jobs.
@@ -33,16 +33,15 @@ func (a *attempt) call(ctx context.Context) (said []verdict) {
 			said = a.same(verdictOf(&PanicError{cause, debug.Stack()}))
 		}
 	}()
-	batch, ok := a.pool.batches[a.claim.Kind]
-	if !ok {
-		if err := a.pool.handlers[a.claim.Kind](ctx, a.claim.Payload); err != nil {
-			return []verdict{verdictOf(err)}
-		}
+	jobs := a.jobs()
+	errs := a.do(ctx, jobs)
+	switch {
+	case errs == nil && len(jobs) == 1:
 		return well
-	}
-	errs, err := runBatch(ctx, batch, a.claim)
-	if err != nil || errs == nil {
-		return a.same(verdictOf(err))
+	case errs == nil:
+		return a.same(verdict{})
+	case len(errs) != len(jobs):
+		return a.same(verdictOf(fmt.Errorf("the handler returned %d errors for %d jobs", len(errs), len(jobs))))
 	}
 	for _, err := range errs {
 		said = append(said, verdictOf(err))
@@ -52,7 +51,7 @@ func (a *attempt) call(ctx context.Context) (said []verdict) {
 
 // same is one verdict for all jobs of the attempt.
 func (a *attempt) same(v verdict) []verdict {
-	said := make([]verdict, 1+a.together())
+	said := make([]verdict, a.size())
 	for i := range said {
 		said[i] = v
 	}
@@ -128,7 +127,10 @@ func (v *verdict) fields() []any {
 	return []any{"err", v.text, "stack", v.stack}
 }
 
-// end is how an attempt at a job has ended that nobody has stopped.
+// end is how an attempt at a job has ended that nobody has stopped. What a failure means for the
+// job is decided in Redis, by its attempts and the policy of its kind. The pool says how long it
+// would wait, on how many workers a job may fail, and whether its handler holds another attempt to
+// be of any use.
 func (p *Pool) end(c *session.Claim, v *verdict) session.End {
 	if !v.failed {
 		return session.End{Claim: c, Outcome: session.Finished}

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,10 +60,10 @@ type Config struct {
 	// [dispatcher.DefaultBackoff].
 	Backoff dispatcher.Backoff
 
-	// Blame makes a worker claim no more of a kind, and say so, when five different jobs of it have failed in
-	// a row here while others finished such, with the attempts given back; after a minute it
-	// tries one lane. The last worker of a kind is never blamed. And it makes a job that fails on three different
-	// workers a dead letter (L8).
+	// Blame makes a worker claim no more of a kind, and say so, when five different jobs of it have
+	// failed in a row here while others finished such, with the attempts given back; after a minute
+	// it tries one lane. The last worker of a kind is never blamed. And it makes a job that fails
+	// on three different workers a dead letter (L8).
 	Blame bool
 
 	// Logger defaults to slog.Default(). A goroutine of its own calls it, and no job waits for one
@@ -72,6 +71,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// withDefaults fills in what is zero. It copies the map, which HandleBatch adds to: the caller may
+// make several pools of one Config.
 func (c Config) withDefaults() Config {
 	c.Name = cmp.Or(c.Name, dispatcher.DefaultPool)
 	c.Concurrency = cmp.Or(c.Concurrency, 10*runtime.GOMAXPROCS(0))
@@ -85,8 +86,11 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// century bounds durations, because Redis counts in milliseconds and Go in nanoseconds: within it
+// no sum of two overflows.
 const century = 100 * 365 * 24 * time.Hour
 
+// validate returns an error that names the first field that breaks its rule, and the rule.
 func (c Config) validate() error {
 	rule := func(field string, value any, rule string) error {
 		return fmt.Errorf("worker: Config.%s (%v) %s", field, value, rule)
@@ -113,16 +117,27 @@ func (c Config) validate() error {
 	return nil
 }
 
-// source is what a pool needs of a session; *session.Session is one.
+// source is what a pool needs of a session; *session.Session is one, and tests have another that
+// needs no Redis.
 type source interface {
+	// Trips: partitions are numbered from 0, and a turn is of one of them.
 	Partitions() int
 	Turns(ctx context.Context, turns []session.Turn) []session.TurnReply
+
+	// Hints: each place blocks on a server of its own, so there is one place on one server.
 	Waits() int
 	Wait(ctx context.Context, place int) (hint session.Hint, ok bool, err error)
-	Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error
+
+	// Leases: the keeper renews them, and looks at them when an operator may have asked for
+	// something.
+	lease.Renewer
 	Asked() <-chan struct{}
+
+	// Limits: a signal that they give more, and the partitions to which they do.
 	Slots() <-chan struct{}
 	Offered() []int
+
+	// Presence: that the worker is alive, what it has measured, and what it is to blame for.
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *session.Tally) error
 	Finished(ctx context.Context, kind string) (int64, error)
@@ -134,18 +149,22 @@ type source interface {
 // Pool runs the handlers of the kinds that it was given. Add handlers and
 // middleware before Run; a pool runs once.
 type Pool struct {
-	cfg        Config
-	namespace  func() string
-	check      func(kind, pool string) error // whether the pool may handle a kind
-	declared   func(kind string) (dispatcher.DeclaredKind, bool)
-	join       func(ctx context.Context, who session.Claimant, concurrency int) (source, error)
-	handlers   map[string]Handler
-	batches    map[string]BatchHandler
-	middleware []Middleware
-	started    atomic.Bool
-	counts     counters
+	cfg Config
 
-	// Set by Run.
+	// What New takes from the dispatcher. Tests of a pool by itself leave it out.
+	namespace func() string
+	check     func(kind, pool string) error // whether the pool may handle a kind
+	declared  func(kind string) (dispatcher.DeclaredKind, bool)
+	join      func(ctx context.Context, who session.Claimant, concurrency int) (source, error)
+
+	// Set before Run, and only read from then on: no lock is needed for them.
+	handlers   map[string]handling
+	middleware []Middleware
+
+	started atomic.Bool
+	counts  counters
+
+	// Set by Run, before it starts anything that reads them.
 	log    *scribe
 	debug  bool // whether it says anything of single attempts
 	outage *outage
@@ -159,7 +178,7 @@ type Pool struct {
 
 	rules map[string]dispatcher.Kind // declared of the pool's kinds
 
-	conducts conducts
+	conducts conducts // how the pool fares with its kinds, where blame is on
 
 	tallying sync.Mutex
 	tally    session.Tally // durations that Redis was not told of yet
@@ -179,73 +198,22 @@ func New(d *dispatcher.Dispatcher, cfg Config) (*Pool, error) {
 	return p, err
 }
 
+// newPool makes a pool whose session comes from join: the way in for tests without a Redis.
 func newPool(cfg Config, join func(context.Context, session.Claimant, int) (source, error)) (*Pool, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
 	return &Pool{
-		cfg: cfg, join: join, handlers: make(map[string]Handler), rules: make(map[string]dispatcher.Kind), batches: make(map[string]BatchHandler),
+		cfg: cfg, join: join, handlers: make(map[string]handling), rules: make(map[string]dispatcher.Kind),
 		check:     func(string, string) error { return nil },
 		namespace: func() string { return "" },
 		declared:  func(string) (dispatcher.DeclaredKind, bool) { return dispatcher.DeclaredKind{}, false },
 	}, nil
 }
 
-// Handle sets the handler of a job kind. It panics when the kind is malformed or
-// has a handler already: both are mistakes in the program. A kind without a
-// handler is left alone by this pool; its lanes wait for one that knows it.
-func (p *Pool) Handle(kind string, h Handler) {
-	if err := dispatcher.CheckKind(kind); err != nil {
-		panic(err)
-	}
-	if _, twice := p.handlers[kind]; twice || h == nil {
-		panic(fmt.Sprintf("worker: kind %s needs exactly one handler", kind))
-	}
-	p.handlers[kind] = h
-}
-
-// BatchHandler does the work of up to so many jobs of one lane and kind as [Pool.HandleBatch]
-// was told. It returns an error for each, in their order, which counts as a [Handler]'s does
-// for that job alone; nil is that all have finished. Middleware is not for batches.
-type BatchHandler func(ctx context.Context, jobs []dispatcher.Job) []error
-
-// HandleBatch sets the handler of a job kind that takes up to most waiting jobs of one lane at
-// once, 1 to 250, under one lease. They are in their order, and all that end are reported
-// together; those that fail stay in their order in front of the lane. A job that failed
-// before comes alone. The timeout of the first job is that of all.
-func (p *Pool) HandleBatch(kind string, most int, h BatchHandler) {
-	if h == nil || most < 1 || most > session.MaxLaneBatch {
-		panic(fmt.Sprintf("worker: kind %s needs a handler, and a batch of 1 to %d", kind, session.MaxLaneBatch))
-	}
-	p.Handle(kind, func(context.Context, []byte) error { return errors.New("worker: batches have their own handler") })
-	p.batches[kind] = h
-	if p.cfg.LaneBatch == nil {
-		p.cfg.LaneBatch = make(map[string]int)
-	}
-	p.cfg.LaneBatch[kind] = most
-}
-
-// Use wraps all handlers in middleware, the first one outermost. Those of [Pool.HandleBatch] get
-// none: what middleware would do for one job, a batch handler does for its jobs itself.
-func (p *Pool) Use(m ...Middleware) { p.middleware = append(p.middleware, m...) }
-
-// wrap puts the middleware around the handlers and returns their kinds.
-func (p *Pool) wrap() []string {
-	var kinds []string
-	for kind, h := range p.handlers {
-		h = guard(h)
-		for _, m := range slices.Backward(p.middleware) {
-			h = m(h)
-		}
-		p.handlers[kind] = h
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
-	return kinds
-}
-
-// Counts are what a pool has done since it started.
+// Counts are what a pool has done since it started. They are of attempts: a job that is tried three
+// times is started three times, a batch is started once, and each of its jobs counts when it ends.
 type Counts struct {
 	Started    int64 `json:"started"` // attempts
 	Finished   int64 `json:"finished"`
@@ -271,6 +239,7 @@ func (c *Counts) Add(o Counts) {
 	c.Abandoned += o.Abandoned
 }
 
+// counters are Counts while they still change: every handler and every traveller adds to them.
 type counters struct {
 	started, finished, retried, dead, buried, cancelled, handedBack, lost, abandoned atomic.Int64
 }

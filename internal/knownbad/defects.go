@@ -192,7 +192,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`if !p.trusted(a) {`, `if false {`,
 	},
 	{
-		"an end whose answer was lost is not sent again", "worker/run.go",
+		"an end whose answer was lost is not sent again", "worker/settle.go",
 		`		a.resent = true
 		return ended.Err`, `		a.resent = true`,
 	},
@@ -201,8 +201,8 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`time.AfterFunc(a.pool.cfg.CancelGrace, a.giveUp)`, `_ = a.giveUp`,
 	},
 	{
-		"a pool that stops keeps what it had claimed ahead", "worker/ahead.go",
-		"	for _, q := range d.queue {\n", "	for _, q := range d.queue[:0] {\n",
+		"a pool that stops keeps what it had claimed ahead", "worker/desk.go",
+		"	for _, q := range waiting {\n", "	for _, q := range waiting[:0] {\n",
 	},
 
 	// What a lane can do (docs/features).
@@ -323,7 +323,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`if at.IsZero() || !known {`, `if at.IsZero() && !known {`,
 	},
 	{
-		"lost attempts are not recorded", "worker/run.go",
+		"lost attempts are not recorded", "worker/settle.go",
 		`p.note(lost.Kind, session.EndLost, lost.Took)`, `_ = lost`,
 	},
 	{

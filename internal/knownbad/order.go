@@ -37,9 +37,9 @@ var fromOrder = []defect{
     despite_full_memory()`,
 	},
 	{
-		"a pool that has filled up reaps as seldom as an idle one", "worker/desk.go",
-		`if working := p.reaped.Add(d.reapEvery); (p.short || d.running+len(d.queue) > 0) && working.Before(at) {`,
-		`if working := p.reaped.Add(d.reapEvery); false && working.Before(at) {`,
+		"a pool that has filled up reaps as seldom as an idle one", "worker/plan.go",
+		`if working := part.reaped.Add(p.reapEvery); (part.short || f.working) && working.Before(at) {`,
+		`if working := part.reaped.Add(p.reapEvery); false && working.Before(at) {`,
 	},
 	{
 		"a slot that comes back wakes no lane of another partition (PrefectHQ/prefect#23183)", "dispatcher/internal/lanes/giveback.lua",
@@ -99,7 +99,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a pool that is about to claim gives up its place in line", "worker/desk.go",
-		`full := d.running+len(d.queue) >= d.concurrency`, `full := d.busyLocked() >= d.concurrency`,
+		`d.planner.hearOffer(offered, d.crew.inHand() >= d.crew.concurrency)`, `d.planner.hearOffer(offered, d.crew.busy() >= d.crew.concurrency)`,
 	},
 	{
 		"slots of a limit that is no more do not go back", "dispatcher/session/session.go",

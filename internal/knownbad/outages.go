@@ -72,31 +72,30 @@ var fromOutages = []defect{
 		`	} else if err == nil && o.other[by] {`, `	} else if clear(o.trips); err == nil {`,
 	},
 	{
-		"partitions of a server that is away are asked one by one", "worker/desk.go",
-		`	if d.apart || !away {`, `	if true {`,
+		"partitions of a server that is away are asked one by one", "worker/plan.go",
+		`	if p.apart || !away {`, `	if true {`,
 	},
 	{
 		"a stop waits for handlers that trips might bring", "worker/desk.go",
-		`	return d.until(ctx, func() bool { return d.running == 0 })`, `	return d.until(ctx, func() bool { return d.busyLocked() == 0 })`,
+		`	return d.until(ctx, func() bool { return d.crew.running == 0 })`, `	return d.until(ctx, func() bool { return d.crew.busy() == 0 })`,
 	},
 	{
 		"a stop leaves what trips under way have claimed", "worker/desk.go",
-		`d.unsaid == 0 && d.asked == 0 })`, `d.unsaid == 0 })`,
+		`d.unsaid == 0 && d.crew.asked == 0 })`, `d.unsaid == 0 })`,
 	},
 	{
-		"a failed attempt is not told", "worker/run.go",
+		"a failed attempt is not told", "worker/settle.go",
 		`		p.log.Warn("attempt failed; its job is tried again", told("wait", end.Wait)...)
 `, ``,
 	},
 	{
-		"a burial is not told", "worker/run.go",
-		`		p.sayLost(answer.Reaped.Lost)
+		"a burial is not told", "worker/settle.go",
+		`	p.sayLost(answer.Reaped.Lost)
 `, ``,
 	},
 	{
-		"middleware is passed by a panic", "worker/worker.go",
-		`		h = guard(h)
-`, ``,
+		"middleware is passed by a panic", "worker/handling.go",
+		`one := guard(h.one)`, `one := h.one`,
 	},
 	{
 		"a pool without handlers starts", "worker/run.go",

@@ -51,18 +51,18 @@ var unseenBounds = []defect{
 	n.mu.Unlock()`,
 	},
 	{
-		"who has no room keeps a hint to itself", "worker/desk.go",
-		`	p.passOn = d.busyLocked() >= d.concurrency
+		"who has no room keeps a hint to itself", "worker/plan.go",
+		`	part.passOn = full
 `, ``,
 	},
 	{
-		"the answer of a trip buries a hint that came meanwhile", "worker/desk.go",
-		`	case p.news != e.heard: // a hint came meanwhile; what the answer knows is old
+		"the answer of a trip buries a hint that came meanwhile", "worker/plan.go",
+		`	case part.news != e.heard: // a hint came meanwhile; what the answer knows is old
 `, ``,
 	},
 	{
-		"who has no room keeps an offer to itself", "worker/desk.go",
-		`p.ready, p.short, p.refuse = unknown, false, full`, `p.ready, p.short, p.refuse = unknown, false, full && false`,
+		"who has no room keeps an offer to itself", "worker/plan.go",
+		`part.ready, part.short, part.refuse = unknown, false, full`, `part.ready, part.short, part.refuse = unknown, false, full && false`,
 	},
 	{
 		"remembered replies never expire", "internal/script/request.lua",

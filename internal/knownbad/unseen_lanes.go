@@ -70,8 +70,8 @@ var unseenLanes = []defect{
 		`case v.failed && (stopped || errors.Is(cause, lease.ErrCancelled)):`, `case stopped || v.failed && errors.Is(cause, lease.ErrCancelled):`,
 	},
 	{
-		"a batch handler that returns too few errors ends the process", "worker/batch.go",
-		`if errs != nil && len(errs) != len(jobs) {`, `if false {`,
+		"a batch handler that returns too few errors ends the process", "worker/verdict.go",
+		`	case len(errs) != len(jobs):`, `	case false:`,
 	},
 	{
 		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/internal/lanes/parts/ending.lua",

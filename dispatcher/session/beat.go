@@ -13,14 +13,17 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
-// BeatEvery is how often a worker says that it is alive. One that has been
-// silent for three times as long counts as lost.
+// BeatEvery is how often a worker says that it is alive. One that has been silent for three times as long
+// counts as lost: for listings and for blame, not for its leases, which have deadlines of their own.
 const BeatEvery = 5 * time.Second
 
-// forgetAfter is how long a lost worker stays listed.
+// forgetAfter is how long a lost worker stays listed: the beats of others take it off the list then, up to a
+// hundred at a time.
 const forgetAfter = time.Hour
 
-// Worker is what is known of one worker process.
+// Worker is what is known of one worker process. All but SeenAt and Alive is what it says of itself, and its
+// JSON is what is stored; a release may add fields, and readers of another one leave out what they do not know.
+// Times of its own are by its own clock.
 type Worker struct {
 	Holder string   `json:"holder"`
 	Host   string   `json:"host"`
@@ -42,8 +45,9 @@ type Worker struct {
 	Alive  bool      `json:"alive"`
 }
 
-// Beat says that the worker is alive. Pools call it every [BeatEvery].
-// What a lost hint did not tell of limits it finds out with that.
+// Beat says that the worker is alive, on the connection of renewals. Pools call it every [BeatEvery]. It reads
+// the limits again, in a second round trip: so the session finds out what a lost hint did not tell. Limits that
+// can't be read are no error, and those of before stay.
 func (s *Session) Beat(ctx context.Context) error {
 	if err := s.signOn(ctx); err != nil {
 		return err
@@ -52,6 +56,8 @@ func (s *Session) Beat(ctx context.Context) error {
 	return nil
 }
 
+// signOn writes the worker's entry, with what it is blamed for now, and the moment of this sign of life by
+// Redis's clock (I8).
 func (s *Session) signOn(ctx context.Context) error {
 	info, err := s.said()
 	if err != nil {
@@ -60,14 +66,16 @@ func (s *Session) signOn(ctx context.Context) error {
 	return s.beat(ctx, info)
 }
 
+// signOff takes the entry away: an empty text is the script's word for leaving.
 func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }
 
 func (s *Session) beat(ctx context.Context, info string) error {
 	return lanes.Wrap("beat", s.lanes.Beat(ctx, s.beats, s.who.Holder, info, forgetAfter))
 }
 
-// Workers lists the worker processes that gave a sign of life within the last
-// hour, the latest first, at most a thousand.
+// Workers lists the worker processes that gave a sign of life, the latest first, at most a thousand. Those that
+// have been silent for an hour are gone from the list as soon as any worker beats. It costs three round trips,
+// or two where there is none. An entry that can't be read is listed by its holder alone.
 func Workers(ctx context.Context, d *dispatcher.Dispatcher) ([]Worker, error) {
 	n := d.Engine()
 	now, err := n.Time(ctx)

@@ -11,15 +11,18 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 )
 
-// blame is what a session is blamed for. For the others it is a session that does not handle
-// those kinds for a while.
+// blame is what a session is blamed for. For the others it is a session that does not handle those kinds for a
+// while: it claims none of them, and says so in its entry. Which worker is to blame is judged above, in package
+// worker; here stands what follows from it.
 type blame struct {
 	mu    sync.Mutex
 	why   map[string]string // by kind
 	probe map[string]bool   // kinds of which it may try one lane all the same
 }
 
-// Finished returns how many attempts at a kind have gone well anywhere, as far as was recorded.
+// Finished returns how many attempts at a kind have gone well anywhere, as far as was recorded: sessions record
+// every few seconds ([Session.Record]), so the last few may be missing. It reads the kind's durations, in one
+// round trip.
 func (s *Session) Finished(ctx context.Context, kind string) (int64, error) {
 	all, err := s.lanes.Measures(ctx, kind)
 	return all.Endings[string(EndFinished)], err
@@ -30,8 +33,11 @@ func (s *Session) Finished(ctx context.Context, kind string) (int64, error) {
 // handles the kind can't be blamed: it reports false, and claims on. So it is called again while the blame
 // stands, for the others may have gone meanwhile.
 //
-// What an error keeps from being given back is owed, and given by another call. Only a job of which it is
-// not known whether it has its attempt back is not tried again, lest it gets two: the error names it.
+// An attempt that an error keeps from being given back is owed, and given by another call. Only a job of which it is not
+// known whether it has its attempt back is not tried again, lest it gets two: the error names it.
+//
+// It costs a beat, a list of workers, and one round trip for each attempt to be given back, more where that job
+// is a dead letter. One call runs at a time.
 func (s *Session) Blame(ctx context.Context, kind, why string, failed []*Claim) (bool, error) {
 	s.refunding.Lock()
 	defer s.refunding.Unlock()
@@ -43,6 +49,8 @@ func (s *Session) Blame(ctx context.Context, kind, why string, failed []*Claim) 
 		others, err = s.othersTake(ctx, kind)
 	}
 	switch {
+	// A new blame stands only once it was said and others were seen: else it is taken back here, and in Redis
+	// with the next beat.
 	case err != nil && before == "":
 		s.blameFor(kind, "")
 		return false, err
@@ -62,7 +70,7 @@ func (s *Session) Blame(ctx context.Context, kind, why string, failed []*Claim) 
 }
 
 // Absolve ends the blame for a kind; or, with probe, lets the session claim one lane of it, by which it is seen
-// whether it does well again.
+// whether it does well again. It asks Redis nothing: others see the end of the blame with the next beat.
 func (s *Session) Absolve(kind string, probe bool) {
 	if !probe {
 		s.blameFor(kind, "")
@@ -75,7 +83,8 @@ func (s *Session) Absolve(kind string, probe bool) {
 	}
 }
 
-// blameFor sets what the session is blamed for in a kind, and returns what it was.
+// blameFor sets what the session is blamed for in a kind, "" for nothing, and returns what it was. When the
+// blame ends, a try that was not made yet ends with it.
 func (s *Session) blameFor(kind, why string) (before string) {
 	s.blame.mu.Lock()
 	defer s.blame.mu.Unlock()
@@ -92,7 +101,8 @@ func (s *Session) blameFor(kind, why string) (before string) {
 	return before
 }
 
-// said is what the session says of itself.
+// said is what the session says of itself, in JSON. It is made under the mutex: the map of blames is the
+// session's own.
 func (s *Session) said() (string, error) {
 	s.blame.mu.Lock()
 	defer s.blame.mu.Unlock()
@@ -102,7 +112,8 @@ func (s *Session) said() (string, error) {
 	return string(info), err
 }
 
-// claimant is who claims now: without the kinds that it is blamed for.
+// claimant is who claims now: without the kinds that it is blamed for. The kinds of s.who are never changed, so
+// trips under way keep theirs.
 func (s *Session) claimant() Claimant {
 	s.blame.mu.Lock()
 	defer s.blame.mu.Unlock()
@@ -115,8 +126,9 @@ func (s *Session) claimant() Claimant {
 }
 
 // prober is who makes the one turn by which it is seen whether the session does a kind well again, and the
-// first of some turns that it may be; nil when nothing is to be tried, or no turn has room. The
-// other kinds wait for the next turn: that comes once a minute.
+// first of some turns that it may be; nil when nothing is to be tried, or no turn has room. A kind is tried
+// once for each call of Absolve, job by job. Other kinds that are to be tried wait for another turn that has
+// room.
 func (s *Session) prober(turns []Turn) (*Claimant, int) {
 	at := slices.IndexFunc(turns, func(t Turn) bool { return t.Claim && t.Want > 0 })
 	if at < 0 {
@@ -133,13 +145,15 @@ func (s *Session) prober(turns []Turn) (*Claimant, int) {
 	return nil, at
 }
 
-// othersTake reports whether there is another worker that takes jobs of a kind.
+// othersTake reports whether there is another worker that takes jobs of a kind: one that is alive, handles it,
+// and is not blamed for it itself. It lists all workers.
 func (s *Session) othersTake(ctx context.Context, kind string) (bool, error) {
 	workers, err := Workers(ctx, s.d)
 	return slices.ContainsFunc(workers, func(w Worker) bool { return w.Holder != s.who.Holder && w.Takes(kind) }), err
 }
 
-// Takes reports whether a worker is alive, handles a kind, and is not blamed for it.
+// Takes reports whether a worker is alive, handles a kind, and is not blamed for it. A worker that has just
+// died takes its kinds for up to three times [BeatEvery].
 func (w *Worker) Takes(kind string) bool {
 	return w.Alive && slices.Contains(w.Kinds, kind) && w.Blamed[kind] == ""
 }
@@ -152,6 +166,9 @@ func (w *Worker) Why() (texts []string) {
 	return texts
 }
 
+// giveAttemptsBack gives back what is owed, one attempt after the other, and stops at the first error. An
+// attempt of which it is not known whether it was given back is not owed any more; one that Redis refused stays
+// first in line. The caller has s.refunding.
 func (s *Session) giveAttemptsBack(ctx context.Context) error {
 	for len(s.refunds) > 0 {
 		c := s.refunds[0]
@@ -166,8 +183,8 @@ func (s *Session) giveAttemptsBack(ctx context.Context) error {
 	return nil
 }
 
-// refund gives the last attempt of a job back. One that it has made a dead letter goes back to
-// the front of its lane.
+// refund gives the last attempt of a job back. One that it has made a dead letter goes back to the front of its
+// lane, with all its attempts. A job that has ended otherwise, or that was discarded, is no error.
 func (s *Session) refund(ctx context.Context, holder string, c *Claim) error {
 	dead, err := s.lanes.Refund(ctx, holder, c.Subject, c.ID)
 	if err == nil && dead {

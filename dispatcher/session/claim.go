@@ -11,8 +11,11 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// Claimant is who claims: a holder that is unique per process start, the kinds
-// it handles, and the TTL of the leases it asks for.
+// Claimant is who claims: a holder that is unique per process start, the kinds it handles, and the TTL of the
+// leases it asks for.
+//
+// budget and ranks are the session's: what limits let start in one turn, and the order of kinds by priority,
+// which all copies of the claimant share.
 type Claimant struct {
 	Holder string
 	Kinds  []string
@@ -32,9 +35,12 @@ type Claimant struct {
 // century is the most that a time may be, so that no sum of two overflows.
 const century = 100 * 365 * 24 * time.Hour
 
-// MaxLaneBatch is the most jobs of one lane that can be claimed together.
+// MaxLaneBatch is the most jobs of one lane that can be claimed together. It is as many as one call gives out
+// of all lanes together (MOST in parts/lot.lua), so a turn that takes many lanes may give fewer.
 const MaxLaneBatch = 250
 
+// validate returns an error that wraps dispatcher.ErrInvalid and names the field and its rule. Kinds may be
+// empty: such a session can report and renew, and claims nothing.
 func (c Claimant) validate() error {
 	if c.Holder == "" {
 		return lanes.Invalid("holder", c.Holder, "must not be empty")
@@ -58,7 +64,10 @@ func (c Claimant) validate() error {
 // MaxClaim, 125, is the most lanes that one [Turn] gives out.
 const MaxClaim = lanes.MaxClaim
 
-// decodeClaim reads one lane of a claim's reply, for the attempt after those that have ended.
+// decodeClaim reads one lane of a claim's reply, for the attempt after those that have ended. A body that can't
+// be read, or that is another subject's than the lane it heads, is record.ErrCorrupt: to run it under this
+// lease would break exclusion for the other subject (I1). How often the job may run is taken from the entry and
+// not from the body, because scripts decide by the entry.
 func decodeClaim(c *lanes.Claimed) (Claim, error) {
 	e, ok := record.ParseEntry(c.Entry)
 	if !ok {
@@ -94,7 +103,8 @@ type Claim struct {
 	Slots []lease.Lease
 }
 
-// Next returns the claim of the job that follows in the batch that c heads.
+// Next returns the claim of the job that follows in the batch that c heads, under the same lease and slots. It
+// is a first attempt, because a job that failed before is never taken along.
 func (c *Claim) Next() (next *Claim, ok bool) {
 	if len(c.Along) == 0 {
 		return nil, false
@@ -111,14 +121,16 @@ func (c *Claim) Each() []*Claim {
 	return all
 }
 
-// keys returns how the claim's subject and job stand in Redis.
+// keys returns how the claim's subject and job stand in Redis: the bytes by which scripts find the lane and
+// compare its head.
 func (c *Claim) keys() (canonical, stored string) {
 	return c.Subject.Canonical(), c.Entry().String()
 }
 
 type claimKey struct{}
 
-// WithClaim returns the context of work under a claim.
+// WithClaim returns the context of work under a claim. It has the claim's lease too, so dispatcher.LeaseFrom
+// works in a handler, and a section there knows what its caller holds and can tell a deadlock.
 func WithClaim(ctx context.Context, c *Claim) context.Context {
 	return context.WithValue(lanes.WithLease(ctx, c.Lease), claimKey{}, c)
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 )
 
-// Ending is how one attempt ended, for the record of durations. All ends are recorded: a figure that
-// only counts those that went well is too short by those that did not.
+// Ending is how one attempt ended, for the record of durations. All ends are recorded: a mean over those that
+// went well alone is too short by those that did not. The words stand in Redis, as the first word of a
+// field.
 type Ending string
 
 // The endings. An interrupted attempt was stopped because its pool did, a lost one ended with
@@ -26,8 +27,8 @@ const (
 // Endings are all of them.
 var Endings = []Ending{EndFinished, EndFailed, EndCancelled, EndLost, EndInterrupted}
 
-// Tally counts how long attempts took. The zero value is ready. It is not safe for
-// concurrent use.
+// Tally counts how long attempts took, in buckets (lanes.Bucket), so its size does not grow with the number of
+// attempts. The zero value is ready. It is not safe for concurrent use.
 type Tally struct {
 	counts map[string]map[string]int64 // kind -> "<ending> <bucket>" -> how many
 	max    map[string]time.Duration    // by kind
@@ -55,6 +56,7 @@ func (t *Tally) merge(o *Tally) {
 	}
 }
 
+// put adds what was counted of one kind. It keeps none of the maps that it is given.
 func (t *Tally) put(kind string, counts map[string]int64, longest time.Duration) {
 	if t.counts == nil {
 		t.counts, t.max = make(map[string]map[string]int64), make(map[string]time.Duration)
@@ -78,9 +80,12 @@ func (t *Tally) attempts() (all int64) {
 	return all
 }
 
-// records is what a session has measured and not recorded yet. What was sent is sent again under the same number until
-// it is answered, so nothing is counted twice. It takes no more room than there
-// are kinds and buckets, however long Redis is away.
+// records is what a session has measured and not recorded yet. A record that was sent is sent again under the same
+// number until it is answered, so nothing is counted twice. It takes no more room than there are kinds and
+// buckets, however long Redis is away.
+//
+// Its fields are for whoever has the turn, which is a channel and no mutex: a caller whose context ends does
+// not wait for one whose Redis hangs. sent is the record of one kind, waiting is what has no number yet.
 type records struct {
 	turn    chan struct{}   // whoever has put something in may use the rest
 	number  int64           // of the last record
@@ -88,9 +93,11 @@ type records struct {
 	waiting Tally
 }
 
-// Record takes what a tally has counted, empties it, and adds it to what is known of its kinds. What can't
-// be recorded now stays with the session and goes with the next call; so an error is that
-// something waits, and nothing is counted twice when an answer was lost, for an hour.
+// Record takes what a tally has counted, empties it, and adds it to what is known of its kinds, in one round
+// trip for each kind. Counts that can't be recorded now stay with the session and go with the next call; so an
+// error is that something waits, and nothing is counted twice when an answer was lost, for an hour.
+//
+// The tally is emptied unless ctx ends before the session's turn comes: then it keeps what it has.
 func (s *Session) Record(ctx context.Context, t *Tally) error {
 	r := &s.records
 	select {
@@ -103,6 +110,7 @@ func (s *Session) Record(ctx context.Context, t *Tally) error {
 	*t = Tally{}
 	var refused Tally
 	var why error
+	// One record after the other: once a higher number was recorded, Redis takes a lower one for a repeat.
 	for r.next() {
 		err := s.lanes.Measure(ctx, s.beats, s.who.Holder, r.sent)
 		if err != nil && lanes.Unanswered(err) {
@@ -127,7 +135,8 @@ func (s *Session) Record(ctx context.Context, t *Tally) error {
 	return fmt.Errorf("record durations of %d attempts: %w", left, why)
 }
 
-// next makes the next record, unless one is under way, and reports whether there is any.
+// next makes the next record, unless one is under way, and reports whether there is any. A number is used for
+// one record only: it is what tells a repeat from news.
 func (r *records) next() bool {
 	if r.sent != nil {
 		return true

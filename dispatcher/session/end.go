@@ -14,7 +14,9 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// Outcome is how an attempt ended.
+// Outcome is how an attempt ended, as a worker says it. Which fate its job has is decided by one function in
+// Redis from the job's entry, its note and what was asked of the holder (fate_of in parts/ending.lua), and
+// comes back as [EndReply].
 type Outcome int
 
 // The ways out of a claim.
@@ -30,7 +32,9 @@ func (o Outcome) String() string {
 	return [...]string{"finish", "retry", "dead-letter", "hand back", "end batch"}[o]
 }
 
-// End is the report of one attempt's outcome.
+// End is the report of one attempt's outcome. Which fields count depends on the outcome, as each says. A report
+// may be sent again when its answer did not come: with the token of its lease it has one effect, and once that
+// has passed on, none (I3).
 type End struct {
 	Claim   *Claim
 	Outcome Outcome
@@ -48,7 +52,8 @@ type End struct {
 	GoesOn bool
 }
 
-// EndReply is the answer to an [End].
+// EndReply is the answer to an [End]. With Err nil and no flag set it went as the outcome says: the job is
+// gone, waits to be tried again, is a dead letter, or was handed back.
 type EndReply struct {
 	// Err is nil, lease.ErrLost when the claim's token is no longer current, or
 	// that the answer is not known.
@@ -88,7 +93,8 @@ func (e *End) size() int {
 	return 1
 }
 
-// verdict is what is said of one job's attempt.
+// verdict is what is said of one job's attempt. Errors and reasons are cut to 4 KiB, because they stay in Redis
+// as long as the job; a reason is one line, because it stands before the error in one record.
 func (e *End) verdict() lanes.Verdict {
 	_, stored := e.Claim.keys()
 	v := lanes.Verdict{Entry: stored, Verdict: "back", Keep: e.Claim.Keep, Text: ""}
@@ -103,9 +109,8 @@ func (e *End) verdict() lanes.Verdict {
 	return v
 }
 
-// endCalls makes the calls for those ends of one partition that are no plain finishes.
-// `own` are the kinds that the caller claims in the same round trip, so that nobody
-// is woken for them.
+// endCalls makes the calls for those ends of one partition that are no plain finishes. `own` are the kinds that
+// the caller claims in the same round trip, so that nobody is woken for them.
 func (s *Session) endCalls(partition int, ends []End, own []string) (calls []endCall) {
 	for _, members := range pick(ends, func(e *End) bool { return !e.plain() }) {
 		calls = append(calls, s.endCall(partition, ends, members, own))
@@ -113,11 +118,12 @@ func (s *Session) endCalls(partition int, ends []End, own []string) (calls []end
 	return calls
 }
 
-// plain reports whether an end is a finish that a turn makes: one that leaves nothing.
+// plain reports whether an end is a finish that a turn makes: one that leaves nothing. It is the hot path: such
+// an end costs no call of its own.
 func (e *End) plain() bool { return e.Outcome == Finished && e.Claim.Keep == 0 }
 
-// weight is how many bytes a script has to move for an end: what it brings, and what is stored of
-// the job where the script reads that.
+// weight is how many bytes a script has to move for an end: what it brings, and what is stored of the job where
+// the script reads that (I16). A job that is rescheduled is read for its order on the schedule.
 func (e *End) weight() (bytes int) {
 	for job := range e.jobs() {
 		bytes += 4*len(job.Result) + len(job.Error) // a result may have to make room for itself
@@ -128,8 +134,9 @@ func (e *End) weight() (bytes int) {
 	return bytes
 }
 
-// pick returns the indexes of the ends that are wanted, as many together as one
-// call takes: maxEnds jobs, with dispatcher.MaxBatchBytes together, and one end in any case.
+// pick returns the indexes of the ends that are wanted, as many together as one call takes: maxEnds jobs, with
+// dispatcher.MaxBatchBytes together, and one end in any case. Their order stays, because one end may be of the
+// job behind another one's.
 func pick(ends []End, wanted func(*End) bool) [][]int {
 	var parts [][]int
 	jobs, weight := 0, 0
@@ -148,13 +155,15 @@ func pick(ends []End, wanted func(*End) bool) [][]int {
 	return parts
 }
 
-// endCall is a call and the indexes of the ends that it carries.
+// endCall is a call and the indexes of the ends that it carries, in the order of its reply.
 type endCall struct {
 	*script.Call
 	members []int
 	finish  bool // by a turn, which claims too
 }
 
+// endCall makes a call of the end script for the ends that are members, each of which ends one lease with all
+// its jobs. A batch has one rule on different workers: the largest number of its jobs' counts for all of them.
 func (s *Session) endCall(partition int, ends []End, members []int, own []string) endCall {
 	leases := make([]lanes.Ending, len(members))
 	for k, i := range members {
@@ -169,8 +178,9 @@ func (s *Session) endCall(partition int, ends []End, members []int, own []string
 	return endCall{Call: s.lanes.End(partition, own, leases), members: members}
 }
 
-// settle writes the call's answers into ended, which is indexed like the ends. Of one that claims
-// too it returns what the turn gave.
+// settle writes the call's answers into ended, which is indexed like the ends. From one that claims too it
+// returns what the turn gave. Finishes that were answered count also when the rest of a turn's reply can't be
+// read. The error of a batch is the first of its jobs', and all of a lease are lost or none is.
 func (c endCall) settle(ends []End, ended []EndReply) (*lanes.TurnReply, error) {
 	var turned lanes.TurnReply
 	var fates []lanes.Fate
@@ -183,6 +193,7 @@ func (c endCall) settle(ends []End, ended []EndReply) (*lanes.TurnReply, error) 
 	answered := fates != nil || turned.Answered()
 	for k, i := range c.members {
 		end, answer := &ends[i], EndReply{}
+		// Without an answer all ends of the call have the same error, and are to be sent again.
 		if !answered {
 			answer.Err = err
 		}
@@ -212,7 +223,8 @@ func (c endCall) settle(ends []End, ended []EndReply) (*lanes.TurnReply, error) 
 	return &turned, err
 }
 
-// settle reads what became of one job: its fate, and the code of why where there is one.
+// settle reads what became of one job: its fate, and the code of why where there is one. Dead is only said of a
+// retry: whoever reports a dead letter knows that it is one.
 func (e *End) settle(f lanes.Fate) (ended EndReply) {
 	switch f.Fate {
 	case "lost":

@@ -14,7 +14,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
-// limit is one limit that a session's claims are under.
+// limit is one limit that a session's claims are under. A limit of a kind has one kind; the limit of a pool has
+// all of the session's, because a session is of one pool.
 type limit struct {
 	name  string
 	kinds []string // of the session's kinds, those that it limits
@@ -22,10 +23,13 @@ type limit struct {
 	assumed bool // it could not be read, and there may be none
 }
 
-// limitsOf returns the limits of a claimant: those of its kinds, and last that of its pool; before
-// are those that it was under, nil when it asks for the first time. One that is not there, though
-// it was known or is declared, lets nothing start: policy fails closed. So does one that can't be
-// read the first time; later, what was known stays.
+// limitsOf returns the limits of a claimant: those of its kinds, and last that of its pool; before are those
+// that it was under, nil when it asks for the first time. One that is not there, though it was known or is
+// declared, lets nothing start: policy fails closed. So does one that can't be read the first time; later, what
+// was known stays.
+//
+// It reads one hash field for each kind and the pool, in one round trip to a single server. A record that says
+// "no limit" is one that was taken back, and is not the same as none.
 func (s *Session) limitsOf(ctx context.Context, who *Claimant, before []limit) []limit {
 	var asked []limit
 	for _, kind := range who.Kinds {
@@ -48,6 +52,7 @@ func (s *Session) limitsOf(ctx context.Context, who *Claimant, before []limit) [
 		})
 		return records, nil
 	})
+	// The trip has failed as a whole: what was known counts on, and at the start all that may be limited is.
 	switch {
 	case err != nil && before == nil:
 		for i := range asked {
@@ -77,20 +82,22 @@ func (s *Session) limitsOf(ctx context.Context, who *Claimant, before []limit) [
 	return limits
 }
 
-// declaredLimit reports whether the kind of a limit was declared to have one when d was opened.
+// declaredLimit reports whether the kind of a limit was declared to have one when the namespace was opened.
+// Limits of pools are in no registry, so of these it says no.
 func (s *Session) declaredLimit(name string) bool {
 	kind, isKind := strings.CutPrefix(name, lanes.KindLimit(""))
 	k, _ := s.d.Declared(kind)
 	return isKind && (k.Limit > 0 || k.Every > 0)
 }
 
-// mayBeLimited reports whether a limit that can't be read may be there, as far as the registry of
-// kinds tells, which was read before: it has those of kinds, and not those of pools.
+// mayBeLimited reports whether a limit that can't be read may be there, as far as the registry of kinds tells,
+// which was read before: it has the limits of kinds and not those of pools, so a pool may always be limited.
 func (s *Session) mayBeLimited(name string) bool {
 	return lanes.IsPoolLimit(name) || s.declaredLimit(name)
 }
 
-// permits is what a session knows of the limits that it is under.
+// permits is what a session knows of the limits that it is under. All of it is under mu, and limits is replaced
+// and never changed, so a trip goes on with those that it began with.
 type permits struct {
 	mu         sync.Mutex
 	limits     []limit
@@ -99,7 +106,8 @@ type permits struct {
 	asking     map[shortOf]bool // places that it has, or had, in the order of those who are short
 }
 
-// under returns the limits that claims of a claimant, which is the session's, are under.
+// under returns the limits that claims of a claimant are under: the session's, or for a claimant with fewer
+// kinds those that are left of them, each with fewer kinds.
 func (s *Session) under(who *Claimant) []limit {
 	s.permits.mu.Lock()
 	defer s.permits.mu.Unlock()
@@ -116,8 +124,8 @@ func (s *Session) under(who *Claimant) []limit {
 	return limits
 }
 
-// watchLimits reads the limits again when some were declared or changed, until the session ends. What
-// a lost hint did not tell is found with the next beat.
+// watchLimits reads the limits again when some were declared or changed, until the session ends. A change that
+// a lost hint did not tell is found with the next beat; therefore a read gets no longer than [BeatEvery].
 func (s *Session) watchLimits(declared <-chan struct{}) {
 	for {
 		select {
@@ -131,6 +139,9 @@ func (s *Session) watchLimits(declared <-chan struct{}) {
 	}
 }
 
+// readLimits reads the limits that the session is under, after it has written those that this process owes (a
+// cluster's home of a limit may have been away when it was declared). The mutex is free while Redis is asked:
+// trips go on under the limits of before.
 func (s *Session) readLimits(ctx context.Context) {
 	s.lanes.PayLimits(ctx)
 	s.permits.mu.Lock()

@@ -11,9 +11,10 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// lostStarts is a request for starts under a limit whose answer did not come: slots may have been
-// given for it, which nobody uses until their leases are over. The same request again brings the
-// same answer (I9), and then they go back.
+// lostStarts is a request for starts under a limit whose answer did not come: slots may have been given for it,
+// which nobody uses until their leases expire. The same request again brings the same answer (I9), and then
+// they go back. That works for a minute, as long as Redis remembers the answer; after that the request takes
+// starts anew, and these go back.
 type lostStarts struct {
 	call   *script.Call
 	caller *script.Caller // of this request alone, so that nothing overtakes it
@@ -21,22 +22,25 @@ type lostStarts struct {
 	turns  int
 }
 
+// lose keeps a request whose answer did not come, with its caller, until [Session.recoverLost] has an answer.
 func (s *Session) lose(l lostStarts) {
 	s.permits.mu.Lock()
 	defer s.permits.mu.Unlock()
 	s.permits.lost = append(s.permits.lost, l)
 }
 
-// lostOf reports whether such a request for a limit is open: there is one at most, for nothing else is asked of the
-// limit meanwhile.
+// lostOf reports whether such a request for a limit is open. Nothing else is asked of the limit meanwhile,
+// because each further request could leave more slots that nobody uses; only trips that were under way at the
+// same moment can leave several.
 func (s *Session) lostOf(limit string) bool {
 	s.permits.mu.Lock()
 	defer s.permits.mu.Unlock()
 	return slices.ContainsFunc(s.permits.lost, func(l lostStarts) bool { return l.limit == limit })
 }
 
-// recoverLostBeside recovers what got lost while the trip goes on: the home of one limit may be away, and
-// what has ended elsewhere is to be reported all the same.
+// recoverLostBeside recovers what got lost while the trip goes on: the home of one limit may be away, and what
+// has ended elsewhere is to be reported all the same. One recovery runs at a time. It goes on when the trip's
+// context ends, for ten seconds at most.
 func (s *Session) recoverLostBeside(ctx context.Context) {
 	s.permits.mu.Lock()
 	begin := len(s.permits.lost) > 0 && !s.permits.recovering
@@ -53,7 +57,9 @@ func (s *Session) recoverLostBeside(ctx context.Context) {
 	}()
 }
 
-// recoverLost asks again for what got lost, and gives it back.
+// recoverLost asks again for what got lost, and gives it back: two round trips, or none when nothing got lost.
+// A request that is not answered this time either stays lost, and is made again with the next trip. Starts that come now
+// are not used: the turns that wanted them are over.
 func (s *Session) recoverLost(ctx context.Context) {
 	ctx, cancel := connect.Bounded(ctx)
 	defer cancel()
@@ -71,6 +77,7 @@ func (s *Session) recoverLost(ctx context.Context) {
 	var back []*script.Call
 	for _, l := range lost {
 		got := granted{limit: &limit{name: l.limit}, starts: make([]int, l.turns), slots: make([][]lease.Lease, l.turns)}
+		// The turns that asked are over: the rows of the answer are counted from 0 here, and all go back.
 		turns := make([]int, l.turns)
 		for k := range turns {
 			turns[k] = k
@@ -88,7 +95,7 @@ func (s *Session) recoverLost(ctx context.Context) {
 	}
 }
 
-// found settles one of the lost requests.
+// found settles one of the lost requests: its caller is free for others, and its limit is asked again.
 func (s *Session) found(l lostStarts) {
 	l.caller.Rest()
 	s.permits.mu.Lock()

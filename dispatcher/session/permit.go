@@ -11,10 +11,14 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
-// permitted makes the turns of a session whose claims are under limits, in steps: what has ended is
-// reported, and the ready lanes of limited kinds are counted; then the slots of what has ended go
-// back, and starts are asked for as many lanes as there are, in turn with all others who are short
-// (I15); then lanes are claimed for them; and what was not used goes back.
+// permitted makes the turns of a session whose claims are under limits, in steps: what has ended is reported,
+// and the ready lanes of limited kinds are counted; then the slots of what has ended go back, and starts are
+// asked for as many lanes as there are, in turn with all others who are short (I15); then lanes are claimed for
+// them; and what was not used goes back. Starts come before lanes, because a lane that was claimed and may not
+// start would be kept from everybody (I13).
+//
+// Each step is one round trip for all turns together. The step that asks is two where there are limits of kinds
+// and of a pool, and the last one is left out when all starts were used.
 type permitted struct {
 	s      *Session
 	who    *Claimant
@@ -25,6 +29,8 @@ type permitted struct {
 	failed []error          // by turn: a limit did not answer, so nothing that it limits starts
 }
 
+// permitted makes a trip in these steps. A limit whose home does not answer lets nothing start, and keeps no
+// end from being reported.
 func (s *Session) permitted(ctx context.Context, who *Claimant, limits []limit, turns []Turn) []TurnReply {
 	s.recoverLostBeside(ctx)
 	p := &permitted{s: s, who: who, limits: limits, turns: turns, failed: make([]error, len(turns))}
@@ -35,7 +41,9 @@ func (s *Session) permitted(ctx context.Context, who *Claimant, limits []limit, 
 	return answers
 }
 
-// report reports what has ended, and counts what is ready then.
+// report reports what has ended, and counts what is ready then: the ends may have freed lanes. The turns say
+// that their caller claims next, so nobody else is woken for these lanes. Lanes are counted for turns that
+// claim; the others have no ready lanes here, and ask for no starts.
 func (p *permitted) report(ctx context.Context) []TurnReply {
 	s := p.s
 	var kinds []string
@@ -72,9 +80,9 @@ func (p *permitted) report(ctx context.Context) []TurnReply {
 	return answers
 }
 
-// ask asks for starts: of the limits of kinds first, and of that of the pool, which is last, for
-// what may start by those. So nobody takes of the pool's what a kind's limit would keep from
-// starting.
+// ask asks for starts: of the limits of kinds first, and of that of the pool, which is last, for what may start
+// by those. So nobody takes of the pool's what a kind's limit would keep from starting. The slots of what has
+// ended go back in the same trip as the first question, and before it: so they can be given out again by it.
 func (p *permitted) ask(ctx context.Context) {
 	p.got = make([]granted, len(p.limits))
 	pool := len(p.limits)
@@ -85,7 +93,10 @@ func (p *permitted) ask(ctx context.Context) {
 	p.take(ctx, pool, len(p.limits), nil)
 }
 
-// claim claims lanes for the starts that were got.
+// claim claims lanes for the starts that were got, one script call a partition, and gives each claim its slots.
+// A turn that may start nothing makes no call, and its answer says until when. A limit that gave no answer is
+// the error of each turn that asked it. Lanes are counted and claimed at two moments: what became ready in
+// between, and was not counted, shows as one more ready lane, so the pool asks again.
 func (p *permitted) claim(ctx context.Context, answers []TurnReply) {
 	s := p.s
 	var calls []*script.Call
@@ -114,6 +125,7 @@ func (p *permitted) claim(ctx context.Context, answers []TurnReply) {
 		if plans[i] == nil {
 			continue
 		}
+		// The ends of this turn were reported in the first step: there are none to settle here.
 		got := plans[i].settle(nil, &whos[i], sent)
 		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, now)
 		for k := range got.Claims {
@@ -127,8 +139,10 @@ func (p *permitted) claim(ctx context.Context, answers []TurnReply) {
 	}
 }
 
-// budget makes a claimant ask for no more than the limits let start, and returns how many lanes
-// that is at most.
+// budget makes a claimant ask for no more than the limits let start, and returns how many lanes that is at
+// most. who.budget has, for each kind that a limit is in the way of, how many lanes of it may be given out; a
+// kind that is not in it has no such bound. Kinds that share a limit, those of a pool, are bounded together by
+// `want`.
 func (p *permitted) budget(turn int, who *Claimant) (want int) {
 	who.budget = maps.Clone(who.budget)
 	if who.budget == nil {
@@ -159,7 +173,8 @@ func (p *permitted) budget(turn int, who *Claimant) (want int) {
 	return want
 }
 
-// tellShort notes whether lanes are left that a limit is in the way of, and until when.
+// tellShort notes whether lanes are left that a limit is in the way of, and until when: the soonest of these
+// limits counts, and 0 means that nobody knows. Then an offer will tell ([Session.Slots]).
 func (p *permitted) tellShort(turn int, a *TurnReply) {
 	for i := range p.limits {
 		if g := &p.got[i]; g.short[turn] {
@@ -171,7 +186,9 @@ func (p *permitted) tellShort(turn int, a *TurnReply) {
 	}
 }
 
-// hand gives a claim what it needs of the limits.
+// hand gives a claim what it needs of the limits: one start of each that its kind is under, with the slot that
+// came with it. A limit that is a rate only gives starts without slots. A claim of a kind under two limits, its
+// own and its pool's, has two slots.
 func (p *permitted) hand(turn int, c *Claim) {
 	for i := range p.got {
 		g := &p.got[i]

@@ -12,9 +12,10 @@ import (
 // Aging is how long a kind has to get nothing to count one priority more.
 const Aging = 10 * time.Second
 
-// ranks puts the kinds of a session into the order in which they are served: by priority, and
-// one more for every [Aging] since a kind got a lane or there was none for it. So a low
-// one is served in the end, however much there is of the high ones (C11).
+// ranks puts the kinds of a session into the order in which they are served: by priority, and one more for
+// every [Aging] since a kind got a lane or there was none for it. So a low one is served in the end, however
+// much there is of the high ones (C11). A nil ranks orders nothing. since is the moment from which a kind's age
+// counts, by kind; all trips of a session share it.
 type ranks struct {
 	priority map[string]int // nil when all have the same
 
@@ -22,6 +23,8 @@ type ranks struct {
 	since map[string]time.Time
 }
 
+// newRanks takes the priorities of kinds from their declarations, as this process knows them. Without any,
+// priority stays nil and nothing is sorted: the kinds take turns at being first.
 func newRanks(d *dispatcher.Dispatcher, kinds []string) *ranks {
 	r := &ranks{since: make(map[string]time.Time)}
 	for _, kind := range kinds {
@@ -35,7 +38,8 @@ func newRanks(d *dispatcher.Dispatcher, kinds []string) *ranks {
 	return r
 }
 
-// order sorts kinds, those of one rank staying as they are.
+// order sorts kinds, the highest rank first, those of one rank staying as they are. A kind that was never
+// served ages from the moment when it is first looked at.
 func (r *ranks) order(kinds []string, now time.Time) {
 	if r == nil || r.priority == nil {
 		return
@@ -53,8 +57,10 @@ func (r *ranks) order(kinds []string, now time.Time) {
 	slices.SortStableFunc(kinds, func(a, b string) int { return -cmp.Compare(rank(a), rank(b)) })
 }
 
-// served notes what a turn gave. When it gave less than was asked for there was nothing
-// left of any kind, and nobody was passed over.
+// served notes what a turn gave, of `want` lanes of these kinds. Without limits, a turn that gave less than was
+// asked for has found nothing left of any kind, and nobody was passed over: all are as young as if they had
+// been served. Under limits `want` is what the pool had room for, and a limit may be why less came; ages begin
+// anew then too. A turn with want 0 says nothing of either.
 func (r *ranks) served(claims []Claim, want int, kinds []string, now time.Time) {
 	if r == nil || r.priority == nil || want == 0 {
 		return

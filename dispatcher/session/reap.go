@@ -12,7 +12,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// ReapReply says what time had set free in a partition.
+// ReapReply says what time had set free in a partition, or in all of them ([Reap]). A lease without a job that
+// has expired, of a section or a slot, counts as Expired too, and has no Lost.
 type ReapReply struct {
 	Expired int // leases that ended without a word from their holder
 	Buried  int // of those, jobs that became dead letters with reason "worker lost"
@@ -26,7 +27,8 @@ type ReapReply struct {
 	Next time.Duration
 }
 
-// LostAttempt is an attempt that ended without a word from its holder.
+// LostAttempt is an attempt that ended without a word from its holder. It counts (I6), so a job that kills its
+// workers is a dead letter in the end. A field that can't be read is empty.
 type LostAttempt struct {
 	Job     string
 	Subject subject.Key
@@ -42,7 +44,8 @@ type LostAttempt struct {
 	Along bool          // it was claimed along with the head of its lane, and may never have begun
 }
 
-// lostAttempt is what the reaper says of one.
+// lostAttempt is what the reaper says of one: fates and outcomes share their words, but for "again", which is
+// no outcome.
 func lostAttempt(l *lanes.Lost) LostAttempt {
 	a := LostAttempt{
 		Job: l.Job, Subject: l.Subject, Kind: l.Kind, Attempt: l.Attempt, Token: l.Token, Holder: l.Holder, Took: l.Took, Along: l.Along,
@@ -53,10 +56,12 @@ func lostAttempt(l *lanes.Lost) LostAttempt {
 	return a
 }
 
-// Reap returns to ready what time has set free: lanes of expired leases, the
-// crashed job first and first in line; lanes whose wait is over; jobs whose run-at
-// has come. It goes through all partitions, in bounded steps, until none is left.
-// Pools do this by themselves.
+// Reap returns to ready what time has set free: lanes of expired leases, the crashed job first and first in
+// line; lanes whose wait is over; jobs whose run-at has come. It goes through all partitions, in bounded steps
+// of one round trip each, until none is left. Pools do this by themselves.
+//
+// After an error it returns what it has done so far. Each step may be repeated: what was taken back stands in
+// no index of what is due any more.
 func Reap(ctx context.Context, d *dispatcher.Dispatcher) (ReapReply, error) {
 	n := d.Engine()
 	total := ReapReply{Next: -1}
@@ -87,10 +92,13 @@ func Reap(ctx context.Context, d *dispatcher.Dispatcher) (ReapReply, error) {
 	return total, nil
 }
 
+// reapCall makes the call of one step in one partition. A head that is lost waits by the default backoff,
+// unless that was its first attempt, and not by its kind's: the reaper may not know the kind.
 func reapCall(n *lanes.Namespace, partition int, own []string) *script.Call {
 	return n.Reap(partition, own, dispatcher.DefaultBackoff.Base, dispatcher.DefaultBackoff.Cap)
 }
 
+// reaped reads the answer to it. With an error Next is negative, so nobody sleeps by it.
 func reaped(call *script.Call) (ReapReply, error) {
 	r, err := lanes.ReadReaped(call)
 	all := ReapReply{Expired: r.Expired, Buried: r.Buried, Resumed: r.Resumed, Placed: r.Placed, Next: r.Next}

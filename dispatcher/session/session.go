@@ -20,9 +20,14 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// Session is one worker process's standing with a namespace, from start to stop:
-// its holder name, its entry among the workers alive, and connections of its own
-// for what must not wait behind other traffic. Its methods are safe for concurrent use.
+// Session is one worker process's standing with a namespace, from start to stop: its holder name, its entry
+// among the workers alive, and connections of its own for commands that must not wait behind other traffic. Its
+// methods are safe for concurrent use.
+//
+// Its fields: who is the claimant with all its kinds, also those that it is blamed for; s.claimant() leaves
+// these out. leases and beats send over the connection renewing, so a long trip delays neither a renewal nor a
+// sign of life. waits, partOf and kindOf are made at the start and only read after it. leave ends subscriptions
+// and tells watchLimits to end; Close calls it first.
 type Session struct {
 	d     *dispatcher.Dispatcher
 	lanes *lanes.Namespace
@@ -55,7 +60,11 @@ const maxBlock = 10 * time.Second
 // NewHolder returns a holder name that no other process start has.
 func NewHolder() string { return lanes.NewHolder() }
 
-// Join starts a session. concurrency is only shown to operators.
+// Join starts a session: it writes the worker's entry, reads the limits that its claims are under, and
+// subscribes to its hints. concurrency is only shown to operators. The session has connections of its own until
+// [Session.Close]: two for renewals and signs of life, and one for waiting, with more in reserve for a cluster.
+//
+// The error is that of a claimant that breaks a rule, or that the first sign of life was not taken.
 func Join(ctx context.Context, d *dispatcher.Dispatcher, who Claimant, concurrency int) (*Session, error) {
 	s, err := newSession(d, who)
 	if err != nil {
@@ -77,7 +86,8 @@ func Join(ctx context.Context, d *dispatcher.Dispatcher, who Claimant, concurren
 }
 
 // Bare returns a session that says nothing of itself and listens to nobody: it claims and reports as any other
-// does, under the same limits, and needs no [Session.Close]. It is for tests of what runs above sessions.
+// does, under the same limits, and needs no [Session.Close]. It is for tests of what runs above sessions. It
+// has no connections of its own: Renew, Wait, Beat, Blame and Record are not for it.
 func Bare(ctx context.Context, d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
 	s, err := newSession(d, who)
 	if err == nil {
@@ -86,7 +96,8 @@ func Bare(ctx context.Context, d *dispatcher.Dispatcher, who Claimant) (*Session
 	return s, err
 }
 
-// newSession makes what every session has. Nobody has heard of it yet.
+// newSession makes what every session has, without a word to Redis: nobody has heard of it yet. Turns work with
+// it once its limits are read.
 func newSession(d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
 	if err := who.validate(); err != nil {
 		return nil, err
@@ -98,7 +109,9 @@ func newSession(d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
 	return s, nil
 }
 
-// describe is what a session says of itself to those who list workers.
+// describe makes the entry by which those who list workers see the session. Versions are those of the
+// declarations that this process knows, so an operator sees which worker is behind. The entry is fixed for the
+// session's life, but for its blame.
 func describe(d *dispatcher.Dispatcher, who Claimant, concurrency int) Worker {
 	host, _ := os.Hostname()
 	versions := make(map[string]int)
@@ -113,7 +126,9 @@ func describe(d *dispatcher.Dispatcher, who Claimant, concurrency int) Worker {
 	}
 }
 
-// placeWaits decides where the session waits for hints, and by which keys: see [Session.Waits].
+// placeWaits decides where the session waits for hints, and by which keys: see [Session.Waits]. One BZPOPMIN
+// takes the wake-up keys of all partitions on a single server, and of one partition on a cluster, where two
+// partitions have no hash slot in common.
 func (s *Session) placeWaits() {
 	s.partOf, s.kindOf = make(map[string]int), make(map[string]string)
 	for p := range s.lanes.Partitions {
@@ -129,8 +144,9 @@ func (s *Session) placeWaits() {
 	}
 }
 
-// listen begins to hear what is asked of the session's holder, what limits offer it, and that limits have changed; Close
-// ends that.
+// listen begins to hear three things: what is asked of the session's holder, what limits offer it, and that
+// limits have changed. Close ends that. The three share one subscription. For offers the text is kept too,
+// because it says which partition they are for ([Session.Offered]).
 func (s *Session) listen() {
 	var asked, slots []string
 	for p := range s.lanes.Partitions {
@@ -147,8 +163,15 @@ func (s *Session) listen() {
 // Partitions returns the number of partitions a worker serves.
 func (s *Session) Partitions() int { return s.lanes.Partitions }
 
-// Turns makes one round trip: see [Turn].
+// Turns makes one trip, with one turn for each partition that it is about, and returns an answer for each turn
+// in their order; each answer has its own errors. On one server all turns share a round trip; on a cluster each
+// partition has its own, at the same time, so one that is away fails no other.
+//
+// Where the session is blamed for a kind and may try a lane of it, that try goes first and by itself. When
+// there is no such lane, that turn's room goes to the other kinds.
 func (s *Session) Turns(ctx context.Context, turns []Turn) []TurnReply {
+	// A kind that is tried after a blame goes alone: were it one of several, the first lane might be of another
+	// kind, and the try would say nothing.
 	if who, at := s.prober(turns); who != nil {
 		one := turns[at]
 		one.Want = 1
@@ -181,6 +204,8 @@ func (s *Session) Turns(ctx context.Context, turns []Turn) []TurnReply {
 	return s.turnsOf(ctx, &who, turns)
 }
 
+// turnsOf makes the turns of one claimant: in steps when it is under limits, or when a job ends that ran under
+// one, because its slots go back in a step of their own; otherwise in one round trip.
 func (s *Session) turnsOf(ctx context.Context, who *Claimant, turns []Turn) []TurnReply {
 	limits := s.under(who)
 	if len(limits) > 0 || slices.ContainsFunc(turns, Turn.returnsSlots) { // of a limit that is no more
@@ -192,8 +217,9 @@ func (s *Session) turnsOf(ctx context.Context, who *Claimant, turns []Turn) []Tu
 // Slots gets a signal when a limit that the session was short of offers more: see [Session.Offered].
 func (s *Session) Slots() <-chan struct{} { return s.slots }
 
-// Offered returns the partitions for whose lanes limits have offered starts since it was asked last;
-// nil when that is not known, and it may be any.
+// Offered returns the partitions for whose lanes limits have offered starts since it was asked last; nil when
+// that is not known, and it may be any. An offer that is not asked for within 100 ms passes to the next in line
+// (parts/short.lua), so ask at once.
 func (s *Session) Offered() []int {
 	var partitions []int
 	for text := range s.lanes.News.Take(s.slots) {
@@ -210,12 +236,15 @@ func (s *Session) Offered() []int {
 // which renewing its leases tells.
 func (s *Session) Asked() <-chan struct{} { return s.asked }
 
-// Renew renews leases on the session's own connection.
+// Renew renews leases on the session's own connection, to ttl from now, of lanes and slots alike. The error at
+// an index is nil, lease.ErrCancelled for a lease that is renewed and whose job an operator wants ended,
+// lease.ErrLost, or that nothing is known of that lease.
 func (s *Session) Renew(ctx context.Context, ttl time.Duration, leases ...lease.Lease) []error {
 	return s.leases.Renew(ctx, ttl, leases...)
 }
 
-// Hint says where there may be something to do. It is never the truth about it.
+// Hint says where there may be something to do. It is never the truth about it: whoever gets one asks with a
+// turn.
 type Hint struct {
 	Partition int
 	Due       bool // something falls due earlier than was known
@@ -225,10 +254,12 @@ type Hint struct {
 // is one, for one command can't block on keys of several servers.
 func (s *Session) Waits() int { return len(s.waits) }
 
-// Wait blocks until there is a hint for the session's kinds in a place; one waiting
-// session is woken for one hint. ok is false when the wait ended without one. When ctx
-// ends, Wait returns at once and the session can't wait any more. What Redis does not answer it
-// waits for as long as its client does, half a minute at most.
+// Wait blocks until there is a hint for the session's kinds in a place, ten seconds at most; one waiting
+// session is woken for one hint. ok is false when the wait ended without one. When ctx ends, Wait returns at
+// once and the session can't wait any more. It waits for an answer of Redis as long as its client does,
+// half a minute at most.
+//
+// A session whose kinds are all blamed has nothing to wait for, and pauses for [BeatEvery] instead.
 func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
 	who := s.claimant()
 	own := func(key string) bool { return slices.Contains(who.Kinds, s.kindOf[key]) }
@@ -240,7 +271,8 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 		}
 		return Hint{}, false, ctx.Err()
 	}
-	// Cancelling a context does not interrupt a blocked read; closing does.
+	// Cancelling a context does not interrupt a blocked read; closing does. Therefore the end of ctx ends the
+	// session's waiting for good.
 	stop := context.AfterFunc(ctx, func() { _ = s.waiting.Close() })
 	defer stop()
 	first := rand.IntN(len(wakes)) // no partition is always looked at first
@@ -266,8 +298,9 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 	return Hint{Partition: s.partOf[woken.Key], Due: woken.Member == "due"}, true, nil
 }
 
-// Close ends the session: the worker is no longer listed. Leases that it still
-// has run out.
+// Close ends the session: it no longer listens, gives back starts whose answer got lost and its places in line,
+// and the worker is no longer listed. Leases that it still has are left to expire. It returns what kept the
+// worker listed, or a connection open.
 func (s *Session) Close(ctx context.Context) error {
 	for _, leave := range s.leave {
 		leave()

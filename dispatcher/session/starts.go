@@ -17,7 +17,9 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// granted is what a session got of one limit for one trip.
+// granted is what a session got of one limit for one trip. Starts that no claim takes are left in it, and go back:
+// slots because their leases would keep others from starting until they expire, and a start of a rate by its
+// mark, "-" for none, so that the rate does not count it.
 type granted struct {
 	*limit
 	mark   string
@@ -27,7 +29,9 @@ type granted struct {
 	later  time.Duration   // until more may be had; negative when that is not known
 }
 
-// read reads what a limit gave for turns of a trip.
+// read reads what a limit gave for turns of a trip: turns are the indexes of those that asked, in the order of
+// the question. `sent` is the local time before the trip, from which the leases of slots count. A limit that is
+// gone is dispatcher.ErrMismatch: nothing starts until some process declares it again.
 func (g *granted) read(call *script.Call, turns []int, who Claimant, sent time.Time) error {
 	starts, err := lanes.ReadStarts(call, g.name, len(turns), who.Holder, who.TTL, sent)
 	if errors.Is(err, lanes.ErrNoLimit) {
@@ -43,8 +47,13 @@ func (g *granted) read(call *script.Call, turns []int, who Claimant, sent time.T
 	return nil
 }
 
-// take asks limits from..to for starts, in one trip with what `first` has to say; what does not come back is asked for
-// again: see [lostStarts].
+// take asks limits from..to for starts, in one trip with what `first` has to say; what does not come back is
+// asked for again: see [lostStarts]. A turn asks a limit when it can use starts of it now, or has a place in
+// its line that may have to be given up.
+//
+// Each request has a caller of its own, because an answer that got lost can be had once more only by the same
+// request, and as long as no later one of that caller has overtaken it (I9). In p.failed the first error of
+// each turn stays.
 func (p *permitted) take(ctx context.Context, from, to int, first []*script.Call) {
 	s := p.s
 	calls, asked := make([]*script.Call, to), make([][]int, to) // by limit, the turns
@@ -60,6 +69,8 @@ func (p *permitted) take(ctx context.Context, from, to int, first []*script.Call
 			if s.lostOf(l.name) {
 				continue // and nothing starts under it, until that is settled
 			}
+			// A turn that can use no start asks all the same where the session may stand in line: with no lanes
+			// ready, or without room (Refuse), it gives the place up.
 			if want > 0 || (p.ready[k] != nil || t.Refuse) && s.asks(shortOf{l.name, t.Partition}) {
 				asks = append(asks, lanes.Ask{Partition: t.Partition, Want: want, Ready: p.couldUse(l, k)})
 				asked[i] = append(asked[i], k)
@@ -84,6 +95,7 @@ func (p *permitted) take(ctx context.Context, from, to int, first []*script.Call
 		if err != nil {
 			p.got[i].starts = make([]int, len(p.turns))
 		}
+		// Only an answer frees the request's caller: until then the request may still be on its way.
 		if err != nil && lanes.Unanswered(err) {
 			s.lose(lostStarts{calls[i], callers[i], p.limits[i].name, len(asked[i])})
 		} else {
@@ -98,13 +110,15 @@ func (p *permitted) take(ctx context.Context, from, to int, first []*script.Call
 	}
 }
 
-// wanted is how many starts of a limit one turn can use now.
+// wanted is how many starts of a limit one turn can use now: no more than the pool has room for, nor than one
+// call claims.
 func (p *permitted) wanted(l *limit, turn int) int {
 	return min(p.couldUse(l, turn), p.turns[turn].Want, MaxClaim)
 }
 
-// couldUse is how many starts of a limit a partition could use: as many as lanes are ready there
-// that the limits asked before let start.
+// couldUse is how many starts of a limit a partition could use: as many as lanes are ready there that the
+// limits asked before let start. It may be more than the pool has room for: the place in line is for all of
+// them (I15), so a busy pool does not stand behind others again and again.
 func (p *permitted) couldUse(l *limit, turn int) (n int) {
 	for _, kind := range l.kinds {
 		n += p.lets(kind, turn, l)
@@ -112,7 +126,8 @@ func (p *permitted) couldUse(l *limit, turn int) (n int) {
 	return n
 }
 
-// lets is how many ready lanes of a kind the limits let start in one turn, those before a limit.
+// lets is how many ready lanes of a kind the limits let start in one turn, those before a limit: limits of
+// kinds stand before that of the pool. In a turn that did not count its lanes it is 0.
 func (p *permitted) lets(kind string, turn int, before *limit) int {
 	n := p.ready[turn][kind]
 	for i := range p.limits {
@@ -126,12 +141,19 @@ func (p *permitted) lets(kind string, turn int, before *limit) int {
 	return n
 }
 
-// returnsSlots reports whether a job ends in a turn that ran under a limit.
+// returnsSlots reports whether a job ends in a turn that ran under a limit. It goes by the claim and not by the
+// limits of now, because a limit may have been taken back meanwhile; its slots are leases all the same.
 func (t Turn) returnsSlots() bool {
 	return slices.ContainsFunc(t.Ends, func(e End) bool { return len(e.Claim.Slots) > 0 && !e.GoesOn })
 }
 
-// slotsOfEnds makes the calls that give back the slots of jobs that have ended.
+// slotsOfEnds makes the calls that give back the slots of jobs that have ended, at most MaxClaim slots a call.
+// A holder that goes on with the lane keeps its slots for the next job. `next` names the partitions that claim
+// in this trip, each between spaces: starts that are due to them are not told to the session, because it asks
+// with its next call.
+//
+// Slots go back also when the answer to the end is not known: the end is said again, and a slot that comes back
+// twice is no longer the caller's and changes nothing.
 func (p *permitted) slotsOfEnds() (calls []*script.Call) {
 	var names []string
 	ended, next := make(map[string][]lease.Lease), " "
@@ -158,7 +180,8 @@ func (p *permitted) slotsOfEnds() (calls []*script.Call) {
 	return calls
 }
 
-// giveRest gives back what no claim has used.
+// giveRest gives back what no claim has used: lanes that were counted went to others, or could not be read. It
+// is one round trip, or none.
 func (p *permitted) giveRest(ctx context.Context) {
 	var calls []*script.Call
 	for i := range p.got {
@@ -171,7 +194,7 @@ func (p *permitted) giveRest(ctx context.Context) {
 	}
 }
 
-// begun is how many starts are left, and allSlots are the slots they have.
+// begun is how many starts are left over all turns, and allSlots are the slots they have.
 func (g *granted) begun() (n int) {
 	for _, starts := range g.starts {
 		n += starts
@@ -181,8 +204,9 @@ func (g *granted) begun() (n int) {
 
 func (g *granted) allSlots() []lease.Lease { return slices.Concat(g.slots...) }
 
-// giveBack makes a call that gives slots back; next are the partitions that the session asks for by
-// itself next.
+// giveBack makes a call that gives slots back; next are the partitions that the session asks for by itself
+// next, mark is that of a start that was not used, "-" for none. Nobody waits for what it says: a slot that is
+// not given back is free when its lease expires.
 func (s *Session) giveBack(name, next, mark string, slots []lease.Lease) *script.Call {
 	return s.lanes.GiveBack(name, s.who.Holder, next, mark, slots)
 }

@@ -11,8 +11,11 @@ import (
 	"github.com/lanekeeper/lanekeeper/lease"
 )
 
-// Turn is what a worker says and asks about one partition in one round trip:
-// the ends of attempts, then whether to reap, then how many lanes it can take.
+// Turn is what a worker says and asks about one partition in one trip: the ends of attempts, then whether to
+// reap, then how many lanes it can take.
+//
+// A turn with Claim and Want 0 claims nothing, but wakes another worker when lanes of the claimant's kinds are
+// left: a pool says so that took a hint and has no room for it.
 type Turn struct {
 	Partition int
 	Ends      []End
@@ -24,7 +27,8 @@ type Turn struct {
 	claimsNext bool // the caller claims with its next call, and needs no wake-up for its kinds
 }
 
-// TurnReply is the answer to a [Turn].
+// TurnReply is the answer to a [Turn]. Ready and Short are for the next trip's plan, and true for a moment
+// only: Ready leaves out lanes that a limit is known to be in the way of; Short tells of those.
 type TurnReply struct {
 	Ended  []EndReply // of each of the turn's Ends
 	Reaped ReapReply  // when the turn reaped
@@ -35,7 +39,8 @@ type TurnReply struct {
 	Err    error         // of reaping or claiming
 }
 
-// turns sends all turns together and returns an answer for each.
+// turns sends all turns together and returns an answer for each. The leases of what is claimed count from
+// `sent`, the local time before the trip: so a holder stops earlier than Redis's clock says, and never later.
 func (s *Session) turns(ctx context.Context, who *Claimant, turns []Turn) []TurnReply {
 	var calls []*script.Call
 	plans := make([]plan, len(turns))
@@ -55,18 +60,22 @@ func (s *Session) turns(ctx context.Context, who *Claimant, turns []Turn) []Turn
 	return answers
 }
 
-// plan is the calls of one turn, in the order in which they are made.
+// plan is the calls of one turn, in the order in which they are made: ends, those finishes and other ends that
+// have calls of their own; then reap; then last, which claims, and finishes too where nothing has to come in
+// between. reap and last may be nil.
 type plan struct {
 	ends []endCall
 	reap *script.Call
 	last *endCall // finishes and claims
 }
 
-// plan makes the calls of a turn. Finishing and claiming share a script, so that the
-// next job of a lane is given out by the call that finished the one before. Finishes
-// go first all the same when something else is to be done in between: a job that
-// failed may have come after one of its lane that is done (see [Claim.Along]), and a
-// lease that has just run out, but whose job is done, should not be reaped.
+// plan makes the calls of a turn. Finishing and claiming share a script, so that the next job of a lane is
+// given out by the call that finished the one before. Finishes go first all the same when something else is to
+// be done in between: a job that failed may have come after one of its lane that is done (see [Claim.Along]),
+// and a lease that has just expired, but whose job is done, should not be reaped.
+//
+// A turn that does not claim sends no kinds, and so wakes others for every lane that it frees. One whose caller
+// claims next (claimsNext) sends them with -1: it keeps the lanes for that claim and wakes nobody.
 func (s *Session) plan(t *Turn, who *Claimant) plan {
 	var own []string
 	want := t.Want
@@ -99,6 +108,8 @@ func (s *Session) plan(t *Turn, who *Claimant) plan {
 	return p
 }
 
+// appendTo adds the plan's calls to those of a trip. Redis runs them in this order, and the runner, when it has
+// to send some again, sends all that come after them again too.
 func (p *plan) appendTo(calls []*script.Call) []*script.Call {
 	for _, c := range p.ends {
 		calls = append(calls, c.Call)
@@ -112,6 +123,8 @@ func (p *plan) appendTo(calls []*script.Call) []*script.Call {
 	return calls
 }
 
+// settle reads the answers of the plan's calls. Each end has its own error in Ended; Err is that of the last
+// call, or else of the reap. Reaped.Next is -1 where the turn did not reap: nothing is known.
 func (p *plan) settle(ends []End, who *Claimant, sent time.Time) TurnReply {
 	a := TurnReply{Ended: make([]EndReply, len(ends)), Reaped: ReapReply{Next: -1}}
 	for _, c := range p.ends {
@@ -132,7 +145,9 @@ func (p *plan) settle(ends []End, who *Claimant, sent time.Time) TurnReply {
 	return a
 }
 
-// turnCall makes a call of the turn script, which finishes the ends that are members.
+// turnCall makes a call of the turn script, which finishes the ends that are members, and claims up to `want`
+// lanes of the claimant's kinds: see [lanes.Claiming] for 0 and less. A kind that is in the claimant's budget
+// is capped by it.
 func (s *Session) turnCall(partition int, who *Claimant, want int, ends []End, members []int) endCall {
 	claiming := lanes.Claiming{Holder: who.Holder, TTL: who.TTL, Want: want, Kinds: make([]lanes.Wanted, 0, len(who.Kinds))}
 	for _, kind := range s.inTurn(who) {
@@ -147,8 +162,10 @@ func (s *Session) turnCall(partition int, who *Claimant, want int, ends []End, m
 	return endCall{Call: call, members: members, finish: true}
 }
 
-// inTurn returns the kinds of a claimant in the order in which they are served: they take
-// turns at being first, unless their priorities differ.
+// inTurn returns the kinds of a claimant in the order in which they are served: they take turns at being first,
+// unless their priorities differ. The script takes all that it wants from the first kind's list before it looks
+// at the next one, so a fixed order would starve the others. The count goes on over all sessions of the
+// namespace in this process.
 func (s *Session) inTurn(who *Claimant) []string {
 	if len(who.Kinds) < 2 {
 		return who.Kinds
@@ -159,9 +176,12 @@ func (s *Session) inTurn(who *Claimant) []string {
 	return kinds
 }
 
-// readClaims reads what a call of the turn script, which finished some jobs too, has
-// claimed. The error may be that of a job that can't be decoded: its lease runs out,
-// so it comes back until its attempts are used up and it is a dead letter.
+// readClaims reads what a call of the turn script, which finished some jobs too, has claimed: rows of one lane
+// follow each other, its head first, and become one [Claim] with the others along.
+//
+// The error may be that of a job that can't be decoded: its lease expires, and so it comes back until its
+// attempts are used up and it is a dead letter. The jobs behind it in the same lane are not given out either:
+// they may not run before it (I5).
 func (a *TurnReply) readClaims(t *lanes.TurnReply, who *Claimant, sent time.Time) (err error) {
 	a.Ready, a.Short = t.Ready, t.Short
 	a.Claims = make([]Claim, 0, t.Jobs())
@@ -170,6 +190,7 @@ func (a *TurnReply) readClaims(t *lanes.TurnReply, who *Claimant, sent time.Time
 		job := t.Job(i)
 		first := job.Subject != subject
 		subject = job.Subject
+		// Behind a job that can't be decoded nothing of its lane is given out.
 		if !first && !more {
 			continue
 		}

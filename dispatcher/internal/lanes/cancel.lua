@@ -23,6 +23,8 @@ if not at then
   return { call('ZSCORE', DEAD, id) and 'dead' or 'missing' }
 end
 local record = call('HGET', LEASES, subject)
+-- Its attempt is under way: only its holder can end that. A second request changes nothing, and tells the
+-- holder again.
 if at == 'head' and use_of(record) == 'job' then
   local asks, as_record = call('HGET', extra('asks'), subject) or '', as_asked(record, true)
   despite_full_memory()

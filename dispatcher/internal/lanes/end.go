@@ -10,7 +10,8 @@ import (
 
 var endScript = verb("end")
 
-// Ending is a lease whose jobs have ended, the head of the lane first.
+// Ending is a lease whose jobs have ended, the head of the lane first. The jobs must be those that stand in
+// front of the lane, in their order: else all of them are lost.
 type Ending struct {
 	Subject string // canonical
 	Token   lease.Token
@@ -18,7 +19,8 @@ type Ending struct {
 	Jobs    []Verdict
 }
 
-// Verdict is what a worker says of an attempt at a job.
+// Verdict is what a worker says of an attempt at a job. Entry is how the job stands in its lane. Wait counts
+// for "failed", Keep for "done" and for a job whose cancellation was asked for.
 type Verdict struct {
 	Entry   string
 	Verdict string        // "done", "failed", "fatal" or "back"
@@ -28,12 +30,13 @@ type Verdict struct {
 	Reason  string        // of a fatal one
 }
 
-// Fate is what became of a job: "gone", "cancelled", "again", "aside", "dead", "halted", or "lost" when the lease was
-// no longer the caller's; and the code of why, "-" for none.
+// Fate is what became of a job: "gone", "cancelled", "again", "aside", "dead", "halted", or "lost" when the
+// lease was no longer the caller's; and the code of why, "-" for none. record.ReasonFor says a code in words.
 type Fate struct{ Fate, Why string }
 
-// End makes a call that ends leases. own are the kinds that the caller claims in the same round trip, so that
-// nobody is woken for them.
+// End makes a call that ends leases, of any number of lanes of one partition. own are the kinds that the caller
+// claims in the same round trip, so that nobody is woken for them. How many ends a call takes, and how many
+// bytes, the caller bounds (I16).
 func (n *Namespace) End(p int, own []string, leases []Ending) *script.Call {
 	tails := make([]string, len(leases))
 	args := []any{spaced(own), len(leases)}
@@ -49,7 +52,8 @@ func (n *Namespace) End(p int, own []string, leases []Ending) *script.Call {
 	return n.Scripts.Once(p, endScript, tails, append(args, rows...)...)
 }
 
-// ReadFates reads the reply: a fate for each job.
+// ReadFates reads the reply: a fate for each job, in the order of the leases and of the jobs in each. An error
+// that is no answer leaves open what became of all of them.
 func ReadFates(call *script.Call) ([]Fate, error) {
 	words, err := call.Words()
 	if err != nil {
@@ -62,7 +66,8 @@ func ReadFates(call *script.Call) ([]Fate, error) {
 	return fates, nil
 }
 
-// spaced puts each kind between spaces, the form in which scripts look one up.
+// spaced puts each kind between spaces, the form in which scripts look one up, so that no kind is found inside
+// of another one's name. No kinds are "".
 func spaced(kinds []string) string {
 	if len(kinds) == 0 {
 		return ""

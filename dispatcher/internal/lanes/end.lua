@@ -4,9 +4,10 @@
 -- KEYS[13+]  tail:<subject> of each lease
 -- ARGV[6]    kinds the caller claims next itself, each between spaces
 -- ARGV[7]    number of leases
--- ARGV[8+]   four a lease: subject, token, on how many different workers its jobs may fail (0: any number), number of its
---            jobs; then six a job, in their order, the head of each lease first: entry, verdict 'done' | 'failed' | 'fatal' | 'back',
---            ms until the next attempt, ms to keep the outcome, result or error, reason of a fatal one
+-- ARGV[8+]   four a lease: subject, token, on how many different workers its jobs may fail (0: any number),
+--            number of its jobs; then six a job, in their order, the head of each lease first: entry, verdict
+--            'done' | 'failed' | 'fatal' | 'back', ms until the next attempt, ms to keep the outcome, result or
+--            error, reason of a fatal one
 --
 -- Returns    two a job: 'gone' | 'cancelled' | 'again' | 'aside' | 'dead' | 'halted', and 'exhausted' | 'workers' |
 --            'fatal' | '-' for why; or 'lost' and '-' for each job of a lease that is no longer the caller's | {'stale'}
@@ -45,6 +46,8 @@ for i = 1, n do
     reply[#reply + 1] = said and said[j] or j % 2 == 1 and 'lost' or '-'
   end
 end
+-- Only now is written. When every lease was lost there is nothing to write or remember: a repeat hears the
+-- same.
 if #e.subjects > 0 then
   settle(e, now, ARGV[FIRST])
   for kind in pairs(ARGV[FIRST] == '' and e.wake or {}) do -- the caller will not come back for it by itself

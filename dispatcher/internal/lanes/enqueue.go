@@ -13,7 +13,9 @@ import (
 
 var enqueueScript = verb("enqueue")
 
-// Arriving is a job that keeps all rules, in the form in which it is stored.
+// Arriving is a job that keeps all rules, in the form in which it is stored. Body lacks the first eleven bytes
+// of a stored job, its number and the time of its enqueue, which the script puts there: both are Redis's to
+// give. A moment in When is in ms since 1970.
 type Arriving struct {
 	Subject string // canonical
 	Kind    string
@@ -23,7 +25,9 @@ type Arriving struct {
 	Unique  *UniqueKey
 }
 
-// UniqueKey is the key of a job that must not come twice.
+// UniqueKey is the key of a job that must not come twice. Field has the subject, the kind and the key. Scope is
+// "waiting", "waiting+running" or "window"; Window is 0 but for the last; OnConflict is "merge", "reject" or
+// "replace".
 type UniqueKey struct {
 	Field      string // among the unique keys of the partition
 	Scope      string
@@ -31,8 +35,9 @@ type UniqueKey struct {
 	OnConflict string
 }
 
-// Enqueue makes the call that enqueues jobs of one partition: "all" of them or none, or "each" by itself. A lane
-// may hold maxLane jobs.
+// Enqueue makes the call that enqueues jobs of one partition, at most 250: "all" of them or none, or "each" by
+// itself. A lane may hold maxLane jobs, and the partition n.Share. Each job brings its tail as a key, because a
+// cluster wants keys declared.
 func (n *Namespace) Enqueue(p int, mode string, maxLane int, jobs []*Arriving) *script.Call {
 	tails := make([]string, len(jobs))
 	args := make([]any, 5, 5+4*len(jobs))
@@ -52,7 +57,9 @@ func (n *Namespace) Enqueue(p int, mode string, maxLane int, jobs []*Arriving) *
 	return n.Scripts.Once(p, enqueueScript, tails, append(args, unique...)...)
 }
 
-// Arrived says what became of one job.
+// Arrived says what became of one job. Did says which of the other fields count: Seq and, for a unique key,
+// Owner and Merged where a job is there, and There where something is full. Seq is 0 of a job that waits on the
+// schedule.
 type Arrived struct {
 	// Did is "created", "there", "merged" or "replaced", or why it was not taken: "full", "backlog", "windows",
 	// "heavy", "conflict" or "taken".
@@ -74,6 +81,8 @@ func Arrivals(call *script.Call, jobs int) (all []Arrived, refused int, err erro
 	return readArrivals(words, jobs)
 }
 
+// readArrivals reads the words of a reply. The commonest, "created", says one number for all jobs: they got it
+// and those that follow, in their order.
 func readArrivals(words []string, jobs int) (all []Arrived, refused int, err error) {
 	switch words[0] {
 	case "refused":

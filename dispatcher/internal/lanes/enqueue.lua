@@ -1,4 +1,4 @@
--- enqueue: put jobs at the tails of their lanes, or on the schedule. What fell due before takes
+-- enqueue: put jobs at the tails of their lanes, or on the schedule. A job that fell due before takes
 -- its place first; when that is more than one call places, these jobs line up behind it on the
 -- schedule, due now (I14).
 --

@@ -7,8 +7,9 @@ import (
 
 var givebackScript = permit("giveback")
 
-// GiveBack makes a call that gives starts under a limit back. next are the partitions, each between spaces, that
-// the holder asks for by itself next; mark is from [Starts].
+// GiveBack makes a call that gives starts under a limit back. next are the partitions, each between spaces,
+// that the holder asks for by itself next; mark is from [Starts], "-" for none. Slots that are no longer the
+// holder's are passed over, so it may say them again.
 func (n *Namespace) GiveBack(limit, holder, next, mark string, slots []lease.Lease) *script.Call {
 	args := []any{limit, holder, next, mark, n.Partitions}
 	for _, slot := range slots {

@@ -29,6 +29,7 @@ if mark ~= '-' and call('HGET', LIMITS, next_start(name)) == mark then
   call('HDEL', LIMITS, next_start(name))
   n = math.max(n, 1)
 end
+-- Starts that have come back are offered along the line, to each place no more than it still wants.
 if n > 0 then
   local now = clock()
   along_line(name, now, tonumber(ARGV[FIRST + 4]), {}, function(p)

@@ -7,7 +7,8 @@ import (
 
 var holdScript = whole("hold")
 
-// Hold keeps the repair of the namespace for a holder a while longer, or gives it up after 0.
+// Hold keeps the repair of the namespace for a holder a while longer, or gives it up after 0. That another one
+// has it by now is no error: each step of a repair looks again at what it changes.
 func (n *Namespace) Hold(ctx context.Context, holder string, longer time.Duration) error {
 	var ms any = ""
 	if longer > 0 {

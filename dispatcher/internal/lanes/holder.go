@@ -20,7 +20,8 @@ func NewHolder() string {
 	return fmt.Sprintf("%.64s:%d:%s", host, os.Getpid(), uuid.NewString()[:8])
 }
 
-// holding is what the work of a context has, and what the work around it has.
+// holding is what the work of a context has, and what the work around it has: a section inside of a handler has
+// both leases. The chain is what tells a deadlock from a wait.
 type holding struct {
 	lease lease.Lease
 	outer *holding
@@ -28,7 +29,8 @@ type holding struct {
 
 type holdingKey struct{}
 
-// WithLease returns the context of work that runs under a lease.
+// WithLease returns the context of work that runs under a lease. It does not end with the lease; its keeper
+// sees to that.
 func WithLease(ctx context.Context, l lease.Lease) context.Context {
 	outer, _ := ctx.Value(holdingKey{}).(*holding)
 	return context.WithValue(ctx, holdingKey{}, &holding{l, outer})

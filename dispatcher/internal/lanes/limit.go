@@ -23,27 +23,33 @@ var limitScript = verb("limit")
 // holds across partitions, which no script could count over on a cluster, and after a
 // crash; and what it costs is paid by those who have one.
 
-// KindLimit and PoolLimit are the names of limits, and IsPoolLimit tells them apart.
+// KindLimit and PoolLimit are the names of limits, and IsPoolLimit tells them apart: a kind and a pool may have
+// one name.
 func KindLimit(kind string) string { return "kind/" + kind }
 func PoolLimit(pool string) string { return "pool/" + pool }
 func IsPoolLimit(name string) bool { return strings.HasPrefix(name, PoolLimit("")) }
 
-// LimitHome is the partition that a limit's slots are in.
+// LimitHome is the partition that a limit's slots are in, with its record and its line: all of a limit is in
+// one, wherever the lanes are that start under it. All slots are subjects whose partition is chosen alike, so
+// the first says it.
 func (n *Namespace) LimitHome(name string) int { return n.Partition(subject.Slot(name, 1)) }
 
-// limitCall makes the call that writes a limit to where it is enforced.
+// limitCall makes the call that writes a limit to where it is enforced. It may be repeated, and come late: a
+// later version that is there already stays.
 func (n *Namespace) limitCall(name string, l record.Limit) *script.Call {
 	return n.Scripts.Plain(n.LimitHome(name), limitScript, nil, name, l.Most, l.Every.Milliseconds(), l.Version)
 }
 
-// owed are limits that could not be written yet.
+// owed are limits that could not be written yet, by name. A newer declaration of a limit takes the place of an
+// older one.
 type owed struct {
 	mu     sync.Mutex
 	limits map[string]record.Limit
 }
 
-// WriteLimits writes limits to where they are enforced, and tells the sessions that run.
-// On a cluster, those whose home is away are owed: sessions write them later ([Namespace.PayLimits]).
+// WriteLimits writes limits to where they are enforced, in one round trip, and tells the sessions that run. On
+// a cluster, those whose home is away are owed: sessions write them later ([Namespace.PayLimits]). Any other
+// error is returned, and the rest of the limits is not looked at then.
 func (n *Namespace) WriteLimits(ctx context.Context, limits map[string]record.Limit) error {
 	names := slices.Sorted(maps.Keys(limits))
 	if len(names) == 0 {
@@ -76,14 +82,15 @@ func (n *Namespace) WriteLimits(ctx context.Context, limits map[string]record.Li
 	return nil
 }
 
-// OwedLimits are those that could not be written yet, by name.
+// OwedLimits are those that could not be written yet, by name. Until they are, sessions go by what stands
+// there.
 func (n *Namespace) OwedLimits() map[string]record.Limit {
 	n.owed.mu.Lock()
 	defer n.owed.mu.Unlock()
 	return maps.Clone(n.owed.limits)
 }
 
-// PayLimits writes what is owed.
+// PayLimits writes what is owed; mostly that is nothing, and costs no round trip.
 func (n *Namespace) PayLimits(ctx context.Context) {
 	_ = n.WriteLimits(ctx, n.OwedLimits()) // else with the next beat
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// Lane is what a partition says of one lane at one moment.
+// Lane is what a partition says of one lane at one moment. A record that can't be read counts as empty here,
+// and is for the doctor to name.
 type Lane struct {
 	Subject string       // canonical
 	Head    record.Entry // zero where there is none, or it can't be read
@@ -28,17 +29,20 @@ type Lane struct {
 	Park    record.Park
 }
 
-// Empty reports whether there is nothing to say of a lane: no job, no lease, and nobody has stopped it.
+// Empty reports whether there is nothing to say of a lane: no job, no lease, and nobody has stopped it. Such a
+// lane leaves nothing behind in Redis.
 func (l *Lane) Empty() bool { return !l.HasHead && !l.Leased && !l.Park.Stopped() }
 
-// look is the answer about several lanes.
+// look is the answer about several lanes, each reply in the order of the subjects.
 type look struct {
 	heads, leases, asks, reasons, notes *redis.SliceCmd
 	deadlines, parked                   *redis.FloatSliceCmd
 	tails                               []*redis.IntCmd
 }
 
-// Look reads lanes of one partition, all at one moment, in their order.
+// Look reads lanes of one partition, all at one moment, in their order: one trip for the heads, and then one
+// transaction for the rest, of seven commands and one more for each lane. How many lanes a call takes the
+// caller bounds.
 func (n *Namespace) Look(ctx context.Context, p int, subjects []string) ([]Lane, error) {
 	if len(subjects) == 0 {
 		return nil, nil
@@ -75,8 +79,9 @@ func (n *Namespace) LookAt(ctx context.Context, key subject.Key) (Lane, error) {
 	return lanes[0], nil
 }
 
-// lookAt asks what a partition says of lanes. Which notes are theirs is known only from their heads; so those are read before,
-// and all again when one has changed until then. The third look counts in any case.
+// lookAt asks what a partition says of lanes. Which notes are theirs is known only from their heads; so those
+// are read before, and all again when one has changed until then. The third look counts in any case: in a lane
+// that changes all the time the note may be of a job that is no longer its head.
 func (n *Namespace) lookAt(ctx context.Context, partition int, subjects []string) (l look, err error) {
 	keys := n.keys[partition]
 	heads, err := n.Fields(ctx, keys.Heads(), subjects)
@@ -112,8 +117,8 @@ func (n *Namespace) lookAt(ctx context.Context, partition int, subjects []string
 	return l, err
 }
 
-// Decode reads a stored job. One that can't be read is an error beside a job that has all that is stored as its payload,
-// and an id that can be shown.
+// Decode reads a stored job. One that can't be read is an error beside a job that has all that is stored as its
+// payload, and an id that can be shown: so it can be listed, looked at and discarded all the same.
 func Decode(packed, stored string) (id string, job record.Job, err error) {
 	id, job, err = record.DecodeJob(packed, stored)
 	if err != nil {
@@ -125,7 +130,8 @@ func Decode(packed, stored string) (id string, job record.Job, err error) {
 	return id, job, err
 }
 
-// Standing is where a stored job stands.
+// Standing is where a stored job stands (I7): among the dead letters, on the schedule, as head of its lane, or
+// else behind the head. It is the one answer to that question; the inspector and outcomes show it.
 type Standing struct {
 	ID  string
 	Job record.Job // see [Decode]
@@ -139,8 +145,9 @@ type Standing struct {
 	Head      *Lane   // its lane, when it is the head there
 }
 
-// Standing says where a job stands of which that is stored in a partition. Only a dead letter may be one that can't
-// be read.
+// Standing says where a job stands of which that is stored in a partition. Only a dead letter may be one that
+// can't be read. It costs one transaction of four commands, and those of Look for a job that is in its lane. A
+// job that ends between the two may be said to wait.
 func (n *Namespace) Standing(ctx context.Context, p int, packed, stored string) (s Standing, err error) {
 	var unread error
 	s.ID, s.Job, unread = Decode(packed, stored)
@@ -164,7 +171,8 @@ func (n *Namespace) Standing(ctx context.Context, p int, packed, stored string) 
 	return s, err
 }
 
-// readStanding reads what does not depend on the job's lane, all at one moment.
+// readStanding reads what does not depend on the job's lane, all at one moment: whether it is dead, and on the
+// schedule as `member`, and its note. member is "" of a job that can't be read; nothing stands under that.
 func (n *Namespace) readStanding(ctx context.Context, p int, packed, member string, s *Standing) error {
 	keys := n.keys[p]
 	var died, runAt *redis.FloatCmd
@@ -184,7 +192,8 @@ func (n *Namespace) readStanding(ctx context.Context, p int, packed, member stri
 	return nil
 }
 
-// State is the state of the job. Behind a section's lease its lane's head waits.
+// State is the state of the job, one of the words below. Behind a section's lease its lane's head waits: it was
+// not claimed, and its lane is leased all the same.
 func (s *Standing) State() string {
 	switch {
 	case s.Dead:
@@ -210,8 +219,8 @@ const (
 	Dead      = "dead"
 )
 
-// State is the lane's state. One that is parked for a reason that is lost counts as suspended: only a repair lets
-// it go on.
+// State is the lane's state, leased before parked before ready (I4). One that is parked for a reason that is
+// lost counts as suspended: only a repair lets it go on.
 func (l *Lane) State() string {
 	switch {
 	case l.Leased:
@@ -224,8 +233,9 @@ func (l *Lane) State() string {
 	return Ready
 }
 
-// Why says since when and why an operator or its head keeps the lane from going on, or will when its lease ends;
-// halted is for a head that has failed for good.
+// Why says since when and why an operator or its head keeps the lane from going on, or will when its lease
+// ends; halted is for a head that has failed for good. A backoff is no such reason: that ends by itself. All
+// are empty of a lane that nothing stops.
 func (l *Lane) Why() (at time.Time, why string, halted bool) {
 	if l.Leased {
 		if s := l.Asks.Suspend; s != nil {
@@ -251,7 +261,7 @@ func (l *Lane) Why() (at time.Time, why string, halted bool) {
 	return at, why, false
 }
 
-// Attempt is the head's running attempt, or how many have ended.
+// Attempt is the head's running attempt, from 1, or how many have ended when none runs.
 func (l *Lane) Attempt() int {
 	if l.Leased && l.Lease.Use == record.ForJob && l.IsJob() {
 		return l.Note.Attempts + 1 // the lease stands for an attempt that is not over

@@ -13,8 +13,9 @@ import (
 
 var measureScript = whole("measure")
 
-// Measured is what a session adds to what is known of a kind: how many attempts there were of each
-// "<ending> <bucket>", and the longest. Number counts the session's records, so that none counts twice.
+// Measured is what a session adds to what is known of a kind: how many attempts there were of each "<ending>
+// <bucket>", and the longest. Number counts the session's records, so that none counts twice: Redis remembers
+// the last number for an hour, and takes no smaller one and not the same.
 type Measured struct {
 	Kind    string
 	Counts  map[string]int64
@@ -22,7 +23,8 @@ type Measured struct {
 	Number  int64
 }
 
-// Measure adds it, on a connection of the worker's own.
+// Measure adds it, in one round trip on a connection of the worker's own: neither waits for the traffic of
+// jobs, nor holds it up.
 func (n *Namespace) Measure(ctx context.Context, on *script.Runner, holder string, m *Measured) error {
 	args := []any{m.Number, m.Longest.Milliseconds()}
 	for field, count := range m.Counts {
@@ -39,7 +41,8 @@ const (
 	LastBucket  = 140
 )
 
-// Bucket is where a duration is counted.
+// Bucket is where a duration is counted: 0 up to 1 ms, then four buckets for each doubling; the last one takes
+// all that is longer than a year.
 func Bucket(d time.Duration) int {
 	ms := float64(d) / float64(time.Millisecond)
 	if ms <= 1 {
@@ -48,7 +51,8 @@ func Bucket(d time.Duration) int {
 	return min(LastBucket, int(math.Log2(ms)*perDoubling)+1)
 }
 
-// Middle is the geometric middle of a bucket; all below 1 ms counts as that.
+// Middle is the geometric middle of a bucket, the duration that its attempts count with; all below 1 ms counts
+// as that.
 func Middle(bucket int) time.Duration {
 	if bucket == 0 {
 		return time.Millisecond
@@ -56,7 +60,8 @@ func Middle(bucket int) time.Duration {
 	return time.Duration(math.Exp2((float64(bucket)-0.5)/perDoubling) * float64(time.Millisecond))
 }
 
-// Measures is what was measured of a kind's attempts.
+// Measures is what was measured of a kind's attempts, by all workers since it was first run: how many in all,
+// of each ending, and in each bucket over all endings; and the longest.
 type Measures struct {
 	Count   int64
 	Endings map[string]int64
@@ -64,7 +69,7 @@ type Measures struct {
 	Max     time.Duration
 }
 
-// Measures reads it.
+// Measures reads it, in one command. A field that can't be read is left out: estimates go by what is there.
 func (n *Namespace) Measures(ctx context.Context, kind string) (Measures, error) {
 	all := Measures{Endings: make(map[string]int64)}
 	fields, err := connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {

@@ -19,7 +19,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// Config says which namespace to open.
+// Config says which namespace to open. Look is for commands that only look: a namespace that is not there is
+// shown as an empty one, and not made.
 type Config struct {
 	Redis      redis.UniversalClient
 	Name       string
@@ -30,7 +31,9 @@ type Config struct {
 	Now        func() time.Time // nil in production
 }
 
-// Namespace is an opened namespace: who asks Redis asks through it. It is safe for concurrent use.
+// Namespace is an opened namespace: who asks Redis asks through it. It is safe for concurrent use. It keeps
+// nothing of the lanes: all that it knows is how the namespace is cut, the names of its keys, and which limits
+// are owed.
 type Namespace struct {
 	subject.Namespace
 	Redis   redis.UniversalClient
@@ -45,13 +48,14 @@ type Namespace struct {
 	owed owed
 }
 
-// schema is the version of what is stored; a release that can't read what
-// another one wrote must raise it.
+// schema is the version of what is stored; a release that can't read what another one wrote must raise it. Then
+// [Open] refuses namespaces of other releases with ErrMismatch, and says how to drain them.
 const schema = "7"
 
-// Open returns a namespace after it has checked that the server keeps what it is given
-// ([ErrEviction]) and that the namespace is cut as cfg expects ([ErrMismatch]). It creates one that is
-// new, unless cfg only looks.
+// Open returns a namespace after it has checked that the server keeps what it is given ([ErrEviction]) and that
+// the namespace is cut as cfg expects ([ErrMismatch]). It creates one that is new, unless cfg only looks. It
+// costs two round trips to one server, and writes nothing where the namespace exists. The share of a partition
+// is rounded up, so the partitions together may hold a few jobs more than the backlog says.
 func Open(ctx context.Context, cfg Config) (*Namespace, error) {
 	if err := refuseEviction(ctx, cfg.Redis); err != nil {
 		return nil, err
@@ -76,7 +80,8 @@ func Open(ctx context.Context, cfg Config) (*Namespace, error) {
 // Keys returns the names of a partition's keys.
 func (n *Namespace) Keys(p int) subject.Keys { return n.keys[p] }
 
-// tail is the partition that a subject's lane is in, and the list of its jobs behind the head.
+// tail is the partition that a subject's lane is in, and the list of its jobs behind the head, as the one key
+// that a call on that lane declares.
 func (n *Namespace) tail(key subject.Key) (p int, tail []string) {
 	p = n.Partition(key)
 	return p, []string{n.keys[p].Tail(key.Canonical())}
@@ -90,7 +95,8 @@ func (n *Namespace) Clock() time.Time {
 	return time.Now()
 }
 
-// Time is the time by which signs of life are judged.
+// Time is the time by which signs of life are judged: that of the server which keeps them, because they were
+// noted by its clock (I8).
 func (n *Namespace) Time(ctx context.Context) (time.Time, error) {
 	if n.now != nil {
 		return n.now(), nil
@@ -108,8 +114,9 @@ func (n *Namespace) Time(ctx context.Context) (time.Time, error) {
 // openPatience is how long Open waits for a cluster that has just lost a master.
 const openPatience = 5 * time.Second
 
-// agree reads how the namespace is cut, or decides it when nobody has yet. It writes
-// only then: a worker must be able to start when memory is full.
+// agree reads how the namespace is cut, or decides it when nobody has yet. It writes only then: a worker must
+// be able to start when memory is full. HSETNX lets the first of several decide, and the others read what it
+// said. The number of partitions can't be changed later: it says where each lane is.
 func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 	ns := subject.Namespace{Name: cfg.Name, Partitions: cmp.Or(cfg.Partitions, cfg.Default)}
 	ctx, cancel := connect.Bounded(ctx)
@@ -202,7 +209,8 @@ func refuseEviction(ctx context.Context, rdb redis.UniversalClient) error {
 	return fmt.Errorf("connect to Redis: %w", err)
 }
 
-// Evicts reports whether keys go when memory is full. What a server does not tell is "".
+// Evicts reports whether keys go when memory is full. A value that a server does not tell is "", and counts as no
+// danger.
 func Evicts(limit, policy string) bool {
 	return limit != "" && limit != "0" && policy != "" && policy != "noeviction"
 }

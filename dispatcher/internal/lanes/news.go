@@ -14,9 +14,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Newsroom tells waiters that something may have happened to what they wait for. One
-// subscription serves all of them, and none is there when nobody waits. What it says is a
-// hint, and never the truth: waiters ask Redis, and do so now and then without a hint too.
+// Newsroom tells waiters that something may have happened to what they wait for. One subscription serves all of
+// them, and none is there when nobody waits. Its word is a hint, and never the truth: waiters ask Redis,
+// and do so now and then without a hint too.
+//
+// A listener is a channel with room for one signal, so a slow waiter holds nobody up and misses nothing: one
+// signal says that there was something since it last looked. All fields below mu are under it. The reader is
+// one goroutine, which ends when the last listener has left.
 type Newsroom struct {
 	rdb redis.UniversalClient
 
@@ -47,7 +51,8 @@ const (
 	deafShare  = 10 // it looks after a tenth of the time that it has waited
 )
 
-// Pace is how long somebody who has waited for so long waits until the next look, if nothing is said.
+// Pace is how long somebody who has waited for so long waits until the next look, if nothing is said. As long
+// as the channel is heard that is 20 to 30 s, and otherwise 1 s at first and 30 s at most.
 func (n *Newsroom) Pace(channel string, waited time.Duration) time.Duration {
 	n.mu.Lock()
 	hears := n.live[channel]
@@ -58,8 +63,8 @@ func (n *Newsroom) Pace(channel string, waited time.Duration) time.Duration {
 	return min(max(LookAgain, waited/deafShare), lookRarely)
 }
 
-// heardOf notes that a subscription has begun. deafen notes that none is heard any more, and has all
-// who wait look by themselves.
+// heardOf notes that a subscription has begun, and signals it: what happened before was not heard. deafen notes
+// that none is heard any more, and has all who wait look by themselves.
 func (n *Newsroom) heardOf(channel string) {
 	n.mu.Lock()
 	if n.live == nil {
@@ -80,16 +85,18 @@ func (n *Newsroom) deafen() {
 	}
 }
 
-// Listen returns a channel that gets a signal when there is news on any of the channels of
-// Redis that are named, and when the subscription to one of them has begun: what happened
-// before that was not heard, so whoever waits must look then.
+// Listen returns a channel that gets a signal when there is news on any of the channels of Redis that are
+// named, and when the subscription to one of them has begun: what happened before that was not heard, so
+// whoever waits must look then. It does not wait for the subscription, and costs no round trip of the caller's.
+// leave must be called, and may be called twice.
 func (n *Newsroom) Listen(channels ...string) (heard <-chan struct{}, leave func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.listenLocked(channels)
 }
 
-// ListenToEach is Listen for several sets of channels, whose subscriptions begin together.
+// ListenToEach is Listen for several sets of channels, whose subscriptions begin together: the reader sees them
+// in one look, and sends one command.
 func (n *Newsroom) ListenToEach(sets ...[]string) (heard []<-chan struct{}, leave []func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,7 +107,8 @@ func (n *Newsroom) ListenToEach(sets ...[]string) (heard []<-chan struct{}, leav
 	return heard, leave
 }
 
-// Keep has what is said to a listener kept until it takes it.
+// Keep has what is said to a listener kept until it takes it: the texts, each once. It is for offers, whose
+// text says which partition they are for.
 func (n *Newsroom) Keep(heard <-chan struct{}) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -110,7 +118,8 @@ func (n *Newsroom) Keep(heard <-chan struct{}) {
 	n.said[heard] = make(map[string]bool)
 }
 
-// Take returns what was said to a listener, "" among it when something may have been missed.
+// Take returns what was said to a listener since it took last, "" among it when something may have been missed;
+// nil for a listener for whom nothing is kept.
 func (n *Newsroom) Take(heard <-chan struct{}) map[string]bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -121,6 +130,7 @@ func (n *Newsroom) Take(heard <-chan struct{}) map[string]bool {
 	return said
 }
 
+// listenLocked adds a listener, and starts the reader when none is at work. The caller has mu.
 func (n *Newsroom) listenLocked(channels []string) (heard <-chan struct{}, leave func()) {
 	signal := make(chan struct{}, 1)
 	if n.listeners == nil {
@@ -141,6 +151,8 @@ func (n *Newsroom) listenLocked(channels []string) (heard <-chan struct{}, leave
 	return signal, func() { n.leave(signal, channels) }
 }
 
+// leave takes a listener off its channels. The reader leaves those that have none left, at its next look; the
+// kick is for a reader that pauses after a failure.
 func (n *Newsroom) leave(signal chan struct{}, channels []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -158,8 +170,10 @@ func (n *Newsroom) leave(signal chan struct{}, channels []string) {
 	}
 }
 
-// read reads for as long as anybody listens. It alone uses the subscription: go-redis keeps a
-// lock on one while it connects again.
+// read reads for as long as anybody listens. It alone uses the subscription: go-redis keeps a lock on one while
+// it connects again. It looks for changes at least every 100 ms, which is the timeout of a read. After a
+// failure it pauses, 100 ms at first and a second at most, a little less each time so that many processes do
+// not come back together.
 func (n *Newsroom) read() {
 	ctx := context.Background()
 	sub := n.rdb.Subscribe(ctx)
@@ -218,7 +232,7 @@ func (n *Newsroom) read() {
 	}
 }
 
-// subscribeAgain has the reader subscribe to all channels.
+// subscribeAgain has the reader subscribe to all channels, on a connection that knows none of them.
 func (n *Newsroom) subscribeAgain() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -227,8 +241,8 @@ func (n *Newsroom) subscribeAgain() {
 	}
 }
 
-// changes returns which channels to subscribe to and which to leave, and whether nobody
-// listens any more.
+// changes returns which channels to subscribe to and which to leave, and whether nobody listens any more. In
+// that last case the reader must end: the next listener starts another one.
 func (n *Newsroom) changes() (come, gone []string, over bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -244,6 +258,8 @@ func (n *Newsroom) changes() (come, gone []string, over bool) {
 	return come, gone, !n.reading
 }
 
+// signal passes what was said on a channel to all who listen there. A listener that has a signal already gets
+// no second one.
 func (n *Newsroom) signal(channel, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,13 +9,13 @@ import (
 
 var readyScript = verb("ready")
 
-// ReadyCall counts the ready lanes of kinds in one partition.
+// ReadyCall counts the ready lanes of kinds in one partition: of each kind, how long its list is.
 type ReadyCall struct {
 	*script.Call
 	kinds []string
 }
 
-// Ready makes such a call.
+// Ready makes such a call. It writes nothing, and costs one command a kind.
 func (n *Namespace) Ready(p int, kinds []string) ReadyCall {
 	args := make([]any, len(kinds))
 	for i, kind := range kinds {
@@ -24,7 +24,7 @@ func (n *Namespace) Ready(p int, kinds []string) ReadyCall {
 	return ReadyCall{n.Scripts.Plain(p, readyScript, nil, args...), kinds}
 }
 
-// Lanes reads the reply: ready lanes by kind.
+// Lanes reads the reply: ready lanes by kind, at the moment of the call. The map is never nil.
 func (c ReadyCall) Lanes() (map[string]int, error) {
 	lanes := make(map[string]int)
 	words, err := c.Words()

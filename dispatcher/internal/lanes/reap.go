@@ -13,17 +13,19 @@ import (
 
 var reapScript = verb("reap")
 
-// reapLimit bounds what one call does of each sort.
+// reapLimit bounds what one call does of each sort: leases, waits, jobs that fall due, outcomes and windows
+// that expire. The caller comes again at once as long as Next is 0.
 const reapLimit = 100
 
-// ReapReply says what time had set free in a partition.
+// ReapReply says what time had set free in a partition: leases that expired, jobs that became dead letters by
+// that, lanes whose backoff is over, jobs that took their places.
 type ReapReply struct {
 	Expired, Buried, Resumed, Placed int
 	Lost                             []Lost
 	Next                             time.Duration // until something falls due; negative when nothing is in sight
 }
 
-// Lost is an attempt that ended without a word from its holder. What of it can't be read is empty.
+// Lost is an attempt that ended without a word from its holder. A field that can't be read is empty.
 type Lost struct {
 	Kind, Holder, Job string
 	Subject           subject.Key
@@ -34,13 +36,14 @@ type Lost struct {
 	Along             bool          // it was claimed along with the head of its lane
 }
 
-// Reap makes a call that returns to ready what time has set free. A head whose worker was lost more than once
-// waits from base to cap; own are the kinds that the caller claims in the same round trip.
+// Reap makes a call that returns to ready what time has set free. A head that is lost waits from base to cap,
+// unless it was its first attempt; own are the kinds that the caller claims in the same round trip. It may be
+// repeated: what one call took back, the next one does not find.
 func (n *Namespace) Reap(p int, own []string, base, cap time.Duration) *script.Call {
 	return n.Scripts.Plain(p, reapScript, nil, spaced(own), reapLimit, base.Milliseconds(), cap.Milliseconds())
 }
 
-// ReadReaped reads its reply.
+// ReadReaped reads its reply. With an error Next is -1: nothing is known.
 func ReadReaped(call *script.Call) (ReapReply, error) {
 	words, err := call.Words()
 	if err != nil {
@@ -68,7 +71,8 @@ func ReadReaped(call *script.Call) (ReapReply, error) {
 // lostWords is how many words of a reply tell of one lost attempt.
 const lostWords = 8
 
-// readLost reads what a reply tells of one.
+// readLost reads what a reply tells of one. How long its lease lasted is its deadline less its token, because a
+// token is the time of the claim in microseconds, or a little later.
 func readLost(words []string) Lost {
 	l := Lost{Kind: words[0], Holder: words[7], Fate: words[6], Along: words[2] == "-"}
 	l.Job, _ = record.UnpackID(words[4])

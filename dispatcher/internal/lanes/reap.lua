@@ -24,9 +24,9 @@ local function due(index)
 end
 
 -- lose ends the attempts that a lease stood for, and adds them to those that were lost. The attempt that was
--- counted when the lease was given has failed (I6): the first such failure runs
--- again at once and first in line, later ones wait, and the last one is final. What
--- was claimed along with the head may have started too, so it counts there as well.
+-- counted when the lease was given has failed (I6): a job that had no attempt before runs again at once and
+-- first in line, any other one waits, and the last attempt is final. A job that was claimed along may
+-- have started too, so it counts there as well.
 local function lose(e, lost, subject, record, asks, head)
   local base, cap = tonumber(ARGV[FIRST + 2]), tonumber(ARGV[FIRST + 3])
   local holder, along, tail = holder_of(record), along_of(record), TAIL .. subject
@@ -91,8 +91,9 @@ local function end_waits()
   return #subjects
 end
 
--- expire drops what goes by itself: outcomes, windows of unique keys, and tickets whose owners have not been heard of, which
--- leave their lanes.
+-- expire drops what goes by itself: outcomes, windows of unique keys, and tickets whose owners have not been
+-- heard of, which leave their lanes. Each ticket is a search through its lane, so the entries of these lanes
+-- are counted.
 local function expire()
   local outcomes, searched = {}, 0
   for _, member in ipairs(due(extra('expiring'))) do

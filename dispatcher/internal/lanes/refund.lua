@@ -23,6 +23,8 @@ if attempts == 0 then
   local reason = call('HGET', REASONS, id)
   return { reason and reason_of(reason) == reason_for('exhausted') and 'dead' or 'missing' }
 end
+-- Whoever has the job by now, the attempt that is under way is no matter of the note, which counts those that
+-- have ended.
 despite_full_memory()
 write_note(id, attempts - 1, suspended, without_line(workers, holder), attempts > 1 and failure or '')
 remember('ok')

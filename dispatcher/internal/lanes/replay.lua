@@ -27,6 +27,7 @@ if not body or not call('ZSCORE', DEAD, id) then
   return { 'missing' }
 end
 local field = field_of(id)
+-- Another job has the key only if it waits or runs: a window may keep the field for a job that has ended.
 local other = field and call('HGET', extra('unique'), field)
 if other and other ~= id and call('HEXISTS', JOBS, other) == 1 and not call('ZSCORE', DEAD, other) then
   if ARGV[FIRST + 5] ~= 'merge' then
@@ -46,6 +47,8 @@ if place == 'back' then
   local _, more = take_due(now, '', true) -- what fell due goes first (I14)
   waits = more
 end
+-- A replay to the front has to respect the head, who has it, why nobody may, and the last job that its
+-- holder has claimed.
 local head = call('HGET', HEADS, subject)
 local leased = call('HGET', LEASES, subject)
 local reasons = leased and '' or reasons_of(subject)
@@ -69,6 +72,7 @@ if waits then -- it lines up behind what could not be placed now
   remember(words(reply))
   return reply
 end
+-- At the front it passes no job that somebody has claimed (I3), nor the head that has halted the lane.
 if not head then
   call('HSET', HEADS, subject, entry)
   if not leased and reasons == '' then

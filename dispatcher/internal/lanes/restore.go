@@ -4,7 +4,8 @@ import "context"
 
 var restoreScript = verb("restore")
 
-// Homeless is a job that stands in no place, or in several.
+// Homeless is a job that stands in no place, or in several, as the doctor has found it. Subject, Entry and
+// Member are what its body says; Strays are members of the schedule that stand for it and should not.
 type Homeless struct {
 	ID      string // packed
 	Why     string // it becomes a dead letter, when it stands nowhere
@@ -15,7 +16,8 @@ type Homeless struct {
 	Strays  []string
 }
 
-// Restore gives it exactly one place and returns what it did.
+// Restore gives it exactly one place (I7) and returns what it did, a sentence each. The script looks again at
+// all that it changes, for the job may have moved since.
 func (n *Namespace) Restore(ctx context.Context, p int, h *Homeless) ([]string, error) {
 	where := ""
 	if h.InLane {

@@ -12,7 +12,7 @@
 -- Returns   {'ok', what was done...}
 --
 -- A lane goes before the schedule, and a dead letter before the schedule too: what
--- was set aside must not run by surprise. What stands nowhere is set aside as lost and
+-- was set aside must not run by surprise. A job that stands nowhere is set aside as lost and
 -- found, so that nobody's work is thrown away by a repair. It moves all the time, so
 -- where it stands is looked up again here, before it is set aside.
 

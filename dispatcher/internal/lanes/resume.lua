@@ -35,6 +35,8 @@ elseif stopped_by(reasons) == '' then
 elseif skip and not head then
   return { 'empty' }
 end
+-- A ticket is no job and can't be a dead letter: its owner is told, and stands at the tail again if it still
+-- waits.
 if skip and is_ticket(head) then
   unpark({ subject })
   call('ZREM', extra('expiring'), ticket_as(subject, head))
@@ -53,6 +55,8 @@ else
     end
     write_note(id_of(head), attempts, false, workers, failure) -- it is resumed with its lane
   end
+  -- Stops go, the rest of a backoff stays: it did not, when the suspension was written over it
+  -- (docs/design.md).
   local backoff = value_in(reasons, 'backoff')
   if not repark(subject, backoff and with_value('', 'backoff', backoff) or '', now) then
     call('ZADD', WAKE .. kind_of(head), 0, 'due') -- nobody has heard of that time

@@ -21,22 +21,24 @@ const (
 // ScanCount is how many elements a step of a scan asks for at most.
 const ScanCount = 200
 
-// ScanHash reads a hash. The first step asks for few fields where their values may be large.
+// ScanHash reads a hash, in as many round trips as its size takes. The first step asks for few fields where
+// their values may be large. Each field comes once; one that is added or taken away meanwhile may come or not.
 func (n *Namespace) ScanHash(ctx context.Context, key string, each func(field, value string)) error {
 	return scanPairs(ctx, 2, func(ctx context.Context, from uint64, count int64) *redis.ScanCmd {
 		return n.Redis.HScan(ctx, key, from, "", count)
 	}, each)
 }
 
-// ScanSet reads a sorted set.
+// ScanSet reads a sorted set in the same way; its order is not that of the scores.
 func (n *Namespace) ScanSet(ctx context.Context, key string, each func(member, score string)) error {
 	return scanPairs(ctx, ScanCount, func(ctx context.Context, from uint64, count int64) *redis.ScanCmd {
 		return n.Redis.ZScan(ctx, key, from, "", count)
 	}, each)
 }
 
-// scanPairs reads a scan of pairs, which may bring one of them twice. A step is to bring half of
-// MostBytes at most: it asks for as many pairs, ScanCount at most, as those before it lead to expect.
+// scanPairs reads a scan of pairs, which may bring one of them twice. A step is to bring half of MostBytes at
+// most (I16): it asks for as many pairs, ScanCount at most, as those before it lead to expect, and for four
+// times as many as the one before at most, because a scan of few small values says little of the next ones.
 func scanPairs(ctx context.Context, first int64, step func(ctx context.Context, from uint64, count int64) *redis.ScanCmd, each func(first, second string)) error {
 	seen := make(map[string]bool)
 	n := first
@@ -57,7 +59,7 @@ func scanPairs(ctx context.Context, first int64, step func(ctx context.Context, 
 	})
 }
 
-// ScanAll makes all steps of a scan.
+// ScanAll makes all steps of a scan, until Redis says that there is no next one or each returns an error.
 func ScanAll(ctx context.Context, step func(ctx context.Context, from uint64) *redis.ScanCmd, each func(found []string) error) error {
 	for from := uint64(0); ; {
 		part, err := Scan(ctx, from, step)
@@ -70,8 +72,9 @@ func ScanAll(ctx context.Context, step func(ctx context.Context, from uint64) *r
 	}
 }
 
-// ScanList reads a list from its end to its head: what stands in it moves towards the
-// head while others are taken off there, so it may come twice, but is not missed.
+// ScanList reads a list from its end to its head, ScanCount elements a round trip: what stands in it moves
+// towards the head while others are taken off there, so it may come twice, but is not missed. An element that is added
+// behind the end meanwhile does not come.
 func (n *Namespace) ScanList(ctx context.Context, key string, each func(member string)) error {
 	length, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) { return n.Redis.LLen(ctx, key).Result() })
 	for to := length; to > 0 && err == nil; to -= ScanCount {

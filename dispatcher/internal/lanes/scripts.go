@@ -12,21 +12,25 @@ import (
 //go:embed *.lua parts/*.lua
 var sources embed.FS
 
-// Lua is what all verbs that change lanes share, in this order: each part may use those before it.
+// Lua is what all verbs that change lanes share, in this order: each part may use those before it. A function that a
+// script does not use is left out when it is put together (internal/script, link).
 var Lua = parts("notes", "lane", "locate", "taken", "kept", "fates", "due", "ending", "lot", "finishing", "claiming", "leaving", "cleaning", "mending", "arriving", "rivals", "placing")
 
-// scripts has every verb's script by the name of its file.
+// scripts has every verb's script by the name of its file. It is filled while the package is initialized, and
+// only read after that.
 var scripts = make(map[string]*script.Script)
 
 // Script returns the script of a verb, for tests that send what its Go twin never would.
 func Script(verb string) *script.Script { return scripts[verb] }
 
-// verb makes the script of a file that may change lanes.
+// verb makes the script of a file that may change lanes. That is cheap: its text is put together when it is
+// first called.
 func verb(name string) *script.Script {
 	return add(script.New(name, read(name+".lua"), lease.Lua, Lua))
 }
 
-// permit makes the script of a file that is about limits, in their home partition.
+// permit makes the script of a file that is about limits, in their home partition. It sees no lane: limits and
+// lanes may be in different hash slots.
 func permit(name string) *script.Script {
 	return add(script.New(name, read(name+".lua"), lease.Lua, parts("short")))
 }
@@ -51,6 +55,7 @@ func read(name string) string {
 	return string(text)
 }
 
+// parts are the texts of files in parts/, one behind the other.
 func parts(names ...string) string {
 	var all strings.Builder
 	for _, name := range names {

@@ -11,8 +11,8 @@
 -- Returns   {'ok', token} | {'stale'}
 --           {'waits', ms until what is in front of the caller may be over without anybody telling, or '-'}
 --           {'again'}: more is due than one call places, and it goes first; ask at once
---           {'held', holder, end of the lease in ms}, to who does not wait: '' and '0' when nobody has
---           it and jobs wait, '0' alone when an operator has suspended the lane
+--           {'held', holder, end of the lease in ms}, to who does not wait: '' and '0' when nobody has it and
+--           jobs wait; 'operator' and '0' when the lane is stopped, by an operator or by its head
 --
 -- The ticket leaves the lane when its lease begins; so what ends the lease, in whatever way,
 -- finds the next job or ticket as head.

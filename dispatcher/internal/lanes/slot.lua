@@ -62,8 +62,9 @@ local function free_starts()
   return vacant
 end
 
--- give_starts gives n starts out along the line, and what is left to those who have no place in it. It returns who is first of those
--- that are short, by his member of the line, and when the next offer to another one ends.
+-- give_starts gives n starts out along the line, and what is left to those who have no place in it (I15). It
+-- returns who is first of those that are short, by his member of the line, and when the next offer to another
+-- one ends, ms.
 local function give_starts(n, line, asks, order)
   local left, next_offer, first = n, nil, nil
   local function serve(p)
@@ -102,7 +103,8 @@ local function give_starts(n, line, asks, order)
   return first, next_offer
 end
 
--- take gives slots to those who got starts, and says so in the reply. It returns how many starts there were.
+-- take gives slots to those who got starts, under one token, and says so in the reply. It returns how many
+-- starts there were.
 local function take(reply, order, slots)
   local taken, subjects = 0, {}
   for _, own in ipairs(order) do

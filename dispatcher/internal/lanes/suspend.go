@@ -8,7 +8,8 @@ import (
 
 var suspendScript = verb("suspend")
 
-// Suspend stops a lane until it is resumed: at once, or when its holder is done, who is returned then.
+// Suspend stops a lane until it is resumed: at once, or when its holder is done, who is returned then. why is
+// one line, for those who look at the lane; a later one that is empty leaves it as it is.
 func (n *Namespace) Suspend(ctx context.Context, key subject.Key, why string) (holder string, err error) {
 	words, err := n.Ask(ctx, n.Scripts.Once(n.Partition(key), suspendScript, nil, key.Canonical(), why))
 	if err == nil && words[0] == "later" {

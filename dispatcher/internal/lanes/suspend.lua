@@ -13,6 +13,7 @@ end
 local subject, why, now = ARGV[FIRST], ARGV[FIRST + 1], clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 despite_full_memory()
+-- Its holder is asked, by one byte on the lease, and whatever ends the lease parks the lane then (free).
 if record then
   local asks, as = call('HGET', extra('asks'), subject) or '', as_asked(record, true)
   if why ~= '' or not suspend_asked(asks) then
@@ -22,6 +23,7 @@ if record then
   remember('later ' .. holder_of(record))
   return { 'later', holder_of(record) }
 end
+-- Nobody has the lane: it is parked at once (I4), whether it has jobs or not. Reasons that it has already stay.
 local reasons = reasons_of(subject)
 if head and reasons == '' then
   unlist(subject, head)

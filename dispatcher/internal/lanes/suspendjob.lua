@@ -29,6 +29,8 @@ if at == 'head' and use_of(record) == 'job' or at == 'tail' and where < along_of
   return { 'running' }
 end
 
+-- The note says that the job is suspended, wherever it stands; what follows is about a job whose turn it is, or
+-- whose time.
 despite_full_memory()
 write_note(id, attempts, not resume, workers, failure)
 if at == 'scheduled' and resume then

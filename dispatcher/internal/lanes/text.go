@@ -9,7 +9,8 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// SubjectText shows a canonical subject, and IDText a packed id, also one that can't be read.
+// SubjectText shows a canonical subject, and IDText a packed id, also one that can't be read: then its bytes
+// are quoted, so nothing that a user wrote acts on a terminal or a log (H20).
 func SubjectText(canonical string) string {
 	key, err := subject.FromCanonical(canonical)
 	if err != nil {
@@ -29,7 +30,7 @@ func IDText(packed string) string {
 // maxError is how much is kept of an error text.
 const maxError = 4096
 
-// Clip keeps the end of a text that is too long, where the cause tends to be.
+// Clip keeps the end of a text that is too long, where the cause tends to be, and makes UTF-8 of it.
 func Clip(s string) string {
 	if len(s) > maxError {
 		s = "… " + s[len(s)-maxError:]

@@ -16,8 +16,9 @@ var turnScript = verb("turn")
 // take 2 ms of Redis.
 const MaxClaim = 125
 
-// Claiming is who claims of which kinds, the one whose turn it is in front. Want is the most lanes: 0 only passes
-// a hint on to another worker; a negative one not even that, for the caller claims with its next call.
+// Claiming is who claims of which kinds, the one whose turn it is in front. Want is the most lanes, and
+// MaxClaim in any case: 0 only passes a hint on to another worker; a negative one not even that, for the caller
+// claims with its next call. Without kinds a call claims nothing, and leaves what it frees to others.
 type Claiming struct {
 	Holder string
 	TTL    time.Duration
@@ -33,14 +34,17 @@ type Wanted struct {
 	Most   int  // so many lanes are to be given out
 }
 
-// Finishing is a job that is done and leaves nothing.
+// Finishing is a job that is done and leaves nothing. Entry must be the head of the lane when its turn in the
+// call comes, and Token that of the lane's lease; else the answer for it is "lost".
 type Finishing struct {
 	Subject, Entry string // canonical subject
 	Token          lease.Token
 	GoesOn         bool // its holder goes on with the lane under the same lease
 }
 
-// Turn makes a call that finishes so many jobs, of which done tells one after the other, and then claims.
+// Turn makes a call that finishes so many jobs, of which done tells one after the other, and then claims. Two
+// jobs of one lane go in their order. It is the hot path: in large calls a job costs little more than one
+// command, from one finish to the next (docs/performance.md).
 func (n *Namespace) Turn(p int, who *Claiming, jobs int, done func(i int) Finishing) *script.Call {
 	tails := make([]string, jobs)
 	args := make([]any, 0, 4+2*len(who.Kinds)+3*jobs)
@@ -64,7 +68,7 @@ func (n *Namespace) Turn(p int, who *Claiming, jobs int, done func(i int) Finish
 	return n.Scripts.Once(p, turnScript, tails, args...)
 }
 
-// TurnReply is the reply of a turn. What it says of each job is read when it is asked for: this is where all jobs pass.
+// TurnReply is the reply of a turn. Its word on each job is read when it is asked for: this is where all jobs pass.
 type TurnReply struct {
 	Ready int  // lanes of these kinds that are left, as far as was looked
 	Short bool // there are more, but no more of their kind were to be given out
@@ -84,8 +88,8 @@ type Claimed struct {
 // turnHead is how many words a reply starts with before its rows.
 const turnHead = 4
 
-// ReadTurn reads the reply of a turn that finished so many jobs: what became of those it says too when the rest of the
-// reply can't be read.
+// ReadTurn reads the reply of a turn that finished so many jobs: what became of those it says too when the rest
+// of the reply can't be read. Then whatever was claimed is left to expire.
 func ReadTurn(call *script.Call, done int) (t TurnReply, err error) {
 	words, err := call.Words()
 	if err != nil {
@@ -94,6 +98,8 @@ func ReadTurn(call *script.Call, done int) (t TurnReply, err error) {
 	return readTurn(words, done)
 }
 
+// readTurn reads the words of a reply: four of the call, a word for each finished job, three for each claimed
+// one. All numbers are looked at here, so that nobody has to deal with an error job by job.
 func readTurn(words []string, done int) (t TurnReply, err error) {
 	garbled := func(word string, err error) (TurnReply, error) { return t, fmt.Errorf("turn: reply %q: %w", word, err) }
 	if len(words) < turnHead+done {

@@ -11,9 +11,13 @@ import (
 
 var waitScript = whole("wait")
 
-// Wait notes, as what says, that the holder of leases waits for a subject ("wait"), no longer waits ("leave"), or that
-// notes of others are over ("drop"). It returns the notes that lead to a deadlock, if any, as the leases they are
-// about: not nil, but empty, when what is waited for is leased to the work itself.
+// Wait notes, as what says, that the holder of leases waits for a subject ("wait"), no longer waits ("leave"),
+// or that notes of others are over ("drop"). It returns the notes that lead to a deadlock, if any, as the
+// leases they are about: not nil, but empty, when what is waited for is leased to the work itself. Then no note
+// was made.
+//
+// A note counts for so long unless it is made again; each lease of the work has one. Whether the leases of a
+// chain still last is for the caller to see, who drops the notes of those that do not, and asks again.
 func (n *Namespace) Wait(ctx context.Context, what string, counts time.Duration, key subject.Key, about []lease.Lease) ([]lease.Lease, error) {
 	args := []any{what, counts.Milliseconds(), key.Canonical()}
 	for _, l := range about {

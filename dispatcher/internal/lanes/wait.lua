@@ -5,7 +5,7 @@
 -- ARGV[6]   'wait' | 'leave' | 'drop', of notes of others whose leases are over
 -- ARGV[7]   ms until the note counts no more, unless it is made again
 -- ARGV[8]   subject that is waited for
--- ARGV[9+]  pairs: subject that is held, token of its lease
+-- ARGV[9+]  pairs: subject that is leased to the work that waits, token of its lease
 --
 -- Returns   {'ok'} | {'deadlock', (subject, token) of each note that leads to it}
 --

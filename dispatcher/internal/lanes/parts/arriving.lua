@@ -1,7 +1,9 @@
 -- arriving: the jobs of one enqueue, and whether each may be taken. Nothing is written here.
 
--- arrivals is what the caller asks for, and what the partition says of it: four arguments a job, from ARGV[ROW + 4 * i] on;
--- and, by job, where in ARGV its unique key stands.
+-- arrivals is what the caller asks for, and what the partition says of it: four arguments a job, those of the
+-- ith from ROW + 4 * i on; and, by job, where in ARGV its unique key stands. The ith job's tail is KEYS[12 +
+-- i]. The script fills in behind, known, heads, stored and deep; bytes counts the stored jobs that the call has
+-- read (I16).
 local ROW = FIRST + 1
 
 local function arrivals(now)
@@ -23,10 +25,10 @@ local function arrivals(now)
   }
 end
 
--- body_of returns the stored job of an id, or false. Of jobs that exist only the first bytes are
--- wanted, but Redis gives all of them: so each is read once, and no more than what a call may bring,
--- with what is stored of a job besides its payload: what was enqueued can be enqueued again. What is
--- beyond is 'heavy', and has to come in another call.
+-- body_of returns the stored job of an id, or false. Only the first bytes of jobs that exist are wanted, but
+-- Redis gives all of them: so each is read once, and no more than what a call may bring, with what is stored of
+-- a job besides its payload: what was enqueued can be enqueued again. A job beyond that is 'heavy', and has to
+-- come in another call. It costs two commands for a job that exists, and one otherwise.
 local MOST_BESIDES = 5120
 
 local function body_of(a, id)
@@ -41,12 +43,16 @@ local function body_of(a, id)
   return a.bodies[id]
 end
 
+-- seq_in_store is the number of a stored job, 0 of one that is gone or waits on the schedule. The caller has
+-- seen that it is not 'heavy'.
 local function seq_in_store(a, id)
   local body = body_of(a, id)
   return body and seq_of(body) or 0
 end
 
--- placed_at returns when a job is to take its place, or nil when it is now; and whether it is due now.
+-- placed_at returns when a job is to take its place, ms, or nil when it is now; and whether it is due now.
+-- Behind others that are due and could not be placed in this call (a.behind) it lines up on the schedule, due
+-- now: so what fell due before it still comes first (I14).
 local function placed_at(a, when)
   local now = a.now
   local at = tonumber(when) or now
@@ -56,8 +62,9 @@ local function placed_at(a, when)
   return (at > now or a.behind) and math.max(at, now) or nil, at <= now
 end
 
--- no_room returns nil when the partition, the windows of unique keys and the job's lane have room for one more; or what is
--- full, and how many there are.
+-- no_room returns nil when the partition, the windows of unique keys and the job's lane have room for one more;
+-- or what is full, and how many there are. It counts those of this call that are taken. The depth of a lane is
+-- asked for only where a lane could be full (a.deep), and once a lane.
 local function no_room(a, i, is_due)
   if a.stored + #a.fresh >= a.max_jobs then
     return 'backlog', a.stored

@@ -1,7 +1,9 @@
 -- claiming: what a turn asks for, and which lanes it gets.
 
--- asked_for is what the caller asks for: how many lanes, of which kinds, and of each kind how many jobs of a lane, and no more
--- than how many lanes (budget).
+-- asked_for is what the caller asks for: how many lanes, of which kinds, and of each kind how many jobs of a
+-- lane, and no more than how many lanes (budget). along is false where all kinds are claimed job by job, which
+-- spares a look at each lane's tail; takes has all kinds in any case. ends is where in ARGV the finished jobs
+-- begin. own is as for list_ready: lanes of these kinds wake nobody, because the caller takes them itself.
 local function asked_for()
   local kinds = tonumber(ARGV[FIRST + 3])
   local along, budget, batches, own = {}, {}, false, ' '
@@ -20,9 +22,10 @@ local function asked_for()
   }
 end
 
--- given_before answers a turn that is repeated. A turn is remembered by what it said of finished jobs, and by the token and
--- deadline of its lanes, not by its whole reply, which holds payloads. The same request again gets the same lanes, those
--- that are still its own.
+-- given_before answers a turn that is repeated (I9). A turn is remembered by what it said of finished jobs, and
+-- by the token and deadline of its lanes, not by its whole reply, which holds payloads. The same request again
+-- gets the same lanes, those that are still its own: they are found by their deadline and told by their token.
+-- One that was renewed meanwhile is not found, and its holder has had the answer then.
 local function given_before(t, before)
   local token, deadline, said = string.match(before, '^(%d+) (%d+) ?(.*)$')
   local reply, subjects, heads, bounds = { 'ok', 0, token, '' }, {}, {}, {}
@@ -48,9 +51,12 @@ local function given_before(t, before)
   return reply
 end
 
--- pop_ready takes lanes off the lists of ready ones. A lane there has a head and no lease (I4); an index
--- that says otherwise is corrupt and gives nothing out, so a subject never has two
--- holders (I1).
+-- pop_ready takes lanes off the lists of ready ones. A lane there has a head and no lease (I4); an index that
+-- says otherwise is corrupt and gives nothing out, so a subject never has two holders (I1). That the head is of
+-- the list's kind (I11) is not looked at: whoever changes a head lists the lane anew.
+--
+-- It costs one command a kind, as long as more lanes are wanted, and two for all lanes together: how many lanes
+-- are busy or wait does not matter. budget is what is left for each kind after it.
 local function pop_ready(t)
   local lanes, heads, popped, n, m = {}, {}, {}, 0, 0
   local budget, wanted = t.budget, t.wanted
@@ -85,7 +91,8 @@ local function pop_ready(t)
   return { lanes = lanes, heads = heads, popped = n, handed = {}, freed = {}, next_up = {} }
 end
 
--- asleep says of which lanes that had a job finished the next head is suspended.
+-- asleep says of which lanes that had a job finished the next head is suspended by itself. Mostly no job of a
+-- partition has a note, and then it costs one command in the whole call.
 local function asleep(f)
   local lanes, ids, stops = {}, {}, {}
   if #f.lanes > 0 and any_notes() then
@@ -101,8 +108,10 @@ local function asleep(f)
   return stops
 end
 
--- hand_over adds lanes that had a job finished, which stand behind those that were ready: as if they had been
--- listed and taken, but without the trouble. The others are listed and free, or stopped by a head that is suspended.
+-- hand_over adds lanes that had a job finished, which stand behind those that were ready (a lane takes its
+-- turn): as if they had been listed and taken, but without the trouble. The others are listed and free, or
+-- stopped by a head that is suspended, or because that was asked of their holder. A head of a kind that the
+-- caller does not handle is for others (I11), and so is a ticket.
 local function hand_over(t, f, c)
   local lanes, heads, m, h, n = c.lanes, c.heads, #c.lanes, 0, 0
   local budget, wanted, takes = t.budget, t.wanted - c.popped, t.takes

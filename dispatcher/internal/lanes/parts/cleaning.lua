@@ -1,7 +1,7 @@
 -- cleaning: what a repair takes out of a lane. tail is its key; did(what) notes what was done.
 
--- belongs reports whether the job of an entry is stored, and is one of a subject. A
--- ticket belongs as long as its owner is heard of.
+-- belongs reports whether the job of an entry is stored, and is one of a subject. A ticket belongs as long as
+-- its owner is heard of. It is one command, which reads the whole body.
 local function belongs(subject, entry)
   if readable(entry) and is_ticket(entry) then
     return call('ZSCORE', extra('expiring'), ticket_as(subject, entry)) ~= false
@@ -10,8 +10,9 @@ local function belongs(subject, entry)
   return body and is_of(body, subject)
 end
 
--- clean looks at the entries that stand in ARGV from `first` on, each after 'look' or 'drop'. What has no place in the lane goes;
--- of a job that stands here twice the first entry stays. It returns a set of those that went.
+-- clean looks at the entries that stand in ARGV from `first` on, each after 'look' or 'drop'. An entry that has no place
+-- in the lane goes; of a job that stands here twice the first entry stays (I7). It returns a set of those that
+-- went; the head is not taken out here, but by mended_head. Each costs a search through the tail.
 local function clean(subject, tail, first, did)
   local unwanted, seen, kept = {}, {}, {}
   for at = first, #ARGV - 1, 2 do
@@ -39,8 +40,9 @@ local function clean(subject, tail, first, did)
   return unwanted
 end
 
--- mended_head makes the first job that can be read the head. It returns head and lease, each false when there is none: a lease
--- that was given for an attempt at what is no job ends.
+-- mended_head makes the first job that can be read the head. It returns head and lease, each false when there
+-- is none: a lease that was given for an attempt at what is no job ends. Entries that nobody can read are
+-- dropped from the front on the way.
 local function mended_head(subject, tail, unwanted, did)
   local head, record = call('HGET', HEADS, subject), call('HGET', LEASES, subject)
   if head and (unwanted[head] or not readable(head)) then

@@ -1,7 +1,8 @@
 -- due: jobs that wait for a time, and what comes of them then.
 
--- set_aside puts the jobs of heads that failed on the schedule (their kind says so), each
--- {subject, entry, at}; the caller advances their lanes.
+-- set_aside puts the jobs of heads that failed on the schedule (their kind says so), each {subject, entry, at};
+-- the caller advances their lanes. It reads each body for its number: jobs of a subject that fall due at one
+-- moment keep the order of their enqueues (I14).
 local function set_aside(jobs)
   for _, job in ipairs(jobs) do
     local order = order_in_store(id_of(job[2]))
@@ -9,12 +10,15 @@ local function set_aside(jobs)
   end
 end
 
--- take_due gives jobs whose time has come their places at the tails of their lanes, in the order
--- of their times, with the sequence numbers of these places; lanes that get a head by it are
--- listed. So when a job fell due decides on its place, and not who looked when: whatever puts
--- something behind a lane does this first (I14). Payloads are copied, so bytes are bounded
--- too. Returns how many were placed, and whether others are due still. `own` is as for list_ready; a caller that must go
--- on when memory is full says so.
+-- take_due gives jobs whose time has come their places at the tails of their lanes, in the order of their
+-- times, with the sequence numbers of these places; lanes that get a head by it are listed. So when a job fell
+-- due decides on its place, and not who looked when: whatever puts something behind a lane does this first
+-- (I14). Payloads are copied, so bytes are bounded too: a call places a hundred jobs at most, and stops after
+-- 512 KiB. Returns how many were placed, and whether others are due still. `own` is as for list_ready; a caller
+-- that must go on when memory is full says so (urgent).
+--
+-- A job that is suspended by itself stays on the schedule, without a time. It costs one command where nothing
+-- is due.
 local MOST_DUE, MOST_DUE_BYTES = 100, 524288
 
 local function take_due(now, own, urgent)

@@ -1,10 +1,13 @@
 -- ending: how attempts end. All ends of attempts are decided here, but for a turn's plain finishes.
 
 -- fate_of decides what becomes of a job whose attempt has ended, and writes nothing. The verdict is 'done',
--- 'failed', 'fatal', 'back' (given up unused) or 'lost'. is_head says that the lease is about this job before all others; cancelled,
--- that its holder was asked to end it; in_front, that no job before it stays in the lane; worn_out, that it has failed on
--- as many workers as it may. It returns a fate, how many attempts have ended then, and the code of the reason:
+-- 'failed', 'fatal', 'back' (given up unused) or 'lost'. is_head says that the lease is about this job before
+-- all others; cancelled, that its holder was asked to end it; in_front, that no job before it stays in the
+-- lane; worn_out, that it has failed on as many workers as it may. It returns a fate, how many attempts have
+-- ended then, and the code of the reason:
 --   'gone' | 'cancelled' | 'again' | 'aside' | 'dead' | 'halted'
+-- A job that is done is gone, whatever else was asked. One that is given back costs no attempt (I6), unless it was
+-- to be cancelled.
 local function fate_of(entry, attempts, verdict, is_head, cancelled, in_front, worn_out)
   if verdict == 'done' then
     return 'gone', attempts + 1, '-'
@@ -23,7 +26,11 @@ local function fate_of(entry, attempts, verdict, is_head, cancelled, in_front, w
   return aside and 'aside' or 'again', attempts + 1, '-'
 end
 
--- ends gathers what becomes of jobs, lane by lane, and then makes it so.
+-- ends gathers what becomes of jobs, lane by lane, and writes nothing: so all lanes of a call are looked at
+-- before the first write, and most writes are one command for all of them. By field: subjects and asks, leases
+-- that end; gone, kept, letters, aside, notes, jobs by their fate; tails and heads, lanes in which some go and
+-- some stay; over, lanes whose jobs all went; interrupted, halted, delayed, back and front, where lanes go
+-- next; wake, kinds that have something to wait for.
 local function ends()
   return {
     subjects = {}, asks = {}, gone = {}, kept = {}, letters = {}, aside = {}, notes = {}, tails = {}, heads = {},
@@ -31,9 +38,13 @@ local function ends()
   }
 end
 
--- end_lane ends the lease of a lane, of whose holder `asks` are asked, and the attempts that were made under it, of its head first: each {entry, verdict,
--- wait ms, keep ms, text, reason, note}, the text being a result or an error. Those that stay keep their order, in front of what
--- was behind them. It returns fate and code of each.
+-- end_lane ends the lease of a lane, of whose holder `asks` are asked, and the attempts that were made under
+-- it, of its head first: each {entry, verdict, wait ms, keep ms, text, reason, note}, the text being a result
+-- or an error. Those that stay keep their order, in front of what was behind them (I5). It returns fate and
+-- code of each.
+--
+-- The first that stays decides on the lane: it waits as long as that one has to, goes to the back of its list
+-- after a failure, because it had its turn, and else to the front. A cancellation is for the head alone.
 local function end_lane(e, subject, record, asks, tail, jobs, most_workers, now)
   local said, stay, first = {}, {}, nil
   e.subjects[#e.subjects + 1], e.asks[subject] = subject, asks
@@ -96,8 +107,9 @@ local function end_lane(e, subject, record, asks, tail, jobs, most_workers, now)
   return said
 end
 
--- settle makes it so. own is as for list_ready. What was interrupted is lanes with leases that were about no job.
--- A job that was held is not suspended, so of those that stay it need not be asked.
+-- settle makes it so. own is as for list_ready. Interrupted are lanes with leases that were about no
+-- job. A job that was claimed is not suspended, so of those that stay it need not be asked. The first write
+-- ends the leases, which a full memory lets through, and with it all that follow (I10).
 local function settle(e, now, own)
   local parks = free(e.subjects, e.asks)
   drop(e.gone)

@@ -1,6 +1,7 @@
 -- fates: what becomes of jobs that have ended, or failed.
 
--- drop forgets jobs that are over; the caller takes them out of their lanes.
+-- drop forgets jobs that are over: body, note, unique key. The caller takes them out of their lanes, and keeps
+-- their outcomes.
 local function drop(entries)
   local ids = ids_of(entries)
   many('HDEL', JOBS, ids)
@@ -8,9 +9,10 @@ local function drop(entries)
   ended(entries)
 end
 
--- bury turns jobs into dead letters, each {entry, attempts, reason, error}. Their
--- bodies stay where they are; the caller advances their lanes. Those that die within the same
--- ms die a fraction of it apart, so that they are listed, and replayed, in their order.
+-- bury turns jobs into dead letters, each {entry, attempts, reason, error}. Their bodies stay where they are;
+-- the caller advances their lanes. Those that die within the same ms die a fraction of it apart, so that they
+-- are listed, and replayed, in their order. Their notes go: a replay begins with all attempts. Their unique
+-- keys are free.
 local LATER = 1 / 4096 -- the least that a zset tells apart at today's times
 
 local function bury(letters, now)

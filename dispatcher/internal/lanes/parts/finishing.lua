@@ -1,7 +1,11 @@
 -- finishing: jobs that are done and leave nothing, many in one call.
+--
+-- Nothing here asks the time: it makes no difference to a finish when it comes, as long as its token is current
+-- (I3).
 
--- go_on_with keeps the leases of lanes that their holders go on with: each stands for fewer jobs now, and what was asked for
--- the first one is over.
+-- go_on_with keeps the leases of lanes that their holders go on with: each stands for fewer jobs now, so a
+-- crash charges only those that are left (I6), and a cancellation that was asked for the first one is over.
+-- That the lane be suspended stays asked. The token stays too, and with it the trust of its keeper.
 local function go_on_with(f, records, went)
   local leases, unasked = {}, {}
   for k, subject in ipairs(f.lanes) do
@@ -22,7 +26,8 @@ local function go_on_with(f, records, went)
   many('HDEL', extra('asks'), unasked)
 end
 
--- move_on writes the next heads of lanes, and drops those that have none.
+-- move_on writes the next heads of lanes, and drops those that have none (I4): two commands for any number of
+-- lanes.
 local function move_on(f)
   local stay, gone, s = {}, {}, 0
   for k, subject in ipairs(f.lanes) do
@@ -37,10 +42,15 @@ local function move_on(f)
   place(stay, gone)
 end
 
--- finish finishes the jobs that stand in ARGV from `first` on, and adds to the reply what became of each. It returns the lanes that
--- had a job finished, each once, with its next head, whether its holder goes on with it, and what is asked of that one; and
--- how many jobs were finished. An expired lease that nobody took yet still finishes its job: refusing would only repeat work
--- that is done.
+-- finish finishes the jobs that stand in ARGV from `first` on, three words each, and adds to the reply what
+-- became of each. It returns the lanes that had a job finished, each once, with its next head, whether its
+-- holder goes on with it, and what is asked of that one; and how many jobs were finished. An expired lease that
+-- nobody took yet still finishes its job: refusing would only repeat work that is done.
+--
+-- The second job of a lane in a call must be the next head by then, and the one before it must have said that
+-- its holder goes on: otherwise it is 'lost'. A job costs one LPOP of its own; jobs without flags share all
+-- other commands. The leases of lanes that nobody goes on with are ended by the caller (let_others_go) or given
+-- anew.
 local function finish(first, reply)
   local lanes, next_head, open, l, finished = {}, {}, {}, 0, 0
   local f = { lanes = lanes, next_head = next_head, open = open, asks = {}, finished = 0 }

@@ -1,6 +1,7 @@
 -- kept: outcomes, as long as they can be read.
 
--- forget takes outcomes away.
+-- forget takes outcomes away, and returns how many bytes are kept after that, or false when there was none of
+-- these. Whoever waited for one was told when the job ended.
 local function forget(ids)
   local bytes, outcomes, expiring = 0, extra('outcomes'), {}
   for i, id in ipairs(ids) do
@@ -14,9 +15,9 @@ local function forget(ids)
   return bytes > 0 and call('HINCRBY', CLOCK, 'kept', whole(-bytes))
 end
 
--- keep stores the outcome of a job for a while, and tells who waits for it. All outcomes of a
--- partition together have at most MOST_KEPT bytes: the oldest make room for the new, so many small ones for a
--- large one.
+-- keep stores the outcome of a job for `ms`, and tells who waits for it. All outcomes of a partition together
+-- have at most MOST_KEPT bytes: the oldest make room for the new, so many small ones for a large one. Four
+-- hundred make room for any: an outcome has about 64 KiB at most, and counts for more than 200 bytes.
 local MOST_KEPT, MOST_FORGOTTEN = 67108864, 100
 
 local function keep(subject, id, outcome, attempts, text, ms, now)

@@ -6,8 +6,9 @@ local function place(heads, gone)
   many('HDEL', HEADS, gone)
 end
 
--- advance drops the heads of lanes and puts the next jobs in their place. It returns the lanes that have one; the others
--- are gone.
+-- advance drops the heads of lanes and puts the next jobs in their place. It returns the lanes that have one,
+-- as pairs; the others are gone (I4). The caller has ended the lease, or has it (I3), and lists or parks what
+-- is returned.
 local function advance(subjects, tails)
   local heads, gone = {}, {}
   for i, subject in ipairs(subjects) do
@@ -30,13 +31,15 @@ local function pop(subject, tail)
   return head
 end
 
--- unlist takes a ready lane out of the list that it stands in.
+-- unlist takes a ready lane out of the list that it stands in. It searches through that list, which may be
+-- long: only verbs that reach into a lane out of its turn need it.
 local function unlist(subject, head)
   call('LREM', READY .. kind_of(head), 1, subject)
 end
 
--- withdraw takes an entry that nobody holds out of its lane, wherever it stands there. The lane goes on, unless somebody has it
--- or it is kept back by more than that entry.
+-- withdraw takes an entry that nobody holds out of its lane, wherever it stands there. The lane goes on, unless
+-- somebody has it or it is kept back by more than that entry (of_next). Behind the head it is found by a search
+-- through the tail.
 local function withdraw(subject, entry, now, push, own)
   local tail = TAIL .. subject
   if call('HGET', HEADS, subject) ~= entry then

@@ -1,7 +1,9 @@
 -- leaving: what a turn leaves to others.
 
--- let_others_go lets lanes go on that are not given: those that are free, those with a body that is missing, and those that have
--- to wait for another call.
+-- let_others_go lets lanes go on that are not given: those that are free, those with a body that is missing,
+-- and those that have to wait for another call. Lanes that were handed over had a lease, which ends here
+-- (free); lanes that were ready had none, and go back to the front of their lists, because it was their turn.
+-- One with a missing body stands in no list after this, for the doctor to find: nothing of it can run.
 local function let_others_go(t, f, c, broken, late)
   local freed, next_up, back = c.freed, c.next_up, {}
   local ready = #c.lanes - #c.handed
@@ -33,8 +35,10 @@ local function let_others_go(t, f, c, broken, late)
   end
 end
 
--- wake_next returns how many lanes are left, as a turn says it. They are for somebody else: one waker a kind, and it wakes
--- the next.
+-- wake_next returns how many lanes are left, as a turn says it. They are for somebody else: one waker a kind,
+-- and it wakes the next when it has its lanes, so a burst wakes workers one by one and not all at once. A kind
+-- whose budget is used up counts as none: whoever is woken would meet the same limit. idle says that the call
+-- has written nothing yet.
 local function wake_next(t, idle)
   local ready = 0
   if idle then

@@ -22,7 +22,8 @@ local function alone(owners, entries, ids, notes)
   end
 end
 
--- Most jobs that one call gives out: it bounds the script's time.
+-- Most jobs that one call gives out: it bounds the script's time. The heads of all lanes count first, so taking
+-- jobs along never leaves a lane without its head.
 local MOST = 250
 
 -- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
@@ -57,7 +58,8 @@ local function lot(subjects, heads, along, bounds)
   return owners, entries, ids, notes
 end
 
--- fits returns how many of these jobs, from the first one on, one call gives out.
+-- fits returns how many of these jobs, from the first one on, one call gives out (I16), but one in any case.
+-- Where jobs are small (light) it looks at none of them.
 local function fits(ids)
   local bytes = 0
   for i = 1, light(#ids) and 0 or #ids do
@@ -69,10 +71,13 @@ local function fits(ids)
   return #ids
 end
 
--- give adds the jobs of lanes to the reply. It returns the lanes that had one; a set of
--- those that did not, whose index is corrupt and which get no lease; how many jobs
--- were taken along in those that had more than one; and a set of the lanes that have to wait for
--- another call, for their jobs have too many bytes for this one.
+-- give adds the jobs of lanes to the reply. It returns the lanes that had one; a set of those that did not,
+-- whose index is corrupt and which get no lease; how many jobs were taken along in those that had more than
+-- one; and a set of the lanes that have to wait for another call, because their jobs have too many bytes for
+-- this one.
+--
+-- A lane whose head fits and whose followers do not is given with fewer. Attempts are said in one word for all
+-- jobs, and only where any has some behind it: this is the hot path.
 local function give(reply, subjects, heads, along, bounds)
   if #subjects == 0 then
     return subjects, {}, {}, {}

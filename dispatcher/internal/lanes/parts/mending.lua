@@ -35,8 +35,9 @@ local function same_reasons(one, other)
   return #one == #other
 end
 
--- mended_lease makes the record of a lease and its deadline agree, and returns the record, or false when there is no lease;
--- one without a deadline gets `grace` ms. did notes what was done.
+-- mended_lease makes the record of a lease and its deadline agree, and returns the record, or false when there
+-- is no lease; one without a deadline gets `grace` ms, in which a holder that lives renews it. did notes what
+-- was done.
 local function mended_lease(subject, record, grace, now, did)
   if record and not is_lease(record) then
     call('HDEL', LEASES, subject)
@@ -71,7 +72,9 @@ local function mended_asks(subject, record, now, did)
   return record, asks, not record and suspend_asked(asks) or nil
 end
 
--- why_parked is why a lane is to be parked, of the reasons that are stored and when it is looked at again: those that hold.
+-- why_parked is why a lane is to be parked, of the reasons that are stored and when it is looked at again:
+-- those that hold. Stops stay even when all else about the lane is lost; a backoff counts only for a head that
+-- nobody has.
 local function why_parked(reasons, score, head, record, to_stop, suspended, now)
   local why = stop_lines(reasons, now)
   if to_stop and not value_in(why, 'suspended') then
@@ -114,8 +117,8 @@ local function mended_park(subject, head, record, asks, to_stop, now, did)
   return why
 end
 
--- relist makes a lane stand in the ready list of its kind and in no other one of the kinds from ARGV[first] on; in none when
--- `ready` is false.
+-- relist makes a lane stand in the ready list of its kind and in no other one of the kinds from ARGV[first] on;
+-- in none when `ready` is false (I4, I11). It searches through each list, two commands a kind at most.
 local function relist(subject, head, ready, first, kinds, did)
   local own = head and kind_of(head)
   for i = first, first + kinds - 1 do

@@ -1,6 +1,7 @@
 -- notes: writing what has come of jobs so far.
 
--- write_note writes a note, or takes it away when it would say nothing.
+-- write_note writes a note, or takes it away when it would say nothing: as long as there are no notes in a
+-- partition, nobody asks for any (any_notes).
 local function write_note(id, attempts, suspended, workers, failure)
   if attempts == 0 and not suspended and workers == '' and failure == '' then
     call('HDEL', NOTES, id)
@@ -9,7 +10,7 @@ local function write_note(id, attempts, suspended, workers, failure)
   end
 end
 
--- forget_notes takes the notes of jobs away.
+-- forget_notes takes the notes of jobs away that are gone or begin anew, as a dead letter does.
 local function forget_notes(ids)
   if any_notes() then
     many('HDEL', NOTES, ids)

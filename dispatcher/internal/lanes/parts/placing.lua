@@ -1,6 +1,7 @@
 -- placing: what an enqueue writes, once all that may be refused was.
 
--- grown notes the longest of some new bodies, every stride-th of a table, where that is a new one.
+-- grown notes the longest of some new bodies, every stride-th of a table, where that is a new one: by 'largest'
+-- scripts know without a look at each that jobs are small (light). In a partition without jobs it begins anew.
 local function grown(a, new, stride)
   local longest = SMALL
   for i = stride, #new, stride do
@@ -13,8 +14,10 @@ local function grown(a, new, stride)
   end
 end
 
--- numbering gives the jobs that are taken the numbers behind seq. It returns these by job; the bodies to be stored; and where
--- each entry goes: on the schedule, behind a tail, or as the head of a lane that opens.
+-- numbering gives the jobs that are taken the numbers behind seq, in the order of the call (I5). It returns
+-- these by job, 0 for one on the schedule; the bodies to be stored; and where each entry goes: on the schedule,
+-- behind a tail, or as the head of a lane that opens (I7). Where a job of this call replaces the payload of
+-- another one, the last of them counts.
 local function numbering(a, seq)
   local seqs, bodies, to = {}, {}, { scheduled = {}, openers = {}, opened = {}, tails = {}, order = {} }
   local stamp, replaced = big_endian(a.now, 6), {} -- by job, the last one of this call that replaces its payload
@@ -43,7 +46,8 @@ local function numbering(a, seq)
   return seqs, bodies, to
 end
 
--- take_keys gives jobs that are taken their unique keys.
+-- take_keys gives jobs that are taken their unique keys (I12). Whoever had one before gives it up: it runs, has
+-- ended, or its window is over. A dead letter's name stays, because a replay takes the key by it.
 local function take_keys(a)
   for _, i in ipairs(a.fresh) do
     local at = a.unique[i]
@@ -62,7 +66,8 @@ local function take_keys(a)
   end
 end
 
--- merge_all makes jobs one with those that have their unique keys, and says so.
+-- merge_all makes jobs one with those that have their unique keys, and says so. A replaced payload goes under
+-- the number and time of the job that has the key, which keeps its place.
 local function merge_all(a, seqs)
   for i = 1, a.n do
     local change = a.merges[i]
@@ -80,7 +85,8 @@ local function merge_all(a, seqs)
   end
 end
 
--- open_lanes gives lanes that were empty a head. One is ready unless its subject is leased or parked.
+-- open_lanes gives lanes that were empty a head. One is ready unless its subject is leased, as for a section,
+-- or parked by an operator (I4). It costs three commands and the listing, for any number of lanes.
 local function open_lanes(opened, openers)
   local records, parked = call('HMGET', LEASES, unpack(opened)), call('ZMSCORE', PARKED, unpack(opened))
   local fields, lanes = {}, {}
@@ -94,8 +100,9 @@ local function open_lanes(opened, openers)
   list_ready(lanes, 'RPUSH', '')
 end
 
--- schedule puts jobs on the schedule, each {at, member, kind}. A blocked worker sleeps until the first thing due that it
--- knew of, so it is woken when something falls due earlier.
+-- schedule puts jobs on the schedule, each {at, member, kind}. A blocked worker sleeps until the first thing
+-- due that it knew of, so it is woken when something falls due earlier. That is a hint: with it lost the job
+-- waits for the next reap.
 local function schedule(jobs, behind)
   for _, job in ipairs(jobs) do
     local earliest = moment(call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2])

@@ -1,6 +1,12 @@
 -- rivals: what a unique key makes of jobs that are enqueued.
+--
+-- A unique key has two records (I12): unique[field] is the id of the job that has it, names[id] how many jobs
+-- were merged into that one, its rules and its field. The field has subject, kind and key, so a rival is always
+-- a job of the same lane and kind.
 
--- runs reports whether a job of a subject may have been started, and has not ended.
+-- runs reports whether a job of a subject may have been started, and has not ended: it is the head of a lane
+-- that is leased for a job, or was claimed along with it. Each lane is looked at once in a call, for two
+-- commands, or three where jobs were taken along.
 local function runs(a, subject, id)
   if not a.running[subject] then
     local record, started = call('HGET', LEASES, subject), {}
@@ -17,8 +23,9 @@ local function runs(a, subject, id)
   return a.running[subject][id]
 end
 
--- rival returns the id of the job that has a unique key which the ith job wants; or the
--- number of the one in this call that takes it.
+-- rival returns the id of the job that has a unique key which the ith job wants; or the number of the one in
+-- this call that takes it. For 'waiting' a job that runs is none: what is enqueued now starts after it. Neither
+-- is one whose window is over, though no reap has dropped it yet.
 local function rival(a, i)
   local at, subject = a.unique[i], a.subjects[i]
   local field, scope = ARGV[at + 1], ARGV[at + 2]
@@ -37,15 +44,17 @@ local function rival(a, i)
   return id
 end
 
--- alike reports whether a job that has a unique key goes by the same rules as an entry:
--- replacing its payload must not change them, for its entry stays.
+-- alike reports whether a job that has a unique key goes by the same rules as an entry: replacing its payload
+-- must not change them, because its entry stays and scripts go by that.
 local function alike(id, entry)
   local _, rules = name_of(call('HGET', extra('names'), id))
   return rules == rules_of(entry)
 end
 
--- contend reports whether another job has the unique key of the ith one. Then it says why that one is refused, or
--- nothing, and the two are to be merged.
+-- contend reports whether another job has the unique key of the ith one. Then it says why that one is refused,
+-- or nothing, and the two are to be merged, which is noted in a.merges: `here` is the number of the other one
+-- when it comes in this call too. 'replace' is refused where the other one is stored already and may have
+-- started, or goes by other rules.
 local function contend(a, i)
   local other, here = rival(a, i)
   if not (other or here) then
@@ -63,7 +72,9 @@ local function contend(a, i)
   return true
 end
 
--- admit returns nil when the ith job may be taken, or says why not.
+-- admit returns nil when the ith job may be taken, or says why not, with a number or, for a unique key, who has
+-- it. A job whose id exists is taken for a repeat and changes nothing, unless it is of another subject. All
+-- that is taken is noted in a, and the writes go by that alone.
 local function admit(a, i)
   local subject, id = a.subjects[i], a.ids[i]
   local exists

@@ -1,18 +1,21 @@
--- short: who waits for starts under a limit, first come first served. Prepended to the scripts
--- that give starts out and take them back.
+-- short: who waits for starts under a limit, first come first served. Prepended to the scripts that give starts
+-- out and take them back.
 --
--- A place in that line is a member "<partition> <holder>" of the zset line:<limit>, in the order of a
--- number, and a field of the hash places:<limit>, "<starts> <offered> <until>": so many starts are
--- wanted there, as many as lanes were ready, and so many of them nobody else may take until
--- then (ms). Whoever lets an offer pass loses its places: it may be dead. No call looks at
--- more of the line than there are starts to give out.
+-- A place in that line is a member "<partition> <holder>" of the zset line:<limit>, in the order of a number,
+-- and a field of the hash places:<limit>, "<starts> <offered> <until>": so many starts are wanted there, as
+-- many as lanes were ready, and so many of them nobody else may take until then (ms). Whoever lets an offer
+-- pass loses all its places: it may be dead. A call goes along the line only as far as it has starts to give
+-- out.
 
+-- How long an offer is kept for a place, ms: time for a message, a round trip and a busy pool. And how many
+-- places one command reads.
 local OFFER_MS, LINE_PART = 100, 16
 
 local function place_of(name, member)
   return place_from(member, call('HGET', extra('places:') .. name, member))
 end
 
+-- leave_line gives a place up, with what was offered to it: the next call offers that to others.
 local function leave_line(name, member)
   call('ZREM', extra('line:') .. name, member)
   call('HDEL', extra('places:') .. name, member)
@@ -27,6 +30,7 @@ local function keep_place(name, p)
   end
 end
 
+-- stand_last gives a place the last number in line: whoever comes later stands behind it (I15).
 local function stand_last(name, p)
   local last = call('ZRANGE', extra('line:') .. name, -1, -1, 'WITHSCORES')[2]
   call('ZADD', extra('line:') .. name, (last or 0) + 1, p.member)
@@ -77,7 +81,9 @@ local function along_line(name, now, partitions, asked, each)
   end
 end
 
--- asked_starts is what a holder asks for, in ARGV from `first` on: each partition's wish in order, and by its member of the line.
+-- asked_starts is what a holder asks for, in ARGV from `first` on: each partition's wish in order, and by its
+-- member of the line. A partition without ready lanes gives its place up here. `line` says whether there is a
+-- line at all: without one no place is looked for.
 local function asked_starts(name, holder, first, line)
   local asks, order = {}, {}
   for at = first, #ARGV, 3 do

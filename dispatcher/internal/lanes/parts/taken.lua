@@ -1,14 +1,14 @@
 -- taken: unique keys, who has them and when they are free again.
 
--- field_of returns where a job's unique key stands, or nil when it has none: a dead letter's does
--- not stand there, but is known.
+-- field_of returns where a job's unique key stands, or nil when it has none: a dead letter's does not stand
+-- there, but is known by its name, for a replay.
 local function field_of(id)
   local _, _, field = name_of(call('HGET', extra('names'), id))
   return field
 end
 
--- owner says which job has a unique key: its sequence number, how many were merged into it, and its
--- id.
+-- owner says which job has a unique key: its sequence number, how many were merged into it, and its id. Without
+-- `seq` it reads the job for that.
 local function owner(id, seq)
   local body = not seq and call('HGET', JOBS, id)
   return owner_as(seq or body and seq_of(body) or 0, name_of(call('HGET', extra('names'), id)) or '0', id)
@@ -22,8 +22,9 @@ local function merge_into(id)
   end
 end
 
--- let_go gives the unique keys of jobs free that no longer wait or run, but for those that stay
--- taken for a while longer (docs/features/unique.md).
+-- let_go gives the unique keys of jobs free that no longer wait or run, but for those that stay taken for a
+-- while longer (docs/features/unique.md): those in a window. A key that another job has by now is left alone
+-- (I12). Jobs without the flag cost nothing.
 local function let_go(entries)
   local unique = extra('unique')
   for _, entry in ipairs(entries) do

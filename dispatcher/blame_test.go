@@ -2,7 +2,9 @@ package dispatcher_test
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,6 +127,42 @@ func TestL8_AttemptsGivenBack(t *testing.T) {
 		}
 		h.emptyButWorkers()
 	})
+}
+
+// L8: an attempt that can't be given back keeps no other one from being given back.
+func TestL8_OneRefusedAttemptKeepsNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
+	taken := unique("a", "taken", dispatcher.Unique{Key: "u", Scope: dispatcher.WhileWaitingOrRunning, OnConflict: dispatcher.Reject})
+	taken.MaxAttempts = 1
+	h.enqueue(taken)
+	h.enqueued("b", "other")
+	w := h.member("w", "", "k")
+	h.member("stays", "", "k")
+	claims, _ := w.turn(2)
+	var failed []*session.Claim
+	for _, c := range claims {
+		w.fail(c, time.Hour)
+		failed = append(failed, &c)
+	}
+	slices.SortFunc(failed, func(a, b *session.Claim) int { return -cmp.Compare(a.ID, b.ID) }) // taken, then other
+	taken.ID = "successor"
+	h.enqueue(taken) // it has the key of the dead letter now
+	for range 2 {
+		if _, err := w.s.Blame(bg, "k", "why", failed); !errors.Is(err, dispatcher.ErrTaken) {
+			t.Errorf("blame says %v, want that one is taken", err)
+		}
+		failed = nil // owed still
+		if job, err := h.Job(bg, ref("other")); err != nil || job.Attempt != 0 {
+			t.Errorf("the other one has %d attempts, %v", job.Attempt, err)
+		}
+	}
+	_, err := h.Cancel(bg, ref("successor"))
+	h.ok(err)
+	w.blame("k")
+	if job, err := h.Job(bg, ref("taken")); err != nil || job.State == inspect.Dead {
+		t.Errorf("the one that was refused is %s, %v; want it back once its key is free", job.State, err)
+	}
 }
 
 // Durations are kept in bounded space and read back to within a tenth.

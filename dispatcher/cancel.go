@@ -7,7 +7,7 @@ import (
 
 // Cancel takes a job that waits, in its lane or on the schedule, away for good. One that runs
 // is asked to end: its handler's context is cancelled with cause lease.ErrCancelled, and its
-// lane stays held until the handler has returned or the lease is over; the holder is returned
+// lane stays leased until the handler has returned or the lease is over; the holder is returned
 // then. A job whose handler returns nil all the same has finished. It returns [ErrRunning] for
 // a job that was claimed together with others before it, and [ErrNotFound] for one that
 // neither waits nor runs; dead letters are discarded instead.

@@ -69,7 +69,7 @@
 // # When things fail
 //
 // A worker that dies keeps its lanes until their leases are over; whoever reaps next
-// puts the crashed job first in line, and makes it wait from its second crash on. A
+// puts the crashed job first in line, and makes it wait unless that was its first attempt. A
 // reply that is lost is repeated by go-redis, and answered from memory (I9). A
 // wake-up that is lost costs its lane at most a pool's reaping interval. A script
 // cache that is flushed is filled again. Redis refusing for want of memory is an

@@ -289,3 +289,28 @@ func TestC11_PriorityAndAging(t *testing.T) {
 		}
 	}
 }
+
+// C11: kinds age too when a limit lets fewer start than the pool has room for.
+func TestC11_AgingWhereALimitIsInTheWay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1, PoolLimits: map[string]int{"p": 1}, Kinds: []dispatcher.Kind{
+		{Name: "low", Owner: "o", Pool: "p"}, {Name: "high", Owner: "o", Pool: "p", Priority: 1},
+	}})
+	h.lanes("low", 3)
+	h.lanes("high", 30)
+	m := h.member("a", "p", "low", "high")
+	low := 0
+	for range 16 { // more than two agings
+		claims, _ := m.turn(5)
+		for _, c := range claims {
+			if c.Kind == "low" {
+				low++
+			}
+			m.turn(0, done(c))
+		}
+		h.advance(2 * time.Second)
+	}
+	if low == 0 || low > 3 {
+		t.Errorf("%d low ones started in 32 s, want one for each time that it has aged", low)
+	}
+}

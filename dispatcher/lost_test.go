@@ -151,6 +151,10 @@ func TestH6_LostSlots(t *testing.T) {
 		a, b := h.member("a", "", "slow"), other.member("b", "", "slow")
 		deaf.on.Store(true)
 		_ = a.s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 1}})
+		// What waits for a limit of which an answer is out is not forgotten: the pool looks again by itself.
+		if again := a.s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 1}})[0]; !again.Short {
+			t.Errorf("while an answer is out, a turn says %+v, want that lanes wait", again)
+		}
 		if stats, err := other.Stats(bg); err != nil || stats.Leased != 1 {
 			t.Fatalf("%d leases, %v; want the slot that nobody knows of", stats.Leased, err)
 		}

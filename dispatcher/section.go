@@ -20,7 +20,7 @@ import (
 // fn returns; no job of the subject runs meanwhile. [LeaseFrom] gives fn the lease with its
 // token. fn's context is cancelled with cause lease.ErrLost when the lease is lost.
 //
-// With maxWait 0 it returns [ErrBusy] at once when the subject is held or jobs wait. It returns
+// With maxWait 0 it returns [ErrBusy] at once when the subject is leased or jobs wait. It returns
 // [ErrBusy] too when maxWait is over, what fn returned, or an error that wraps lease.ErrLost
 // when the lease was lost while fn ran. [ErrBusy] is what Redis says: when that does not answer,
 // within maxWait or ten seconds, Do returns [ErrUnavailable], and the subject may stay closed for
@@ -28,7 +28,7 @@ import (
 // process dies is gone after [Config].SectionTTL. When fn has returned, Do waits until Redis has
 // the lease back, for five seconds at most and not after the end of ctx.
 //
-// Within a handler, or within another fn, for a subject that is held there, or whose holder
+// Within a handler, or within another fn, for a subject that is leased there, or whose holder
 // waits for one that is, it returns [ErrWouldDeadlock] at once.
 func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Duration, fn func(ctx context.Context) error) error {
 	if err := CheckSubject(key); err != nil {

@@ -215,6 +215,63 @@ func TestL1_Replace(t *testing.T) {
 	})
 }
 
+// L1: within one call too a payload replaces none of a job with other rules.
+func TestL1_ReplaceInOneCallKeepsTheRules(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		job := func(id, payload string, attempts int) dispatcher.NewJob {
+			j := unique("a", id, dispatcher.Unique{Key: "u", OnConflict: dispatcher.Replace})
+			j.MaxAttempts, j.Payload = attempts, []byte(payload)
+			return j
+		}
+		all, err := h.EnqueueMany(bg, []dispatcher.NewJob{job("j1", "old", 3), job("j2", "new", 5)})
+		if !errors.Is(err, dispatcher.ErrTaken) || len(all) != 2 || !errors.Is(all[1].Err, dispatcher.ErrTaken) {
+			t.Errorf("%+v, %v; want it refused because of the second one", all, err)
+		}
+		h.none("w")
+		if all, err = h.EnqueueMany(bg, []dispatcher.NewJob{job("j1", "old", 3), job("j2", "new", 3)}); err != nil || !all[1].Replaced {
+			t.Errorf("%+v, %v; want the second one's payload in the first", all, err)
+		}
+		if c := h.head("w", "j1", 1); string(c.Payload) != "new" || c.MaxAttempts != 3 {
+			t.Errorf("it runs with %q and %d attempts", c.Payload, c.MaxAttempts)
+		}
+		h.clean()
+	})
+}
+
+// I12: a window that a job before has left does not end the key of a job that has it by another scope, whether that was
+// enqueued or replayed.
+func TestI12_KeyOutlivesTheWindowOfAnotherJob(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		for _, replayed := range []bool{false, true} {
+			h := newHouse(t, rdb, dispatcher.Config{})
+			waits := func(id string) dispatcher.NewJob {
+				return unique("a", id, dispatcher.Unique{Key: "u", Scope: dispatcher.WhileWaitingOrRunning})
+			}
+			if replayed {
+				h.enqueue(waits("j0"))
+				h.ok(h.DeadLetter(bg, h.head("w", "j0", 1), "x", ""))
+			}
+			h.enqueue(unique("a", "j1", dispatcher.Unique{Key: "u", Scope: dispatcher.ForWindow, Window: time.Minute}))
+			h.ok(h.Finish(bg, h.head("w", "j1", 1)))
+			if replayed {
+				_, err := h.Replay(bg, ref("j0"), false)
+				h.ok(err)
+			} else {
+				h.enqueue(waits("j0"))
+			}
+			h.advance(2 * time.Minute)
+			h.reaped()
+			if e := h.enqueue(waits("j2")); e.ID != "j0" || e.Created {
+				t.Errorf("replayed %t: another job has the key of j0, which waits: %+v", replayed, e)
+			}
+			h.clean()
+		}
+	})
+}
+
 // G8: for every accepted or merged enqueue a run of that key starts after it, in any
 // interleaving with claims, ends and crashes.
 func TestG8_NoLostWakeUp(t *testing.T) {

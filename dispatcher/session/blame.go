@@ -3,12 +3,14 @@ package session
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 )
 
 // blame is what a session is blamed for. For the others it is a session that does not handle those kinds for a
@@ -166,21 +168,28 @@ func (w *Worker) Why() (texts []string) {
 	return texts
 }
 
-// giveAttemptsBack gives back what is owed, one attempt after the other, and stops at the first error. An
-// attempt of which it is not known whether it was given back is not owed any more; one that Redis refused stays
-// first in line. The caller has s.refunding.
-func (s *Session) giveAttemptsBack(ctx context.Context) error {
-	for len(s.refunds) > 0 {
-		c := s.refunds[0]
+// giveAttemptsBack gives back what is owed, one attempt after the other. An attempt of which it is not known whether it was
+// given back is not owed any more. One that Redis refused, as a dead letter whose unique key another job has, is owed
+// still and keeps no other one waiting; but a Redis that does not answer is asked for no more of them. The caller has
+// s.refunding.
+func (s *Session) giveAttemptsBack(ctx context.Context) (all error) {
+	owed := s.refunds
+	s.refunds = nil
+	for i, c := range owed {
 		err := s.refund(ctx, s.who.Holder, c)
-		if err == nil || lanes.Unanswered(err) {
-			s.refunds = s.refunds[1:]
+		if err == nil {
+			continue
 		}
-		if err != nil {
-			return fmt.Errorf("give an attempt of %s back: %w", c.ID, err)
+		all = errors.Join(all, fmt.Errorf("give an attempt of %s back: %w", c.ID, err))
+		if !lanes.Unanswered(err) {
+			s.refunds = append(s.refunds, c)
+		}
+		if ctx.Err() != nil || errors.Is(err, connect.ErrUnavailable) {
+			s.refunds = append(s.refunds, owed[i+1:]...)
+			break
 		}
 	}
-	return nil
+	return all
 }
 
 // refund gives the last attempt of a job back. One that it has made a dead letter goes back to the front of its

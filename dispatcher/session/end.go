@@ -188,7 +188,11 @@ func (c endCall) settle(ends []End, ended []EndReply) (*lanes.TurnReply, error) 
 	if c.finish {
 		turned, err = lanes.ReadTurn(c.Call, len(c.members))
 	} else {
-		fates, err = lanes.ReadFates(c.Call)
+		jobs := 0
+		for _, i := range c.members {
+			jobs += ends[i].size()
+		}
+		fates, err = lanes.ReadFates(c.Call, jobs)
 	}
 	answered := fates != nil || turned.Answered()
 	for k, i := range c.members {

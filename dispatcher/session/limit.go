@@ -97,13 +97,13 @@ func (s *Session) mayBeLimited(name string) bool {
 }
 
 // permits is what a session knows of the limits that it is under. All of it is under mu, and limits is replaced
-// and never changed, so a trip goes on with those that it began with.
+// and never changed, so a trip goes on with those that it began with. recovery is made with the session.
 type permits struct {
-	mu         sync.Mutex
-	limits     []limit
-	lost       []lostStarts
-	recovering bool             // somebody asks for what got lost
-	asking     map[shortOf]bool // places that it has, or had, in the order of those who are short
+	mu       sync.Mutex
+	limits   []limit
+	lost     []lostStarts
+	asking   map[shortOf]bool // places that it has, or had, in the order of those who are short
+	recovery chan struct{}    // has room for whoever asks for what got lost: one at a time
 }
 
 // under returns the limits that claims of a claimant are under: the session's, or for a claimant with fewer

@@ -39,33 +39,47 @@ func (s *Session) lostOf(limit string) bool {
 }
 
 // recoverLostBeside recovers what got lost while the trip goes on: the home of one limit may be away, and what
-// has ended elsewhere is to be reported all the same. One recovery runs at a time. It goes on when the trip's
-// context ends, for ten seconds at most.
+// has ended elsewhere is to be reported all the same. It goes on when the trip's context ends, for ten seconds at most.
 func (s *Session) recoverLostBeside(ctx context.Context) {
-	s.permits.mu.Lock()
-	begin := len(s.permits.lost) > 0 && !s.permits.recovering
-	s.permits.recovering = s.permits.recovering || begin
-	s.permits.mu.Unlock()
-	if !begin {
+	if len(s.lostNow()) == 0 {
 		return
 	}
+	select {
+	case s.permits.recovery <- struct{}{}:
+	default:
+		return // somebody does already
+	}
 	go func() {
+		defer func() { <-s.permits.recovery }()
 		s.recoverLost(context.WithoutCancel(ctx))
-		s.permits.mu.Lock()
-		defer s.permits.mu.Unlock()
-		s.permits.recovering = false
 	}()
+}
+
+// recoverLast recovers what got lost before the session ends, once nobody does it beside: two who do would send one
+// call at a time, and rest its caller twice, which is then given to two.
+func (s *Session) recoverLast(ctx context.Context) {
+	select {
+	case s.permits.recovery <- struct{}{}:
+		defer func() { <-s.permits.recovery }()
+		s.recoverLost(ctx)
+	case <-ctx.Done(): // the leases of what is left expire
+	}
+}
+
+// lostNow returns the requests whose answers did not come.
+func (s *Session) lostNow() []lostStarts {
+	s.permits.mu.Lock()
+	defer s.permits.mu.Unlock()
+	return slices.Clone(s.permits.lost)
 }
 
 // recoverLost asks again for what got lost, and gives it back: two round trips, or none when nothing got lost.
 // A request that is not answered this time either stays lost, and is made again with the next trip. Starts that come now
-// are not used: the turns that wanted them are over.
+// are not used: the turns that wanted them are over. The caller has permits.recovery.
 func (s *Session) recoverLost(ctx context.Context) {
 	ctx, cancel := connect.Bounded(ctx)
 	defer cancel()
-	s.permits.mu.Lock()
-	lost := slices.Clone(s.permits.lost)
-	s.permits.mu.Unlock()
+	lost := s.lostNow()
 	if len(lost) == 0 {
 		return
 	}

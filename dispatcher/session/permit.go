@@ -100,7 +100,7 @@ func (p *permitted) ask(ctx context.Context) {
 func (p *permitted) claim(ctx context.Context, answers []TurnReply) {
 	s := p.s
 	var calls []*script.Call
-	plans, whos := make([]*plan, len(p.turns)), make([]Claimant, len(p.turns))
+	plans, whos, wants := make([]*plan, len(p.turns)), make([]Claimant, len(p.turns)), make([]int, len(p.turns))
 	for i, t := range p.turns {
 		answers[i].Err = cmp.Or(answers[i].Err, p.failed[i])
 		if !t.Claim {
@@ -113,7 +113,7 @@ func (p *permitted) claim(ctx context.Context, answers []TurnReply) {
 			continue // nothing may start, and no hint is to be passed on
 		}
 		made := s.plan(&Turn{Partition: t.Partition, Claim: true, Want: want}, &who)
-		plans[i], whos[i] = &made, who
+		plans[i], whos[i], wants[i] = &made, who, want
 		calls = made.appendTo(calls)
 	}
 	if len(calls) == 0 {
@@ -127,7 +127,7 @@ func (p *permitted) claim(ctx context.Context, answers []TurnReply) {
 		}
 		// The ends of this turn were reported in the first step: there are none to settle here.
 		got := plans[i].settle(nil, &whos[i], sent)
-		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, now)
+		whos[i].ranks.served(got.Claims, wants[i], p.who.Kinds, now)
 		for k := range got.Claims {
 			p.hand(i, &got.Claims[k])
 		}
@@ -192,7 +192,7 @@ func (p *permitted) tellShort(turn int, a *TurnReply) {
 func (p *permitted) hand(turn int, c *Claim) {
 	for i := range p.got {
 		g := &p.got[i]
-		if g.limit == nil || !slices.Contains(g.kinds, c.Kind) || g.starts[turn] == 0 {
+		if !slices.Contains(g.kinds, c.Kind) || g.starts[turn] == 0 {
 			continue
 		}
 		g.starts[turn]--

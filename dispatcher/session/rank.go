@@ -57,10 +57,9 @@ func (r *ranks) order(kinds []string, now time.Time) {
 	slices.SortStableFunc(kinds, func(a, b string) int { return -cmp.Compare(rank(a), rank(b)) })
 }
 
-// served notes what a turn gave, of `want` lanes of these kinds. Without limits, a turn that gave less than was
-// asked for has found nothing left of any kind, and nobody was passed over: all are as young as if they had
-// been served. Under limits `want` is what the pool had room for, and a limit may be why less came; ages begin
-// anew then too. A turn with want 0 says nothing of either.
+// served notes what a turn gave, of `want` lanes of these kinds: as many as the pool had room for and limits let start. A turn
+// that gave less has found nothing left that it might take, and nobody was passed over: all are as young as if they had
+// been served. A turn with want 0 says nothing of either.
 func (r *ranks) served(claims []Claim, want int, kinds []string, now time.Time) {
 	if r == nil || r.priority == nil || want == 0 {
 		return

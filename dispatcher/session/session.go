@@ -104,7 +104,7 @@ func newSession(d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
 	}
 	s := &Session{d: d, lanes: d.Engine(), who: who, over: make(chan struct{})}
 	s.who.ranks = newRanks(d, who.Kinds)
-	s.permits.asking = make(map[shortOf]bool)
+	s.permits.asking, s.permits.recovery = make(map[shortOf]bool), make(chan struct{}, 1)
 	s.records.turn = make(chan struct{}, 1)
 	return s, nil
 }
@@ -305,7 +305,7 @@ func (s *Session) Close(ctx context.Context) error {
 	for _, leave := range s.leave {
 		leave()
 	}
-	s.recoverLost(ctx)
+	s.recoverLast(ctx)
 	s.standAside(ctx, nil)
 	err := s.signOff(ctx)
 	for _, rdb := range []redis.UniversalClient{s.waiting, s.renewing} {

@@ -66,8 +66,9 @@ func (p *permitted) take(ctx context.Context, from, to int, first []*script.Call
 		var asks []lanes.Ask
 		for k, t := range p.turns {
 			want := p.wanted(l, k)
-			if s.lostOf(l.name) {
-				continue // and nothing starts under it, until that is settled
+			if s.lostOf(l.name) { // nothing starts under it until that is settled, and lanes that wait for it are not forgotten
+				p.got[i].short[k] = want > 0
+				continue
 			}
 			// A turn that can use no start asks all the same where the session may stand in line: with no lanes
 			// ready, or without room (Refuse), it gives the place up.

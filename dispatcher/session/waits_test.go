@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -151,5 +152,34 @@ func TestOfferedIsWhatWasSaid(t *testing.T) {
 	}
 	if !strings.Contains(fmt.Sprint(channels(t, rdb, d.Namespace().Name)), "limits") {
 		t.Error("nobody listens for limits")
+	}
+}
+
+// While somebody asks again for what got lost, the session's end waits for that and does not ask beside it: two would send
+// one call at a time.
+func TestOneRecoveryAtATime(t *testing.T) {
+	t.Parallel()
+	d, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: redistest.Client(t), Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Join(t.Context(), d, Claimant{Holder: NewHolder(), Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller := s.lanes.Scripts.Caller()
+	call := s.lanes.Slot(caller, lanes.KindLimit("k"), s.who.Holder, s.who.TTL, []lanes.Ask{{Partition: 0, Want: 1, Ready: 1}})
+	s.lose(lostStarts{call, caller, lanes.KindLimit("k"), 1})
+	s.permits.recovery <- struct{}{} // somebody does
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.recoverLast(over)
+	s.recoverLostBeside(t.Context())
+	if lost := s.lostNow(); len(lost) != 1 {
+		t.Errorf("%d requests are out, want the one that somebody else asks for", len(lost))
+	}
+	<-s.permits.recovery
+	if err := s.Close(t.Context()); err != nil || len(s.lostNow()) != 0 {
+		t.Errorf("closed with %v, and %d requests are out", err, len(s.lostNow()))
 	}
 }

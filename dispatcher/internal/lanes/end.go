@@ -52,14 +52,21 @@ func (n *Namespace) End(p int, own []string, leases []Ending) *script.Call {
 	return n.Scripts.Once(p, endScript, tails, append(args, rows...)...)
 }
 
-// ReadFates reads the reply: a fate for each job, in the order of the leases and of the jobs in each. An error
+// ReadFates reads the reply: a fate for each of so many jobs, in the order of the leases and of the jobs in each. An error
 // that is no answer leaves open what became of all of them.
-func ReadFates(call *script.Call) ([]Fate, error) {
+func ReadFates(call *script.Call, jobs int) ([]Fate, error) {
 	words, err := call.Words()
 	if err != nil {
 		return nil, err
 	}
-	fates := make([]Fate, len(words)/2)
+	return readFates(words, jobs)
+}
+
+func readFates(words []string, jobs int) ([]Fate, error) {
+	if len(words) != 2*jobs {
+		return nil, cutOff("end", words)
+	}
+	fates := make([]Fate, jobs)
 	for i := range fates {
 		fates[i] = Fate{words[2*i], words[2*i+1]}
 	}

@@ -84,20 +84,23 @@ func Arrivals(call *script.Call, jobs int) (all []Arrived, refused int, err erro
 // readArrivals reads the words of a reply. The commonest, "created", says one number for all jobs: they got it
 // and those that follow, in their order.
 func readArrivals(words []string, jobs int) (all []Arrived, refused int, err error) {
-	switch words[0] {
-	case "refused":
+	is := func(word string, width int) bool { return len(words) == width && words[0] == word }
+	switch {
+	case is("refused", 4):
 		nth, err := strconv.Atoi(words[1])
 		if err != nil || nth < 1 || nth > jobs {
 			return nil, -1, fmt.Errorf("enqueue: reply %q", words)
 		}
 		return []Arrived{arrived(words[2], words[3])}, nth - 1, nil
-	case "created":
+	case is("created", 2):
 		first, err := strconv.ParseInt(words[1], 10, 64)
 		all = make([]Arrived, jobs)
 		for i := range all {
 			all[i] = Arrived{Did: "created", Seq: first + int64(i)}
 		}
 		return all, -1, err
+	case !is("ok", 1+2*jobs):
+		return nil, -1, cutOff("enqueue", words)
 	}
 	all = make([]Arrived, jobs)
 	for i := range all {

@@ -49,13 +49,22 @@ func ReadReaped(call *script.Call) (ReapReply, error) {
 	if err != nil {
 		return ReapReply{Next: -1}, err
 	}
+	return readReaped(words)
+}
+
+func readReaped(words []string) (ReapReply, error) {
 	r := ReapReply{Next: -1}
+	if len(words) < 6 || (len(words)-6)%lostWords != 0 {
+		return r, cutOff("reap", words)
+	}
 	for i, count := range []*int{&r.Expired, &r.Buried, &r.Resumed, &r.Placed} {
-		if *count, err = strconv.Atoi(words[1+i]); err != nil {
+		n, err := strconv.Atoi(words[1+i])
+		if err != nil {
 			return ReapReply{Next: -1}, fmt.Errorf("reap: reply %q: %w", words, err)
 		}
+		*count = n
 	}
-	for rest := words[6:]; len(rest) >= lostWords; rest = rest[lostWords:] {
+	for rest := words[6:]; len(rest) > 0; rest = rest[lostWords:] {
 		r.Lost = append(r.Lost, readLost(rest))
 	}
 	if words[5] != "-" {

@@ -59,6 +59,9 @@ call('ZREM', DEAD, id)
 call('HDEL', REASONS, id)
 if field then
   call('HSET', extra('unique'), field, id)
+  if other and other ~= id then
+    call('ZREM', extra('windows'), field) -- one of the other job, whose end would free the key of this one
+  end
 end
 local seq = seq_of(body)
 if place == 'back' then

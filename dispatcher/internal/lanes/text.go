@@ -27,6 +27,11 @@ func IDText(packed string) string {
 	return subject.IDText(id)
 }
 
+// cutOff is the error of a reply that has another number of words than its verb gives: another version wrote the script.
+func cutOff(verb string, words []string) error {
+	return fmt.Errorf("%s: reply has %d words, beginning %.3q", verb, len(words), words[:min(3, len(words))])
+}
+
 // maxError is how much is kept of an error text.
 const maxError = 4096
 

@@ -102,8 +102,8 @@ func ReadTurn(call *script.Call, done int) (t TurnReply, err error) {
 // one. All numbers are looked at here, so that nobody has to deal with an error job by job.
 func readTurn(words []string, done int) (t TurnReply, err error) {
 	garbled := func(word string, err error) (TurnReply, error) { return t, fmt.Errorf("turn: reply %q: %w", word, err) }
-	if len(words) < turnHead+done {
-		return garbled(words[0], strconv.ErrRange)
+	if len(words) < turnHead+done || (len(words)-turnHead-done)%3 != 0 {
+		return t, cutOff("turn", words)
 	}
 	t.done = words[turnHead : turnHead+done]
 	ready, short := strings.CutSuffix(words[1], "+")

@@ -6,12 +6,27 @@ import (
 	"testing"
 )
 
-// A reply that says more than it gives is an error.
-func TestClaimsOfAReplyThatSaysTooMuch(t *testing.T) {
+// A reply that says more than it gives, or that is cut off, is an error.
+func TestRepliesThatAreCutOff(t *testing.T) {
 	t.Parallel()
-	for _, reply := range [][]string{{"ok", "0", "7", "1"}, {"ok", "0", "7", "x", "s", "e", "b"}} {
+	for _, reply := range [][]string{{}, {"ok"}, {"ok", "0", "7", "1"}, {"ok", "0", "7", "x", "s", "e", "b"}, {"ok", "0", "7", "", "s", "e"}} {
 		if _, err := readTurn(reply, 0); err == nil {
-			t.Errorf("%q is read", reply)
+			t.Errorf("%q is read as of a turn", reply)
+		}
+	}
+	for _, reply := range [][]string{{}, {"refused"}, {"refused", "1", "full"}, {"created"}, {"ok", "1", "7", "1"}, {"ok", "1", "7"}, {"what", "1", "7", "1", "8"}} {
+		if _, _, err := readArrivals(reply, 2); err == nil {
+			t.Errorf("%q is read as of an enqueue", reply)
+		}
+	}
+	for _, reply := range [][]string{{}, {"ok", "0", "0", "0", "0"}, {"ok", "0", "0", "0", "0", "-", "kind"}} {
+		if r, err := readReaped(reply); err == nil || r.Next >= 0 {
+			t.Errorf("%q is read as of a reap", reply)
+		}
+	}
+	for _, reply := range [][]string{{}, {"gone"}, {"gone", "-"}} {
+		if _, err := readFates(reply, 2); err == nil {
+			t.Errorf("%q is read as of ends", reply)
 		}
 	}
 }

@@ -69,7 +69,13 @@ local function no_room(a, i, is_due)
   if a.stored + #a.fresh >= a.max_jobs then
     return 'backlog', a.stored
   end
-  local key = a.unique[i]
+  local key, subject, depth = a.unique[i], a.subjects[i], nil
+  if is_due and a.deep then
+    depth = a.depth[subject] or a.heads[i] and call('LLEN', KEYS[12 + i]) + 1 or 0
+    if depth >= a.max_lane then
+      return 'full', depth
+    end
+  end
   if key and tonumber(ARGV[key + 3]) > 0 then -- which may stay long after its job
     a.windows = a.windows or call('ZCARD', extra('windows'))
     if a.windows >= a.max_jobs then
@@ -77,12 +83,5 @@ local function no_room(a, i, is_due)
     end
     a.windows = a.windows + 1
   end
-  if is_due and a.deep then
-    local subject = a.subjects[i]
-    local depth = a.depth[subject] or a.heads[i] and call('LLEN', KEYS[12 + i]) + 1 or 0
-    if depth >= a.max_lane then
-      return 'full', depth
-    end
-    a.depth[subject] = depth + 1
-  end
+  a.depth[subject] = depth and depth + 1 or a.depth[subject]
 end

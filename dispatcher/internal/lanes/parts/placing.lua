@@ -61,6 +61,8 @@ local function take_keys(a)
       call('HSET', extra('names'), id, name_as('0', rules_of(ARGV[ROW + 4 * i + 1]), field))
       if window > 0 then
         call('ZADD', extra('windows'), a.now + window, field)
+      elseif before_it then
+        call('ZREM', extra('windows'), field) -- one of a job before, whose end would free the key of this one
       end
     end
   end

@@ -44,17 +44,24 @@ local function rival(a, i)
   return id
 end
 
--- alike reports whether a job that has a unique key goes by the same rules as an entry: replacing its payload
--- must not change them, because its entry stays and scripts go by that.
-local function alike(id, entry)
-  local _, rules = name_of(call('HGET', extra('names'), id))
+-- alike reports whether the job that has a unique key, stored already or the one of this call with the number `here`,
+-- goes by the same rules as an entry: replacing its payload must not change them, because its entry stays and
+-- scripts go by that.
+local function alike(other, here, entry)
+  local rules
+  if here then
+    rules = rules_of(ARGV[ROW + 4 * here + 1])
+  else
+    local _, named = name_of(call('HGET', extra('names'), other))
+    rules = named
+  end
   return rules == rules_of(entry)
 end
 
 -- contend reports whether another job has the unique key of the ith one. Then it says why that one is refused,
 -- or nothing, and the two are to be merged, which is noted in a.merges: `here` is the number of the other one
--- when it comes in this call too. 'replace' is refused where the other one is stored already and may have
--- started, or goes by other rules.
+-- when it comes in this call too. 'replace' is refused where the other one goes by other rules, or is stored
+-- already and may have started.
 local function contend(a, i)
   local other, here = rival(a, i)
   if not (other or here) then
@@ -63,8 +70,8 @@ local function contend(a, i)
   local on, entry = ARGV[a.unique[i] + 4], ARGV[ROW + 4 * i + 1]
   if other and body_of(a, other) == 'heavy' then
     return true, 'heavy', a.bytes
-  elseif on == 'reject' or on == 'replace' and other
-    and (not alike(other, entry) or not body_of(a, other) or runs(a, a.subjects[i], other)) then
+  elseif on == 'reject' or on == 'replace'
+    and (not alike(other, here, entry) or other and (not body_of(a, other) or runs(a, a.subjects[i], other))) then
     local id = other or a.ids[here]
     return true, 'taken', owner(id, seq_in_store(a, id))
   end

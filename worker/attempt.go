@@ -106,22 +106,17 @@ func (p *Pool) begin(q queued) *attempt {
 	l := &lane{partition: q.partition, begun: time.Now()}
 	// The contexts lie within each other: whichever lease is lost first, the handler's ends.
 	l.ctx, l.release = p.life, func() {}
-	for _, slot := range q.claim.Slots { // a limit counts on them: without them, no work
-		l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)
+	for held := range q.claim.Leases() {
+		before := l.release
+		work, end := p.keeper.Keep(l.ctx, held)
+		l.ctx, l.release = work, func() { end(); before() }
 	}
-	l.ctx, l.release = p.keepToo(l.ctx, q.claim.Lease, l.release)
 	return p.attempt(l, q.claim)
 }
 
 // attempt makes the attempt at a job of a lane, or at a batch of them.
 func (p *Pool) attempt(l *lane, c *session.Claim) *attempt {
 	return &attempt{lane: l, handling: p.handlers[c.Kind], pool: p, claim: c}
-}
-
-// keepToo puts one more lease into the keeper's care, under the context of the others.
-func (p *Pool) keepToo(ctx context.Context, l lease.Lease, before func()) (work context.Context, release func()) {
-	work, end := p.keeper.Keep(ctx, l)
-	return work, func() { end(); before() }
 }
 
 // run takes an attempt from the last look to the report of its end, and returns the
@@ -170,12 +165,12 @@ func (a *attempt) run() (next *attempt, gone bool) {
 // trusted reports whether all leases that an attempt runs under can be relied on. That costs a
 // round trip only when one of them was not proven lately.
 func (p *Pool) trusted(a *attempt) bool {
-	for _, slot := range a.claim.Slots {
-		if !p.keeper.Trusted(a.ctx, slot) {
+	for held := range a.claim.Leases() {
+		if !p.keeper.Trusted(a.ctx, held) {
 			return false
 		}
 	}
-	return p.keeper.Trusted(a.ctx, a.claim.Lease)
+	return true
 }
 
 // report says how the attempt ended, unless it was given up meanwhile.

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
@@ -99,8 +100,23 @@ type Claim struct {
 	Along []dispatcher.Job
 
 	// Slots are leases that the job's limits gave for it. They are to be kept alive like Lease
-	// while the handler runs, and go back with the end of the claim.
+	// while the handler runs ([Claim.Leases]), and go back with the end of the claim.
 	Slots []lease.Lease
+}
+
+// Leases are all that the claim runs under, the lane's first and then those of its slots. They are one set: work goes on
+// only while every one of them can be trusted.
+func (c *Claim) Leases() iter.Seq[lease.Lease] {
+	return func(yield func(lease.Lease) bool) {
+		if !yield(c.Lease) {
+			return
+		}
+		for _, slot := range c.Slots {
+			if !yield(slot) {
+				return
+			}
+		}
+	}
 }
 
 // Next returns the claim of the job that follows in the batch that c heads, under the same lease and slots. It

@@ -284,7 +284,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	},
 	{
 		"a lost slot stops nobody", "worker/attempt.go",
-		`l.ctx, l.release = p.keepToo(l.ctx, slot, l.release)`, `_ = slot`,
+		`for held := range q.claim.Leases() {`, `for _, held := range []lease.Lease{q.claim.Lease} {`,
 	},
 	{
 		"priorities count for nothing", "dispatcher/session/rank.go",

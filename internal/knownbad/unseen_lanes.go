@@ -216,7 +216,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"priorities do not age where a limit is asked first", "dispatcher/session/permit.go",
-		`		whos[i].ranks.served(got.Claims, p.turns[i].Want, p.who.Kinds, now)
+		`		whos[i].ranks.served(got.Claims, wants[i], p.who.Kinds, now)
 `, `		_ = now
 `,
 	},
@@ -228,5 +228,36 @@ var unseenLanes = []defect{
 		"a section on a busy lane is an error in full memory", "dispatcher/internal/lanes/section.lua",
 		`  despite_full_memory()
   remember('held somebody 0')`, `  remember('held somebody 0')`,
+	},
+	{
+		"all kinds are young when a limit lets fewer start than there is room for", "dispatcher/session/permit.go",
+		`served(got.Claims, wants[i],`, `served(got.Claims, p.turns[i].Want,`,
+	},
+	{
+		"the window of a job before ends the key of the one that has it", "dispatcher/internal/lanes/parts/placing.lua",
+		`      elseif before_it then`, `      elseif false then`,
+	},
+	{
+		"a replay leaves the window of another job on its key", "dispatcher/internal/lanes/replay.lua",
+		`  if other and other ~= id then
+    call('ZREM'`, `  if false then
+    call('ZREM'`,
+	},
+	{
+		"a payload of other rules replaces one of the same call", "dispatcher/internal/lanes/parts/rivals.lua",
+		`    rules = rules_of(ARGV[ROW + 4 * here + 1])`, `    rules = rules_of(entry)`,
+	},
+	{
+		"what waits for a limit of which an answer is out is forgotten", "dispatcher/session/starts.go",
+		`p.got[i].short[k] = want > 0`, `p.got[i].short[k] = false`,
+	},
+	{
+		"an attempt that can't be given back keeps all others", "dispatcher/session/blame.go",
+		`if ctx.Err() != nil || errors.Is(err, connect.ErrUnavailable) {`, `if err != nil || errors.Is(err, connect.ErrUnavailable) {`,
+	},
+	{
+		"two ask again for what got lost", "dispatcher/session/lost.go",
+		`	case <-ctx.Done(): // the leases of what is left expire`, `	default:
+		s.recoverLost(ctx)`,
 	},
 }

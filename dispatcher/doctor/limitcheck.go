@@ -10,7 +10,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
@@ -19,49 +18,37 @@ import (
 // on another server: two facts that no script can write at once. Versions keep them together, and
 // doctor compares them.
 
-// declared returns the kinds as they are registered now, by name. The doctor's own dispatcher may
-// have been opened before the last declaration.
-func (d *Doctor) declared(ctx context.Context) (map[string]dispatcher.DeclaredKind, error) {
-	kinds, err := d.d.Kinds(ctx)
-	byName := make(map[string]dispatcher.DeclaredKind, len(kinds))
-	for _, k := range kinds {
-		byName[k.Name] = k
-	}
-	return byName, err
-}
-
 // wrongLimits returns the limits that are enforced in another way than they are declared, by
 // name, and how they are declared. Kinds whose limit is on a server that is away are left out.
 // Limits of pools are not declared anywhere but where they are enforced, so there is nothing to
 // compare them with.
 //
-// It asks for the registry and, in one round trip for each server, for the record of each kind.
+// It asks for the registry, because the doctor's own dispatcher may have been opened before the last declaration, and, in
+// one round trip for each server, for the record of each kind.
 func (d *Doctor) wrongLimits(ctx context.Context) (declared map[string]record.Limit, enforced map[string]string, err error) {
-	kinds, err := d.declared(ctx)
+	kinds, err := d.d.Kinds(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	names := slices.Sorted(maps.Keys(kinds))
-	homes, records := make([]int, len(names)), make([]*redis.StringCmd, len(names))
-	for i, name := range names {
-		homes[i] = d.lanes.LimitHome(lanes.KindLimit(name))
+	homes, records := make([]int, len(kinds)), make([]*redis.StringCmd, len(kinds))
+	for i, k := range kinds {
+		homes[i] = d.lanes.LimitHome(lanes.KindLimit(k.Name))
 	}
 	_, without, err := d.lanes.AcrossTogether(ctx, homes, func(i int, pipe redis.Pipeliner) {
-		records[i] = pipe.HGet(ctx, d.lanes.Keys(homes[i]).Limits(), lanes.KindLimit(names[i]))
+		records[i] = pipe.HGet(ctx, d.lanes.Keys(homes[i]).Limits(), lanes.KindLimit(kinds[i].Name))
 	})
 	if err != nil {
 		return nil, nil, unlessAbsent(err) // of a wrong type: a finding of its own
 	}
 	declared, enforced = make(map[string]record.Limit), make(map[string]string)
-	for i, name := range names {
-		k := kinds[name]
+	for i, k := range kinds {
 		want := record.Limit{Most: k.Limit, Every: k.Every, Version: k.Version}
 		// No record is no limit; any other error is no knowledge.
 		if without[i] || records[i].Err() != nil && !errors.Is(records[i].Err(), redis.Nil) {
 			continue
 		}
 		if is, _ := record.ParseLimit(records[i].Val()); is.Most != want.Most || is.Every != want.Every {
-			declared[lanes.KindLimit(name)], enforced[lanes.KindLimit(name)] = want, records[i].Val()
+			declared[lanes.KindLimit(k.Name)], enforced[lanes.KindLimit(k.Name)] = want, records[i].Val()
 		}
 	}
 	return declared, enforced, nil

@@ -293,7 +293,7 @@ var fromCommands = []defect{
 	},
 	{
 		"H4: dev prints its password", "cmd/lanekeeper/dev.go",
-		`kept in memory only."), file,`, `kept in memory only."), file+" "+server.URL(),`,
+		`a.welcome(file, `, `a.welcome(file+" "+server.URL(), `,
 	},
 	{
 		"H19: programs are not told their namespace", "cmd/lanekeeper/address.go",

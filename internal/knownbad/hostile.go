@@ -83,9 +83,8 @@ var fromHostility = []defect{
 	},
 	{
 		"no process starts while the home of a limit is away", "dispatcher/internal/lanes/limit.go",
-		`		case connect.IsCluster(n.Redis) && errors.Is(err, connect.ErrUnavailable):
-`, `		case false:
-`,
+		`case connect.IsCluster(n.Redis) && errors.Is(err, connect.ErrUnavailable):`,
+		`case connect.IsCluster(n.Redis) && errors.Is(err, context.DeadlineExceeded):`,
 	},
 	{
 		"the limit that was written last counts, and not the one declared last", "dispatcher/internal/lanes/limit.lua",

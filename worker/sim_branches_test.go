@@ -87,7 +87,7 @@ const fewSeeds, manySeeds = 30, 1000
 // darkBranches do not run, each for its reason.
 var darkBranches = map[string]string{
 	"arriving.lua: body_of: if length > 0 and a.bytes > 0 and a.bytes + length > MOST_BYTES + a.n * MOST_BESIDES": "no job here is large: dispatcher/bytes_test.go has those",
-	"rivals.lua: admit: else of if a.known":                          "no job here is large: dispatcher/bytes_test.go has those",
+	"rivals.lua: admit: else of if known":                            "no job here is large: dispatcher/bytes_test.go has those",
 	"rivals.lua: admit: if exists == 'heavy'":                        "no job here is large: dispatcher/bytes_test.go has those",
 	"rivals.lua: contend: if other and body_of(a, other) == 'heavy'": "no job here is large: dispatcher/bytes_test.go has those",
 	"placing.lua: grown: if #new[i] > longest":                       "no job here is large: dispatcher/bytes_test.go has those",

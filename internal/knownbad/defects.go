@@ -114,10 +114,10 @@ var byVerb = []defect{
 	},
 	{
 		"one id makes two jobs (contribsys/faktory#416)", "dispatcher/internal/lanes/parts/rivals.lua",
-		`elseif exists or a.first[id] then`, `elseif a.first[id] then`,
+		`elseif exists or first[id] then`, `elseif first[id] then`,
 	},
 	{
-		"a batch is half taken", "dispatcher/internal/lanes/enqueue.lua",
+		"a batch is half taken", "dispatcher/internal/lanes/parts/rivals.lua",
 		`if word and not a.each then`, `if false then`,
 	},
 	{

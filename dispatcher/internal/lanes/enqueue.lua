@@ -45,13 +45,9 @@ a.known = light(a.n) and call('HMGET', JOBS, unpack(a.ids)) -- else each is read
 a.heads = call('HMGET', HEADS, unpack(a.subjects))
 a.stored = call('HLEN', JOBS)
 a.deep = a.stored + a.n > a.max_lane -- else no lane can be full: its depth need not be asked
-for i = 1, a.n do
-  local word, count = admit(a, i)
-  if word and not a.each then
-    return { 'refused', i, word, count }
-  elseif word then
-    a.said[i] = { word, count }
-  end
+local nth, word, count = admit(a)
+if word then
+  return { 'refused', nth, word, count }
 end
 
 -- Writes. The first is one that a full memory refuses (I10).
@@ -66,13 +62,19 @@ if fresh > 0 then
   for _, tail in ipairs(to.order) do
     call('RPUSH', tail, unpack(to.tails[tail]))
   end
-  take_keys(a)
+  if next(a.unique) then
+    take_keys(a)
+  end
   if #to.opened > 0 then
     open_lanes(to.opened, to.openers)
   end
-  schedule(to.scheduled, behind)
+  if #to.scheduled > 0 then
+    schedule(to.scheduled, behind)
+  end
 end
-merge_all(a, seqs)
+if next(a.merges) then
+  merge_all(a, seqs)
+end
 
 if a.placed == a.n then
   remember('created ' .. whole(first_seq))

@@ -38,12 +38,7 @@ hand_over(t, f, c)
 local given, broken, took, late = give(reply, c.lanes, c.heads, t.along)
 let_others_go(t, f, c, broken, late)
 
-if t.wanted >= 0 and (c.popped + #c.handed >= t.wanted or next(late)) then
-  reply[2] = wake_next(t, f.finished + c.popped == 0)
-end
-if more_than_allowed(t.budget) then
-  reply[2] = whole(reply[2]) .. '+'
-end
+reply[2] = left_over(t, t.wanted >= 0 and (c.popped + #c.handed >= t.wanted or next(late)), f.finished + c.popped == 0)
 if #given + f.finished > 0 then
   local deadline = '0'
   if #given > 0 then

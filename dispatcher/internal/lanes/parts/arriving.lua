@@ -66,9 +66,6 @@ end
 -- or what is full, and how many there are. It counts those of this call that are taken. The depth of a lane is
 -- asked for only where a lane could be full (a.deep), and once a lane.
 local function no_room(a, i, is_due)
-  if a.stored + #a.fresh >= a.max_jobs then
-    return 'backlog', a.stored
-  end
   local key, subject, depth = a.unique[i], a.subjects[i], nil
   if is_due and a.deep then
     depth = a.depth[subject] or a.heads[i] and call('LLEN', KEYS[12 + i]) + 1 or 0
@@ -83,5 +80,7 @@ local function no_room(a, i, is_due)
     end
     a.windows = a.windows + 1
   end
-  a.depth[subject] = depth and depth + 1 or a.depth[subject]
+  if depth then
+    a.depth[subject] = depth + 1
+  end
 end

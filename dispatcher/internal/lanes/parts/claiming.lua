@@ -94,8 +94,9 @@ end
 -- asleep says of which lanes that had a job finished the next head is suspended by itself. Mostly no job of a
 -- partition has a note, and then it costs one command in the whole call.
 local function asleep(f)
-  local lanes, ids, stops = {}, {}, {}
+  local stops = {}
   if #f.lanes > 0 and any_notes() then
+    local lanes, ids = {}, {}
     for k, subject in ipairs(f.lanes) do
       if not f.open[k] and f.next_head[k] then
         lanes[#lanes + 1], ids[#ids + 1] = subject, id_of(f.next_head[k])

@@ -26,22 +26,6 @@ local function go_on_with(f, records, went)
   many('HDEL', extra('asks'), unasked)
 end
 
--- move_on writes the next heads of lanes, and drops those that have none (I4): two commands for any number of
--- lanes.
-local function move_on(f)
-  local stay, gone, s = {}, {}, 0
-  for k, subject in ipairs(f.lanes) do
-    local head = f.next_head[k]
-    if head then
-      stay[s + 1], stay[s + 2] = subject, head
-      s = s + 2
-    else
-      gone[#gone + 1] = subject
-    end
-  end
-  place(stay, gone)
-end
-
 -- finish finishes the jobs that stand in ARGV from `first` on, three words each, and adds to the reply what
 -- became of each. It returns the lanes that had a job finished, each once, with its next head, whether its
 -- holder goes on with it, and what is asked of that one; and how many jobs were finished. An expired lease that
@@ -104,8 +88,20 @@ local function finish(first, reply)
     end
     ended(special)
     f.asks = asks_of(lanes, record)
-    move_on(f)
-    go_on_with(f, record, went)
+    local stay, gone, s = {}, {}, 0
+    for k = 1, l do
+      local head = next_head[k]
+      if head then
+        stay[s + 1], stay[s + 2] = lanes[k], head
+        s = s + 2
+      else
+        gone[#gone + 1] = lanes[k]
+      end
+    end
+    place(stay, gone)
+    if next(went) then
+      go_on_with(f, record, went)
+    end
   end
   return f
 end

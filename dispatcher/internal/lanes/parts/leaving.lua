@@ -35,16 +35,17 @@ local function let_others_go(t, f, c, broken, late)
   end
 end
 
--- wake_next returns how many lanes are left, as a turn says it. They are for somebody else: one waker a kind,
--- and it wakes the next when it has its lanes, so a burst wakes workers one by one and not all at once. A kind
--- whose budget is used up counts as none: whoever is woken would meet the same limit. idle says that the call
--- has written nothing yet.
-local function wake_next(t, idle)
+-- left_over returns how many lanes are left of the kinds that the caller asked for, as a turn says it; with '+' behind
+-- it when there are more of a kind of which no more were to be given out. Where the caller got all that it wanted
+-- (`full`), the rest is for somebody else: one waker a kind, and it wakes the next when it has its lanes, so a burst
+-- wakes workers one by one and not all at once. A kind whose budget is used up counts as none: whoever is woken
+-- would meet the same limit. idle says that the call has written nothing yet.
+local function left_over(t, full, idle)
   local ready = 0
-  if idle then
+  if full and idle then
     despite_full_memory()
   end
-  for k = 1, t.kinds do
+  for k = 1, full and t.kinds or 0 do
     local kind = ARGV[FIRST + 2 + 2 * k]
     local left = t.budget[kind] == 0 and 0 or call('LLEN', READY .. kind)
     if left > 0 then
@@ -52,15 +53,10 @@ local function wake_next(t, idle)
       call('ZADD', WAKE .. kind, '0', 'ready')
     end
   end
-  return ready
-end
-
--- more_than_allowed reports whether lanes are left of a kind of which no more were to be given out.
-local function more_than_allowed(budget)
-  for kind, more in pairs(budget) do
-    if more == 0 and call('LLEN', READY .. kind) > 0 then
-      return true
+  for kind, most in pairs(t.budget) do
+    if most == 0 and call('LLEN', READY .. kind) > 0 then
+      return whole(ready) .. '+'
     end
   end
-  return false
+  return ready
 end

@@ -26,22 +26,24 @@ local function numbering(a, seq)
       replaced[change.here] = i
     end
   end
+  local subjects, ids, heads, later = a.subjects, a.ids, a.heads, a.later
+  local scheduled, openers, opened, tails, order = to.scheduled, to.openers, to.opened, to.tails, to.order
   for k, i in ipairs(a.fresh) do
-    local at, subject, later = ROW + 4 * i, a.subjects[i], a.later[i]
+    local at, subject, waits = ROW + 4 * i, subjects[i], later[i]
     local entry, tail = ARGV[at + 1], KEYS[12 + i]
     seq = seq + 1
-    if later then
-      to.scheduled[#to.scheduled + 1] = { later, scheduled_as(subject, ordered(seq), entry), kind_of(entry) }
-    elseif to.tails[tail] then
-      to.tails[tail][#to.tails[tail] + 1] = entry
-    elseif a.heads[i] or to.openers[subject] then
-      to.tails[tail], to.order[#to.order + 1] = { entry }, tail
+    if waits then
+      scheduled[#scheduled + 1] = { waits, scheduled_as(subject, ordered(seq), entry), kind_of(entry) }
+    elseif tails[tail] then
+      tails[tail][#tails[tail] + 1] = entry
+    elseif heads[i] or openers[subject] then
+      tails[tail], order[#order + 1] = { entry }, tail
     else
-      to.openers[subject], to.opened[#to.opened + 1] = entry, subject
+      openers[subject], opened[#opened + 1] = entry, subject
     end
-    seqs[i] = later and 0 or seq
-    bodies[2 * k - 1] = a.ids[i]
-    bodies[2 * k] = with_seq(seq, later, stamp .. ARGV[ROW + 4 * (replaced[i] or i) + 3])
+    seqs[i] = waits and 0 or seq
+    bodies[2 * k - 1] = ids[i]
+    bodies[2 * k] = with_seq(seq, waits, stamp .. ARGV[ROW + 4 * (replaced[i] or i) + 3])
   end
   return seqs, bodies, to
 end

@@ -48,68 +48,83 @@ end
 -- goes by the same rules as an entry: replacing its payload must not change them, because its entry stays and
 -- scripts go by that.
 local function alike(other, here, entry)
-  local rules
+  local _, rules
   if here then
     rules = rules_of(ARGV[ROW + 4 * here + 1])
   else
-    local _, named = name_of(call('HGET', extra('names'), other))
-    rules = named
+    _, rules = name_of(call('HGET', extra('names'), other))
   end
   return rules == rules_of(entry)
 end
 
--- contend reports whether another job has the unique key of the ith one. Then it says why that one is refused,
--- or nothing, and the two are to be merged, which is noted in a.merges: `here` is the number of the other one
+-- contend reports whether the unique key of the ith job is free. If not, it says why that job is refused,
+-- or nothing, and it is to be merged into the one that has the key, which is noted in a.merges: `here` is the number of the other one
 -- when it comes in this call too. 'replace' is refused where the other one goes by other rules, or is stored
 -- already and may have started.
 local function contend(a, i)
   local other, here = rival(a, i)
   if not (other or here) then
-    return false
+    return true
   end
   local on, entry = ARGV[a.unique[i] + 4], ARGV[ROW + 4 * i + 1]
   if other and body_of(a, other) == 'heavy' then
-    return true, 'heavy', a.bytes
+    return false, 'heavy', a.bytes
   elseif on == 'reject' or on == 'replace'
     and (not alike(other, here, entry) or other and (not body_of(a, other) or runs(a, a.subjects[i], other))) then
     local id = other or a.ids[here]
-    return true, 'taken', owner(id, seq_in_store(a, id))
+    return false, 'taken', owner(id, seq_in_store(a, id))
   end
   a.merges[i] = { id = other or a.ids[here], here = here, on = on }
-  return true
+  return false
 end
 
--- admit returns nil when the ith job may be taken, or says why not, with a number or, for a unique key, who has
--- it. A job whose id exists is taken for a repeat and changes nothing, unless it is of another subject. All
--- that is taken is noted in a, and the writes go by that alone.
-local function admit(a, i)
-  local subject, id = a.subjects[i], a.ids[i]
-  local exists
-  if a.known then
-    exists = a.known[i]
-  else
-    exists = body_of(a, id)
-  end
-  if exists == 'heavy' then
-    return 'heavy', a.bytes
-  elseif exists or a.first[id] then
-    local same = exists and is_of(exists, subject) or not exists and a.subjects[a.first[id]] == subject
-    return not same and 'conflict' or nil, 0
-  end
-  if a.unique[i] then
-    local contested, word, count = contend(a, i)
-    if contested then
-      return word, count
+-- admit looks at all jobs. It returns the number of the first one that may not be taken when none is to be taken then, and why
+-- not, with a number or, for a unique key, who has it; else it notes that of each. A job whose id exists is taken for a
+-- repeat and changes nothing, unless it is of another subject. What is plain passes without a call.
+local function admit(a)
+  local subjects, ids, known, unique, first, fresh, later = a.subjects, a.ids, a.known, a.unique, a.first, a.fresh, a.later
+  local room, deep, behind, n = a.max_jobs - a.stored, a.deep, a.behind and a.now or nil, 0
+  for i = 1, a.n do
+    local subject, id, when = subjects[i], ids[i], ARGV[ROW + 4 * i + 2]
+    local key, exists, free, word, count = unique[i], nil, true, nil, 0
+    if known then
+      exists = known[i]
+    else
+      exists = body_of(a, id)
     end
-  end
-  local at, is_due = placed_at(a, ARGV[ROW + 4 * i + 2])
-  local full, there = no_room(a, i, is_due)
-  if full then
-    return full, there
-  end
-  a.placed = a.placed + (at and 0 or 1)
-  a.first[id], a.later[i], a.fresh[#a.fresh + 1] = i, at, i
-  if a.unique[i] then
-    a.takes[ARGV[a.unique[i] + 1]] = i
+    if exists == 'heavy' then
+      word, count = 'heavy', a.bytes
+    elseif exists or first[id] then
+      local same = exists and is_of(exists, subject) or not exists and subjects[first[id]] == subject
+      free, word = false, not same and 'conflict' or nil
+    elseif key then
+      free, word, count = contend(a, i)
+    end
+    if free and not word then
+      local at, is_due = behind, true
+      if when ~= '' then
+        at, is_due = placed_at(a, when)
+      end
+      if n >= room then
+        word, count = 'backlog', a.stored
+      elseif key or deep then
+        word, count = no_room(a, i, is_due)
+      end
+      if not word then
+        n = n + 1
+        first[id], later[i], fresh[n] = i, at, i
+        if not at then
+          a.placed = a.placed + 1
+        end
+        if key then
+          a.takes[ARGV[key + 1]] = i
+        end
+      end
+    end
+    if word and not a.each then
+      return i, word, count
+    elseif word then
+      a.said[i] = { word, count }
+    end
   end
 end

@@ -267,6 +267,10 @@ func TestI12_KeyOutlivesTheWindowOfAnotherJob(t *testing.T) {
 			if e := h.enqueue(waits("j2")); e.ID != "j0" || e.Created {
 				t.Errorf("replayed %t: another job has the key of j0, which waits: %+v", replayed, e)
 			}
+			later := unique("a", "j3", dispatcher.Unique{Key: "u", Scope: dispatcher.ForWindow, Window: time.Minute})
+			if e := h.enqueue(later); e.ID != "j0" || e.Created {
+				t.Errorf("replayed %t: a job with a window has the key of j0, which waits: %+v", replayed, e)
+			}
 			h.clean()
 		}
 	})

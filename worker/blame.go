@@ -159,7 +159,7 @@ func (p *Pool) suspect(ctx context.Context, kind string, c conduct) error {
 func (p *Pool) blamed(ctx context.Context, kind string, c conduct) error {
 	ok, err := p.blame(ctx, kind, c)
 	switch now := time.Now(); {
-	case err != nil:
+	case err != nil && !ok:
 		return err
 	case !ok:
 		p.conducts.add(kind, nil, true)
@@ -169,7 +169,7 @@ func (p *Pool) blamed(ctx context.Context, kind string, c conduct) error {
 		p.source.Absolve(kind, true)
 		p.desk.lookAgain()
 	}
-	return nil
+	return err // of an attempt that can't be given back: that keeps nobody from trying
 }
 
 // blame says that the pool is to blame for a kind, and gives the attempts that failed back. What

@@ -92,6 +92,23 @@ func TestH3_BlameEndsByItself(t *testing.T) {
 	d.once(t, "this worker is not to blame any more", map[string]any{"level": "INFO", "kind": "k", "reason": "a job went well here"})
 }
 
+// H3: an attempt that can't be given back keeps nobody from trying again.
+func TestH3_RefusedRefundKeepsNoProbe(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	blamed(t, f, func(string) bool { return true }, func(*Pool) {
+		f.add(jobs(blameAfter)...)
+		time.Sleep(looks)
+		f.set(func() { f.elsewhere++ })
+		time.Sleep(looks)
+		f.set(func() { f.refused = dispatcher.ErrTaken })
+		time.Sleep(2*probeAfter + looks)
+		if why, _, probes := f.blame(); probes != 2 || why == "" {
+			t.Errorf("%d tries in two minutes, blamed %q", probes, why)
+		}
+	})
+}
+
 // H3: the last worker of a kind is not blamed, and one that has become it is not any more.
 func TestH3_TheLastIsNotBlamed(t *testing.T) {
 	t.Parallel()

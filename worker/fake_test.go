@@ -40,6 +40,7 @@ type fake struct {
 
 	elsewhere int64 // jobs finished anywhere
 	last      bool  // nobody else takes the kind
+	refused   error // what giving an attempt back says
 	blamed    string
 	refunded  []string
 	probes    int
@@ -110,7 +111,7 @@ func (f *fake) Blame(_ context.Context, kind, why string, failed []*session.Clai
 	for _, c := range failed {
 		f.refunded = append(f.refunded, c.ID)
 	}
-	return true, nil
+	return true, f.refused
 }
 
 func (f *fake) Absolve(_ string, probe bool) {

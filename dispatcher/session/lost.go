@@ -111,8 +111,8 @@ func (s *Session) recoverLost(ctx context.Context) {
 
 // found settles one of the lost requests: its caller is free for others, and its limit is asked again.
 func (s *Session) found(l lostStarts) {
-	l.caller.Rest()
 	s.permits.mu.Lock()
-	defer s.permits.mu.Unlock()
 	s.permits.lost = slices.DeleteFunc(s.permits.lost, func(o lostStarts) bool { return o.caller == l.caller })
+	s.permits.mu.Unlock()
+	l.caller.Rest()
 }

@@ -187,6 +187,8 @@ func (n *Net) look(ctx context.Context, at *copied, d Defect) (Catch, error) {
 	}
 	bins := make(map[string]string) // by package
 	try := func(s stage) (Catch, error) {
+		n.alone.RLock()
+		defer n.alone.RUnlock()
 		bin, ok := bins[s.pkg]
 		switch {
 		case ok:

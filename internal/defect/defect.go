@@ -69,6 +69,7 @@ type Net struct {
 	plain  *copied                  // for what has no defect
 	free   chan *copied
 
+	alone   sync.RWMutex // measuring runs alone: beside it a test that noticed last time might seem to hang
 	measure func() error // once
 	blocks  reach        // all lines of which it is known who reaches them
 	uses    map[string]map[string]bool
@@ -214,6 +215,8 @@ func (n *Net) hinted(by string) (stage, bool) {
 
 // measureAll learns what the tests cost and reach.
 func (n *Net) measureAll(ctx context.Context) error {
+	n.alone.Lock()
+	defer n.alone.Unlock()
 	for _, s := range n.suites {
 		ask := n.costs
 		if !s.whole {

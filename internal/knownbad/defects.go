@@ -61,7 +61,7 @@ var byVerb = []defect{
 	},
 	{
 		"a request that was overtaken runs late", "internal/script/request.lua",
-		`return false, tonumber(number) > tonumber(ARGV[2]) and 'stale'`, `return false`,
+		`return false, tonumber(nth) > tonumber(ARGV[2]) and 'stale'`, `return false`,
 	},
 	{
 		"a finish leaves the lease (triggerdotdev/trigger.dev#2907)", "dispatcher/internal/lanes/parts/leaving.lua",

@@ -12,11 +12,11 @@ local function recall()
   if not last then
     return false
   end
-  local number, reply = string.match(last, '^(%d+) (.*)$')
-  if number == ARGV[2] then
+  local nth, reply = string.match(last, '^(%d+) (.*)$')
+  if nth == ARGV[2] then
     return reply
   end
-  return false, tonumber(number) > tonumber(ARGV[2]) and 'stale'
+  return false, tonumber(nth) > tonumber(ARGV[2]) and 'stale'
 end
 
 local function remember(reply)

@@ -31,7 +31,7 @@ end
 -- Finish: the jobs go, and the next ones in their lanes become heads. Then claim: ready lanes first, and those that have
 -- just had a job finished.
 local reply = { 'ok', 0, '0', '' }
-local f = finish(t.ends, reply)
+local f = finish(t.done_from, reply)
 local said = #reply > 4 and table.concat(reply, ' ', 5) or ''
 local c = pop_ready(t)
 hand_over(t, f, c)

@@ -2,7 +2,7 @@
 
 -- asked_for is what the caller asks for: how many lanes, of which kinds, and of each kind how many jobs of a
 -- lane, and no more than how many lanes (budget). along is false where all kinds are claimed job by job, which
--- spares a look at each lane's tail; takes has all kinds in any case. ends is where in ARGV the finished jobs
+-- spares a look at each lane's tail; takes has all kinds in any case. done_from is where in ARGV the finished jobs
 -- begin. own is as for list_ready: lanes of these kinds wake nobody, because the caller takes them itself.
 local function asked_for()
   local kinds = tonumber(ARGV[FIRST + 3])
@@ -18,7 +18,7 @@ local function asked_for()
   end
   return {
     wanted = tonumber(ARGV[FIRST + 2]), kinds = kinds, along = batches and along, takes = along, budget = budget, own = own,
-    ends = FIRST + 4 + 2 * kinds,
+    done_from = FIRST + 4 + 2 * kinds,
   }
 end
 

@@ -24,8 +24,9 @@ local function runs(a, subject, id)
 end
 
 -- rival returns the id of the job that has a unique key which the ith job wants; or the number of the one in
--- this call that takes it. For 'waiting' a job that runs is none: what is enqueued now starts after it. Neither
--- is one whose window is over, though no reap has dropped it yet.
+-- this call that takes it. For 'waiting' a job that runs is none: what is enqueued now starts after it. For
+-- 'window' neither is one whose window is over, though no reap has dropped that yet; a key without a window is that of a
+-- job of another scope.
 local function rival(a, i)
   local at, subject = a.unique[i], a.subjects[i]
   local field, scope = ARGV[at + 1], ARGV[at + 2]
@@ -35,13 +36,12 @@ local function rival(a, i)
   local id = call('HGET', extra('unique'), field)
   if not id or scope == 'waiting' and runs(a, subject, id) then
     return nil
-  elseif scope == 'window' then
-    local till = moment(call('ZSCORE', extra('windows'), field)) or 0
-    return till > a.now and id or nil -- nobody may be there to reap
-  elseif not body_of(a, id) then
-    return nil -- it outlived its job, in a window or by a lost key
   end
-  return id
+  local till = scope == 'window' and moment(call('ZSCORE', extra('windows'), field))
+  if till then
+    return till > a.now and id or nil -- nobody may be there to reap
+  end
+  return body_of(a, id) and id or nil -- else it outlived its job, in a window or by a lost key
 end
 
 -- alike reports whether the job that has a unique key, stored already or the one of this call with the number `here`,
@@ -57,7 +57,7 @@ local function alike(other, here, entry)
   return rules == rules_of(entry)
 end
 
--- contend reports whether the unique key of the ith job is free. If not, it says why that job is refused,
+-- contend reports whether nobody has the unique key of the ith job. If not, it says why that job is refused,
 -- or nothing, and it is to be merged into the one that has the key, which is noted in a.merges: `here` is the number of the other one
 -- when it comes in this call too. 'replace' is refused where the other one goes by other rules, or is stored
 -- already and may have started.
@@ -86,7 +86,7 @@ local function admit(a)
   local room, deep, behind, n = a.max_jobs - a.stored, a.deep, a.behind and a.now or nil, 0
   for i = 1, a.n do
     local subject, id, when = subjects[i], ids[i], ARGV[ROW + 4 * i + 2]
-    local key, exists, free, word, count = unique[i], nil, true, nil, 0
+    local key, exists, goes_on, word, count = unique[i], nil, true, nil, 0
     if known then
       exists = known[i]
     else
@@ -96,11 +96,11 @@ local function admit(a)
       word, count = 'heavy', a.bytes
     elseif exists or first[id] then
       local same = exists and is_of(exists, subject) or not exists and subjects[first[id]] == subject
-      free, word = false, not same and 'conflict' or nil
+      goes_on, word = false, not same and 'conflict' or nil
     elseif key then
-      free, word, count = contend(a, i)
+      goes_on, word, count = contend(a, i)
     end
-    if free and not word then
+    if goes_on and not word then
       local at, is_due = behind, true
       if when ~= '' then
         at, is_due = placed_at(a, when)

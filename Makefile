@@ -41,7 +41,7 @@ chaos: redis ## faults at real processes, servers and clusters, for CHAOS_TIME (
 	$(GO) test ./cmd/lanekeeper -count=1 -run Chaos -timeout 3h || failed=1; \
 	cat $$figures; rm -f $$figures; exit $$failed
 
-known-bad: redis ## put defects in, one at a time, and see each caught (20 min)
+known-bad: redis ## put defects in, one at a time, and see each caught (30 min)
 	$(GO) run ./internal/knownbad
 
 mutants: redis ## put in MUTANTS (60, or all) defects that nobody chose (SEED=N: again), and see how many are caught (13 min)

@@ -111,9 +111,8 @@ func (n *Net) reaches(ctx context.Context, dir string, s *suite) error {
 	if err != nil {
 		return fmt.Errorf("%s: no list of its tests: %s", s.pkg, listed)
 	}
-	skip := regexp.MustCompile(s.skip)
 	names := slices.DeleteFunc(regexp.MustCompile(`(?m)^(Test|Fuzz|Example)\w*$`).FindAllString(listed, -1), func(name string) bool {
-		return s.skip != "" && skip.MatchString(name)
+		return !s.has(s.pkg, name)
 	})
 	var all sync.WaitGroup
 	room := make(chan bool, 3*cap(n.free)) // they wait more than they reckon

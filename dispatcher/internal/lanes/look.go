@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -125,7 +124,7 @@ func Decode(packed, stored string) (id string, job record.Job, err error) {
 		job = record.Job{Payload: []byte(stored)}
 	}
 	if id == "" {
-		id = strconv.Quote(packed)
+		id = IDText(packed)
 	}
 	return id, job, err
 }

@@ -64,9 +64,10 @@ func (p *permitted) take(ctx context.Context, from, to int, first []*script.Call
 			limit: l, later: -1, starts: make([]int, len(p.turns)), slots: make([][]lease.Lease, len(p.turns)), short: make([]bool, len(p.turns)),
 		}
 		var asks []lanes.Ask
+		open := s.lostOf(l.name)
 		for k, t := range p.turns {
 			want := p.wanted(l, k)
-			if s.lostOf(l.name) { // nothing starts under it until that is settled, and lanes that wait for it are not forgotten
+			if open { // nothing starts under it until that is settled, and lanes that wait for it are not forgotten
 				p.got[i].short[k] = want > 0
 				continue
 			}

@@ -212,12 +212,16 @@ func (p *planner) learn(now time.Time, e errand, answer session.TurnReply, answe
 	if answer.Later > 0 { // a limit was in the way
 		part.dueBy(now.Add(answer.Later))
 	}
-	for i := range e.Ends { // a lane that this pool made wait is back in time
-		for _, end := range append(e.Ends[i].Each, e.Ends[i]) {
-			if end.Outcome == session.Retry {
-				part.dueBy(now.Add(end.Wait))
-			}
+	part.waitFor(now, e.Ends)
+}
+
+// waitFor has the partition reaped when lanes that this pool made wait may go on.
+func (p *partition) waitFor(now time.Time, ends []session.End) {
+	for i := range ends {
+		if ends[i].Outcome == session.Retry {
+			p.dueBy(now.Add(ends[i].Wait))
 		}
+		p.waitFor(now, ends[i].Each)
 	}
 }
 

@@ -68,15 +68,13 @@ if fresh > 0 then
   if #to.opened > 0 then
     open_lanes(to.opened, to.openers)
   end
-  if #to.scheduled > 0 then
-    schedule(to.scheduled, behind)
-  end
+  schedule(to.scheduled, behind)
 end
 if next(a.merges) then
   merge_all(a, seqs)
 end
 
-if a.placed == a.n then
+if fresh == a.n and not next(a.later) then
   remember('created ' .. whole(first_seq))
   return { 'created', first_seq }
 end

@@ -19,7 +19,7 @@ local function arrivals(now)
   return {
     n = n, now = now, each = ARGV[FIRST] == 'each', max_lane = tonumber(ARGV[FIRST + 1]), max_jobs = tonumber(ARGV[FIRST + 2]),
     subjects = subjects, ids = ids, unique = unique,
-    first = {}, fresh = {}, later = {}, placed = 0, -- jobs that are taken: by id, in order, those that wait for a time, how many do not
+    first = {}, fresh = {}, later = {}, -- jobs that are taken: by id, in order, and those that wait for a time
     takes = {}, merges = {}, said = {}, -- unique keys that they take; jobs that merge; what is said of the others
     depth = {}, running = {}, bodies = {}, bytes = 0, -- what was asked of Redis once
   }
@@ -55,9 +55,9 @@ end
 -- now: so what fell due before it still comes first (I14).
 local function placed_at(a, when)
   local now = a.now
-  local at = tonumber(when) or now
-  if sub(when, 1, 1) == '+' then
-    at = now + tonumber(when)
+  local at = now
+  if when ~= '' then
+    at = sub(when, 1, 1) == '+' and now + tonumber(when) or tonumber(when)
   end
   return (at > now or a.behind) and math.max(at, now) or nil, at <= now
 end

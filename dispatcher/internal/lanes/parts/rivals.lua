@@ -80,12 +80,12 @@ end
 
 -- admit looks at all jobs. It returns the number of the first one that may not be taken when none is to be taken then, and why
 -- not, with a number or, for a unique key, who has it; else it notes that of each. A job whose id exists is taken for a
--- repeat and changes nothing, unless it is of another subject. What is plain passes without a call.
+-- repeat and changes nothing, unless it is of another subject. What is plain passes with one call.
 local function admit(a)
   local subjects, ids, known, unique, first, fresh, later = a.subjects, a.ids, a.known, a.unique, a.first, a.fresh, a.later
-  local room, deep, behind, n = a.max_jobs - a.stored, a.deep, a.behind and a.now or nil, 0
+  local room, deep, n = a.max_jobs - a.stored, a.deep, 0
   for i = 1, a.n do
-    local subject, id, when = subjects[i], ids[i], ARGV[ROW + 4 * i + 2]
+    local subject, id = subjects[i], ids[i]
     local key, exists, goes_on, word, count = unique[i], nil, true, nil, 0
     if known then
       exists = known[i]
@@ -101,10 +101,7 @@ local function admit(a)
       goes_on, word, count = contend(a, i)
     end
     if goes_on and not word then
-      local at, is_due = behind, true
-      if when ~= '' then
-        at, is_due = placed_at(a, when)
-      end
+      local at, is_due = placed_at(a, ARGV[ROW + 4 * i + 2])
       if n >= room then
         word, count = 'backlog', a.stored
       elseif key or deep then
@@ -113,9 +110,6 @@ local function admit(a)
       if not word then
         n = n + 1
         first[id], later[i], fresh[n] = i, at, i
-        if not at then
-          a.placed = a.placed + 1
-        end
         if key then
           a.takes[ARGV[key + 1]] = i
         end

@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -46,39 +45,5 @@ func TestBodiesFitOnAScreen(t *testing.T) {
 	}
 	if bodies < 800 {
 		t.Fatalf("looked at %d functions", bodies)
-	}
-}
-
-// A script that is read at 3 a.m. fits on three screens, and has no more names at its top than a reader keeps in mind.
-func TestScriptsAreShort(t *testing.T) {
-	t.Parallel()
-	const mostLines, mostNames = 150, 17
-	paths, _ := filepath.Glob("../../dispatcher/internal/lanes/*.lua")
-	for _, pattern := range []string{"../../dispatcher/internal/lanes/parts/*.lua", "../../lease/*.lua", "../script/*.lua", "../record/*.lua"} {
-		more, _ := filepath.Glob(pattern)
-		paths = append(paths, more...)
-	}
-	if len(paths) < 50 {
-		t.Fatalf("looked at %d scripts", len(paths))
-	}
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		names := 0
-		for line := range strings.Lines(string(text)) {
-			declared, ok := strings.CutPrefix(line, "local ")
-			if ok && !strings.HasPrefix(declared, "function ") {
-				left, _, _ := strings.Cut(declared, " =")
-				names += len(strings.Split(left, ","))
-			}
-		}
-		if lines := strings.Count(string(text), "\n"); lines > mostLines {
-			t.Errorf("%s has %d lines, %d are the most", path, lines, mostLines)
-		}
-		if names > mostNames {
-			t.Errorf("%s has %d names at its top, %d are the most", path, names, mostNames)
-		}
 	}
 }

@@ -107,7 +107,7 @@ func TestH12_NotesEndWithTheirLeases(t *testing.T) {
 			h.noteWait(rdb, l, "b")
 			inA := false
 			err = h.Do(bg, key("b"), 0, func(ctx context.Context) error {
-				if err := h.Do(ctx, key("a"), time.Millisecond, nothing); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
+				if err := h.Do(ctx, key("a"), time.Minute, nothing); !errors.Is(err, dispatcher.ErrWouldDeadlock) {
 					t.Errorf("%s: while the holder of a waits for b: %v", how, err)
 				}
 				switch how {
@@ -117,7 +117,7 @@ func TestH12_NotesEndWithTheirLeases(t *testing.T) {
 					h.ok(h.Leases().Release(bg, l))
 					l, err = h.Leases().Acquire(bg, key("a"), "another", time.Second)
 					h.ok(err)
-					if err := h.Do(ctx, key("a"), time.Millisecond, nothing); !errors.Is(err, dispatcher.ErrBusy) {
+					if err := h.Do(ctx, key("a"), aWhile, nothing); !errors.Is(err, dispatcher.ErrBusy) {
 						t.Errorf("passed on to one who waits for nothing: %v", err)
 					}
 					h.ok(h.Leases().Release(bg, l))

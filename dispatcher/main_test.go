@@ -252,6 +252,9 @@ func (h *house) reaped() session.ReapReply {
 // ref is a job of whatever subject.
 func ref(id string) dispatcher.JobRef { return dispatcher.JobRef{ID: id} }
 
+// aWhile is how long who gives up waits: long enough that a slow machine answers within it.
+const aWhile = time.Second
+
 func key(id string) subject.Key { return subject.Key{Kind: "s", ID: id} }
 
 // clean fails when lanes and indexes disagree.

@@ -63,7 +63,7 @@ func TestPairs_WhatASectionFrees(t *testing.T) {
 		} {
 			for how, call := range map[string]func(h *house) error{
 				"who does not wait": func(h *house) error { return h.Do(bg, key("aa"), 0, never) },
-				"who waits":         func(h *house) error { return h.Do(bg, key("aa"), 30*time.Millisecond, never) },
+				"who waits":         func(h *house) error { return h.Do(bg, key("aa"), aWhile, never) },
 			} {
 				t.Run(name+", "+how, func(t *testing.T) {
 					t.Parallel()

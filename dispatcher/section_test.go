@@ -91,7 +91,7 @@ func TestG6_BusyAndGivenUp(t *testing.T) {
 			t.Errorf("behind a job that waits: %v", err)
 		}
 		same("no wait")
-		if err := h.Do(bg, key("a"), 50*time.Millisecond, never); !errors.Is(err, dispatcher.ErrBusy) {
+		if err := h.Do(bg, key("a"), aWhile, never); !errors.Is(err, dispatcher.ErrBusy) {
 			t.Errorf("after a wait that was too short: %v", err)
 		}
 		same("a short wait")
@@ -304,7 +304,7 @@ func TestG7_WouldDeadlock(t *testing.T) {
 			t.Errorf("a circle of three, by a job: %v", err)
 		}
 		// Who holds nothing may wait for anything; it only takes time.
-		if err := h.Do(bg, key("a"), 10*time.Millisecond, never); !errors.Is(err, dispatcher.ErrBusy) {
+		if err := h.Do(bg, key("a"), aWhile, never); !errors.Is(err, dispatcher.ErrBusy) {
 			t.Errorf("from outside: %v", err)
 		}
 		cancel()

@@ -265,8 +265,8 @@ func (g *guarded) calls(user string) {
 	errs := map[string]error{"Enqueue": err}
 	_, errs["EnqueueMany"] = d.EnqueueMany(ctx, []dispatcher.NewJob{{Subject: key("b"), Kind: "k"}})
 	_, _, errs["DoOrEnqueue"] = d.DoOrEnqueue(ctx, dispatcher.NewJob{Subject: key("c"), Kind: "k"}, func(context.Context) error { return nil })
-	errs["Do"] = d.Do(ctx, key("d"), time.Second, func(ctx context.Context) error {
-		return d.Do(ctx, key("e"), time.Second, func(context.Context) error { return nil }) // notes that it waits
+	errs["Do"] = d.Do(ctx, key("d"), time.Minute, func(ctx context.Context) error {
+		return d.Do(ctx, key("e"), time.Minute, func(context.Context) error { return nil }) // notes that it waits
 	})
 	g.may("worker", "work", "--handle", "k=true", "--until-empty")
 	_, errs["WaitFor"] = d.WaitFor(ctx, dispatcher.JobRef{ID: user})

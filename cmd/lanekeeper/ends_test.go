@@ -32,7 +32,7 @@ var ends = []end{
 	{2, "--from", "enqueue --from /no/such/file"},
 	{1, "2 lines were not enqueued", "enqueue --from FILE --on-error skip"},
 	{2, "line 1", "enqueue --from FILE"},
-	{7, "has not ended", "enqueue s:a ok --id OK --wait --wait-for 50ms"},
+	{7, "has not ended", "enqueue s:a ok --id OK --wait --wait-for 1s"},
 	{1, "not on enough replicas", "enqueue s:r ok --replicas 1 --replicas-within 1ms"},
 	{0, "s:a", "lane ls"},
 	{2, "state", "lane ls --state odd"},

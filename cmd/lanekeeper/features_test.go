@@ -168,8 +168,8 @@ func TestG6_Exec(t *testing.T) {
 	if code, _, errOut := w.run("exec", "s:a", "--no-wait", "--", "true"); code != exitBusy || !strings.Contains(errOut, "held by") {
 		t.Errorf("--no-wait: exit %d, %s", code, errOut)
 	}
-	if code, _, errOut := w.run("exec", "s:a", "--wait", "20ms", "--", "true"); code != exitBusy || !strings.Contains(errOut, "within 20ms") {
-		t.Errorf("--wait 20ms: exit %d, %s", code, errOut)
+	if code, _, errOut := w.run("exec", "s:a", "--wait", "1s", "--", "true"); code != exitBusy || !strings.Contains(errOut, "within 1s") {
+		t.Errorf("--wait 1s: exit %d, %s", code, errOut)
 	}
 	w.must("enqueue", "s:a", "k", "--id", "job")
 	worker := w.startWith("work", "--handle", "k=sh -c 'echo job >>"+w.dir+"/order'")
@@ -224,7 +224,7 @@ func TestB10_EnqueueWait(t *testing.T) {
 	if code, out, errOut := w.run("enqueue", "s:a", "bad", "--id", "b", "--wait"); code != exitNotFinished || !strings.Contains(out, "nonsense") {
 		t.Errorf("exit %d\n%s%s", code, out, errOut)
 	}
-	if code, _, errOut := w.run("enqueue", "s:a", "nobody", "--wait", "--wait-for", "20ms"); code != exitNotFinished || !strings.Contains(errOut, "within 20ms") {
+	if code, _, errOut := w.run("enqueue", "s:a", "nobody", "--wait", "--wait-for", "1s"); code != exitNotFinished || !strings.Contains(errOut, "within 1s") {
 		t.Errorf("exit %d\n%s", code, errOut)
 	}
 	if out := w.must("job", "show", "g"); !strings.Contains(out, "finished") {

@@ -393,7 +393,7 @@ func TestD9_ExecPassesSignalsOn(t *testing.T) {
 	if code := second.exit(); code != 143 {
 		t.Errorf("exit %d\n%s", code, second.out.String())
 	}
-	if code, _, errOut := w.run("exec", "s:a", "--wait", "20ms", "--", "true"); code != exitBusy || !strings.Contains(errOut, "held by") {
+	if code, _, errOut := w.run("exec", "s:a", "--wait", "1s", "--", "true"); code != exitBusy || !strings.Contains(errOut, "held by") {
 		t.Errorf("whose wait was over: exit %d\n%s", code, errOut)
 	}
 	_ = os.WriteFile(gate, nil, 0o600)

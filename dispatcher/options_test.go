@@ -59,12 +59,12 @@ var shownBy = map[string]map[string]string{
 	"JobRef":     {"ID": "TestH5_AmbiguousIDs", "Subject": "TestH5_AmbiguousIDs"},
 	"Turn": {
 		"Partition": "TestClaimantIsWhatItSays", "Ends": "TestMoreEndsThanOneCallTakes", "Reap": "TestMoreIsDueThanOneReapDoes", "Claim": "TestEachHintIsLeft",
-		"Want": "TestJobsOfOneClaim", "Refuse": "TestOfferThatIsRefused",
+		"Want": "TestJobsOfOneClaim", "Refuse": "TestOfferThatIsRefused", "InHand": "TestRollingFields", "PutBack": "TestI6_PutBack",
 	},
 	"End": {
 		"Claim": "TestMoreEndsThanOneCallTakes", "Outcome": "TestMoreEndsThanOneCallTakes", "Wait": "TestEndsSayWhatTheySay", "Reason": "TestEndsSayWhatTheySay",
 		"Error": "TestEndsSayWhatTheySay", "Workers": "TestL8_JobFailsOnThreeWorkers", "Result": "TestEndsSayWhatTheySay", "Each": "TestC7_BatchEndsTogether",
-		"GoesOn": "TestEndsOfALaneThatTakeTwoCalls",
+		"GoesOn": "TestEndsOfALaneThatTakeTwoCalls", "More": "TestRollingFields",
 	},
 }
 

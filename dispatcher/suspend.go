@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -67,11 +68,29 @@ func (d *Dispatcher) suspendJob(ctx context.Context, ref JobRef, how string) err
 	if err != nil {
 		return err
 	}
-	did, err := d.lanes.SuspendJob(ctx, job.Subject, job.Entry(), how)
+	did, err := reach(ctx, func() (string, error) { return d.lanes.SuspendJob(ctx, job.Subject, job.Entry(), how) })
 	if err != nil {
 		return fmt.Errorf("%s job %s: %w", how, ref, err)
 	}
 	return refusedFor(did, how, ref)
+}
+
+// inHand is longer than a worker has jobs in hand behind one that is slow (maxPatience in package worker).
+const inHand = 250 * time.Millisecond
+
+// reach asks for a job, and again for as long as it is in the hand of a worker.
+func reach(ctx context.Context, ask func() (did string, err error)) (did string, err error) {
+	for begun := time.Now(); ; {
+		did, err = ask()
+		if err != nil || did != "claimed" || time.Since(begun) >= inHand {
+			return did, err
+		}
+		select {
+		case <-ctx.Done():
+			return did, nil
+		case <-time.After(inHand / 10):
+		}
+	}
 }
 
 // refusedFor is the error for what a verb did not do to one job.

@@ -36,7 +36,7 @@ func (s *simulation) hire(role int) {
 const simLimit = 2
 
 var simKinds = []dispatcher.Kind{
-	{Name: "plain", Owner: "sim"}, {Name: "batch", Owner: "sim"}, {Name: "group", Owner: "sim"},
+	{Name: "plain", Owner: "sim"}, {Name: "roll", Owner: "sim"}, {Name: "batch", Owner: "sim"}, {Name: "group", Owner: "sim"},
 	{Name: "first", Owner: "sim", Priority: 5},
 	{Name: "kept", Owner: "sim", Keep: time.Minute},
 	{Name: "merge", Owner: "sim", Unique: dispatcher.Coalesce},
@@ -53,7 +53,7 @@ var simKinds = []dispatcher.Kind{
 var allKinds = slices.Concat(simKinds, oddKinds)
 
 // simLane is a lane of some owner's. The last one of each is loose: its jobs may change places.
-const simLanes, simLoose = 4, 3
+const simLanes, simRolls, simLoose = 4, 1, 3
 
 func simLane(whose, n any) subject.Key { return subject.Key{Kind: "s", ID: fmt.Sprint(whose, "-", n)} }
 
@@ -61,6 +61,9 @@ func simLane(whose, n any) subject.Key { return subject.Key{Kind: "s", ID: fmt.S
 func (s *simulation) kindFor(lane uint64, words ...any) string {
 	kinds := []string{
 		"plain", "plain", "batch", "batch", "group", "first", "kept", "kept", "merge", "replace", "reject", "window", "halt", "few", "few", "rated",
+	}
+	if lane == simRolls {
+		kinds = append(slices.Repeat([]string{"roll"}, 60), kinds...)
 	}
 	if lane == simLoose {
 		kinds = append(kinds, "skip", "skip", "skip", "skip", "frail", "frail", "frail")
@@ -161,6 +164,7 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 			return
 		}
 		p.declared = d.Declared
+		p.inHand = []int{0, 2, 8}[w.role%3] // of those who roll: as many as handlers are fast, and fixed ones
 		for _, kind := range allKinds {
 			if w.role != oddRole && slices.ContainsFunc(oddKinds, func(k dispatcher.Kind) bool { return k.Name == kind.Name }) {
 				continue
@@ -269,7 +273,7 @@ func (s *simulation) takeTime(ctx context.Context, c *session.Claim) uint64 {
 	s.mu.Unlock()
 	roll := s.world.Roll(1000, "handle", c.ID, nth)
 	takes := time.Duration(s.world.Roll(1000, "takes", c.ID, nth)) * time.Millisecond
-	if c.Kind == "batch" {
+	if c.Kind == "batch" || c.Kind == "roll" {
 		takes /= 20 // several end while Redis is told of others
 	}
 	if roll >= 985 {
@@ -323,6 +327,11 @@ func (r *recorded) Turns(ctx context.Context, turns []session.Turn) []session.Tu
 				e.Return = time.Time{}
 			}
 			if end.Outcome != session.Several {
+				for _, job := range ended.More {
+					if !dead { // else nobody heard the answer
+						e.Along = append(e.Along, job.ID)
+					}
+				}
 				r.s.h.Add(endEvent(e, &end, ended))
 				continue
 			}
@@ -393,7 +402,13 @@ func (s *simulation) produce(p int) {
 	defer closeClient()
 	for i := 0; ; i++ {
 		// Each producer has subjects of its own: then their order is known.
-		job := s.job(fmt.Sprint(name, "-", i), p, s.world.Roll(simLanes, name, "subject", i))
+		lane := s.world.Roll(simLanes, name, "subject", i)
+		job := s.job(fmt.Sprint(name, "-", i), p, lane)
+		if lane == simRolls { // several, so that there is what hands can be filled with
+			for more := range 5 {
+				s.enqueue(d, s.job(fmt.Sprint(name, "-", i, "-", more), p, lane))
+			}
+		}
 		if s.enqueue(d, job) && job.Kind == "kept" && s.world.Roll(3, name, "wait", i) == 0 {
 			s.busy.Go(func() { s.await(d, job) })
 		}

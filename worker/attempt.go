@@ -22,11 +22,16 @@ type lane struct {
 	ctx       context.Context // ends when the lease is lost or the pool has no more patience
 	release   func()          // ends the keeping of the lease, and of its slots
 
-	// Of a lane with several jobs, under desk.mu: whether a trip with ends of it is
+	rolls bool // its hand is filled while nobody waits
+
+	// Under desk.mu: what is in hand of the lane, and the claim that runs; whether a trip with ends of it is
 	// under way, and the ends that wait for its return. Two trips may overtake each
-	// other, and only the head of a lane can end.
-	away  bool
-	later []*attempt
+	// other, and only the head of a lane can end. packed counts ends while a trip is packed.
+	hand
+	running *session.Claim
+	away    bool
+	later   []*attempt
+	packed  int
 }
 
 // jobs are those that the handler gets: of a claim of several a batch handler gets all, the others
@@ -51,7 +56,7 @@ func (a *attempt) size() int {
 func (a *attempt) took() time.Duration { return a.ended.Sub(a.started) }
 
 // leave notes that a trip with an end of the lane sets out.
-func (l *lane) leave() { l.away = true }
+func (l *lane) leave() { l.away, l.packed = true, 0 }
 
 // comeBack notes that the trip is over, and returns the ends that waited for it.
 func (l *lane) comeBack() []*attempt {
@@ -103,13 +108,17 @@ func (p *Pool) work(a *attempt) {
 
 // begin takes a claimed lane into the keeper's care.
 func (p *Pool) begin(q queued) *attempt {
-	l := &lane{partition: q.partition, begun: time.Now()}
+	l := &lane{partition: q.partition, begun: time.Now(), running: q.claim, rolls: p.rolls[q.claim.Kind]}
 	// The contexts lie within each other: whichever lease is lost first, the handler's ends.
 	l.ctx, l.release = p.life, func() {}
 	for held := range q.claim.Leases() {
 		before := l.release
 		work, end := p.keeper.Keep(l.ctx, held)
 		l.ctx, l.release = work, func() { end(); before() }
+	}
+	if !p.handlers[q.claim.Kind].batch {
+		l.hand = hand{jobs: q.claim.Along, since: l.begun}
+		p.desk.holds(l)
 	}
 	return p.attempt(l, q.claim)
 }
@@ -224,10 +233,10 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	}
 	// The next job of the lane is begun under the same lease, and only while nothing speaks against
 	// it. A job whose outcome is kept ends in a call that frees the lane, so nothing follows it.
-	if follower, ok := a.claim.Next(); ok && end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil && !p.desk.stopped() {
-		a.end.GoesOn = true
-		p.desk.report(a)
-		return p.attempt(a.lane, follower)
+	if end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil {
+		if follower, ok := p.desk.goOn(a); ok {
+			return p.attempt(a.lane, follower)
+		}
 	}
 	if q, ok := p.desk.end(a, a.ended.Sub(a.begun)); ok {
 		return p.begin(q)

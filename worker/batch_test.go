@@ -116,7 +116,7 @@ func TestStopBetweenTwoJobsOfABatch(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	var s seen
-	_, err := pooled(t, Config{StopTimeout: time.Hour}, f, func(p *Pool) {
+	_, err := pooled(t, Config{StopTimeout: time.Hour, LaneBatch: map[string]int{"k": 3}}, f, func(p *Pool) {
 		p.Handle("k", s.handler(func(context.Context, string) error { time.Sleep(time.Minute); return nil }))
 	}, func(*Pool) {
 		f.addLane(jobs(3)...)

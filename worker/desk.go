@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,17 +20,22 @@ type desk struct {
 	mu      sync.Mutex
 	planner planner
 	crew    crew
-	unsaid  int // ends that Redis has not answered
+	hands   hands
+	held    map[*lane]struct{} // whose places have jobs in hand that go back when they wait too long
+	unsaid  int                // ends that Redis has not answered
 
 	changed *sync.Cond    // on mu
 	kick    chan struct{} // wakes one traveller
 }
 
-// newDesk makes a desk. apart says that the partitions live on several servers.
-func newDesk(cfg Config, partitions int, apart bool) *desk {
+// newDesk makes a desk. apart says that the partitions live on several servers; rolling are the kinds of which places may
+// have several jobs of a lane in hand.
+func newDesk(cfg Config, partitions int, apart bool, rolling ...string) *desk {
 	d := &desk{
 		planner: newPlanner(cfg, partitions, apart),
 		crew:    newCrew(cfg),
+		hands:   newHands(rolling, partitions),
+		held:    make(map[*lane]struct{}),
 		kick:    make(chan struct{}, maxTrips),
 	}
 	d.changed = sync.NewCond(&d.mu)
@@ -48,9 +54,11 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	if len(back) > 0 {
 		d.handBackLocked(back)
 	}
+	patient = min(patient, d.easeLocked(now))
 	errands, quiet := d.planner.plan(now, d.crew.facts())
 	for i := range errands {
 		d.crew.asked += errands[i].Want
+		errands[i].InHand = d.hands.forTurns()
 		errands[i].pack()
 	}
 	if d.planner.apart && len(errands) > 0 {
@@ -59,16 +67,53 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	return errands, max(0, min(patient, quiet))
 }
 
-// pack writes the ends of the attempts into the turn, and notes that their lanes travel.
+// pack writes the ends of the attempts into the turn, and notes that their lanes travel. An end that goes on says what is in
+// hand behind the next job: what is there now, and the jobs that have begun since, whose ends travel with it.
 func (e *errand) pack() {
 	if len(e.attempts) == 0 {
 		return
 	}
 	e.Ends = make([]session.End, len(e.attempts))
-	for i, a := range e.attempts {
+	for i, a := range slices.Backward(e.attempts) {
+		if a.end.GoesOn {
+			a.end.More = len(a.hand.jobs) + a.packed + 1 - len(a.claim.Along)
+			a.packed++
+		}
 		e.Ends[i] = a.end
+	}
+	for _, a := range e.attempts {
 		a.leave()
 	}
+}
+
+// holds notes what is in hand of a lane that a place begins with.
+func (d *desk) holds(l *lane) {
+	if l.rolls && len(l.hand.jobs) > 0 {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.held[l] = struct{}{}
+	}
+}
+
+// easeLocked has what has been in a hand for too long go back to its lane: the job before it is slow, and an operator can
+// reach it there. Otherwise it says how long until it is to be asked again. What travels has to come back first: its answer may bring more.
+func (d *desk) easeLocked(now time.Time) (wait time.Duration) {
+	wait = time.Hour
+	for l := range d.held {
+		left := d.hands.patience - now.Sub(l.since)
+		switch {
+		case l.over || len(l.hand.jobs) == 0:
+			delete(d.held, l)
+		case left > 0 || l.away:
+			wait = min(wait, max(left, time.Millisecond))
+		default:
+			l.hand.jobs = nil
+			delete(d.held, l)
+			part := &d.planner.partitions[l.partition]
+			part.eased = append(part.eased, l.running)
+		}
+	}
+	return wait
 }
 
 // take lays the answer to an errand on the desk, with the ends that are to be sent
@@ -84,6 +129,12 @@ func (d *desk) take(e errand, answer session.TurnReply, again []*attempt) (start
 	d.planner.learn(now, e, answer, len(again) == 0, d.crew.facts())
 	p := &d.planner.partitions[e.Partition]
 	p.ends = append(p.ends, again...)
+	for i, ended := range answer.Ended {
+		if len(ended.More) > 0 {
+			e.attempts[i].hand.takes(ended.More)
+			d.held[e.attempts[i].lane] = struct{}{}
+		}
+	}
 	for _, a := range e.attempts {
 		p.ends = append(p.ends, a.comeBack()...)
 	}
@@ -96,20 +147,37 @@ func (d *desk) take(e errand, answer session.TurnReply, again []*attempt) (start
 	return start, fresh
 }
 
-// back notes that a trip is over, whose errands were all taken.
-func (d *desk) back() {
+// back notes that a trip is over, whose errands were all taken, and how long it took.
+func (d *desk) back(took time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.planner.trips--
+	d.hands.travelled(took)
 	d.changeLocked()
 }
 
-// report lays the end of an attempt on the desk whose place goes on with the lane.
-func (d *desk) report(a *attempt) {
+// goOn lays the end of an attempt on the desk whose place goes on with the lane, and returns the next job that it has in hand.
+// It is false when there is none, when the pool stops, and when the lane had its time: then the end is to be laid there by end.
+func (d *desk) goOn(a *attempt) (next *session.Claim, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.hands.handled(a.claim.Kind, a.took())
+	if d.crew.stopping || a.rolls && a.ended.Sub(a.begun) >= d.hands.lasts {
+		return nil, false
+	}
+	claim := *a.claim
+	claim.Along = a.hand.jobs
+	if next, ok = claim.Next(); !ok {
+		return nil, false
+	}
+	a.hand.jobs, a.since, a.running = next.Along, a.ended, next
+	a.end.GoesOn = true
 	d.reportLocked(a)
+	if a.rolls {
+		d.planner.partitions[a.partition].rolls = true
+	}
 	d.changeLocked()
+	return next, true
 }
 
 // reportLocked has the end of an attempt wait for its partition's next trip, or for the return
@@ -131,6 +199,7 @@ func (d *desk) end(a *attempt, took time.Duration) (queued, bool) {
 	defer d.mu.Unlock()
 	defer d.changeLocked()
 	d.crew.learn(took)
+	a.hand.jobs, a.over = nil, true
 	d.reportLocked(a)
 	return d.crew.vacate()
 }
@@ -189,13 +258,6 @@ func (d *desk) giveQueueBack() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.handBackLocked(d.crew.giveUp())
-}
-
-// stopped reports whether the pool was told to stop.
-func (d *desk) stopped() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.crew.stopping
 }
 
 // changeLocked wakes whoever waits for a change, and one traveller. A kick that finds no room is

@@ -18,7 +18,7 @@ func trip(t *testing.T, d *desk, answer session.TurnReply) []errand {
 		d.take(e, answer, nil)
 	}
 	if len(errands) > 0 {
-		d.back()
+		d.back(time.Millisecond)
 	}
 	return errands
 }
@@ -117,7 +117,7 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 				for _, e := range errands {
 					d.take(e, nothingDue, nil)
 				}
-				d.back()
+				d.back(time.Millisecond)
 			}
 			set := func(partition, ends int) bool {
 				d.mu.Lock()
@@ -140,7 +140,7 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 			if got := set(2, 1); got != c.third {
 				t.Errorf("%s: a third trip sets out: %t, want %t", name, got, c.third)
 			}
-			d.back() // and when one has come back, there is room again
+			d.back(time.Millisecond) // and when one has come back, there is room again
 			if errands, _ := d.plan(time.Now()); (len(errands) > 0) == c.third {
 				t.Errorf("%s: after one is back %d errands are planned", name, len(errands))
 			}

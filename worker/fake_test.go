@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -38,6 +39,11 @@ type fake struct {
 	order  []string        // jobs in the order in which their ends came
 	lanes  int             // added by addLane
 
+	rest map[subject.Key][]dispatcher.Job // of lanes that roll: what comes into their hands
+	back []string                         // jobs behind which a hand was put back
+
+	partitions int // of which all but the first are empty
+
 	elsewhere int64 // jobs finished anywhere
 	last      bool  // nobody else takes the kind
 	refused   error // what giving an attempt back says
@@ -66,6 +72,17 @@ func (f *fake) add(jobs ...dispatcher.Job) {
 	f.hints <- session.Hint{}
 }
 
+// addRolling adds a lane of which the first n jobs are claimed together, and the others come into the hand.
+func (f *fake) addRolling(n int, all ...dispatcher.Job) {
+	f.set(func() {
+		f.rest = map[subject.Key][]dispatcher.Job{{Kind: "s", ID: fmt.Sprint("lane", f.lanes+1)}: all[n:]}
+		for i := range all {
+			all[i].Subject, all[i].Kind = subject.Key{Kind: "s", ID: fmt.Sprint("lane", f.lanes+1)}, "k"
+		}
+	})
+	f.addLane(all[:n]...)
+}
+
 // addLane adds jobs of one subject, to be claimed together.
 func (f *fake) addLane(jobs ...dispatcher.Job) {
 	f.mu.Lock()
@@ -91,7 +108,7 @@ func (f *fake) set(change func()) {
 	change()
 }
 
-func (f *fake) Partitions() int { return 1 }
+func (f *fake) Partitions() int { return max(1, f.partitions) }
 
 func (f *fake) Asked() <-chan struct{} { return nil }
 
@@ -154,7 +171,7 @@ func (f *fake) Turns(_ context.Context, turns []session.Turn) []session.TurnRepl
 	answers := make([]session.TurnReply, len(turns))
 	for i, t := range turns {
 		a := session.TurnReply{Err: f.down, Reaped: session.ReapReply{Next: -1}}
-		for _, e := range t.Ends {
+		for k, e := range t.Ends {
 			err := f.down
 			if err == nil && f.lost[e.Claim.ID] {
 				err = lease.ErrLost
@@ -163,9 +180,18 @@ func (f *fake) Turns(_ context.Context, turns []session.Turn) []session.TurnRepl
 				f.ends[e.Claim.ID] = e
 				f.order = append(f.order, e.Claim.ID)
 			}
-			a.Ended = append(a.Ended, session.EndReply{Err: err, Reason: e.Reason, Each: make([]session.EndReply, len(e.Each))})
+			ended := session.EndReply{Err: err, Reason: e.Reason, Each: make([]session.EndReply, len(e.Each))}
+			last := !slices.ContainsFunc(t.Ends[k+1:], func(later session.End) bool { return later.Claim.Subject == e.Claim.Subject })
+			if rest := f.rest[e.Claim.Subject]; last && len(rest) > 0 && e.GoesOn && t.Claim && err == nil {
+				n := min(max(0, t.InHand["k"]-1-(len(e.Claim.Along)+e.More-1)), len(rest))
+				ended.More, f.rest[e.Claim.Subject] = rest[:n:n], rest[n:]
+			}
+			a.Ended = append(a.Ended, ended)
 		}
-		if t.Claim && f.down == nil {
+		for _, c := range t.PutBack {
+			f.back = append(f.back, c.ID)
+		}
+		if t.Claim && t.Partition == 0 && f.down == nil {
 			f.asked++
 			f.most = max(f.most, t.Want)
 			for t.Want > len(a.Claims) && len(f.queue) > 0 {

@@ -93,7 +93,7 @@ func TestDeskKeepsAHintThatComesMeanwhile(t *testing.T) {
 			errands, _ := d.plan(time.Now())
 			hint(d)
 			d.take(errands[0], nothingDue, nil)
-			d.back()
+			d.back(time.Millisecond)
 			got := planned(d)
 			if len(got) != 1 || got[0].Want == 0 || got[0].Reap != (name == "due") {
 				t.Errorf("%s: after the trip it plans %+v", name, got)
@@ -167,9 +167,11 @@ func TestDeskWakesATraveller(t *testing.T) {
 			"an end": func(d *desk) {
 				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second)
 			},
-			"an end, along":  func(d *desk) { d.report(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}) },
+			"an end, along": func(d *desk) {
+				d.goOn(&attempt{lane: &lane{hand: hand{jobs: jobs(1)}}, claim: &session.Claim{}, end: session.End{Claim: &session.Claim{}}})
+			},
 			"a free place":   func(d *desk) { d.vacate() },
-			"a trip is back": func(d *desk) { d.mu.Lock(); d.planner.trips++; d.mu.Unlock(); d.back() },
+			"a trip is back": func(d *desk) { d.mu.Lock(); d.planner.trips++; d.mu.Unlock(); d.back(time.Millisecond) },
 			"a stop":         func(d *desk) { d.stop() },
 			"a kind again":   func(d *desk) { d.lookAgain() },
 		} {
@@ -211,12 +213,13 @@ func TestDeskComesAgainInTime(t *testing.T) {
 		} {
 			d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
 			for i := range c.ends {
-				d.report(&attempt{lane: &lane{}, end: c.ends[i]})
+				d.crew.running++
+				d.end(&attempt{lane: &lane{}, end: c.ends[i]}, time.Second)
 			}
 			errands, _ := d.plan(time.Now())
 			c.answer.Ended = make([]session.EndReply, len(c.ends))
 			d.take(errands[0], c.answer, nil)
-			d.back()
+			d.back(time.Millisecond)
 			if got, wait := d.plan(time.Now()); len(got) != 0 || wait < 3*time.Second || wait > 3100*time.Millisecond {
 				t.Errorf("%s: it plans %+v, and then waits %s, want 3s", name, got, wait)
 			}
@@ -301,14 +304,14 @@ func TestDeskRestsWhenItIsNotServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
 		a := &attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{Lease: lease.Lease{Token: 1}}}}
-		d.report(a)
+		d.end(a, time.Second)
 		for _, rest := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
 			errands, _ := d.plan(time.Now())
 			if len(errands) != 1 || len(errands[0].Ends) != 1 {
 				t.Fatalf("it plans %+v, want the end again", errands)
 			}
 			d.take(errands[0], session.TurnReply{Err: errors.New("away")}, []*attempt{a})
-			d.back()
+			d.back(time.Millisecond)
 			got, wait := d.plan(time.Now())
 			if most := rest * time.Millisecond; len(got) != 0 || wait > most || wait < most*3/4 {
 				t.Errorf("it plans %+v, and rests %s, want up to %s", got, wait, most)
@@ -337,7 +340,7 @@ func TestDeskGivesBackWhatWaits(t *testing.T) {
 				answer.Claims = append(answer.Claims, session.Claim{Job: dispatcher.Job{ID: id}})
 			}
 			start, fresh := d.take(errands[0], answer, nil)
-			d.back()
+			d.back(time.Millisecond)
 			if len(start) != 1 || start[0].claim.ID != "j1" || fresh != 1 {
 				t.Fatalf("it starts %+v, %d of them fresh", start, fresh)
 			}

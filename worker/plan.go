@@ -42,14 +42,16 @@ type planner struct {
 
 // partition is what a pool knows about one partition.
 type partition struct {
-	ends   []*attempt // that have ended, and whose ends go with the next trip
-	ready  int        // lanes known to be ready; unknown means: ask
-	news   int        // counts hints, so that an answer older than one does not bury it
-	passOn bool       // a hint came that this pool has no room for
-	short  bool       // lanes are ready that a limit is in the way of
-	refuse bool       // a limit offers what this pool has no room for
-	reapAt time.Time  // when to look for what falls due, at the latest
-	reaped time.Time  // when the last trip set out that reaped
+	ends   []*attempt       // that have ended, and whose ends go with the next trip
+	rolls  bool             // some of them go on with their lanes, and have room in hand
+	eased  []*session.Claim // what is in hand behind them goes back
+	ready  int              // lanes known to be ready; unknown means: ask
+	news   int              // counts hints, so that an answer older than one does not bury it
+	passOn bool             // a hint came that this pool has no room for
+	short  bool             // lanes are ready that a limit is in the way of
+	refuse bool             // a limit offers what this pool has no room for
+	reapAt time.Time        // when to look for what falls due, at the latest
+	reaped time.Time        // when the last trip set out that reaped
 
 	// While Redis is away or refuses, it is asked ever more slowly, and not by all
 	// workers at once. On a cluster that can be so for one partition and not for another.
@@ -117,7 +119,7 @@ func (p *planner) plan(now time.Time, f facts) (errands []errand, wait time.Dura
 		at := (first + i) % n
 		e := p.turn(at, now, f, budget)
 		budget -= e.Want
-		if len(e.attempts) > 0 || e.Reap || e.Claim {
+		if len(e.attempts) > 0 || e.Reap || e.Claim || len(e.PutBack) > 0 {
 			errands = append(errands, e)
 			p.load += len(e.attempts)
 		}
@@ -143,8 +145,9 @@ func (p *planner) turn(at int, now time.Time, f facts, budget int) errand {
 	if part.away || now.Before(part.restTill) {
 		return errand{Turn: session.Turn{Partition: at}}
 	}
-	e := errand{Turn: session.Turn{Partition: at}, attempts: part.ends, heard: part.news}
-	part.ends = nil
+	e := errand{Turn: session.Turn{Partition: at, PutBack: part.eased}, attempts: part.ends, heard: part.news}
+	rolls := part.rolls && !f.stopping
+	part.ends, part.eased, part.rolls = nil, nil, false
 	if !f.stopping && !now.Before(p.due(part, f)) {
 		e.Reap = true
 		part.reapAt, part.reaped = now.Add(p.reapEvery), now
@@ -158,7 +161,7 @@ func (p *planner) turn(at int, now time.Time, f facts, budget int) errand {
 		e.Want = min(budget, len(e.attempts))
 	}
 	e.Refuse = part.refuse && e.Want == 0
-	e.Claim = e.Want > 0 || part.passOn || e.Refuse
+	e.Claim = e.Want > 0 || part.passOn || e.Refuse || rolls
 	part.passOn, part.refuse = false, false
 	// What is over the bound of one call stays in the budget, for the partitions behind this one.
 	e.Want = min(e.Want, session.MaxClaim)

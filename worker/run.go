@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,7 +86,10 @@ func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err err
 	p.source = source
 	p.log = newScribe(p.cfg.Logger, who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
-	p.desk = newDesk(p.cfg, source.Partitions(), p.apart())
+	p.desk = newDesk(p.cfg, source.Partitions(), p.apart(), slices.Collect(maps.Keys(p.rolls))...)
+	if p.inHand > 0 {
+		p.desk.hands.fixed, p.desk.hands.lasts, p.desk.hands.patience = p.inHand, p.cfg.LeaseTTL, p.cfg.LeaseTTL
+	}
 	p.outage = newOutage(p.log, p.apart())
 	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,
 		"concurrency", p.cfg.Concurrency, "lease_ttl", p.cfg.LeaseTTL)
@@ -239,8 +244,17 @@ func (p *Pool) checkKinds(kinds []string) error {
 			return fmt.Errorf("worker: Config.LaneBatch[%s] (%d) must be 1: the kind is declared with halt or every, which go job by job", kind, n)
 		}
 		p.rules[kind] = k.Kind
+		if _, says := p.cfg.LaneBatch[kind]; !says && plain(&k.Kind) {
+			p.rolls[kind] = true
+		}
 	}
 	return nil
+}
+
+// plain reports whether jobs of a kind end in the calls that claim, and none of them has to wait for what becomes of the one
+// before: only such kinds roll.
+func plain(k *dispatcher.Kind) bool {
+	return k.Limit == 0 && k.Every == 0 && k.Keep == 0 && k.OnFailure != dispatcher.Halt
 }
 
 // hear looks at the leases when an operator may have asked for something, and for lanes when

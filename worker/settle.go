@@ -21,7 +21,7 @@ func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, an
 	for i, answer := range answers {
 		p.settleOne(life, errands[i], sent, answer)
 	}
-	p.desk.back()
+	p.desk.back(time.Since(sent))
 }
 
 // settleOne deals with the answer to one errand. An outage is noted before the desk is told, so

@@ -53,7 +53,9 @@ type Config struct {
 	// under one lease, at most 250. They run one after the other, each is finished
 	// by itself, and Redis is told of several together: a crash repeats those that
 	// had run and were not reported yet, and costs each job of the batch that was
-	// not reported an attempt. A kind that is not in it is claimed job by job.
+	// not reported an attempt. Of a kind that is not in it a claim takes one job, and as long as no
+	// other lane waits the pool has as many more in hand as it can't wait for: see
+	// docs/features/batches.md, also for which kinds that is. 1 is strictly job by job.
 	LaneBatch map[string]int
 
 	// Backoff is the wait after failed attempts. Defaults to
@@ -176,7 +178,9 @@ type Pool struct {
 	cut    atomic.Int64    // handlers that stopped because the pool did, handed back
 	left   atomic.Int64    // handlers that did not, and still run
 
-	rules map[string]dispatcher.Kind // declared of the pool's kinds
+	rules  map[string]dispatcher.Kind // declared of the pool's kinds
+	rolls  map[string]bool            // kinds of which places may have several jobs of a lane in hand
+	inHand int                        // in tests: that many of each, and for as long as a lease lasts
 
 	conducts conducts // how the pool fares with its kinds, where blame is on
 
@@ -205,7 +209,7 @@ func newPool(cfg Config, join func(context.Context, session.Claimant, int) (sour
 		return nil, err
 	}
 	return &Pool{
-		cfg: cfg, join: join, handlers: make(map[string]handling), rules: make(map[string]dispatcher.Kind),
+		cfg: cfg, join: join, handlers: make(map[string]handling), rules: make(map[string]dispatcher.Kind), rolls: make(map[string]bool),
 		check:     func(string, string) error { return nil },
 		namespace: func() string { return "" },
 		declared:  func(string) (dispatcher.DeclaredKind, bool) { return dispatcher.DeclaredKind{}, false },

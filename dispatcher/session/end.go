@@ -47,9 +47,11 @@ type End struct {
 	// Each is, of Several, how the jobs have ended: the claim's own and those [Claim.Along].
 	Each []End
 
-	// GoesOn says that the claimant goes on with [Claim.Next] under the same lease.
-	// Only for Finished.
+	// GoesOn says that the claimant goes on with the next job of the lane under the same lease: with
+	// [Claim.Next], or with the first of the jobs that answers have brought since the claim was made
+	// ([EndReply.More]). More is how many those are. Only for Finished.
 	GoesOn bool
+	More   int
 }
 
 // EndReply is the answer to an [End]. With Err nil and no flag set it went as the outcome says: the job is
@@ -65,6 +67,11 @@ type EndReply struct {
 	Reason                  string // of a dead letter, or why the lane stands still
 
 	Each []EndReply // of Several
+
+	// More are jobs of the same lane that come into the claimant's hand, behind those that it has there, under the
+	// same lease: as many as [Turn.InHand] asked for, while no lane of its kinds waits. Only where the end
+	// goes on. Like those of [Claim.Along] they are first attempts.
+	More []dispatcher.Job
 }
 
 // maxEnds bounds the ends that one script call takes.
@@ -212,6 +219,9 @@ func (c endCall) settle(ends []End, ended []EndReply) (*lanes.TurnReply, error) 
 				fate, fates = fates[0], fates[1:]
 			}
 			one := job.settle(fate)
+			if c.finish {
+				one.More = inHand(&turned, k, end.Claim)
+			}
 			if end.Outcome == Several {
 				answer.Each = append(answer.Each, one)
 				answer.Err = cmp.Or(answer.Err, one.Err)
@@ -225,6 +235,20 @@ func (c endCall) settle(ends []End, ended []EndReply) (*lanes.TurnReply, error) 
 		ended[i] = answer
 	}
 	return &turned, err
+}
+
+// inHand reads the jobs that came into the hand of who goes on from the kth job that was finished. A job that can't be read
+// ends the hand before it: what is wrong with it is said when it is the head.
+func inHand(turned *lanes.TurnReply, k int, of *Claim) (jobs []dispatcher.Job) {
+	broken := false
+	for range turned.More(k) {
+		row := turned.NextInHand()
+		claim, err := decodeClaim(&row)
+		if broken = broken || err != nil || claim.Subject != of.Subject; !broken {
+			jobs = append(jobs, claim.Job)
+		}
+	}
+	return jobs
 }
 
 // settle reads what became of one job: its fate, and the code of why where there is one. Dead is only said of a

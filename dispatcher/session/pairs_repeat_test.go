@@ -24,7 +24,7 @@ func claimsOf(t *testing.T, d *dispatcher.Dispatcher, who *Claimant, want int, e
 	for i := range ends {
 		members[i] = i
 	}
-	call := unlisted(t, d).turnCall(0, who, want, ends, members)
+	call := unlisted(t, d).turnCall(&Turn{Ends: ends}, who, want, members)
 	return func() (claims []string, first []Claim) {
 		t.Helper()
 		d.Engine().Scripts.Run(t.Context(), call.Call)

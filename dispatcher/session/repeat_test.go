@@ -48,7 +48,7 @@ func TestI9_RepeatedBatchIsNotLarger(t *testing.T) {
 		}
 		put(t, producer, "a", "j1", "j2")
 		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": 10}}
-		call := unlisted(t, d).turnCall(0, who, 5, nil, nil)
+		call := unlisted(t, d).turnCall(&Turn{}, who, 5, nil)
 		for range 2 { // the second time is what go-redis does when the reply was lost
 			d.Engine().Scripts.Run(t.Context(), call.Call)
 			a, err := call.claims(0, who)
@@ -171,9 +171,9 @@ func TestI9_RepeatedClaimGivesItsOwnLanes(t *testing.T) {
 				}
 				claim := func(holder string, n int) *endCall {
 					who := &Claimant{Holder: holder, Kinds: []string{"k"}, TTL: time.Minute, LaneBatch: map[string]int{"k": along}}
-					call := unlisted(t, d).turnCall(0, who, n, nil, nil)
+					call := unlisted(t, d).turnCall(&Turn{}, who, n, nil)
 					if holder != "w" {
-						call = unlisted(t, other).turnCall(0, who, n, nil, nil)
+						call = unlisted(t, other).turnCall(&Turn{}, who, n, nil)
 					}
 					return &call
 				}
@@ -212,7 +212,7 @@ func TestI9_RepeatedClaimAmongAThousand(t *testing.T) {
 		put2(t, d, fmt.Sprintf("lane%04d", i), 1)
 	}
 	for range 10 {
-		call := unlisted(t, d).turnCall(0, who, MaxClaim, nil, nil)
+		call := unlisted(t, d).turnCall(&Turn{}, who, MaxClaim, nil)
 		var tokens [2]string
 		for i := range tokens {
 			d.Engine().Scripts.Run(t.Context(), call.Call)
@@ -275,7 +275,7 @@ func TestI9_RepeatedTurnSaysTheSame(t *testing.T) {
 		if err := finishWith(t.Context(), other, claims[1], nil); err != nil { // so that this one is lost
 			t.Fatal(err)
 		}
-		call := unlisted(t, d).turnCall(0, who, 8, ends, []int{0, 1, 2, 3, 4})
+		call := unlisted(t, d).turnCall(&Turn{Ends: ends}, who, 8, []int{0, 1, 2, 3, 4})
 		var said []string
 		for i := range 3 {
 			d.Engine().Scripts.Run(t.Context(), call.Call)

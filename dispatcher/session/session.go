@@ -174,7 +174,7 @@ func (s *Session) Turns(ctx context.Context, turns []Turn) []TurnReply {
 	// kind, and the try would say nothing.
 	if who, at := s.prober(turns); who != nil {
 		one := turns[at]
-		one.Want = 1
+		one.Want, one.InHand = 1, nil // a lane whose hand it would fill is no single try
 		tried := s.turnsOf(ctx, who, []Turn{one})[0]
 		left := s.claimant()        // its other kinds
 		if len(tried.Claims) == 0 { // no lane was ready there

@@ -24,6 +24,13 @@ type Turn struct {
 	Want      int  // at most MaxClaim are given
 	Refuse    bool // give up what limits may have offered: there is no room for it
 
+	// InHand is, by kind, how many jobs of one lane the caller would have at once, the one that runs among them: see
+	// [EndReply.More]. It counts only where ends travel with a claim: not under limits, where claims come later.
+	InHand map[string]int
+
+	// PutBack are claims whose holder keeps only the job that it is at: what it has in hand behind that goes back.
+	PutBack []*Claim
+
 	claimsNext bool // the caller claims with its next call, and needs no wake-up for its kinds
 }
 
@@ -60,10 +67,11 @@ func (s *Session) turns(ctx context.Context, who *Claimant, turns []Turn) []Turn
 	return answers
 }
 
-// plan is the calls of one turn, in the order in which they are made: ends, those finishes and other ends that
-// have calls of their own; then reap; then last, which claims, and finishes too where nothing has to come in
-// between. reap and last may be nil.
+// plan is the calls of one turn, in the order in which they are made: back, of what goes back; ends, those finishes and other
+// ends that have calls of their own; then reap; then last, which claims, and finishes too where nothing has to come in
+// between. All but ends may be nil.
 type plan struct {
+	back *script.Call
 	ends []endCall
 	reap *script.Call
 	last *endCall // finishes and claims
@@ -87,7 +95,7 @@ func (s *Session) plan(t *Turn, who *Claimant) plan {
 	default:
 		who = &Claimant{}
 	}
-	var p plan
+	p := plan{back: s.putBack(t)}
 	var with []int // finishes that go with the claim
 	parts := pick(t.Ends, (*End).plain)
 	others := s.endCalls(t.Partition, t.Ends, own)
@@ -95,14 +103,14 @@ func (s *Session) plan(t *Turn, who *Claimant) plan {
 		with, parts = parts[n-1], parts[:n-1]
 	}
 	for _, members := range parts {
-		p.ends = append(p.ends, s.turnCall(t.Partition, who, -1, t.Ends, members))
+		p.ends = append(p.ends, s.turnCall(t, who, -1, members))
 	}
 	p.ends = append(p.ends, others...)
 	if t.Reap {
 		p.reap = reapCall(s.lanes, t.Partition, own)
 	}
 	if t.Claim || with != nil {
-		last := s.turnCall(t.Partition, who, want, t.Ends, with)
+		last := s.turnCall(t, who, want, with)
 		p.last = &last
 	}
 	return p
@@ -111,6 +119,9 @@ func (s *Session) plan(t *Turn, who *Claimant) plan {
 // appendTo adds the plan's calls to those of a trip. Redis runs them in this order, and the runner, when it has
 // to send some again, sends all that come after them again too.
 func (p *plan) appendTo(calls []*script.Call) []*script.Call {
+	if p.back != nil {
+		calls = append(calls, p.back)
+	}
 	for _, c := range p.ends {
 		calls = append(calls, c.Call)
 	}
@@ -145,19 +156,37 @@ func (p *plan) settle(ends []End, who *Claimant, sent time.Time) TurnReply {
 	return a
 }
 
-// turnCall makes a call of the turn script, which finishes the ends that are members, and claims up to `want`
+// putBack makes the call that puts back what is in hand behind claims, or none.
+func (s *Session) putBack(t *Turn) *script.Call {
+	if len(t.PutBack) == 0 {
+		return nil
+	}
+	at := make([]lanes.Finishing, len(t.PutBack))
+	for i, c := range t.PutBack {
+		canonical, stored := c.keys()
+		at[i] = lanes.Finishing{Subject: canonical, Entry: stored, Token: c.Lease.Token}
+	}
+	return s.lanes.PutBack(t.Partition, at)
+}
+
+// turnCall makes a call of the turn script, which finishes the turn's ends that are members, and claims up to `want`
 // lanes of the claimant's kinds: see [lanes.Claiming] for 0 and less. A kind that is in the claimant's budget
 // is capped by it.
-func (s *Session) turnCall(partition int, who *Claimant, want int, ends []End, members []int) endCall {
+func (s *Session) turnCall(t *Turn, who *Claimant, want int, members []int) endCall {
 	claiming := lanes.Claiming{Holder: who.Holder, TTL: who.TTL, Want: want, Kinds: make([]lanes.Wanted, 0, len(who.Kinds))}
 	for _, kind := range s.inTurn(who) {
 		most, capped := who.budget[kind]
-		claiming.Kinds = append(claiming.Kinds, lanes.Wanted{Kind: kind, Along: who.LaneBatch[kind], Capped: capped, Most: most})
+		claiming.Kinds = append(claiming.Kinds, lanes.Wanted{
+			Kind: kind, Along: who.LaneBatch[kind], InHand: t.InHand[kind], Capped: capped, Most: most,
+		})
 	}
-	call := s.lanes.Turn(partition, &claiming, len(members), func(k int) lanes.Finishing {
-		end := &ends[members[k]]
+	call := s.lanes.Turn(t.Partition, &claiming, len(members), func(k int) lanes.Finishing {
+		end := &t.Ends[members[k]]
 		canonical, stored := end.Claim.keys()
-		return lanes.Finishing{Subject: canonical, Entry: stored, Token: end.Claim.Lease.Token, GoesOn: end.GoesOn}
+		return lanes.Finishing{
+			Subject: canonical, Entry: stored, Token: end.Claim.Lease.Token,
+			GoesOn: end.GoesOn, InHand: max(0, len(end.Claim.Along)+end.More-1),
+		}
 	})
 	return endCall{Call: call, members: members, finish: true}
 }

@@ -205,10 +205,19 @@ func (c *checker) givenBack() {
 // suspensions: between the answer to a suspension and the first call that may have ended it nothing of
 // what is suspended is claimed.
 func (c *checker) suspensions() {
-	claims := make(map[int64]Event)
+	type one struct {
+		token int64
+		job   string
+	}
+	claims, came := make(map[int64]Event), make(map[one]Event)
 	for _, e := range c.events {
-		if e.Op == Claim {
+		switch e.Op {
+		case Claim:
 			claims[e.Token] = e
+		case End:
+			for _, job := range e.Along {
+				came[one{e.Token, job}] = e
+			}
 		}
 	}
 	maybe := false
@@ -222,8 +231,11 @@ func (c *checker) suspensions() {
 		})
 		for _, e := range c.events[i+1:] {
 			claim := e
-			if e.Op == Start { // one that was taken along
-				claim = claims[e.Token]
+			if e.Op == Start { // one that was taken along, or came later
+				var later bool
+				if claim, later = came[one{e.Token, e.Job}]; !later {
+					claim = claims[e.Token]
+				}
 			} else if e.Op != Claim {
 				continue
 			}
@@ -239,8 +251,12 @@ func (c *checker) unique() {
 	taken, gone := make(map[string]Event), make(map[string]bool) // first claims; what no claim shows the end of its wait of
 	for _, e := range c.events {
 		switch e.Op {
-		case Claim:
-			for _, job := range append([]string{e.Job}, e.Along...) {
+		case Claim, End:
+			given := e.Along
+			if e.Op == Claim {
+				given = append([]string{e.Job}, e.Along...)
+			}
+			for _, job := range given {
 				if _, again := taken[job]; !again {
 					taken[job] = e
 					gone[job] = gone[job] || e.Attempt > 1 // nobody heard of its first claim

@@ -298,6 +298,14 @@ func TestWrongHistories(t *testing.T) {
 			want:   []string{"suspension"},
 			world:  there,
 		},
+		"came into a hand while it was suspended": {
+			events: []Event{
+				enqueue("x", 0, 1), enqueue("a", 0, 1), enqueue("b", 2, 3), along(claim("x", "w", 1, 4), "a"), call(Suspend, "b", 5),
+				along(goesOn(finish("x", "w", 1, 7)), "b"), goesOn(finish("a", "w", 1, 9)), start("b", "w", 1, 11),
+			},
+			want:  []string{"suspension"},
+			world: there,
+		},
 		"claimed before a suspended one": {
 			events: []Event{enqueue("a", 0, 1), enqueue("b", 2, 3), call(Suspend, "b", 4), claim("a", "w", 1, 6), start("a", "w", 1, 9)},
 			world:  there,
@@ -342,6 +350,13 @@ func TestWrongHistories(t *testing.T) {
 		"one waits with a key while another one runs along": {
 			events: []Event{enqueue("x", 0, 0), keyed(enqueue("a", 0, 1)), along(claim("x", "w", 1, 2), "a"), keyed(enqueue("b", 4, 5))},
 			world:  there,
+		},
+		"one waits with a key while another one came into a hand": {
+			events: []Event{
+				enqueue("x", 0, 0), enqueue("y", 0, 0), keyed(enqueue("a", 0, 1)), along(claim("x", "w", 1, 2), "y"), along(goesOn(finish("x", "w", 1, 3)), "a"),
+				keyed(enqueue("b", 5, 6)), goesOn(finish("y", "w", 1, 7)),
+			},
+			world: there,
 		},
 		"one waits with a key while the other ran unheard": {
 			events: []Event{keyed(enqueue("a", 0, 1)), keyed(enqueue("b", 4, 5)), again(claim("a", "w", 1, 8), 2)},

@@ -47,7 +47,7 @@ type Event struct {
 
 	Kind  string   // of the job, of a start or a stop
 	Key   string   // that one waiting job may have, of an enqueue
-	Along []string // jobs that a claim took along
+	Along []string // jobs that a claim took along, or that came into the holder's hand with the answer to an end
 
 	Begin  time.Time // of a call; or the moment
 	Return time.Time // when the answer was there; zero when it never came

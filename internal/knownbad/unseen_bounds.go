@@ -9,7 +9,7 @@ var unseenBounds = []defect{
 	},
 	{
 		"a repeated claim looks at the first thousand leases of its ms", "dispatcher/internal/lanes/parts/claiming.lua",
-		`  until #at < part`, `  until true`,
+		`from, more = from + part, #at == part`, `from, more = from + part, false`,
 	},
 	{
 		"a repeated claim gives out other holders' lanes", "dispatcher/internal/lanes/parts/claiming.lua",

@@ -17,7 +17,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a job that was claimed along can be suspended", "dispatcher/internal/lanes/suspendjob.lua",
-		` or at == 'tail' and where < along_of(record) then`, ` then`,
+		`elseif at == 'tail' and where < along_of(record) then`, `elseif false then`,
 	},
 	{
 		"a job that was claimed along can be cancelled", "dispatcher/internal/lanes/cancel.lua",

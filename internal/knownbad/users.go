@@ -65,7 +65,7 @@ var fromUsers = []defect{
 	},
 	{
 		"a probe takes all there is", "dispatcher/session/session.go",
-		`one.Want = 1`, `one.Want = 100`,
+		`one.Want, one.InHand = 1, nil`, `one.Want, one.InHand = 100, nil`,
 	},
 	{
 		"who is blamed keeps a wake-up to itself", "dispatcher/session/session.go",

@@ -1,6 +1,6 @@
 -- lease: the record of who holds a subject: "<token> <use>[+<jobs along>][!] <holder>". The use is 'job',
 -- an attempt at the lane's head; 'section' or 'slot', which say nothing of any job. Jobs along are behind the head, were
--- claimed with it and not reported yet. With '!' something is asked of the holder: see ask.
+-- given out with it or since, and not reported yet. With '!' something is asked of the holder: see ask.
 
 -- FILLER is no subject and has more than 64 bytes. Redis keeps small hashes and zsets
 -- as flat lists that it searches from end to end; a long member in them makes it use
@@ -30,7 +30,7 @@ end
 
 -- with_along is the record with n jobs along.
 local function with_along(record, n)
-  return (string.gsub(record, '^(%d+ %a+)%+%d+', '%1' .. (n > 0 and '+' .. n or ''), 1))
+  return (string.gsub(record, '^(%d+ %a+)%+?%d*', '%1' .. (n > 0 and '+' .. n or ''), 1))
 end
 
 local function holder_of(record)

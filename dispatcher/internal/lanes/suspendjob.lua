@@ -5,7 +5,7 @@
 -- ARGV[7]   entry of the job
 -- ARGV[8]   'suspend' | 'resume'
 --
--- Returns   {'ok'} | {'no'}: it is not suspended | {'running'} | {'dead'} | {'missing'} | {'stale'}
+-- Returns   {'ok'} | {'no'}: it is not suspended | {'running'} | {'claimed'}: it is in the hand of who runs the head | {'dead'} | {'missing'} | {'stale'}
 --
 -- A suspended head stops its lane, unless jobs of its kind are set aside when they fail:
 -- then it steps aside, and takes a new place at the tail when it is resumed.
@@ -25,8 +25,10 @@ elseif resume ~= suspended then
   return { resume and 'no' or 'ok' }
 end
 local record = call('HGET', LEASES, subject)
-if at == 'head' and use_of(record) == 'job' or at == 'tail' and where < along_of(record) then
+if at == 'head' and use_of(record) == 'job' then
   return { 'running' }
+elseif at == 'tail' and where < along_of(record) then
+  return { 'claimed' }
 end
 
 -- The note says that the job is suspended, wherever it stands; what follows is about a job whose turn it is, or

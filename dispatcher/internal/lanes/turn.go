@@ -30,6 +30,7 @@ type Claiming struct {
 type Wanted struct {
 	Kind   string
 	Along  int  // most jobs of one lane; 1 is only its head
+	InHand int  // most jobs of one lane that a holder has in hand while nobody waits; 0 and 1 are only the one it is at
 	Capped bool // no more than
 	Most   int  // so many lanes are to be given out
 }
@@ -39,7 +40,8 @@ type Wanted struct {
 type Finishing struct {
 	Subject, Entry string // canonical subject
 	Token          lease.Token
-	GoesOn         bool // its holder goes on with the lane under the same lease
+	GoesOn         bool // its holder goes on with the lane under the same lease,
+	InHand         int  // and has so many jobs in hand behind the next
 }
 
 // Turn makes a call that finishes so many jobs, of which done tells one after the other, and then claims. Two
@@ -51,6 +53,9 @@ func (n *Namespace) Turn(p int, who *Claiming, jobs int, done func(i int) Finish
 	args = append(args, who.Holder, who.TTL.Milliseconds(), min(who.Want, MaxClaim), len(who.Kinds))
 	for _, k := range who.Kinds {
 		along := strconv.Itoa(max(1, k.Along))
+		if k.InHand > 1 {
+			along += "+" + strconv.Itoa(k.InHand)
+		}
 		if k.Capped {
 			along += "/" + strconv.Itoa(k.Most)
 		}
@@ -60,7 +65,7 @@ func (n *Namespace) Turn(p int, who *Claiming, jobs int, done func(i int) Finish
 		f := done(i)
 		token := f.Token.String()
 		if f.GoesOn {
-			token = "+" + token
+			token = "+" + strconv.Itoa(f.InHand) + " " + token
 		}
 		tails[i] = n.keys[p].Tail(f.Subject)
 		args = append(args, f.Subject, f.Entry, token)
@@ -76,6 +81,7 @@ type TurnReply struct {
 
 	done     []string // a word for each finished job
 	rows     []string // three words for each claimed job
+	more     []string // three words for each job that came into a hand
 	attempts []string
 }
 
@@ -115,6 +121,14 @@ func readTurn(words []string, done int) (t TurnReply, err error) {
 		return garbled(words[2], err)
 	}
 	rows, attempts := words[turnHead+done:], strings.Fields(words[3])
+	behind := 0 // jobs that came into hands, behind those that were claimed
+	for i := range t.done {
+		behind += t.More(i)
+	}
+	if 3*behind > len(rows) {
+		return t, fmt.Errorf("turn: reply %q: has %d jobs for %d that came into hands", words[:turnHead+done], len(rows)/3, behind)
+	}
+	rows, t.more = rows[:len(rows)-3*behind], rows[len(rows)-3*behind:]
 	if len(attempts) > len(rows)/3 {
 		return t, fmt.Errorf("turn: reply %q: says attempts of %d jobs, and has %d", words[3], len(attempts), len(rows)/3)
 	}
@@ -136,6 +150,22 @@ func (t *TurnReply) Done(i int) Fate {
 		return Fate{"lost", "-"}
 	}
 	return Fate{"gone", "-"}
+}
+
+// More is how many jobs came into the hand of who goes on from the ith job that was finished. [TurnReply.NextInHand] reads
+// them, those of the first such job in front.
+func (t *TurnReply) More(i int) (n int) {
+	if word := t.done[i]; len(word) > len("ok+") && word[:3] == "ok+" {
+		n, _ = strconv.Atoi(word[3:]) // what is no number has no jobs
+	}
+	return max(0, n)
+}
+
+// NextInHand takes the next job that came into a hand off the reply.
+func (t *TurnReply) NextInHand() Claimed {
+	c := Claimed{Subject: t.more[0], Entry: t.more[1], Body: t.more[2]}
+	t.more = t.more[3:]
+	return c
 }
 
 // Jobs is how many jobs were claimed, and Job the ith of them.

@@ -7,13 +7,16 @@
 --            caller will claim with its next call
 -- ARGV[9]    k        number of kinds that the caller handles; 0 claims nothing
 -- ARGV[10+]  two a kind, the one whose turn it is in front: kind, and how many waiting
---            jobs of one lane to take along under one lease (1: only the head); with '/n'
---            behind it when no more than n lanes of the kind are to be given out
--- ARGV[..]   three a finished job: subject, entry, token; with '+' before the token
---            when the holder goes on with the lane under the same lease
+--            jobs of one lane to take along under one lease (1: only the head); with '+k'
+--            behind it when holders may have k jobs of a lane in hand while nobody waits, and
+--            '/n' when no more than n lanes of the kind are to be given out
+-- ARGV[..]   three a finished job: subject, entry, token; with '+n ' before the token
+--            when the holder goes on with the lane under the same lease, and has n jobs in
+--            hand behind its next head
 --
--- Returns    {'ok', ready, token, attempts, ('ok' | 'lost') for each finished job,
---             (subject, entry, encoded job) for each job taken}
+-- Returns    {'ok', ready, token, attempts, ('ok' | 'ok+n' | 'lost') for each finished job,
+--             (subject, entry, encoded job) for each job taken, and then for the n jobs
+--             that come into the hand of each who goes on}
 --            ready: how many lanes of these kinds are left, as far as was looked; with '+'
 --            behind it when there are more, but no more of their kind were to be given out;
 --            attempts: that have ended, of each job taken, with spaces between; '' when none has any;
@@ -32,13 +35,15 @@ end
 -- just had a job finished.
 local reply = { 'ok', 0, '0', '' }
 local f = finish(t.done_from, reply)
-local said = #reply > 4 and table.concat(reply, ' ', 5) or ''
+local words = #reply
 local c = pop_ready(t)
 hand_over(t, f, c)
-local given, broken, took, late = give(reply, c.lanes, c.heads, t.along)
+local given, broken, took, late = give(reply, c.lanes, c.heads, deep(t, c), t.rolls)
 let_others_go(t, f, c, broken, late)
 
 reply[2] = left_over(t, t.wanted >= 0 and (c.popped + #c.handed >= t.wanted or next(late)), f.finished + c.popped == 0)
+go_on_with(t, f, reply, reply[2] == 0 and not next(c.next_up), (#reply - words) / 3)
+local said = words > 4 and table.concat(reply, ' ', 5, words) or ''
 if #given + f.finished > 0 then
   local deadline = '0'
   if #given > 0 then

@@ -1,23 +1,29 @@
 -- claiming: what a turn asks for, and which lanes it gets.
 
 -- asked_for is what the caller asks for: how many lanes, of which kinds, and of each kind how many jobs of a
--- lane, and no more than how many lanes (budget). along is false where all kinds are claimed job by job, which
--- spares a look at each lane's tail; takes has all kinds in any case. done_from is where in ARGV the finished jobs
+-- lane, how many while nobody waits (rolls), and no more than how many lanes (budget). along is false where all
+-- kinds are claimed job by job, which spares a look at each lane's tail, and rolls where none is more than one;
+-- takes has all kinds in any case. done_from is where in ARGV the finished jobs
 -- begin. own is as for list_ready: lanes of these kinds wake nobody, because the caller takes them itself.
 local function asked_for()
   local kinds = tonumber(ARGV[FIRST + 3])
-  local along, budget, batches, own = {}, {}, false, ' '
+  local along, rolls, budget, batches, own = {}, false, {}, false, ' '
   for at = FIRST + 4, FIRST + 3 + 2 * kinds, 2 do
     local kind, most = ARGV[at], tonumber(ARGV[at + 1])
     if not most then
-      most, budget[kind] = string.match(ARGV[at + 1], '^(%d+)/(%d+)$')
-      most, budget[kind] = tonumber(most), tonumber(budget[kind])
+      local first, ahead, cap = string.match(ARGV[at + 1], '^(%d+)%+?(%d*)/?(%d*)$')
+      most, budget[kind] = tonumber(first), tonumber(cap)
+      if ahead ~= '' then
+        rolls = rolls or {}
+        rolls[kind] = tonumber(ahead)
+      end
     end
     along[kind], batches = most, batches or most > 1
     own = own .. kind .. ' '
   end
   return {
-    wanted = tonumber(ARGV[FIRST + 2]), kinds = kinds, along = batches and along, takes = along, budget = budget, own = own,
+    wanted = tonumber(ARGV[FIRST + 2]), kinds = kinds, along = batches and along, rolls = rolls, takes = along,
+    budget = budget, own = own,
     done_from = FIRST + 4 + 2 * kinds,
   }
 end
@@ -28,27 +34,25 @@ end
 -- One that was renewed meanwhile is not found, and its holder has had the answer then.
 local function given_before(t, before)
   local token, deadline, said = string.match(before, '^(%d+) (%d+) ?(.*)$')
-  local reply, subjects, heads, bounds = { 'ok', 0, token, '' }, {}, {}, {}
+  local reply, subjects, heads, most = { 'ok', 0, token, '' }, {}, {}, {}
   for word in string.gmatch(said, '%S+') do
     reply[#reply + 1] = word
   end
-  if token == '0' then
-    return reply
-  end
-  local from, part = 0, 1000 -- any number may end in that ms
-  repeat
+  local words = #reply - 4
+  local from, part, more = 0, 1000, token ~= '0' -- any number may end in that ms
+  while more do
     local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', from, part)
     local records, entries = many('HMGET', LEASES, at), many('HMGET', HEADS, at)
     for i, subject in ipairs(at) do
       if entries[i] and fenced(records[i], token) then
         local k = #subjects + 1
-        subjects[k], heads[k], bounds[k] = subject, entries[i], along_of(records[i])
+        subjects[k], heads[k], most[k] = subject, entries[i], along_of(records[i]) + 1
       end
     end
-    from = from + part
-  until #at < part
-  give(reply, subjects, heads, t.along, bounds)
-  return reply
+    from, more = from + part, #at == part
+  end
+  give(reply, subjects, heads, most, nil, true)
+  return given_again(t, reply, words)
 end
 
 -- pop_ready takes lanes off the lists of ready ones. A lane there has a head and no lease (I4); an index that
@@ -134,4 +138,5 @@ local function hand_over(t, f, c)
       end
     end
   end
+  c.nobody_waits = c.popped < t.wanted and not next(c.next_up)
 end

@@ -3,14 +3,15 @@
 -- Nothing here asks the time: it makes no difference to a finish when it comes, as long as its token is current
 -- (I3).
 
--- go_on_with keeps the leases of lanes that their holders go on with: each stands for fewer jobs now, so a
--- crash charges only those that are left (I6), and a cancellation that was asked for the first one is over.
--- That the lane be suspended stays asked. The token stays too, and with it the trust of its keeper.
-local function go_on_with(f, records, went)
-  local leases, unasked = {}, {}
+-- keep_open keeps the leases of lanes that their holders go on with: each stands for its head and as many jobs
+-- behind it as its holder says are in hand, so a crash charges only those (I6); and a cancellation that was asked
+-- for the one that is done is over. That the lane be suspended stays asked. The token stays too, and with it the
+-- trust of its keeper. The leases are written by go_on_with, when it is known what comes into the hand.
+local function keep_open(f, records, in_hand, rows)
+  local unasked = {}
   for k, subject in ipairs(f.lanes) do
     if f.open[k] then
-      local asks, record = f.asks[subject], records[k]
+      local asks, n = f.asks[subject], in_hand[k]
       local rest = asks and without_value(asks, 'cancel') or ''
       if asks and rest == '' then
         unasked[#unasked + 1] = subject
@@ -18,11 +19,10 @@ local function go_on_with(f, records, went)
         call('HSET', extra('asks'), subject, rest)
       end
       f.asks[subject] = nil
-      leases[#leases + 1] = subject
-      leases[#leases + 1] = as_asked(with_along(record, along_of(record) - went[k]), rest ~= '')
+      f.kept[#f.kept + 1] = { subject = subject, head = f.next_head[k], hand = n, row = rows[k],
+        record = as_asked(records[k], rest ~= '') }
     end
   end
-  many('HSET', LEASES, leases)
   many('HDEL', extra('asks'), unasked)
 end
 
@@ -34,10 +34,10 @@ end
 -- The second job of a lane in a call must be the next head by then, and the one before it must have said that
 -- its holder goes on: otherwise it is 'lost'. A job costs one LPOP of its own; jobs without flags share all
 -- other commands. The leases of lanes that nobody goes on with are ended by the caller (let_others_go) or given
--- anew.
+-- anew; those of the others are in `kept`.
 local function finish(first, reply)
   local lanes, next_head, open, l, finished = {}, {}, {}, 0, 0
-  local f = { lanes = lanes, next_head = next_head, open = open, asks = {}, finished = 0 }
+  local f = { lanes = lanes, next_head = next_head, open = open, asks = {}, kept = {}, finished = 0 }
   if first > #ARGV then
     return f
   end
@@ -48,16 +48,16 @@ local function finish(first, reply)
   end
   local records = call('HMGET', LEASES, unpack(subjects))
   local heads = call('HMGET', HEADS, unpack(subjects))
-  local done, seen, record, went, special = {}, {}, {}, {}, {} -- went: jobs that holders went on from; special: entries with flags
+  local done, seen, record, in_hand, rows, special = {}, {}, {}, {}, {}, {} -- rows: of each lane's last job; special: entries with flags
   local at = first
   for i = 1, n do
     local subject, entry, token, k = subjects[i], ARGV[at + 1], ARGV[at + 2], seen[subjects[i]]
-    local head, goes_on = heads[i], byte(token) == 43
+    local head, goes_on, hand = heads[i], byte(token) == 43, nil
     if k then
       head = open[k] and next_head[k]
     end
     if goes_on then
-      token = sub(token, 2)
+      hand, token = string.match(token, '^%+(%d+) (.*)$')
     end
     if head == entry and fenced(records[i], token) then
       if not k then
@@ -66,9 +66,7 @@ local function finish(first, reply)
       end
       local id, follower = id_of(entry), call('LPOP', KEYS[12 + i])
       next_head[k], open[k], record[k] = follower, goes_on, records[i]
-      if goes_on then
-        went[k] = (went[k] or 0) + 1
-      end
+      in_hand[k], rows[k] = tonumber(hand or 0), i
       finished = finished + 1
       done[finished] = id
       if flagged(entry) then
@@ -99,9 +97,7 @@ local function finish(first, reply)
       end
     end
     place(stay, gone)
-    if next(went) then
-      go_on_with(f, record, went)
-    end
+    keep_open(f, record, in_hand, rows)
   end
   return f
 end

@@ -26,33 +26,47 @@ end
 -- jobs along never leaves a lane without its head.
 local MOST = 250
 
+-- behind lists up to n entries of a lane, from one behind its head on, that may run under the same lease as the head:
+-- those of its kind. Of a kind that rolls, only jobs are taken that may be tried once more, and whose ends need no
+-- call of their own: a crash charges all that are in a hand (I6), and must not be the last attempt of one that has
+-- not run.
+local function behind(subject, kind, from, n, rolls)
+  local entries = n > 0 and call('LRANGE', TAIL .. subject, from, from + n - 1) or {}
+  for i, entry in ipairs(entries) do
+    if kind_of(entry) ~= kind or rolls and (max_of(entry) < 2 or flag(entry, 'k') or flag(entry, 'h')) then
+      for k = #entries, i, -1 do
+        entries[k] = nil
+      end
+      break
+    end
+  end
+  return entries
+end
+
 -- lot lists the jobs to be given out with the lanes of `subjects`: their heads, and
 -- what may be taken along; and what is noted of them, or false when that is nothing.
--- along is, by kind, how many jobs of a lane are taken at most, and false when that is one of every kind.
--- bounds[i], when given, is how many were taken along before.
-local function lot(subjects, heads, along, bounds)
+-- most[i] is how many jobs of a lane are taken at most; without it, it is one of each. again says that all of them were
+-- given before; else rolls has the kinds that roll, or is nil.
+local function lot(subjects, heads, most, rolls, again)
   local owners, entries, ids, n = subjects, heads, {}, 0
-  if along then
+  if most then
     owners, entries = {}, {}
   end
   for i = 1, #heads do
     local subject, entry = subjects[i], heads[i]
     n = n + 1
     owners[n], entries[n], ids[n] = subject, entry, id_of(entry)
-    local kind = along and kind_of(entry)
-    local most = bounds and bounds[i] + 1 or along and math.min(along[kind] or 1, MOST - n - (#subjects - i) + 1) or 1
-    if most > 1 then
-      for _, follower in ipairs(call('LRANGE', TAIL .. subject, 0, most - 2)) do
-        if kind_of(follower) ~= kind then
-          break
-        end
+    if most and most[i] > 1 then
+      local kind = kind_of(entry)
+      local room = again and most[i] or math.min(most[i], MOST - n - (#subjects - i) + 1)
+      for _, follower in ipairs(behind(subject, kind, 0, room - 1, rolls and rolls[kind])) do
         n = n + 1
         owners[n], entries[n], ids[n] = subject, follower, id_of(follower)
       end
     end
   end
   local notes = any_notes() and notes_of(ids)
-  if notes and along and not bounds then
+  if notes and most and not again then
     alone(owners, entries, ids, notes)
   end
   return owners, entries, ids, notes
@@ -78,14 +92,14 @@ end
 --
 -- A lane whose head fits and whose followers do not is given with fewer. Attempts are said in one word for all
 -- jobs, and only where any has some behind it: this is the hot path.
-local function give(reply, subjects, heads, along, bounds)
+local function give(reply, subjects, heads, most, rolls, again)
   if #subjects == 0 then
     return subjects, {}, {}, {}
   end
-  local owners, entries, ids, notes = lot(subjects, heads, along, bounds)
-  local most, late = bounds and #ids or fits(ids), {}
-  for i = #ids, most + 1, -1 do
-    if owners[i] ~= owners[most] then
+  local owners, entries, ids, notes = lot(subjects, heads, most, rolls, again)
+  local last_one, late = again and #ids or fits(ids), {}
+  for i = #ids, last_one + 1, -1 do
+    if owners[i] ~= owners[last_one] then
       late[owners[i]] = true
     end
     ids[i] = nil
@@ -93,7 +107,7 @@ local function give(reply, subjects, heads, along, bounds)
   local bodies = call('HMGET', JOBS, unpack(ids))
   local given, broken, took, n, k, last = {}, {}, {}, #reply, 0, nil
   local attempts, tried = notes and {}, false -- that have ended, of each job
-  for i = 1, most do
+  for i = 1, last_one do
     local subject, body = owners[i], bodies[i]
     if not body then
       broken[subject] = true

@@ -25,7 +25,8 @@ type Config struct {
 	Namespace string
 
 	// Partitions is fixed when a namespace is first opened, and checked after.
-	// Defaults to what the namespace has, or to [DefaultPartitions] for a new one.
+	// Defaults to what the namespace has. A new one gets 1 on one server, and [PartitionsPerMaster] for each
+	// master of a cluster.
 	Partitions int
 
 	// MaxPayload is the most bytes a payload may have. Defaults to [DefaultMaxPayload].
@@ -71,9 +72,9 @@ type Durability struct {
 	Within   time.Duration // how long to wait for them at most; defaults to 1 s
 }
 
-// DefaultPartitions is how finely a new namespace is cut; docs/design.md has the
-// measurement behind it.
-const DefaultPartitions = 4
+// PartitionsPerMaster is how finely a new namespace is cut on a cluster, so that masters that are added later
+// take their share. One server works best with one partition: docs/design.md has the measurement.
+const PartitionsPerMaster = 4
 
 // DefaultMaxPayload is the most bytes that a payload may have unless told otherwise: 1 MiB.
 const DefaultMaxPayload = 1 << 20
@@ -138,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Dispatcher, error) {
 		return nil, err
 	}
 	ns, err := lanes.Open(ctx, lanes.Config{
-		Redis: cfg.Redis, Name: cfg.Namespace, Partitions: cfg.Partitions, Default: DefaultPartitions, Backlog: cfg.MaxBacklog, Look: cfg.Look, Now: cfg.Now,
+		Redis: cfg.Redis, Name: cfg.Namespace, Partitions: cfg.Partitions, PerMaster: PartitionsPerMaster, Backlog: cfg.MaxBacklog, Look: cfg.Look, Now: cfg.Now,
 	})
 	if err != nil {
 		return nil, err

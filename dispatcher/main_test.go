@@ -43,6 +43,7 @@ func newHouse(t *testing.T, rdb *redis.Client, cfg dispatcher.Config) *house {
 	t.Helper()
 	h := &house{t: t, rdb: rdb}
 	h.ms.Store(1_000_000)
+	cfg.Partitions = cmp.Or(cfg.Partitions, 4) // so that what is asked of all of them is asked of several
 	cfg.Namespace = redistest.Namespace(t, rdb)
 	cfg.Now = func() time.Time { return time.UnixMilli(h.ms.Load()) }
 	return h.open(rdb, cfg)

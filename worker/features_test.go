@@ -89,7 +89,7 @@ func TestG12_LimitsAreStrict(t *testing.T) {
 func TestG12_SlotLost(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Client(t)
-	s := declare(t, rdb, dispatcher.Config{Partitions: 0, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}})
+	s := declare(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", Limit: 1}}})
 	causes := make(chan error, 10)
 	s.pool(Config{LeaseTTL: 300 * time.Millisecond}, map[string]Handler{"k": func(ctx context.Context, _ []byte) error {
 		c, _ := FromContext(ctx)

@@ -40,7 +40,7 @@ func TestHerd(t *testing.T) {
 	open := func() *dispatcher.Dispatcher {
 		rdb := connect.New(&redis.Options{Addr: s.Addr})
 		t.Cleanup(func() { _ = rdb.Close() })
-		d, err := dispatcher.Open(ctx, dispatcher.Config{Redis: rdb, Namespace: "herd"})
+		d, err := dispatcher.Open(ctx, dispatcher.Config{Redis: rdb, Namespace: "herd", Partitions: 4})
 		if err != nil {
 			t.Fatal(err)
 		}

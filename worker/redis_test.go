@@ -32,7 +32,7 @@ type site struct {
 }
 
 func newSite(t *testing.T, rdb *redis.Client) *site {
-	d, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb)})
+	d, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb), Partitions: 4})
 	if err != nil {
 		t.Fatal(err)
 	}

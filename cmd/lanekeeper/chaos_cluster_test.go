@@ -29,7 +29,7 @@ func newClusterCrew(t *testing.T) *clusterCrew {
 	cluster := redistest.OwnCluster(t)
 	c := &clusterCrew{
 		crew: newCrew(t, cluster.URL(), 3, "--lease-ttl", "3s"), Cluster: cluster, rdb: cluster.Client(),
-		ns: subject.Namespace{Name: "chaos", Partitions: dispatcher.DefaultPartitions},
+		ns: subject.Namespace{Name: "chaos", Partitions: 3 * dispatcher.PartitionsPerMaster},
 	}
 	for i := range 2 {
 		c.all.Go(func() { c.produce(c.rdb, fmt.Sprint("p", i), 10*time.Millisecond) })

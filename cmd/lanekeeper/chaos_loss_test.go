@@ -20,7 +20,7 @@ import (
 )
 
 // losing is the namespace of these tests.
-var losing = subject.Namespace{Name: "loss", Partitions: dispatcher.DefaultPartitions}
+var losing = subject.Namespace{Name: "loss", Partitions: 4}
 
 // ledger is what producers were told of the jobs that they enqueued.
 type ledger struct {
@@ -43,7 +43,7 @@ func write(t *testing.T, rdb redis.UniversalClient, safe dispatcher.Durability) 
 			keys = append(keys, key)
 		}
 	}
-	d, err := dispatcher.Open(context.Background(), dispatcher.Config{Redis: rdb, Namespace: "loss", Durability: safe})
+	d, err := dispatcher.Open(context.Background(), dispatcher.Config{Redis: rdb, Namespace: losing.Name, Partitions: losing.Partitions, Durability: safe})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -60,7 +59,7 @@ func gone(pids []int) bool {
 // loseLease takes the lease of s:a away, as an operator could by force.
 func (w *town) loseLease() {
 	w.t.Helper()
-	ns := subject.Namespace{Name: w.namespace, Partitions: dispatcher.DefaultPartitions}
+	ns := subject.Namespace{Name: w.namespace, Partitions: 1}
 	key := subject.Key{Kind: "s", ID: "a"}
 	n, err := redistest.Client(w.t).HDel(w.t.Context(), ns.Keys(ns.Partition(key)).Leases(), key.Canonical()).Result()
 	if n != 1 || err != nil {

@@ -16,7 +16,10 @@ import (
 func TestH5_CommandsAskWhich(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
-	ns := subject.Namespace{Name: w.namespace, Partitions: dispatcher.DefaultPartitions}
+	ns := subject.Namespace{Name: w.namespace, Partitions: 4}
+	if _, err := dispatcher.Open(t.Context(), dispatcher.Config{Redis: redistest.Client(t), Namespace: ns.Name, Partitions: ns.Partitions}); err != nil {
+		t.Fatal(err)
+	}
 	one := subject.Key{Kind: "a", ID: "1"}
 	other := one
 	for i := 2; ns.Partition(other) == ns.Partition(one); i++ {
@@ -71,7 +74,7 @@ func TestH13_LooksSayWhatIsMissing(t *testing.T) {
 	for i := range 30 {
 		w.must("enqueue", fmt.Sprint("s:", i), "k", "--id", fmt.Sprint("j", i))
 	}
-	ns := subject.Namespace{Name: w.namespace, Partitions: dispatcher.DefaultPartitions}
+	ns := subject.Namespace{Name: w.namespace, Partitions: 3 * dispatcher.PartitionsPerMaster}
 	home, _ := c.MasterOf(ns.Meta())
 	var gone, replica *redistest.Server // of partitions, and not of the namespace's own keys
 	var missing []int

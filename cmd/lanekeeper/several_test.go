@@ -172,7 +172,7 @@ func TestOneWrongIDAmongSeveral(t *testing.T) {
 func TestLanePagesMissNone(t *testing.T) {
 	t.Parallel()
 	w := newTown(t)
-	const lanes = 600 * dispatcher.DefaultPartitions // more in each than Redis packs together, and gives in one batch
+	const lanes = 2400 // more than Redis packs together, and gives in one batch
 	var in strings.Builder
 	for i := range lanes {
 		fmt.Fprintf(&in, `{"subject":"s:%d","kind":"k"}`+"\n", i)

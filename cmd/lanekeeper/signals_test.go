@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -534,7 +533,7 @@ func TestD9_ExecEndsWithItsLease(t *testing.T) {
 	w := newTown(t)
 	p := w.startWith("exec", "s:a", "--lease-ttl", "2s", "--", "sh", "-c", "trap 'echo >"+w.dir+"/term' TERM; echo >"+w.dir+"/holds; while :; do sleep 0.02; done")
 	w.until("it holds", func() bool { _, err := os.Stat(w.dir + "/holds"); return err == nil })
-	ns := subject.Namespace{Name: w.namespace, Partitions: dispatcher.DefaultPartitions}
+	ns := subject.Namespace{Name: w.namespace, Partitions: 1}
 	key := subject.Key{Kind: "s", ID: "a"}
 	keys := ns.Keys(ns.Partition(key))
 	if n, err := redistest.Client(t).HDel(t.Context(), keys.Leases(), key.Canonical()).Result(); n != 1 || err != nil {

@@ -2,7 +2,6 @@ package lanes
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ type Config struct {
 	Redis      redis.UniversalClient
 	Name       string
 	Partitions int // that it must have; 0 is any number
-	Default    int // that a new one gets
+	PerMaster  int // that a new one gets for each master of a cluster; on one server it gets 1
 	Backlog    int // the most jobs that it may hold
 	Look       bool
 	Now        func() time.Time // nil in production
@@ -118,7 +117,7 @@ const openPatience = 5 * time.Second
 // be able to start when memory is full. HSETNX lets the first of several decide, and the others read what it
 // said. The number of partitions can't be changed later: it says where each lane is.
 func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
-	ns := subject.Namespace{Name: cfg.Name, Partitions: cmp.Or(cfg.Partitions, cfg.Default)}
+	ns := subject.Namespace{Name: cfg.Name, Partitions: max(1, cfg.Partitions)}
 	ctx, cancel := connect.Bounded(ctx)
 	defer cancel()
 	read := func() ([]any, error) {
@@ -140,6 +139,9 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 			return ns, nil
 		}
 		partitions := ns.Partitions
+		if masters := connect.MasterCount(ctx, cfg.Redis); cfg.Partitions == 0 && masters > 0 {
+			partitions = min(cfg.PerMaster*masters, subject.MaxPartitions)
+		}
 		_, err = connect.Ask(ctx, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, connect.Atomically(ctx, cfg.Redis, func(tx redis.Pipeliner) {
 				tx.HSetNX(ctx, ns.Meta(), "partitions", partitions)

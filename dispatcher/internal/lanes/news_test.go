@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { redistest.Main(m) }
 // open opens a namespace of one partition that is this test's own.
 func open(t *testing.T, rdb *redis.Client) *Namespace {
 	t.Helper()
-	n, err := Open(t.Context(), Config{Redis: rdb, Name: redistest.Namespace(t, rdb), Default: 1})
+	n, err := Open(t.Context(), Config{Redis: rdb, Name: redistest.Namespace(t, rdb), PerMaster: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

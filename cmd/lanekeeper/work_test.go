@@ -39,7 +39,7 @@ func TestI5I6_KillOneOfTwoWorkers(t *testing.T) {
 	const lanes, perLane = 12, 10
 	var in strings.Builder
 	for i := range lanes * perLane {
-		fmt.Fprintf(&in, `{"subject":"s:%d","kind":"k","payload":{"sleep_ms":20}}`+"\n", i%lanes)
+		fmt.Fprintf(&in, `{"subject":"s:%d","kind":"k","payload":{"sleep_ms":80}}`+"\n", i%lanes)
 	}
 	if code, out, errOut := w.runWith(in.String(), "enqueue", "--from", "-"); code != 0 {
 		t.Fatal(out, errOut)
@@ -48,7 +48,9 @@ func TestI5I6_KillOneOfTwoWorkers(t *testing.T) {
 	victim := w.start("--concurrency", "4", "--lease-ttl", ttl.String())
 	w.until("the victim works", func() bool { return w.logged("start") >= 8 })
 	survivor := w.start("--concurrency", "4", "--lease-ttl", ttl.String(), "--until-empty")
-	w.until("both work", func() bool { return w.logged("end") >= 30 })
+	w.until("both work, and more run than the survivor has places for", func() bool {
+		return w.logged("end") >= 30 && w.logged("start")-w.logged("end") > 5
+	})
 	victim.signal(syscall.SIGKILL)
 	killed := time.Now()
 	<-victim.done

@@ -27,7 +27,6 @@ const (
 	artifacts = 100
 	hanging   = 5 // of the moves, those that hang in the middle and hear of no timeout
 	timeout   = 250 * time.Millisecond
-	hangFor   = 2 * time.Second
 )
 
 // storage has copies of artifacts, and remembers the largest token that each was written with.
@@ -39,6 +38,9 @@ type storage struct {
 	copies map[string]bool
 	tokens map[string]lease.Token
 	late   int // writes with a smaller token than one before
+
+	expired map[string]chan struct{} // closed when an artifact was expired
+	hung    sync.WaitGroup           // moves that hang
 }
 
 var errLate = errors.New("storage: written with a larger token before")
@@ -55,6 +57,13 @@ func (s *storage) write(id string, token lease.Token, stored bool) error {
 	}
 	s.tokens[id] = max(token, s.tokens[id])
 	s.copies[id] = stored
+	select {
+	case <-s.expired[id]: // an attempt before
+	default:
+		if !stored {
+			close(s.expired[id])
+		}
+	}
 	return nil
 }
 
@@ -76,7 +85,7 @@ func run(ctx context.Context, lanes, checks bool) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	s := &storage{lanes: lanes, checks: checks, copies: make(map[string]bool), tokens: make(map[string]lease.Token)}
+	s := &storage{lanes: lanes, checks: checks, copies: make(map[string]bool), tokens: make(map[string]lease.Token), expired: make(map[string]chan struct{})}
 	pool, err := worker.New(d, worker.Config{
 		Concurrency: 20, LeaseTTL: 5 * time.Second, CancelGrace: timeout, Timeout: timeout,
 		Backoff: dispatcher.Backoff{Base: timeout, Cap: timeout}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -89,7 +98,9 @@ func run(ctx context.Context, lanes, checks bool) (result, error) {
 		claim, _ := worker.FromContext(ctx)
 		time.Sleep(2 * time.Millisecond) // it reads the artifact
 		if lanes && claim.Attempt == 1 && moved.Add(1) <= hanging {
-			time.Sleep(hangFor) // on a network mount, say: no context reaches it
+			s.hung.Add(1)
+			defer s.hung.Done()
+			<-s.expired[string(payload)] // on a network mount, say, that comes back when all is over: no context reaches it
 		}
 		return s.write(string(payload), claim.Lease.Token, true)
 	})
@@ -99,6 +110,7 @@ func run(ctx context.Context, lanes, checks bool) (result, error) {
 	})
 	for i := range artifacts {
 		id := fmt.Sprint(i)
+		s.expired[id] = make(chan struct{})
 		for _, kind := range []string{"move", "expire"} {
 			key := subject.Key{Kind: "artifact", ID: id}
 			if !lanes {
@@ -128,7 +140,7 @@ func (s *storage) after(ctx context.Context, d *dispatcher.Dispatcher, pool *wor
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	time.Sleep(hangFor) // those that hang come back
+	s.hung.Wait() // those that hang come back
 	stop()
 	if err := <-ended; err != nil && !errors.As(err, new(*worker.StopError)) {
 		return result{}, err

@@ -56,6 +56,9 @@ bench: redis ## measure beside asynq, River and raw Redis; brings docs/performan
 bench-quick: redis ## drain, contention, idle latency and memory with fewer jobs (2 min)
 	cd bench && $(GO) run . -quick -out results-quick.json
 
+bench-against: redis ## measure this tree beside the build of REF, in turn, ROUNDS times (5): ratios (6 min)
+	cd bench && $(GO) run . -against $${REF:?say which commit: make bench-against REF=HEAD~1} -rounds $${ROUNDS:-5} $${ONLY:+-only "$$ONLY"}
+
 demo: ## replay a real trace on an embedded server
 	$(GO) run ./cmd/lanekeeper demo
 
@@ -65,4 +68,4 @@ redis: ## install redis-server when it is absent and the package manager may
 	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || \
 	  { echo "redis-server is needed: install it with your package manager (Debian: apt-get install redis-server)"; exit 1; }
 
-.PHONY: help test lint quick fuzz stories bench bench-quick chaos known-bad mutants demo redis
+.PHONY: help test lint quick fuzz stories bench bench-quick bench-against chaos known-bad mutants demo redis

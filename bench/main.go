@@ -20,6 +20,9 @@ func main() {
 	worker := flag.String("worker", "", "be a worker process on this Redis (used by bench itself)")
 	quick := flag.Bool("quick", false, "drain, contention, idle latency and memory only, with fewer jobs, in one round")
 	only := flag.String("only", "", "workloads to run, with commas between: "+strings.Join(workloadNames(), ","))
+	contender := flag.String("contender", "", "measure only this one")
+	ref := flag.String("against", "", "measure this tree beside the build of a commit, in turn")
+	rounds := flag.Int("rounds", 5, "with -against, how often both are measured")
 	out := flag.String("out", "results.json", "where to write the results; a full run also brings ../docs up to date")
 	flag.Parse()
 	if *worker != "" {
@@ -27,7 +30,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	exit(run(ctx, *quick, *only, *out))
+	if *ref != "" {
+		exit(against(ctx, *ref, *only, *rounds))
+	}
+	exit(run(ctx, *quick, *only, *contender, *out))
 }
 
 func exit(err error) {
@@ -46,7 +52,7 @@ func workloadNames() []string {
 	return names
 }
 
-func run(ctx context.Context, quick bool, only, out string) error {
+func run(ctx context.Context, quick bool, only, contender, out string) error {
 	if only != "" {
 		for _, name := range strings.Split(only, ",") {
 			if !slices.Contains(workloadNames(), name) {
@@ -79,6 +85,9 @@ func run(ctx context.Context, quick bool, only, out string) error {
 		}
 		for round := range rounds {
 			for _, name := range w.contenders {
+				if contender != "" && contender != name {
+					continue
+				}
 				fmt.Fprintf(os.Stderr, "%s  %-10s round %d of %d  %s\n", time.Since(began).Round(time.Second), w.name, round+1, rounds, name)
 				f, err := measure(ctx, at, w, name)
 				if errors.Is(err, errNotApplicable) {
@@ -97,7 +106,7 @@ func run(ctx context.Context, quick bool, only, out string) error {
 	if err := results.write(out); err != nil {
 		return err
 	}
-	if !quick && only == "" {
+	if !quick && only == "" && contender == "" {
 		return results.publish("../docs", table)
 	}
 	return nil

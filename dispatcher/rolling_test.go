@@ -372,3 +372,165 @@ func TestRollingFields(t *testing.T) {
 		h.clean()
 	})
 }
+
+// What is asked while jobs are in a hand counts for them as for all that were given out: nothing comes before them, and what is
+// for the job that runs is not for the next one.
+func TestPairs_InHand(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		kinds := []dispatcher.Kind{{Name: "k", Owner: "o"}, {Name: "halts", Owner: "o", OnFailure: dispatcher.Halt}}
+		for name, c := range map[string]struct {
+			asks func(h *house, r *roller) // while j2 runs, with j3 in hand, before j4
+			came string                    // into the hand with the end of j2, of which it may have four
+			left func(h *house, r *roller) // when j3 is at work
+		}{
+			"a cancel of the job that runs, which finishes": {
+				asks: func(h *house, _ *roller) {
+					holder, err := h.Cancel(bg, ref("j2"))
+					if err != nil || holder != "w" {
+						h.t.Fatalf("asked %q, %v", holder, err)
+					}
+				},
+				came: "[j4]", // the cancel is over with its job
+				left: func(h *house, r *roller) {
+					ended := r.turn(0, session.End{Claim: r.claim, Outcome: session.HandedBack}).Ended[0]
+					if ended.Err != nil || ended.Cancelled {
+						h.t.Errorf("j3 ends with %+v, as if the cancel were for it", ended)
+					}
+					h.ok(h.Finish(bg, h.head("v", "j3", 1)))
+					h.ok(h.Finish(bg, h.head("v", "j4", 1)))
+				},
+			},
+			"a suspension of the lane": {
+				asks: func(h *house, _ *roller) { _, err := h.Suspend(bg, key("a"), ""); h.ok(err) },
+				came: "[]",
+				left: func(h *house, r *roller) {
+					h.ok(r.turn(5, session.End{Claim: r.claim}).Ended[0].Err)
+					h.none("v")
+					h.ok(h.Resume(bg, key("a")))
+					h.ok(h.Finish(bg, h.head("v", "j4", 1)))
+				},
+			},
+			"a key of a job in the hand": { // it has begun, as far as anybody knows
+				asks: func(h *house, _ *roller) {
+					h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "u1", MaxAttempts: 3, Unique: dispatcher.Coalesce})
+				},
+				came: "[j4 u1]",
+				left: func(h *house, r *roller) {
+					done := h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "u2", MaxAttempts: 3, Unique: dispatcher.Coalesce})
+					if done.ID != "u2" {
+						h.t.Errorf("it was merged into %s, which is in a hand", done.ID)
+					}
+					h.ok(r.turn(0, r.end(0)).Ended[0].Err)
+					r.claim, _ = r.claim.Next()
+					h.ok(r.turn(0, r.end(0)).Ended[0].Err)
+					r.claim, _ = r.claim.Next()
+					h.ok(h.Finish(bg, *r.claim))
+					h.ok(h.Finish(bg, h.head("v", "u2", 1)))
+				},
+			},
+			"a job that halts its lane": {
+				asks: func(h *house, _ *roller) {
+					h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "halts", ID: "h1"})
+				},
+				came: "[j4]",
+				left: func(h *house, r *roller) {
+					h.ok(r.turn(0, r.end(0)).Ended[0].Err)
+					r.claim, _ = r.claim.Next()
+					h.ok(h.Finish(bg, *r.claim))
+					for _, c := range h.claimedKinds("v", 1, "halts") {
+						h.ok(h.Finish(bg, c))
+					}
+				},
+			},
+			"a delayed job that falls due": {
+				asks: func(h *house, _ *roller) {
+					h.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: "late", Delay: time.Second, MaxAttempts: 3})
+					h.advance(2 * time.Second)
+					h.reaped()
+				},
+				came: "[j4 late]",
+				left: func(h *house, r *roller) {
+					h.ok(r.turn(0, r.end(0)).Ended[0].Err)
+					r.claim, _ = r.claim.Next()
+					h.ok(r.turn(0, r.end(0)).Ended[0].Err)
+					r.claim, _ = r.claim.Next()
+					h.ok(h.Finish(bg, *r.claim))
+				},
+			},
+			"a failure of the next one": {
+				asks: func(*house, *roller) {},
+				came: "[j4]",
+				left: func(h *house, r *roller) {
+					dead, err := h.Retry(bg, *r.claim, 0, "boom")
+					h.ok(err)
+					if dead {
+						h.t.Error("it is a dead letter")
+					}
+					h.ok(h.Finish(bg, h.head("v", "j3", 2)))
+					h.ok(h.Finish(bg, h.head("v", "j4", 1))) // which was in the hand, and costs no attempt
+				},
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: kinds})
+				h.t = t
+				h.enqueued("a", "j1", "j2", "j3")
+				r := h.rolling("w", 2)
+				r.handedOver()
+				h.wantAlong(r.claim, "j2", "j3")
+				h.enqueued("a", "j4")
+				c.asks(h, r)
+				r.most = 4
+				if came := fmt.Sprint(r.goesOn()); came != c.came || r.claim.ID != "j3" {
+					t.Fatalf("%s came into the hand at %s, want %s", came, r.claim.ID, c.came)
+				}
+				h.clean()
+				c.left(h, r)
+				h.clean()
+				h.empty()
+			})
+		}
+	})
+}
+
+// I6: a head of a kind that skips and whose worker dies is set aside, and what was in the hand keeps its place.
+func TestPairs_InHandOfWhoDies(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", OnFailure: dispatcher.Skip}}})
+		h.enqueued("a", "j1", "j2", "j3", "j4")
+		r := h.rolling("w", 2)
+		r.handedOver()
+		h.wantAlong(r.claim, "j2", "j3")
+		h.advance(11 * time.Second)
+		h.reaped()
+		h.ok(h.Finish(bg, h.head("v", "j3", 2))) // it may have run
+		h.ok(h.Finish(bg, h.head("v", "j4", 1)))
+		h.advance(time.Minute)
+		h.reaped()
+		h.ok(h.Finish(bg, h.head("v", "j2", 2)))
+		h.empty()
+	})
+}
+
+// I5: a dead letter that is replayed to the front stands behind the hand, and comes into it next.
+func TestPairs_ReplayBehindTheHand(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := rollingHouse(t, rdb)
+		h.enqueued("a", "d", "j1", "j2", "j3", "j4")
+		h.ok(h.DeadLetter(bg, h.head("v", "d", 1), "why", "boom"))
+		r := h.rolling("w", 2)
+		r.handedOver()
+		h.wantAlong(r.claim, "j2", "j3")
+		_, err := h.Replay(bg, ref("d"), true)
+		h.ok(err)
+		r.most = 4
+		if came := fmt.Sprint(r.goesOn()); came != "[d j4]" {
+			t.Errorf("%s came into the hand, want [d j4]", came)
+		}
+		h.clean()
+	})
+}

@@ -240,3 +240,20 @@ func TestEndsSayWhatIsInHandNow(t *testing.T) {
 		t.Errorf("the ends are %+v, want 2 and 1 in hand", errands)
 	}
 }
+
+// A pool that is told to stop begins nothing that is in a hand.
+func TestPairs_StopLeavesTheHand(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	var s seen
+	_, err := pooled(t, Config{StopTimeout: time.Hour}, f, func(p *Pool) {
+		p.inHand = 8
+		p.Handle("k", s.handler(func(context.Context, string) error { time.Sleep(10 * time.Millisecond); return nil }))
+	}, func(*Pool) {
+		f.addRolling(4, jobs(9)...)
+		time.Sleep(15 * time.Millisecond) // in the middle of the second
+	})
+	if err != nil || !slices.Equal(s.ids, []string{"j0", "j1"}) || f.ends["j1"].GoesOn || f.ends["j1"].Outcome != session.Finished {
+		t.Errorf("%v; ran %v, ends %+v", err, s.ids, f.ends)
+	}
+}

@@ -10,7 +10,7 @@ import (
 
 // What docs/testing.md has a row for, each with each other.
 var features = []string{
-	"batch", "cancel", "suspend job", "suspend lane", "halt", "skip", "unique", "keep", "limit", "rate", "blame", "section", "replay", "delay", "stop",
+	"hand", "batch", "cancel", "suspend job", "suspend lane", "halt", "skip", "unique", "keep", "limit", "rate", "blame", "section", "replay", "delay", "stop",
 }
 
 // Every two features have a test that is there, or a reason why they can't meet: an empty cell, or one whose test

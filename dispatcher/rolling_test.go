@@ -2,6 +2,7 @@ package dispatcher_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -340,8 +341,8 @@ func TestI16_HandsThatAreFull(t *testing.T) {
 			large.enqueue(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: id, MaxAttempts: 2, Payload: bytes.Repeat([]byte{'x'}, 1<<20-1000)})
 		}
 		r.most = 9
-		if came := r.goesOn(); len(came) > 0 { // none: they come job by job, as the hand is empty
-			t.Errorf("%v came, of more bytes than one call may read", came)
+		if came := fmt.Sprint(r.goesOn()); came != "[j4 j5]" {
+			t.Errorf("%s came, want as many as one call may read", came)
 		}
 		h.clean()
 	})
@@ -530,6 +531,32 @@ func TestPairs_ReplayBehindTheHand(t *testing.T) {
 		r.most = 4
 		if came := fmt.Sprint(r.goesOn()); came != "[d j4]" {
 			t.Errorf("%s came into the hand, want [d j4]", came)
+		}
+		h.clean()
+	})
+}
+
+// What goes back does so also in a session under limits, whose trips have other steps; and a server that does not hear of it is away.
+func TestI6_PutBackUnderLimits(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o"}, {Name: "few", Owner: "o", Limit: 1}}})
+		h.enqueued("a", "j1", "j2", "j3", "j4")
+		r := h.rolling("w", 3)
+		r.handedOver()
+		limited, err := session.Bare(bg, h.Dispatcher, session.Claimant{Holder: "w", Kinds: []string{"k", "few"}, TTL: 10 * time.Second})
+		h.ok(err)
+		back := []session.Turn{{PutBack: []*session.Claim{r.claim}}}
+		gone, cancel := context.WithCancel(bg)
+		cancel()
+		for _, s := range []*session.Session{r.s, limited} {
+			if err := s.Turns(gone, back)[0].Err; err == nil || h.along("a") != 2 {
+				t.Errorf("with a context that is over it says %v, and %d are in hand", err, h.along("a"))
+			}
+		}
+		limited.Turns(bg, []session.Turn{{PutBack: back[0].PutBack, Claim: true, Want: 1}})
+		if h.along("a") != 0 {
+			t.Errorf("%d are in hand still", h.along("a"))
 		}
 		h.clean()
 	})

@@ -75,20 +75,20 @@ func (d *Dispatcher) suspendJob(ctx context.Context, ref JobRef, how string) err
 	return refusedFor(did, how, ref)
 }
 
-// inHand is longer than a worker has jobs in hand behind one that is slow (maxPatience in package worker).
-const inHand = 250 * time.Millisecond
+// handPatience is longer than a worker has jobs in hand behind one that is slow (maxPatience in package worker).
+const handPatience = 250 * time.Millisecond
 
 // reach asks for a job, and again for as long as it is in the hand of a worker.
 func reach(ctx context.Context, ask func() (did string, err error)) (did string, err error) {
 	for begun := time.Now(); ; {
 		did, err = ask()
-		if err != nil || did != "claimed" || time.Since(begun) >= inHand {
+		if err != nil || did != "claimed" || time.Since(begun) >= handPatience {
 			return did, err
 		}
 		select {
 		case <-ctx.Done():
 			return did, nil
-		case <-time.After(inHand / 10):
+		case <-time.After(handPatience / 10):
 		}
 	}
 }

@@ -164,7 +164,7 @@ func (s *simulation) work(ctx context.Context, w *simWorker) {
 			return
 		}
 		p.declared = d.Declared
-		p.inHand = []int{0, 2, 8}[w.role%3] // of those who roll: as many as handlers are fast, and fixed ones
+		p.fixedHand = []int{0, 2, 8}[w.role%3] // of those who roll: as many as handlers are fast, and fixed ones
 		for _, kind := range allKinds {
 			if w.role != oddRole && slices.ContainsFunc(oddKinds, func(k dispatcher.Kind) bool { return k.Name == kind.Name }) {
 				continue

@@ -25,12 +25,13 @@ type lane struct {
 	rolls bool // its hand is filled while nobody waits
 
 	// Under desk.mu: what is in hand of the lane, and the claim that runs; whether a trip with ends of it is
-	// under way, and the ends that wait for its return. Two trips may overtake each
+	// under way, the ends that wait for its return, and how many are not answered. Two trips may overtake each
 	// other, and only the head of a lane can end. packed counts ends while a trip is packed.
 	hand
 	running *session.Claim
 	away    bool
 	later   []*attempt
+	unsaid  int
 	packed  int
 }
 
@@ -249,7 +250,7 @@ func (a *attempt) send(end session.End) (next *attempt) {
 // nobody may begin with its lane before the TTL is over. The caller has set reported.
 func (a *attempt) drop() (next *attempt) {
 	a.release()
-	if q, ok := a.pool.desk.vacate(); ok {
+	if q, ok := a.pool.desk.vacate(a); ok {
 		return a.pool.begin(q)
 	}
 	return nil

@@ -44,11 +44,11 @@ func newCrew(cfg Config) crew {
 	return crew{concurrency: cfg.Concurrency, patience: min(cfg.LeaseTTL/6, maxPatience), pace: slowPace}
 }
 
-// inHand is how many lanes the pool has.
-func (c *crew) inHand() int { return c.running + len(c.queue) }
+// lanes is how many lanes the pool has.
+func (c *crew) lanes() int { return c.running + len(c.queue) }
 
 // busy is how many it has, or has asked for.
-func (c *crew) busy() int { return c.inHand() + c.asked }
+func (c *crew) busy() int { return c.lanes() + c.asked }
 
 // ahead is how many lanes to claim beyond the places there are.
 func (c *crew) ahead() int {
@@ -57,7 +57,7 @@ func (c *crew) ahead() int {
 
 // facts are what a plan goes by.
 func (c *crew) facts() facts {
-	return facts{room: c.concurrency + c.ahead(), busy: c.busy(), working: c.inHand() > 0, stopping: c.stopping}
+	return facts{room: c.concurrency + c.ahead(), busy: c.busy(), working: c.lanes() > 0, stopping: c.stopping}
 }
 
 // claimed puts lanes of a partition behind those that wait.

@@ -22,8 +22,8 @@ func TestCrewGivesPlaces(t *testing.T) {
 	t.Parallel()
 	c := crewOf(2, "a", "b", "c", "d")
 	lanes, fresh := c.start()
-	if len(lanes) != 2 || lanes[0].claim.ID != "a" || lanes[1].claim.ID != "b" || fresh != 2 || c.inHand() != 4 {
-		t.Fatalf("it starts %+v, %d of them fresh, and has %d in hand", lanes, fresh, c.inHand())
+	if len(lanes) != 2 || lanes[0].claim.ID != "a" || lanes[1].claim.ID != "b" || fresh != 2 || c.lanes() != 4 {
+		t.Fatalf("it starts %+v, %d of them fresh, and has %d in hand", lanes, fresh, c.lanes())
 	}
 	if next, ok := c.vacate(); !ok || next.claim.ID != "c" || c.running != 2 {
 		t.Errorf("a place goes on with %+v, %t", next, ok)

@@ -58,7 +58,9 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	errands, quiet := d.planner.plan(now, d.crew.facts())
 	for i := range errands {
 		d.crew.asked += errands[i].Want
-		errands[i].InHand = d.hands.forTurns()
+		if len(d.crew.queue) == 0 { // else lanes wait here, though Redis knows of none
+			errands[i].InHand = d.hands.forTurns()
+		}
 		errands[i].pack()
 	}
 	if d.planner.apart && len(errands) > 0 {
@@ -96,7 +98,8 @@ func (d *desk) holds(l *lane) {
 }
 
 // easeLocked has what has been in a hand for too long go back to its lane: the job before it is slow, and an operator can
-// reach it there. Otherwise it says how long until it is to be asked again. What travels has to come back first: its answer may bring more.
+// reach it there. Otherwise it says how long until it is to be asked again. What travels has to come back first: its answer may
+// bring more. An end of the lane that is to be said says itself what is in the hand.
 func (d *desk) easeLocked(now time.Time) (wait time.Duration) {
 	wait = time.Hour
 	for l := range d.held {
@@ -104,13 +107,15 @@ func (d *desk) easeLocked(now time.Time) (wait time.Duration) {
 		switch {
 		case l.over || len(l.hand.jobs) == 0:
 			delete(d.held, l)
-		case left > 0 || l.away:
-			wait = min(wait, max(left, time.Millisecond))
+		case l.away: // whose return is a change
+		case left > 0:
+			wait = min(wait, left)
 		default:
 			l.hand.jobs = nil
 			delete(d.held, l)
-			part := &d.planner.partitions[l.partition]
-			part.eased = append(part.eased, l.running)
+			if part := &d.planner.partitions[l.partition]; l.unsaid == 0 {
+				part.eased = append(part.eased, l.running)
+			}
 		}
 	}
 	return wait
@@ -126,6 +131,12 @@ func (d *desk) take(e errand, answer session.TurnReply, again []*attempt) (start
 	now := time.Now()
 	d.crew.asked -= e.Want
 	d.unsaid -= len(e.attempts) - len(again)
+	for _, a := range e.attempts {
+		a.lane.unsaid--
+	}
+	for _, a := range again {
+		a.lane.unsaid++
+	}
 	d.planner.learn(now, e, answer, len(again) == 0, d.crew.facts())
 	p := &d.planner.partitions[e.Partition]
 	p.ends = append(p.ends, again...)
@@ -147,22 +158,25 @@ func (d *desk) take(e errand, answer session.TurnReply, again []*attempt) (start
 	return start, fresh
 }
 
-// back notes that a trip is over, whose errands were all taken, and how long it took.
+// back notes that a trip is over, whose errands were all taken, and how long it took; 0 is that it was not served.
 func (d *desk) back(took time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.planner.trips--
-	d.hands.travelled(took)
+	if took > 0 {
+		d.hands.travelled(took)
+	}
 	d.changeLocked()
 }
 
 // goOn lays the end of an attempt on the desk whose place goes on with the lane, and returns the next job that it has in hand.
-// It is false when there is none, when the pool stops, and when the lane had its time: then the end is to be laid there by end.
+// It is false when there is none, when the pool stops, and when a lane that rolls had its time or another one waits for a place:
+// then the end is to be laid there by end.
 func (d *desk) goOn(a *attempt) (next *session.Claim, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hands.handled(a.claim.Kind, a.took())
-	if d.crew.stopping || a.rolls && a.ended.Sub(a.begun) >= d.hands.lasts {
+	if d.crew.stopping || a.rolls && (len(d.crew.queue) > 0 || a.ended.Sub(a.begun) >= d.hands.lasts) {
 		return nil, false
 	}
 	claim := *a.claim
@@ -184,6 +198,7 @@ func (d *desk) goOn(a *attempt) (next *session.Claim, ok bool) {
 // of the trip that carries an earlier end of the same lane.
 func (d *desk) reportLocked(a *attempt) {
 	d.unsaid++
+	a.lane.unsaid++
 	if a.away {
 		a.later = append(a.later, a)
 		return
@@ -206,10 +221,11 @@ func (d *desk) end(a *attempt, took time.Duration) (queued, bool) {
 
 // vacate gives the place of an attempt that will not be reported the next lane, or
 // frees it like end.
-func (d *desk) vacate() (queued, bool) {
+func (d *desk) vacate(a *attempt) (queued, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.changeLocked()
+	a.hand.jobs, a.over = nil, true
 	return d.crew.vacate()
 }
 
@@ -238,7 +254,7 @@ func (d *desk) wake(hint session.Hint) {
 func (d *desk) wakeShort(offered []int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.planner.hearOffer(offered, d.crew.inHand() >= d.crew.concurrency)
+	d.planner.hearOffer(offered, d.crew.lanes() >= d.crew.concurrency)
 	d.changeLocked()
 }
 

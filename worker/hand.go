@@ -62,7 +62,8 @@ func (h *hands) handled(kind string, took time.Duration) {
 }
 
 // want is how many jobs of a lane of a kind to have in hand, the one that runs among them: those that end within two trips,
-// the one under way and the next, and one more. It is a power of two, so that it changes seldom.
+// the one under way and the next, and one more. It is a power of two, so that it changes seldom; and no more than what ends
+// within maxPatience, however slow trips are, because a job in a hand can't be reached by others.
 func (h *hands) want(kind string) int {
 	took, rolls := h.took[kind]
 	switch {
@@ -74,13 +75,13 @@ func (h *hands) want(kind string) int {
 		return 1
 	}
 	n := 2
-	for n < mostInHand && time.Duration(n-1)*took < 2*h.trip {
+	for n < mostInHand && time.Duration(n-1)*took < 2*h.trip && time.Duration(2*n)*took <= maxPatience {
 		n *= 2
 	}
 	return n
 }
 
-// forTurns is what the next turns ask for: kinds that go one by one are not in it.
+// forTurns is what the next turns ask for, of kinds that roll.
 func (h *hands) forTurns() map[string]int {
 	changed := false
 	for kind := range h.took {

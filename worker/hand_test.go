@@ -32,6 +32,7 @@ func TestHowMuchIsInHand(t *testing.T) {
 		"many trips":              {trip: time.Millisecond, took: 19 * time.Millisecond, want: 2},
 		"so many that it is none": {trip: time.Millisecond, took: 20 * time.Millisecond, want: 1},
 		"hardly any time":         {trip: time.Millisecond, took: time.Microsecond, want: 64},
+		"a slow link":             {trip: 100 * time.Millisecond, took: 5 * time.Millisecond, want: 16},
 		"of another kind":         {trip: time.Millisecond, took: time.Microsecond, other: true, want: 1},
 		"fixed":                   {fixed: 8, want: 8},
 		"fixed, of another kind":  {fixed: 8, other: true, want: 1},
@@ -80,7 +81,7 @@ func TestLaneRolls(t *testing.T) {
 	f.slow = 5 * time.Millisecond
 	var s seen
 	_, err := pooled(t, Config{Concurrency: 2}, f, func(p *Pool) {
-		p.inHand = 16 // of jobs of 1ms, two trips of 5ms and one more need as many
+		p.fixedHand = 16 // of jobs of 1ms, two trips of 5ms and one more need as many
 		p.Handle("k", s.handler(func(context.Context, string) error { time.Sleep(time.Millisecond); return nil }))
 	}, func(p *Pool) {
 		begin := time.Now()
@@ -247,7 +248,7 @@ func TestPairs_StopLeavesTheHand(t *testing.T) {
 	f := newFake()
 	var s seen
 	_, err := pooled(t, Config{StopTimeout: time.Hour}, f, func(p *Pool) {
-		p.inHand = 8
+		p.fixedHand = 8
 		p.Handle("k", s.handler(func(context.Context, string) error { time.Sleep(10 * time.Millisecond); return nil }))
 	}, func(*Pool) {
 		f.addRolling(4, jobs(9)...)
@@ -255,5 +256,59 @@ func TestPairs_StopLeavesTheHand(t *testing.T) {
 	})
 	if err != nil || !slices.Equal(s.ids, []string{"j0", "j1"}) || f.ends["j1"].GoesOn || f.ends["j1"].Outcome != session.Finished {
 		t.Errorf("%v; ran %v, ends %+v", err, s.ids, f.ends)
+	}
+}
+
+// A lane that waits in the pool for a place counts like one that waits in Redis: no hand is filled, and the next place that rolls is its.
+func TestLanesInThePoolWait(t *testing.T) {
+	t.Parallel()
+	d := newDesk(Config{Concurrency: 1, LeaseTTL: 30 * time.Second}, 1, false, "k")
+	d.hands.fixed = 4
+	all := jobs(4)
+	l := &lane{rolls: true, hand: hand{jobs: all[1:]}, begun: time.Now()}
+	a := &attempt{lane: l, claim: &session.Claim{Job: all[0], Along: all[1:]}, ended: time.Now(), end: session.End{Claim: &session.Claim{Job: all[0], Along: all[1:]}}}
+	d.crew.running = 1
+	d.crew.claimed([]session.Claim{{Job: dispatcher.Job{ID: "other"}}}, 0, time.Now())
+	if next, ok := d.goOn(a); ok {
+		t.Errorf("it goes on with %s though a lane waits for the place", next.ID)
+	}
+	if q, ok := d.end(a, time.Second); !ok || q.claim.ID != "other" || len(l.hand.jobs) > 0 {
+		t.Errorf("the place goes on with %+v, and %v is in hand", q, l.hand.jobs)
+	}
+	d.crew.claimed([]session.Claim{{Job: dispatcher.Job{ID: "third"}}}, 0, time.Now())
+	if errands, _ := d.plan(time.Now()); len(errands) != 1 || errands[0].InHand != nil {
+		t.Errorf("it plans %+v, want nothing in hand while a lane waits for a place", errands)
+	}
+}
+
+// What is in a hand goes back when nothing of its lane travels or is to be said: an end says itself what is there. And who waits for a
+// trip's return does not look every ms.
+func TestHandGoesBackWhenAllIsSaid(t *testing.T) {
+	t.Parallel()
+	all := jobs(3)
+	for name, c := range map[string]struct {
+		away   bool
+		unsaid int
+		back   bool // it goes back by itself
+		left   int
+	}{
+		"all is said":      {back: true},
+		"a trip is away":   {away: true, unsaid: 1, left: 2},
+		"an end is to say": {unsaid: 1},
+	} {
+		d := newDesk(Config{Concurrency: 1, LeaseTTL: 30 * time.Second}, 1, false, "k")
+		now := time.Now()
+		l := &lane{rolls: true, hand: hand{jobs: all[1:], since: now.Add(-maxPatience)}, running: &session.Claim{Job: all[0]}, away: c.away, unsaid: c.unsaid}
+		d.held[l] = struct{}{}
+		wait := d.easeLocked(now)
+		if back := len(d.planner.partitions[0].eased) > 0; back != c.back || len(l.hand.jobs) != c.left || wait < time.Minute {
+			t.Errorf("%s: it goes back: %t, %d are in hand, and it looks again in %s", name, back, len(l.hand.jobs), wait)
+		}
+	}
+	d := newDesk(Config{Concurrency: 1, LeaseTTL: 30 * time.Second}, 1, false, "k")
+	l := &lane{hand: hand{jobs: all[1:]}}
+	d.vacate(&attempt{lane: l})
+	if l.takes(all[:1]); len(l.hand.jobs) > 0 {
+		t.Errorf("a place that dropped its lane has %d in hand", len(l.hand.jobs))
 	}
 }

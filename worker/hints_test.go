@@ -170,7 +170,7 @@ func TestDeskWakesATraveller(t *testing.T) {
 			"an end, along": func(d *desk) {
 				d.goOn(&attempt{lane: &lane{hand: hand{jobs: jobs(1)}}, claim: &session.Claim{}, end: session.End{Claim: &session.Claim{}}})
 			},
-			"a free place":   func(d *desk) { d.vacate() },
+			"a free place":   func(d *desk) { d.vacate(&attempt{lane: &lane{}}) },
 			"a trip is back": func(d *desk) { d.mu.Lock(); d.planner.trips++; d.mu.Unlock(); d.back(time.Millisecond) },
 			"a stop":         func(d *desk) { d.stop() },
 			"a kind again":   func(d *desk) { d.lookAgain() },
@@ -360,7 +360,7 @@ func TestDeskGivesBackWhatWaits(t *testing.T) {
 			c.then(d)
 			errands, wait := d.plan(time.Now())
 			if !c.gives {
-				if q, ok := d.vacate(); len(errands) != 0 || wait > maxPatience || !ok || q.claim.ID != "j2" {
+				if q, ok := d.vacate(&attempt{lane: &lane{}}); len(errands) != 0 || wait > maxPatience || !ok || q.claim.ID != "j2" {
 					t.Errorf("%s: it plans %+v, waits %s, and its place goes on with %+v", name, errands, wait, q)
 				}
 				continue
@@ -373,7 +373,7 @@ func TestDeskGivesBackWhatWaits(t *testing.T) {
 					t.Errorf("%s: of %s it says %v", name, end.Claim.ID, end.Outcome)
 				}
 			}
-			if _, ok := d.vacate(); ok {
+			if _, ok := d.vacate(&attempt{lane: &lane{}}); ok {
 				t.Errorf("%s: its place goes on with a lane that went back", name)
 			}
 		}

@@ -146,7 +146,12 @@ func (p *planner) turn(at int, now time.Time, f facts, budget int) errand {
 		return errand{Turn: session.Turn{Partition: at}}
 	}
 	e := errand{Turn: session.Turn{Partition: at, PutBack: part.eased}, attempts: part.ends, heard: part.news}
-	rolls := part.rolls && !f.stopping
+	rolls, frees := part.rolls && !f.stopping, 0
+	for _, a := range part.ends {
+		if !a.end.GoesOn {
+			frees++
+		}
+	}
 	part.ends, part.eased, part.rolls = nil, nil, false
 	if !f.stopping && !now.Before(p.due(part, f)) {
 		e.Reap = true
@@ -156,9 +161,9 @@ func (p *planner) turn(at int, now time.Time, f facts, budget int) errand {
 	case part.ready == unknown || e.Reap:
 		e.Want = budget
 	case part.ready > 0:
-		e.Want = min(budget, max(part.ready, len(e.attempts)))
+		e.Want = min(budget, max(part.ready, frees))
 	default:
-		e.Want = min(budget, len(e.attempts))
+		e.Want = min(budget, frees)
 	}
 	e.Refuse = part.refuse && e.Want == 0
 	e.Claim = e.Want > 0 || part.passOn || e.Refuse || rolls

@@ -22,7 +22,22 @@ func quietPlanner(partitions int, apart bool) planner {
 	return p
 }
 
-func attempts(n int) []*attempt { return make([]*attempt, n) }
+func attempts(n int) []*attempt {
+	all := make([]*attempt, n)
+	for i := range all {
+		all[i] = new(attempt)
+	}
+	return all
+}
+
+// goingOn are ends of attempts whose places go on with their lanes.
+func goingOn(n int) []*attempt {
+	all := attempts(n)
+	for _, a := range all {
+		a.end.GoesOn = true
+	}
+	return all
+}
 
 // What a turn asks for follows from what is known of the partition, and from the room that the crew has.
 func TestPlanOfATurn(t *testing.T) {
@@ -47,6 +62,9 @@ func TestPlanOfATurn(t *testing.T) {
 		"one call gives so many":        {knows: partition{ready: 9999}, facts: facts{room: 9999}, want: session.Turn{Claim: true, Want: session.MaxClaim}},
 		"ends may free as many":         {knows: partition{ends: attempts(3)}, facts: roomy, ends: 3, want: session.Turn{Claim: true, Want: 3}},
 		"more ends than ready":          {knows: partition{ends: attempts(3), ready: 1}, facts: roomy, ends: 3, want: session.Turn{Claim: true, Want: 3}},
+		"ends that go on free nothing":  {knows: partition{ends: goingOn(3)}, facts: roomy, ends: 3},
+		"ends that roll":                {knows: partition{ends: goingOn(3), rolls: true}, facts: roomy, ends: 3, want: session.Turn{Claim: true}},
+		"ends that roll, at a stop":     {knows: partition{ends: goingOn(3), rolls: true}, facts: facts{room: 10, stopping: true}, ends: 3},
 		"ends of who is full":           {knows: partition{ends: attempts(3)}, facts: facts{room: 2, busy: 2}, ends: 3},
 		"a hint, and no room":           {knows: partition{ready: unknown, passOn: true}, facts: facts{room: 2, busy: 2}, want: session.Turn{Claim: true}},
 		"an offer, and no room":         {knows: partition{ready: unknown, refuse: true}, facts: facts{room: 2, busy: 2}, want: session.Turn{Claim: true, Refuse: true}},

@@ -87,8 +87,8 @@ func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err err
 	p.log = newScribe(p.cfg.Logger, who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
 	p.desk = newDesk(p.cfg, source.Partitions(), p.apart(), slices.Collect(maps.Keys(p.rolls))...)
-	if p.inHand > 0 {
-		p.desk.hands.fixed, p.desk.hands.lasts, p.desk.hands.patience = p.inHand, p.cfg.LeaseTTL, p.cfg.LeaseTTL
+	if p.fixedHand > 0 {
+		p.desk.hands.fixed, p.desk.hands.lasts, p.desk.hands.patience = p.fixedHand, p.cfg.LeaseTTL, p.cfg.LeaseTTL
 	}
 	p.outage = newOutage(p.log, p.apart())
 	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,

@@ -18,15 +18,18 @@ import (
 // settle deals with the answers of a trip: it closes what has ended, and starts
 // what was claimed.
 func (p *Pool) settle(life context.Context, errands []errand, sent time.Time, answers []session.TurnReply) {
+	took := time.Since(sent)
 	for i, answer := range answers {
-		p.settleOne(life, errands[i], sent, answer)
+		if !p.settleOne(life, errands[i], sent, answer) {
+			took = 0
+		}
 	}
-	p.desk.back(time.Since(sent))
+	p.desk.back(took)
 }
 
 // settleOne deals with the answer to one errand. An outage is noted before the desk is told, so
-// that the line about it comes before whatever the next trip says.
-func (p *Pool) settleOne(life context.Context, e errand, sent time.Time, answer session.TurnReply) {
+// that the line about it comes before whatever the next trip says. served is that Redis answered all of it.
+func (p *Pool) settleOne(life context.Context, e errand, sent time.Time, answer session.TurnReply) (served bool) {
 	var again []*attempt
 	failed := answer.Err
 	for i, ended := range answer.Ended {
@@ -53,6 +56,7 @@ func (p *Pool) settleOne(life context.Context, e errand, sent time.Time, answer 
 			p.lanes <- q
 		}
 	}
+	return failed == nil
 }
 
 // close closes an attempt whose end Redis has answered. It returns an error when the

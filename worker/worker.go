@@ -178,9 +178,9 @@ type Pool struct {
 	cut    atomic.Int64    // handlers that stopped because the pool did, handed back
 	left   atomic.Int64    // handlers that did not, and still run
 
-	rules  map[string]dispatcher.Kind // declared of the pool's kinds
-	rolls  map[string]bool            // kinds of which places may have several jobs of a lane in hand
-	inHand int                        // in tests: that many of each, and for as long as a lease lasts
+	rules     map[string]dispatcher.Kind // declared of the pool's kinds
+	rolls     map[string]bool            // kinds of which places may have several jobs of a lane in hand
+	fixedHand int                        // in tests: that many of each, and for as long as a lease lasts
 
 	conducts conducts // how the pool fares with its kinds, where blame is on
 

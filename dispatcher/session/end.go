@@ -49,7 +49,8 @@ type End struct {
 
 	// GoesOn says that the claimant goes on with the next job of the lane under the same lease: with
 	// [Claim.Next], or with the first of the jobs that answers have brought since the claim was made
-	// ([EndReply.More]). More is how many those are. Only for Finished.
+	// ([EndReply.More]). More is how many more jobs are in its hand than the claim's Along says, below 0 when
+	// some went back. Only for Finished.
 	GoesOn bool
 	More   int
 }
@@ -219,7 +220,7 @@ func (c endCall) settle(ends []End, ended []EndReply) (*lanes.TurnReply, error) 
 				fate, fates = fates[0], fates[1:]
 			}
 			one := job.settle(fate)
-			if c.finish {
+			if c.finish && err == nil {
 				one.More = inHand(&turned, k, end.Claim)
 			}
 			if end.Outcome == Several {

@@ -57,7 +57,7 @@ func (p *permitted) report(ctx context.Context) []TurnReply {
 	var calls []*script.Call
 	plans, counts := make([]plan, len(p.turns)), make([]*lanes.ReadyCall, len(p.turns))
 	for i, t := range p.turns {
-		plans[i] = s.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim}, p.who)
+		plans[i] = s.plan(&Turn{Partition: t.Partition, Ends: t.Ends, Reap: t.Reap, claimsNext: t.Claim, PutBack: t.PutBack}, p.who)
 		calls = plans[i].appendTo(calls)
 		if len(kinds) > 0 && t.Want > 0 && t.Claim {
 			count := s.lanes.Ready(t.Partition, kinds)

@@ -99,7 +99,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a pool that is about to claim gives up its place in line", "worker/desk.go",
-		`d.planner.hearOffer(offered, d.crew.inHand() >= d.crew.concurrency)`, `d.planner.hearOffer(offered, d.crew.busy() >= d.crew.concurrency)`,
+		`d.planner.hearOffer(offered, d.crew.lanes() >= d.crew.concurrency)`, `d.planner.hearOffer(offered, d.crew.busy() >= d.crew.concurrency)`,
 	},
 	{
 		"slots of a limit that is no more do not go back", "dispatcher/session/session.go",

@@ -48,7 +48,7 @@ var rolling = []defect{
 	},
 	{
 		"in hand: more comes than one call may read", "dispatcher/internal/lanes/parts/rolling.lua",
-		`#ids > 0 and light(#ids + given)`, `#ids > 0`,
+		`given == 0 and fits(ids) or light(#ids + given) and #ids or 0`, `#ids`,
 	},
 	{
 		"in hand: more jobs come than one call may give", "dispatcher/internal/lanes/parts/rolling.lua",
@@ -64,11 +64,50 @@ var rolling = []defect{
 	},
 	{
 		"in hand: a lane rolls for ever past other partitions", "worker/desk.go",
-		`a.rolls && a.ended.Sub(a.begun) >= d.hands.lasts`, `false`,
+		`len(d.crew.queue) > 0 || a.ended.Sub(a.begun) >= d.hands.lasts`, `len(d.crew.queue) > 0`,
 	},
 	{
 		"in hand: a batch is cut short like a lane that rolls", "worker/desk.go",
-		`a.rolls && a.ended.Sub(a.begun) >= d.hands.lasts`, `a.ended.Sub(a.begun) >= d.hands.lasts`,
+		`d.crew.stopping || a.rolls && (`, `d.crew.stopping || (`,
+	},
+	{
+		"in hand: a lane rolls though another one waits for its place", "worker/desk.go",
+		`len(d.crew.queue) > 0 || a.ended.Sub`, `a.ended.Sub`,
+	},
+	{
+		"in hand: filled though a lane waits for a place", "worker/desk.go",
+		`if len(d.crew.queue) == 0 { // else lanes wait here, though Redis knows of none`, `if true {`,
+	},
+	{
+		"in hand: places that go on ask for more lanes", "worker/plan.go",
+		`		if !a.end.GoesOn {`, `		if true {`,
+	},
+	{
+		"in hand: on a slow link jobs are in it for as long as it takes", "worker/hand.go",
+		` && time.Duration(2*n)*took <= maxPatience`, ``,
+	},
+	{
+		"in hand: goes back while an end that says so is to be said", "worker/desk.go",
+		`l.unsaid == 0 {`, `true {`,
+	},
+	{
+		"in hand: what goes back is forgotten under limits", "dispatcher/session/permit.go",
+		`, PutBack: t.PutBack}`, `}`,
+	},
+	{
+		"in hand: a put-back that Redis did not hear is a sign of it", "dispatcher/session/turn.go",
+		`if p.back != nil && a.Err == nil {`, `if false {`,
+	},
+	{
+		"in hand: a place that drops its lane keeps what is in it", "worker/desk.go",
+		`	a.hand.jobs, a.over = nil, true
+	return d.crew.vacate()
+}
+
+// handBackLocked`, `	return d.crew.vacate()
+}
+
+// handBackLocked`,
 	},
 	{
 		"in hand: what waits behind a slow job stays there", "worker/desk.go",

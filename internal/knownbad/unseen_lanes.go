@@ -202,7 +202,7 @@ var unseenLanes = []defect{
 	{
 		"a lane whose slot is lost is kept by a worker that does not work at it", "worker/attempt.go",
 		`	a.release()
-	if q, ok := a.pool.desk.vacate()`, `	if q, ok := a.pool.desk.vacate()`,
+	if q, ok := a.pool.desk.vacate(a)`, `	if q, ok := a.pool.desk.vacate(a)`,
 	},
 	{
 		"a look that is cut off shows a part as if it were all", "dispatcher/doctor/survey.go",

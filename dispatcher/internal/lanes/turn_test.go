@@ -14,6 +14,9 @@ func TestRepliesThatAreCutOff(t *testing.T) {
 			t.Errorf("%q is read as of a turn", reply)
 		}
 	}
+	if turned, err := readTurn([]string{"ok", "0", "7", "", "ok+1"}, 1); err == nil || !turned.Answered() {
+		t.Errorf("%+v is read of a turn that brings a job and has none: %v", turned, err)
+	}
 	for _, reply := range [][]string{{}, {"refused"}, {"refused", "1", "full"}, {"created"}, {"ok", "1", "7", "1"}, {"ok", "1", "7"}, {"what", "1", "7", "1", "8"}} {
 		if _, _, err := readArrivals(reply, 2); err == nil {
 			t.Errorf("%q is read as of an enqueue", reply)

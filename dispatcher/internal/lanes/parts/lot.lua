@@ -33,7 +33,7 @@ local MOST = 250
 local function behind(subject, kind, from, n, rolls)
   local entries = n > 0 and call('LRANGE', TAIL .. subject, from, from + n - 1) or {}
   for i, entry in ipairs(entries) do
-    if kind_of(entry) ~= kind or rolls and (max_of(entry) < 2 or flag(entry, 'k') or flag(entry, 'h')) then
+    if #entry < 3 or kind_of(entry) ~= kind or rolls and (max_of(entry) < 2 or flag(entry, 'k') or flag(entry, 'h')) then
       for k = #entries, i, -1 do
         entries[k] = nil
       end

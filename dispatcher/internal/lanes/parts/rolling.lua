@@ -55,13 +55,15 @@ local function go_on_with(t, f, reply, nobody_waits, given)
   if nobody_waits and t.rolls and t.wanted >= 0 and #f.kept > 0 then
     of, entries, ids = fill(t, f, MOST - given)
   end
-  if #ids > 0 and light(#ids + given) then
-    local bodies, broken = call('HMGET', JOBS, unpack(ids)), {}
-    for i, lane in ipairs(of) do
+  local n = given == 0 and fits(ids) or light(#ids + given) and #ids or 0
+  if n > 0 then
+    local bodies, broken = call('HMGET', JOBS, unpack(ids, 1, n)), {}
+    for i = 1, n do
+      local lane = of[i]
       broken[lane] = broken[lane] or not bodies[i]
       if not broken[lane] then
-        local n = #reply
-        reply[n + 1], reply[n + 2], reply[n + 3] = lane.subject, entries[i], bodies[i]
+        local last = #reply
+        reply[last + 1], reply[last + 2], reply[last + 3] = lane.subject, entries[i], bodies[i]
         lane.more = (lane.more or 0) + 1
       end
     end

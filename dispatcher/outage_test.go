@@ -344,3 +344,22 @@ func TestD2_AWaitThatIsOverIsNoOutage(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A question that is under way when a wait is over is given a moment for its answer. A machine may be slow: one answer in
+// many shows it, and without the moment there is none.
+func TestD2_TheLastQuestionIsAnswered(t *testing.T) {
+	t.Parallel()
+	proxy, rdb := redistest.NewProxy(t, redistest.Shared(t))
+	h := newHouse(t, rdb, dispatcher.Config{})
+	h.enqueued("a", "j")
+	h.ok(h.Finish(bg, h.head("w", "j", 1))) // the server knows the scripts
+	h.enqueued("a", "j2")
+	proxy.Slow(20 * time.Millisecond)
+	var err error
+	for range 50 {
+		if err = h.Do(bg, key("a"), time.Millisecond, nothing); errors.Is(err, dispatcher.ErrBusy) {
+			return
+		}
+	}
+	t.Errorf("no wait was told that the subject is taken, the last one %v", err)
+}

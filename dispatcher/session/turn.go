@@ -154,7 +154,7 @@ func (p *plan) settle(ends []End, who *Claimant, sent time.Time) TurnReply {
 		}
 	}
 	if p.back != nil && a.Err == nil {
-		_, a.Err = p.back.Words() // what did not go back, the leases end; but that Redis is away is to be known
+		a.Err = lanes.ReadPutBack(p.back) // what did not go back, the leases end; but that Redis is away is to be known
 	}
 	return a
 }

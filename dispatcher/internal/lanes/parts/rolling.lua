@@ -55,7 +55,7 @@ local function go_on_with(t, f, reply, nobody_waits, given)
   if nobody_waits and t.rolls and t.wanted >= 0 and #f.kept > 0 then
     of, entries, ids = fill(t, f, MOST - given)
   end
-  local n = given == 0 and fits(ids) or light(#ids + given) and #ids or 0
+  local n = #ids == 0 and 0 or given == 0 and fits(ids) or light(#ids + given) and #ids or 0
   if n > 0 then
     local bodies, broken = call('HMGET', JOBS, unpack(ids, 1, n)), {}
     for i = 1, n do

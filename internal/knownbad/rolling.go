@@ -80,7 +80,7 @@ var rolling = []defect{
 	},
 	{
 		"in hand: places that go on ask for more lanes", "worker/plan.go",
-		`		if !a.end.GoesOn {`, `		if true {`,
+		`		if !a.end.GoesOn {`, `		if !a.end.GoesOn || true {`,
 	},
 	{
 		"in hand: on a slow link jobs are in it for as long as it takes", "worker/hand.go",

@@ -464,3 +464,32 @@ func TestI9_EachRequestTwice(t *testing.T) {
 		})
 	}
 }
+
+// I9: a turn that filled a hand fills it with the same jobs when it is repeated.
+func TestI9_RepeatedTurnFillsTheSameHand(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := openAt(t, rdb)
+		put2(t, d, "a", 8)
+		who := &Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}
+		first := unlisted(t, d).turns(t.Context(), who, []Turn{{Claim: true, Want: 1}})[0].Claims
+		second := unlisted(t, d).turns(t.Context(), who, []Turn{{Claim: true, Want: 2, Ends: []End{{Claim: &first[0]}}, InHand: map[string]int{"k": 3}}})[0].Claims
+		if len(second) != 1 || len(second[0].Along) != 2 {
+			t.Fatalf("claimed %+v, want a lane with two along", second)
+		}
+		turn := &Turn{Ends: []End{{Claim: &second[0], GoesOn: true}}, InHand: map[string]int{"k": 4}}
+		call := unlisted(t, d).turnCall(turn, who, 0, []int{0})
+		var said []string
+		for i := range 3 {
+			d.Engine().Scripts.Run(t.Context(), call.Call)
+			words, err := call.Words()
+			if err != nil || len(words) != 4+1+2*3 || words[4] != "ok+2" {
+				t.Fatalf("call %d says %q, %v, want two jobs in the hand", i, words, err)
+			}
+			if got := words[5:]; i > 0 && !slices.Equal(got, said) {
+				t.Errorf("call %d fills the hand with %q, the first one did with %q", i, got, said)
+			}
+			said = words[5:]
+		}
+	})
+}

@@ -317,7 +317,7 @@ func TestI16_HandsThatAreFull(t *testing.T) {
 	t.Parallel()
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := rollingHouse(t, rdb)
-		for call := range 2 {
+		for call := range 3 {
 			jobs := make([]dispatcher.NewJob, 200)
 			for i := range jobs {
 				jobs[i] = dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: fmt.Sprint("j", 200*call+i), MaxAttempts: 2}
@@ -330,8 +330,9 @@ func TestI16_HandsThatAreFull(t *testing.T) {
 		if len(r.claim.Along) != session.MaxLaneBatch-1 {
 			t.Errorf("%d are in hand, want the most that one call gives", len(r.claim.Along))
 		}
-		if came := r.goesOn(); len(came) != 400-1-session.MaxLaneBatch {
-			t.Errorf("%d came, want all that are left", len(came))
+		r.most = 600
+		if came := r.goesOn(); len(came) != session.MaxLaneBatch {
+			t.Errorf("%d came, want the most that one call gives", len(came))
 		}
 		large := rollingHouse(t, rdb)
 		large.enqueued("a", "j1", "j2", "j3")
@@ -557,6 +558,39 @@ func TestI6_PutBackUnderLimits(t *testing.T) {
 		limited.Turns(bg, []session.Turn{{PutBack: back[0].PutBack, Claim: true, Want: 1}})
 		if h.along("a") != 0 {
 			t.Errorf("%d are in hand still", h.along("a"))
+		}
+		h.clean()
+	})
+}
+
+// Of two lanes that end in one turn the one that is handed over is taken job by job when the other one has to wait; and what was set
+// aside after a failure comes into no hand when it is back.
+func TestI6_NotDeepWhileAnotherWaits(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", OnFailure: dispatcher.Skip}}})
+		h.enqueued("a", "a1", "a2", "a3")
+		h.enqueued("b", "b1", "b2")
+		s, err := session.Bare(bg, h.Dispatcher, session.Claimant{Holder: "w", Kinds: []string{"k"}, TTL: 10 * time.Second})
+		h.ok(err)
+		r := &roller{house: h, s: s, most: 3}
+		heads := r.turn(5).Claims
+		if got := r.turn(1, session.End{Claim: &heads[0]}, session.End{Claim: &heads[1]}).Claims; len(got) != 1 || len(got[0].Along) > 0 {
+			t.Errorf("claimed %+v, want one job of one lane", got)
+		}
+
+		h = newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", OnFailure: dispatcher.Skip}}})
+		h.enqueued("a", "s", "j1", "j2", "j3")
+		_, err = h.Retry(bg, h.head("v", "s", 1), time.Second, "boom")
+		h.ok(err)
+		h.advance(2 * time.Second)
+		h.reaped() // s stands behind j3
+		r = h.rolling("w", 2)
+		r.handedOver()
+		h.wantAlong(r.claim, "j2", "j3")
+		r.most = 4
+		if came := r.goesOn(); len(came) > 0 {
+			t.Errorf("%v came into the hand", came)
 		}
 		h.clean()
 	})

@@ -23,12 +23,8 @@ var rolling = []defect{
 		`ipairs(behind(lane.subject, kind, lane.hand, n, true))`, `ipairs(behind(lane.subject, kind, lane.hand + 1, n, true))`,
 	},
 	{
-		"in hand: what failed before comes too", "dispatcher/internal/lanes/parts/rolling.lua",
-		`attempts_of(notes[i]) > 0 or is_suspended(notes[i])`, `is_suspended(notes[i])`,
-	},
-	{
-		"in hand: what is suspended comes too", "dispatcher/internal/lanes/parts/rolling.lua",
-		`attempts_of(notes[i]) > 0 or is_suspended(notes[i])`, `attempts_of(notes[i]) > 0`,
+		"in hand: what failed before comes too", "dispatcher/internal/lanes/parts/lot.lua",
+		`same and stops or tried or is_suspended(notes[i])`, `same and stops or is_suspended(notes[i])`,
 	},
 	{
 		"in hand: a job comes for which a crash would be the end", "dispatcher/internal/lanes/parts/lot.lua",

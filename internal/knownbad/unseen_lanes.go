@@ -41,7 +41,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a suspended job is taken along in a batch", "dispatcher/internal/lanes/parts/lot.lua",
-		`stops = stops or tried or is_suspended(notes[i])`, `stops = stops or tried`,
+		`same and stops or tried or is_suspended(notes[i])`, `same and stops or tried`,
 	},
 	{
 		"a job that has failed is claimed with others behind it", "dispatcher/internal/lanes/parts/lot.lua",

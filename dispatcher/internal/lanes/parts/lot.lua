@@ -2,15 +2,16 @@
 
 -- alone takes out of a lot what was to be taken along with, or behind, a job that failed before, and what is suspended. A job
 -- that has failed goes alone: if it kills its worker again, that costs no other job an attempt, while a crash in a batch costs
--- one of each job that was claimed and not reported (I6).
-local function alone(owners, entries, ids, notes)
+-- one of each job that was claimed and not reported (I6). With `headless` the heads are given already, and all in the lot is behind them.
+local function alone(owners, entries, ids, notes, headless)
   local n, stops = 0, false
   for i = 1, #ids do
-    local is_head, tried = owners[i] ~= owners[i - 1], attempts_of(notes[i]) > 0
+    local same, tried = owners[i] == owners[i - 1], attempts_of(notes[i]) > 0
+    local is_head = not (same or headless)
     if is_head then
       stops = tried
     else
-      stops = stops or tried or is_suspended(notes[i])
+      stops = same and stops or tried or is_suspended(notes[i])
     end
     if is_head or not stops then
       n = n + 1

@@ -33,17 +33,8 @@ local function fill(t, f, room)
       of[#of + 1], entries[#entries + 1], ids[#ids + 1] = lane, entry, id_of(entry)
     end
   end
-  local stops, notes = {}, notes_of(ids)
-  local n = 0
-  for i = 1, #ids do -- what has failed goes alone, and what is suspended not at all: a hand ends before it
-    stops[of[i]] = stops[of[i]] or attempts_of(notes[i]) > 0 or is_suspended(notes[i])
-    if not stops[of[i]] then
-      n = n + 1
-      of[n], entries[n], ids[n] = of[i], entries[i], ids[i]
-    end
-  end
-  for i = #ids, n + 1, -1 do
-    of[i], ids[i] = nil, nil
+  if any_notes() then
+    alone(of, entries, ids, notes_of(ids), true)
   end
   return of, entries, ids
 end

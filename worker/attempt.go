@@ -234,12 +234,11 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	}
 	// The next job of the lane is begun under the same lease, and only while nothing speaks against
 	// it. A job whose outcome is kept ends in a call that frees the lane, so nothing follows it.
-	if end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil {
-		if follower, ok := p.desk.goOn(a); ok {
-			return p.attempt(a.lane, follower)
-		}
-	}
-	if q, ok := p.desk.end(a, a.ended.Sub(a.begun)); ok {
+	mayGoOn := end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil
+	switch follower, q, ok := p.desk.end(a, a.ended.Sub(a.begun), mayGoOn); {
+	case follower != nil:
+		return p.attempt(a.lane, follower)
+	case ok:
 		return p.begin(q)
 	}
 	return nil

@@ -89,10 +89,16 @@ func (c *crew) vacate() (next queued, ok bool) {
 	return queued{}, false
 }
 
-// learn notes how long a lane kept its place. The mean moves by a sixteenth of the difference each
-// time, so that one slow lane among fast ones changes little.
-func (c *crew) learn(took time.Duration) {
-	c.pace = max(1, c.pace+(took-c.pace)/16)
+// learn notes how long a lane kept its place.
+func (c *crew) learn(took time.Duration) { c.pace = mean(c.pace, took) }
+
+// mean moves a mean time by a sixteenth of the difference to the last one, so that one slow one among fast ones changes
+// little; the first one is the mean.
+func mean(of, last time.Duration) time.Duration {
+	if of == 0 {
+		return max(1, last)
+	}
+	return max(1, of+(last-of)/16)
 }
 
 // impatient returns the lanes that wait when the first of them has waited too long, and claims no

@@ -56,11 +56,13 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	}
 	patient = min(patient, d.easeLocked(now))
 	errands, quiet := d.planner.plan(now, d.crew.facts())
+	var inHand map[string]int
+	if len(d.crew.queue) == 0 { // else lanes wait here, though Redis knows of none
+		inHand = d.hands.forTurns()
+	}
 	for i := range errands {
 		d.crew.asked += errands[i].Want
-		if len(d.crew.queue) == 0 { // else lanes wait here, though Redis knows of none
-			errands[i].InHand = d.hands.forTurns()
-		}
+		errands[i].InHand = inHand
 		errands[i].pack()
 	}
 	if d.planner.apart && len(errands) > 0 {
@@ -169,20 +171,17 @@ func (d *desk) back(took time.Duration) {
 	d.changeLocked()
 }
 
-// goOn lays the end of an attempt on the desk whose place goes on with the lane, and returns the next job that it has in hand.
-// It is false when there is none, when the pool stops, and when a lane that rolls had its time or another one waits for a place:
-// then the end is to be laid there by end.
-func (d *desk) goOn(a *attempt) (next *session.Claim, ok bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.hands.handled(a.claim.Kind, a.took())
+// goOnLocked lays the end of an attempt on the desk whose place goes on with the lane, and returns the next job that it has in hand.
+// It is nil when there is none, when the pool stops, and when a lane that rolls had its time or another one waits for a place.
+func (d *desk) goOnLocked(a *attempt) *session.Claim {
 	if d.crew.stopping || a.rolls && (len(d.crew.queue) > 0 || a.ended.Sub(a.begun) >= d.hands.lasts) {
-		return nil, false
+		return nil
 	}
 	claim := *a.claim
 	claim.Along = a.hand.jobs
-	if next, ok = claim.Next(); !ok {
-		return nil, false
+	next, ok := claim.Next()
+	if !ok {
+		return nil
 	}
 	a.hand.jobs, a.since, a.running = next.Along, a.ended, next
 	a.end.GoesOn = true
@@ -190,8 +189,7 @@ func (d *desk) goOn(a *attempt) (next *session.Claim, ok bool) {
 	if a.rolls {
 		d.planner.partitions[a.partition].rolls = true
 	}
-	d.changeLocked()
-	return next, true
+	return next
 }
 
 // reportLocked has the end of an attempt wait for its partition's next trip, or for the return
@@ -207,16 +205,24 @@ func (d *desk) reportLocked(a *attempt) {
 	p.ends = append(p.ends, a)
 }
 
-// end lays the end of an attempt on the desk, and gives its place the next lane or
-// frees it: then the calling goroutine rests. took is how long the lane had the place.
-func (d *desk) end(a *attempt, took time.Duration) (queued, bool) {
+// end lays the end of an attempt on the desk. Its place goes on with a follower of the same lane, if it may and has one in
+// hand; else with the next lane, ok says whether there is one; or it is free, and the calling goroutine rests. took is how
+// long the lane had the place.
+func (d *desk) end(a *attempt, took time.Duration, mayGoOn bool) (follower *session.Claim, next queued, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	defer d.changeLocked()
+	if mayGoOn {
+		d.hands.handled(a.claim.Kind, a.took())
+		if follower = d.goOnLocked(a); follower != nil {
+			return follower, queued{}, false
+		}
+	}
 	d.crew.learn(took)
 	a.hand.jobs, a.over = nil, true
 	d.reportLocked(a)
-	return d.crew.vacate()
+	next, ok = d.crew.vacate()
+	return nil, next, ok
 }
 
 // vacate gives the place of an attempt that will not be reported the next lane, or

@@ -124,14 +124,14 @@ func TestDeskMakesTwoTripsOfMuch(t *testing.T) {
 				d.crew.running += ends
 				d.mu.Unlock()
 				for range ends {
-					d.end(&attempt{lane: &lane{partition: partition}, end: session.End{Claim: &session.Claim{}}}, time.Second)
+					d.end(&attempt{lane: &lane{partition: partition}, end: session.End{Claim: &session.Claim{}}}, time.Second, false)
 				}
 				errands, _ := d.plan(time.Now())
 				return len(errands) == 1 && len(errands[0].Ends) == ends && errands[0].Partition == partition
 			}
 			d.crew.running = muchLoad // what trips have carried that are back does not count
 			for range muchLoad {
-				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second)
+				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second, false)
 			}
 			trip(t, d, nothingDue)
 			if !set(0, c.first) || c.second > 0 && !set(1, c.second) {

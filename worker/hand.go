@@ -43,14 +43,6 @@ func newHands(kinds []string, partitions int) hands {
 	return h
 }
 
-// mean moves a mean time by a sixteenth of the difference to the last one; the first one is the mean.
-func mean(of, last time.Duration) time.Duration {
-	if of == 0 {
-		return max(1, last)
-	}
-	return max(1, of+(last-of)/16)
-}
-
 // travelled notes how long a trip took.
 func (h *hands) travelled(took time.Duration) { h.trip = mean(h.trip, took) }
 

@@ -217,8 +217,8 @@ func TestEndsSayWhatIsInHandNow(t *testing.T) {
 	first := &attempt{lane: l, claim: &session.Claim{Job: all[0], Along: all[1:3]}}
 	ended := func(a *attempt) *attempt {
 		a.end, a.ended = session.End{Claim: a.claim}, time.Now()
-		next, ok := d.goOn(a)
-		if !ok {
+		next, _, _ := d.end(a, time.Second, true)
+		if next == nil {
 			t.Fatalf("nothing comes after %s", a.claim.ID)
 		}
 		return &attempt{lane: l, claim: next}
@@ -269,10 +269,11 @@ func TestLanesInThePoolWait(t *testing.T) {
 	a := &attempt{lane: l, claim: &session.Claim{Job: all[0], Along: all[1:]}, ended: time.Now(), end: session.End{Claim: &session.Claim{Job: all[0], Along: all[1:]}}}
 	d.crew.running = 1
 	d.crew.claimed([]session.Claim{{Job: dispatcher.Job{ID: "other"}}}, 0, time.Now())
-	if next, ok := d.goOn(a); ok {
+	next, q, ok := d.end(a, time.Second, true)
+	if next != nil {
 		t.Errorf("it goes on with %s though a lane waits for the place", next.ID)
 	}
-	if q, ok := d.end(a, time.Second); !ok || q.claim.ID != "other" || len(l.hand.jobs) > 0 {
+	if !ok || q.claim.ID != "other" || len(l.hand.jobs) > 0 {
 		t.Errorf("the place goes on with %+v, and %v is in hand", q, l.hand.jobs)
 	}
 	d.crew.claimed([]session.Claim{{Job: dispatcher.Job{ID: "third"}}}, 0, time.Now())

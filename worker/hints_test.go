@@ -165,10 +165,10 @@ func TestDeskWakesATraveller(t *testing.T) {
 			"a hint":   func(d *desk) { d.wake(session.Hint{}) },
 			"an offer": func(d *desk) { d.wakeShort(nil) },
 			"an end": func(d *desk) {
-				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second)
+				d.end(&attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{}}}, time.Second, false)
 			},
 			"an end, along": func(d *desk) {
-				d.goOn(&attempt{lane: &lane{hand: hand{jobs: jobs(1)}}, claim: &session.Claim{}, end: session.End{Claim: &session.Claim{}}})
+				d.end(&attempt{lane: &lane{hand: hand{jobs: jobs(1)}}, claim: &session.Claim{}, end: session.End{Claim: &session.Claim{}}}, time.Second, true)
 			},
 			"a free place":   func(d *desk) { d.vacate(&attempt{lane: &lane{}}) },
 			"a trip is back": func(d *desk) { d.mu.Lock(); d.planner.trips++; d.mu.Unlock(); d.back(time.Millisecond) },
@@ -214,7 +214,7 @@ func TestDeskComesAgainInTime(t *testing.T) {
 			d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
 			for i := range c.ends {
 				d.crew.running++
-				d.end(&attempt{lane: &lane{}, end: c.ends[i]}, time.Second)
+				d.end(&attempt{lane: &lane{}, end: c.ends[i]}, time.Second, false)
 			}
 			errands, _ := d.plan(time.Now())
 			c.answer.Ended = make([]session.EndReply, len(c.ends))
@@ -304,7 +304,7 @@ func TestDeskRestsWhenItIsNotServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(Config{Concurrency: 4, LeaseTTL: 30 * time.Second}, 1, false)
 		a := &attempt{lane: &lane{}, end: session.End{Claim: &session.Claim{Lease: lease.Lease{Token: 1}}}}
-		d.end(a, time.Second)
+		d.end(a, time.Second, false)
 		for _, rest := range []time.Duration{50, 100, 200, 400, 800, 1000, 1000} {
 			errands, _ := d.plan(time.Now())
 			if len(errands) != 1 || len(errands[0].Ends) != 1 {

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -196,17 +195,6 @@ func Known(rdb redis.UniversalClient) bool {
 func IsCluster(rdb redis.UniversalClient) bool {
 	_, ok := rdb.(*redis.ClusterClient)
 	return ok
-}
-
-// MasterCount is how many masters serve a cluster, as far as its client knows; 0 is that rdb is no cluster.
-func MasterCount(ctx context.Context, rdb redis.UniversalClient) int {
-	cluster, ok := rdb.(*redis.ClusterClient)
-	if !ok {
-		return 0
-	}
-	var n atomic.Int64
-	_ = cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { n.Add(1); return nil }) // nobody is asked
-	return max(1, int(n.Load()))
 }
 
 // Dedicated returns a client like rdb, with at most conns connections of its own to

@@ -138,9 +138,9 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 		if cfg.Look {
 			return ns, nil
 		}
-		partitions := ns.Partitions
-		if masters := connect.MasterCount(ctx, cfg.Redis); cfg.Partitions == 0 && masters > 0 {
-			partitions = min(cfg.PerMaster*masters, subject.MaxPartitions)
+		partitions, cannot := partitionsOfNew(ctx, cfg)
+		if cannot != nil {
+			return ns, fmt.Errorf("open namespace %s: %w", ns.Name, connect.Judge(ctx, connect.Bound, cannot))
 		}
 		_, err = connect.Ask(ctx, func(ctx context.Context) (struct{}, error) {
 			return struct{}{}, connect.Atomically(ctx, cfg.Redis, func(tx redis.Pipeliner) {
@@ -175,6 +175,16 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 			ErrMismatch, ns.Name, ns.Partitions, cfg.Partitions)
 	}
 	return ns, nil
+}
+
+// partitionsOfNew is how many partitions a namespace gets that is made now.
+func partitionsOfNew(ctx context.Context, cfg Config) (int, error) {
+	if cfg.Partitions > 0 || !connect.IsCluster(cfg.Redis) {
+		return max(1, cfg.Partitions), nil
+	}
+	masters := 0
+	err := connect.Masters(ctx, cfg.Redis, func(*redis.Client) error { masters++; return nil }) // nobody is asked
+	return min(cfg.PerMaster*masters, subject.MaxPartitions), err
 }
 
 // refuseEviction fails when the server would throw jobs or leases away to make

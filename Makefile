@@ -56,7 +56,7 @@ bench: redis ## measure beside asynq, River and raw Redis; brings docs/performan
 bench-quick: redis ## drain, contention, idle latency and memory with fewer jobs (2 min)
 	cd bench && $(GO) run . -quick -out results-quick.json
 
-bench-against: redis ## measure this tree beside the build of REF, in turn, ROUNDS times (5): ratios (6 min)
+bench-against: redis ## measure this tree beside the build of REF, in turn, ROUNDS times (5): ratios (8 min)
 	cd bench && $(GO) run . -against $${REF:?say which commit: make bench-against REF=HEAD~1} -rounds $${ROUNDS:-5} $${ONLY:+-only "$$ONLY"}
 
 demo: ## replay a real trace on an embedded server

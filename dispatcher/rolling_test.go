@@ -47,7 +47,7 @@ func (r *roller) turn(want int, ends ...session.End) session.TurnReply {
 	return got
 }
 
-// more counts what came into the hand since the claim was made.
+// end is of the job that it is at, and it goes on; more counts what came into its hand since the claim was made.
 func (r *roller) end(more int) session.End {
 	return session.End{Claim: r.claim, GoesOn: true, More: more}
 }
@@ -78,6 +78,15 @@ func (r *roller) handedOver() {
 		r.t.Fatalf("claimed %+v, want the same lane again", got.Claims)
 	}
 	r.claim = &got.Claims[0]
+}
+
+// rolled is a holder that has had the first job of the only ready lane, and was given the lane again, with what it has in hand.
+func (h *house) rolled(holder string, most int, has ...string) *roller {
+	h.t.Helper()
+	r := h.rolling(holder, most)
+	r.handedOver()
+	h.wantAlong(r.claim, has...)
+	return r
 }
 
 func (h *house) along(lane string) int {
@@ -202,9 +211,7 @@ func TestWhatComesIntoNoHand(t *testing.T) {
 				if c.fourth != nil {
 					c.fourth(&fourth)
 				}
-				r := h.rolling("w", 2)
-				r.handedOver()
-				h.wantAlong(r.claim, "j2", "j3")
+				r := h.rolled("w", 2, "j2", "j3")
 				h.enqueue(fourth)
 				h.enqueue(plain("j5"))
 				if c.while != nil {
@@ -228,9 +235,7 @@ func TestI6_WhatFailedComesIntoNoHand(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := rollingHouse(t, rdb)
 		h.enqueued("a", "j1", "j2", "j3", "j4")
-		dead := h.rolling("dead", 3)
-		dead.handedOver()
-		h.wantAlong(dead.claim, "j2", "j3", "j4")
+		h.rolled("dead", 3, "j2", "j3", "j4")
 		h.advance(11 * time.Second)
 		if lost := h.reaped().Lost; len(lost) != 3 {
 			t.Fatalf("the crash was charged %d times, want once a job in hand: %+v", len(lost), lost)
@@ -355,9 +360,7 @@ func TestRollingFields(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := rollingHouse(t, rdb)
 		h.enqueued("a", "j1", "j2", "j3", "j4", "j5")
-		r := h.rolling("w", 1)
-		r.handedOver()
-		h.wantAlong(r.claim, "j2")
+		r := h.rolled("w", 1, "j2")
 		r.most = 2
 		r.handedOver()
 		h.wantAlong(r.claim, "j3", "j4")
@@ -479,9 +482,7 @@ func TestPairs_InHand(t *testing.T) {
 				h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: kinds})
 				h.t = t
 				h.enqueued("a", "j1", "j2", "j3")
-				r := h.rolling("w", 2)
-				r.handedOver()
-				h.wantAlong(r.claim, "j2", "j3")
+				r := h.rolled("w", 2, "j2", "j3")
 				h.enqueued("a", "j4")
 				c.asks(h, r)
 				r.most = 4
@@ -503,9 +504,7 @@ func TestPairs_InHandOfWhoDies(t *testing.T) {
 	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
 		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", OnFailure: dispatcher.Skip}}})
 		h.enqueued("a", "j1", "j2", "j3", "j4")
-		r := h.rolling("w", 2)
-		r.handedOver()
-		h.wantAlong(r.claim, "j2", "j3")
+		h.rolled("w", 2, "j2", "j3")
 		h.advance(11 * time.Second)
 		h.reaped()
 		h.ok(h.Finish(bg, h.head("v", "j3", 2))) // it may have run
@@ -524,9 +523,7 @@ func TestPairs_ReplayBehindTheHand(t *testing.T) {
 		h := rollingHouse(t, rdb)
 		h.enqueued("a", "d", "j1", "j2", "j3", "j4")
 		h.ok(h.DeadLetter(bg, h.head("v", "d", 1), "why", "boom"))
-		r := h.rolling("w", 2)
-		r.handedOver()
-		h.wantAlong(r.claim, "j2", "j3")
+		r := h.rolled("w", 2, "j2", "j3")
 		_, err := h.Replay(bg, ref("d"), true)
 		h.ok(err)
 		r.most = 4

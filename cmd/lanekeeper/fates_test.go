@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/boot"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -132,8 +134,12 @@ func TestH11_ProgramsEndWithTheLease(t *testing.T) {
 			if name == "ctrl-z" {
 				ttl = 6 * time.Second // in which it is seen that all stand
 			}
-			p := w.startWith("work", "--lease-ttl", ttl.String(), "--handle", "k=sh "+script)
+			p := w.startWith("work", "--lease-ttl", ttl.String(), "--handle", "k=sh "+script, "--handle", "next=touch "+script+".next")
 			all := pids()
+			if name == "kill" { // programs start one after the other, so when another has, the guard knows of this one
+				w.must("enqueue", "s:b", "next")
+				w.until("another has started", func() bool { _, err := os.Stat(script + ".next"); return err == nil })
+			}
 			begin := time.Now()
 			freeze(p)
 			if name == "ctrl-z" {
@@ -146,6 +152,68 @@ func TestH11_ProgramsEndWithTheLease(t *testing.T) {
 				t.Errorf("programs ran for %s after their worker did not any more", took)
 			}
 		})
+	}
+}
+
+// A program whose worker was stopped before it could tell the guard of it ends too, alone. Other tests start
+// groups from this process as well, so this one runs beside none.
+func TestH11_TheGuardEndsWhatItWasNotToldOf(t *testing.T) {
+	program := func() *exec.Cmd {
+		cmd := exec.Command("sleep", "300")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		if err := start(cmd); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		return cmd
+	}
+	g, err := newGuard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.close()
+	before := program()
+	aTick := boot.Now() + 20*time.Millisecond // when the kernel says that the other started later
+	for boot.Now() < aTick {
+		time.Sleep(time.Millisecond)
+	}
+	if err := g.tell(unborn, boot.Now()+50*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(program()); err == nil || err.Error() != "signal: killed" {
+		t.Errorf("the program ended with %v", err)
+	}
+	if gone([]int{before.Process.Pid}) {
+		t.Error("a program that ran before ended with it")
+	}
+}
+
+// The guard knows that a program starts before it has, and until it knows which one.
+func TestH11_AStartIsToldOfBefore(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s := groups{guard: &guard{pipe: w}, all: make(map[int]*program)}
+	cmd := exec.Command("true")
+	if err := s.start(t.Context(), cmd, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	s.forget(cmd.Process.Pid)
+	_ = wait(cmd)
+	_ = w.Close()
+	var told []string
+	for in := bufio.NewScanner(r); in.Scan(); {
+		var leader int
+		var until int64
+		_, _ = fmt.Sscan(in.Text(), &leader, &until)
+		who := map[int]string{unborn: "one", cmd.Process.Pid: "it"}[leader]
+		told = append(told, fmt.Sprint(who, " runs: ", until > 0))
+	}
+	if want := []string{"one runs: true", "it runs: true", "one runs: false", "it runs: false"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }
 

@@ -41,6 +41,10 @@ func (s *groups) start(ctx context.Context, cmd *exec.Cmd, grace time.Duration) 
 	if err := s.guardLocked(); err != nil {
 		return fmt.Errorf("start the guard of programs: %w", err)
 	}
+	// Who stops this process between the start and the line that tells of it leaves a program that the
+	// guard must know of as well.
+	s.tellLocked(unborn, &program{ctx: ctx, grace: grace})
+	defer s.untellLocked(unborn)
 	if err := start(cmd); err != nil {
 		return err
 	}
@@ -55,6 +59,11 @@ func (s *groups) forget(leader int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.all, leader)
+	s.untellLocked(leader)
+}
+
+// untellLocked has the guard forget a group.
+func (s *groups) untellLocked(leader int) {
 	if s.guard != nil {
 		_ = s.guard.tell(leader, 0) // one that can't be told is on its way out
 	}

@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -50,11 +53,18 @@ func newGuard() (*guard, error) {
 	return g, nil
 }
 
+// unborn stands for the leader of the group that is about to start, whose number nobody knows yet. Its
+// worker may be stopped before it can say more.
+const unborn = 0
+
+// allowed is until when a group may run, and since when the guard was to know of it.
+type allowed struct{ until, since time.Duration }
+
 // tell sets the time since boot until when a group may run, or with 0 forgets the group. A guard
 // that does not listen is of no use.
 func (g *guard) tell(leader int, until time.Duration) error {
 	_ = g.pipe.SetWriteDeadline(time.Now().Add(time.Second))
-	_, err := fmt.Fprintln(g.pipe, leader, int64(until))
+	_, err := fmt.Fprintln(g.pipe, leader, int64(until), int64(boot.Now()))
 	if err != nil {
 		_ = g.cmd.Process.Kill()
 	}
@@ -74,7 +84,7 @@ func (g *guard) close() {
 func watchGroups(pipe *os.File) {
 	// Who stops all of a service at once sends these to the guard as well.
 	signal.Ignore(append(ending, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGUSR1, syscall.SIGUSR2)...)
-	groups := make(map[int]time.Duration)
+	groups := make(map[int]allowed)
 	var text []byte
 	for {
 		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(pipe.Fd()), Events: unix.POLLIN}}, pause(groups))
@@ -89,6 +99,7 @@ func watchGroups(pipe *os.File) {
 		n, err := pipe.Read(block)
 		text = hear(append(text, block[:n]...), groups)
 		if errors.Is(err, io.EOF) {
+			delete(groups, unborn) // it ends with its parent (PR_SET_PDEATHSIG)
 			for leader := range groups {
 				_ = syscall.Kill(-leader, syscall.SIGKILL)
 			}
@@ -99,28 +110,28 @@ func watchGroups(pipe *os.File) {
 
 // pause is how many milliseconds the guard may wait for news. They do not go on while the machine
 // is suspended, so it looks at the clock once a second.
-func pause(groups map[int]time.Duration) int {
+func pause(groups map[int]allowed) int {
 	if len(groups) == 0 {
 		return -1
 	}
 	next := time.Second
-	for _, until := range groups {
-		next = min(next, until-boot.Now())
+	for _, one := range groups {
+		next = min(next, one.until-boot.Now())
 	}
 	return int(max(0, next+time.Millisecond-1) / time.Millisecond)
 }
 
 // hear takes whole lines off what was read, and returns the rest.
-func hear(text []byte, groups map[int]time.Duration) []byte {
+func hear(text []byte, groups map[int]allowed) []byte {
 	for {
 		line, rest, whole := bytes.Cut(text, []byte("\n"))
 		if !whole {
 			return text
 		}
 		var leader int
-		var until int64
-		if _, err := fmt.Sscan(string(line), &leader, &until); err == nil && leader > 1 {
-			groups[leader] = time.Duration(until)
+		var until, since int64
+		if _, err := fmt.Sscan(string(line), &leader, &until, &since); err == nil && (leader > 1 || leader == unborn) {
+			groups[leader] = allowed{until: time.Duration(until), since: time.Duration(since)}
 			if until == 0 {
 				delete(groups, leader)
 			}
@@ -130,11 +141,45 @@ func hear(text []byte, groups map[int]time.Duration) []byte {
 }
 
 // endOver ends the groups whose time is over.
-func endOver(groups map[int]time.Duration) {
-	for leader, until := range groups {
-		if boot.Now() >= until {
+func endOver(groups map[int]allowed) {
+	for leader, one := range groups {
+		if boot.Now() < one.until {
+			continue
+		}
+		leaders := []int{leader}
+		if leader == unborn {
+			leaders = born(one.since)
+		}
+		for _, leader := range leaders {
 			_ = syscall.Kill(-leader, syscall.SIGKILL)
-			delete(groups, leader)
+		}
+		delete(groups, leader)
+	}
+}
+
+// born are the leaders of groups that the worker has started since a time, without this process itself.
+// There is one at most: programs start one after the other.
+func born(since time.Duration) (leaders []int) {
+	const tick = time.Second / 100 // USER_HZ, in which the kernel tells when a process has started
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, _ := os.ReadFile(path)
+		_, facts, ok := bytes.Cut(text, []byte(" ("))
+		if !ok {
+			continue // it has ended meanwhile
+		}
+		// What follows the name, which may have anything in it: state, parent, group, …; proc(5).
+		fields := strings.Fields(string(facts[bytes.LastIndexByte(facts, ')')+1:]))
+		if len(fields) < 20 {
+			continue
+		}
+		leader, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		parent, _ := strconv.Atoi(fields[1])
+		group, _ := strconv.Atoi(fields[2])
+		ticks, _ := strconv.ParseInt(fields[19], 10, 64)
+		if parent == os.Getppid() && group == leader && leader != os.Getpid() && time.Duration(ticks+1)*tick > since {
+			leaders = append(leaders, leader)
 		}
 	}
+	return leaders
 }

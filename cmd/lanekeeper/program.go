@@ -46,8 +46,9 @@ func parseProgram(line string) (words []string, stays string, err error) {
 // is before the lease can pass to another worker. When the worker is stopped or dies,
 // the guard ends the group: it must not go on under a lease that nobody renews.
 // A worker that dies before the guard has heard of the program, or with the guard, has
-// the kernel kill it (prctl PR_SET_PDEATHSIG). The kernel ties that to the thread that
-// started it; Go ends no thread here, since no goroutine of ours exits while locked to one.
+// the kernel kill it (prctl PR_SET_PDEATHSIG), though not what it has started by then.
+// The kernel ties that to the thread that started it; Go ends no thread here, since no
+// goroutine of ours exits while locked to one.
 func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler {
 	return func(ctx context.Context, payload []byte) error {
 		claim, _ := worker.FromContext(ctx)

@@ -240,13 +240,25 @@ var fromCommands = []defect{
 	},
 	{
 		"H11: nobody ends the programs of a worker that stands still", "cmd/lanekeeper/guard.go",
-		`if boot.Now() >= until {`, `if until == 0 {`,
+		`if boot.Now() < one.until {`, `if one.until != 0 {`,
+	},
+	{
+		"H11: a worker that is stopped while it starts a program has told nobody", "cmd/lanekeeper/groups.go",
+		`defer s.untellLocked(unborn)`, `s.untellLocked(unborn)`,
+	},
+	{
+		"H11: the guard ends only what it was told of", "cmd/lanekeeper/guard.go",
+		`leaders = born(one.since)`, `leaders = nil`,
+	},
+	{
+		"H11: what ran before is ended for what was not told of", "cmd/lanekeeper/guard.go",
+		`time.Duration(ticks+1)*tick > since`, `ticks >= 0`,
 	},
 	{
 		"H11: what programs have started outlives a dead worker", "cmd/lanekeeper/guard.go",
-		`		if errors.Is(err, io.EOF) {
-			for leader := range groups {`, `		if errors.Is(err, io.EOF) {
-			for leader := range map[int]bool{} {`,
+		`			for leader := range groups {
+				_ = syscall.Kill`, `			for leader := range map[int]bool{} {
+				_ = syscall.Kill`,
 	},
 	{
 		"H11: a guard that is killed is missed by nobody", "cmd/lanekeeper/groups.go",

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -71,4 +73,26 @@ func drain(c contender, concurrency, jobs int, handle func(context.Context, job)
 	}
 	took := time.Since(start)
 	return float64(jobs) / took.Seconds(), errors.Join(err, stop())
+}
+
+// usage is what this process has used so far.
+type usage struct {
+	cpu              time.Duration
+	mallocs, mallocd uint64
+}
+
+func use() usage {
+	var r syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &r) // of oneself it can't fail
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return usage{time.Duration(r.Utime.Nano() + r.Stime.Nano()), m.Mallocs, m.TotalAlloc}
+}
+
+// since adds what it has used since then, for each of so many jobs.
+func (u usage) since(f figures, jobs int) {
+	now := use()
+	f["worker_cpu_us"] = float64((now.cpu - u.cpu).Nanoseconds()) / 1000 / float64(jobs)
+	f["worker_allocations"] = float64(now.mallocs-u.mallocs) / float64(jobs)
+	f["worker_bytes"] = float64(now.mallocd-u.mallocd) / float64(jobs)
 }

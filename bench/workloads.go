@@ -43,6 +43,7 @@ var workloads = []workload{
 // units of the figures.
 var units = map[string]string{
 	"enqueue_single": "jobs/s", "enqueue_batch": "jobs/s", "drain": "jobs/s", "redis_cpu_us": "us/job",
+	"worker_cpu_us": "us/job", "worker_allocations": "allocations/job", "worker_bytes": "bytes/job",
 	"contention": "jobs/s", "contention_share": "of ideal", "contention_inversions": "jobs",
 	"hot_lane_1": "jobs/s", "hot_lane_1_share": "of 1/trip", "hot_lane_64": "jobs/s", "trip_us": "us",
 	"idle_p50_ms": "ms", "idle_p99_ms": "ms", "memory_1": "bytes/job", "memory_10": "bytes/job",
@@ -68,7 +69,8 @@ func runEnqueue(ctx context.Context, at *venue, c contender, name string) (figur
 	return figures{"enqueue_single": single, "enqueue_batch": batch}, err
 }
 
-// runDrain also takes the server's CPU per job, from enqueue to finish.
+// runDrain also takes the server's CPU per job, from enqueue to finish, and what a job costs the worker: it is the only
+// thing that this process does meanwhile.
 func runDrain(ctx context.Context, at *venue, c contender, name string) (figures, error) {
 	jobs := at.scaled(200_000, 50_000)
 	if name != "lanekeeper" && name != "raw" {
@@ -78,8 +80,10 @@ func runDrain(ctx context.Context, at *venue, c contender, name string) (figures
 	if _, err := fill(ctx, c, jobs, jobs/10); err != nil {
 		return nil, err
 	}
+	used := use()
 	rate, err := drain(c, concurrency, jobs, nil)
 	f := figures{"drain": rate}
+	used.since(f, jobs)
 	if name != "river" {
 		f["redis_cpu_us"] = float64((at.redis.cpu(ctx) - before).Microseconds()) / float64(jobs)
 	}

@@ -185,10 +185,10 @@ func (d *Dispatcher) within(ctx context.Context, l lease.Lease, fn func(context.
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	kept := make(chan struct{})
 	go func() { defer close(kept); keeper.Run(life) }()
-	work, release := keeper.Keep(ctx, l)
+	work, held := keeper.Keep(ctx, l)
 	defer func() { // also when fn panics
 		lost := errors.Is(context.Cause(work), lease.ErrLost)
-		release()
+		held.Release()
 		end()
 		<-kept
 		gone := lanes.Parting(ctx, lanes.LastWords, func(ctx context.Context) error { return d.lanes.Leases.Release(ctx, l) })

@@ -33,11 +33,10 @@ func TestH20_WallClockSetForward(t *testing.T) {
 	}
 	k := NewKeeper(renews{}, time.Minute, time.Second)
 	l := Lease{Subject: subject.Key{Kind: "s", ID: "a"}, Token: 7, Holder: "w", Proven: time.Now(), TTL: time.Minute}
-	work, release := k.Keep(t.Context(), l)
-	defer release()
-	h := k.held[l.grip()]
+	work, h := k.Keep(t.Context(), l)
+	defer h.Release()
 	h.lease.Proven, h.renewAt = wallBack(h.lease.Proven, time.Hour), wallBack(h.renewAt, time.Hour)
-	if !k.Trusted(work, l) {
+	if !h.Trusted(work) {
 		t.Error("a lease is not trusted any more")
 	}
 	if k.cancelOver(t.Context()); work.Err() != nil {
@@ -45,9 +44,9 @@ func TestH20_WallClockSetForward(t *testing.T) {
 	}
 	// Between a request and its reply it is all that shows a suspension, and is believed.
 	late := Lease{Subject: subject.Key{Kind: "s", ID: "b"}, Token: 8, Proven: wallBack(time.Now(), time.Hour), TTL: time.Minute}
-	_, release = k.Keep(t.Context(), late)
-	defer release()
-	if k.Trusted(t.Context(), late) {
+	_, h = k.Keep(t.Context(), late)
+	defer h.Release()
+	if h.Trusted(t.Context()) {
 		t.Error("a lease whose reply came after a suspension is trusted")
 	}
 }
@@ -64,8 +63,8 @@ func TestH20_Suspension(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		l := Lease{Subject: subject.Key{Kind: "s", ID: "a"}, Token: 7, Holder: "w", Proven: time.Now(), TTL: ttl}
-		work, release := k.Keep(ctx, l)
-		defer release()
+		work, held := k.Keep(ctx, l)
+		defer held.Release()
 		slept.Add(int64(ttl / 3)) // due to be renewed, and still one's own
 		if end, ok := Until(work); !ok || end.Sub(l.Proven) != ttl-ttl/3 {
 			t.Errorf("after a nap the lease ends after %s, %t", end.Sub(l.Proven), ok)
@@ -93,13 +92,13 @@ func TestH11_UntilTheFirstEnd(t *testing.T) {
 	now := time.Now()
 	slot := Lease{Subject: subject.Slot("k", 1), Token: 1, Proven: now.Add(-time.Second), TTL: time.Minute}
 	own := Lease{Subject: subject.Key{Kind: "s", ID: "a"}, Token: 2, Proven: now, TTL: time.Minute}
-	outer, releaseSlot := k.Keep(t.Context(), slot)
-	inner, release := k.Keep(outer, own)
-	defer release()
+	outer, heldSlot := k.Keep(t.Context(), slot)
+	inner, held := k.Keep(outer, own)
+	defer held.Release()
 	if end, ok := Until(inner); !ok || !end.Equal(slot.Proven.Add(time.Minute)) {
 		t.Errorf("it ends at %s, %t", end, ok)
 	}
-	releaseSlot()
+	heldSlot.Release()
 	if _, ok := Until(inner); ok {
 		t.Error("one of two leases is enough")
 	}
@@ -142,13 +141,13 @@ func TestH20_EachLookCountsASuspension(t *testing.T) {
 		"a nap while it was asked":     {ttl / 3, ttl / 2, true, true},
 		"asked, and within the margin": {ttl / 3, ttl - margin, true, false},
 	} {
-		for how, look := range map[string]func(k *Keeper, l Lease) bool{
-			"last look": func(k *Keeper, l Lease) bool { return k.Trusted(context.Background(), l) },
-			"renewal": func(k *Keeper, l Lease) bool {
+		for how, look := range map[string]func(k *Keeper, h *Held) bool{
+			"last look": func(k *Keeper, h *Held) bool { return h.Trusted(context.Background()) },
+			"renewal": func(k *Keeper, h *Held) bool {
 				k.cancelOver(context.Background()) // as it does beside
 				k.renewDue(context.Background())
 				k.cancelOver(context.Background())
-				_, held := k.held[l.grip()]
+				_, held := k.held[h]
 				return held
 			},
 		} {
@@ -157,12 +156,12 @@ func TestH20_EachLookCountsASuspension(t *testing.T) {
 			k := NewKeeper(n, ttl, margin)
 			k.slept = func() time.Duration { return slept }
 			l := Lease{Subject: subject.Key{Kind: "s", ID: "a"}, Token: 7, Proven: time.Now(), TTL: ttl}
-			_, release := k.Keep(t.Context(), l)
+			_, h := k.Keep(t.Context(), l)
 			slept += c.before
-			if got := look(k, l); got != c.trusted || (n.asked > 0) != c.asks {
+			if got := look(k, h); got != c.trusted || (n.asked > 0) != c.asks {
 				t.Errorf("%s, %s: trusted %t, asked %d times; want %t and %t", name, how, got, n.asked, c.trusted, c.asks)
 			}
-			release()
+			h.Release()
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/internal/boot"
-	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Renewer is the verb of [Store] that a Keeper needs.
@@ -28,26 +27,21 @@ type Keeper struct {
 	slept   func() time.Duration // for how long the machine has been suspended
 
 	mu      sync.Mutex
-	held    map[grip]*holding
+	held    map[*Held]struct{}
 	stopped error // set by Cancel
 
 	panicked any // what the renewer did at the last renewal
 }
 
-// grip names one lease: one token may be that of several subjects.
-type grip struct {
-	subject subject.Key
-	token   Token
-}
+// Held is one lease in a Keeper's care, from Hold to Release.
+type Held struct {
+	keeper *Keeper
+	end    context.CancelCauseFunc
 
-func (l Lease) grip() grip { return grip{l.Subject, l.Token} }
-
-// holding is one lease in a Keeper's care. Its fields belong to Keeper.mu.
-type holding struct {
+	// These belong to Keeper.mu.
 	lease   Lease
 	proven  moment
 	renewAt time.Time
-	cancel  context.CancelCauseFunc
 }
 
 // moment is a time by the monotonic clock, and how long the machine had been suspended until then.
@@ -62,7 +56,7 @@ func (k *Keeper) now() moment { return moment{time.Now(), k.slept()} }
 
 // past reports whether t has come for h at a moment: a suspension since the lease was proven
 // counts, though the monotonic clock stood still.
-func (h *holding) past(now moment, t time.Time) bool {
+func (h *Held) past(now moment, t time.Time) bool {
 	return !now.at.Add(now.slept - h.proven.slept).Before(t)
 }
 
@@ -70,34 +64,48 @@ func (h *holding) past(now moment, t time.Time) bool {
 // it. Work is cancelled margin before the lease can end; margin is the time that
 // work has to stop.
 func NewKeeper(r Renewer, ttl, margin time.Duration) *Keeper {
-	return &Keeper{renewer: r, ttl: ttl, margin: margin, slept: boot.Slept, held: make(map[grip]*holding)}
+	return &Keeper{renewer: r, ttl: ttl, margin: margin, slept: boot.Slept, held: make(map[*Held]struct{})}
 }
 
-// Keep puts a lease into the keeper's care and returns a context for the work
-// under it. The context is cancelled with cause [ErrLost] when the lease is
-// known to be lost or can't be proven any more. Call release when the lease has
-// ended or its end has been reported; it cancels the context too.
-func (k *Keeper) Keep(ctx context.Context, l Lease) (work context.Context, release func()) {
+// Keep is Hold for work that has no context yet: it returns one, which ends with the lease, and when h is released.
+func (k *Keeper) Keep(ctx context.Context, l Lease) (work context.Context, h *Held) {
+	work, end := context.WithCancelCause(ctx)
+	h = k.Hold(l, end)
+	return h.Under(work), h
+}
+
+// Hold puts a lease into the keeper's care. It calls end with cause [ErrLost] when the lease is known to be
+// lost or can't be proven any more, with [ErrCancelled] when an operator asks for it, and with the cause of
+// [Keeper.Cancel]; of several causes the first counts. end must not wait for anything, nor call the keeper. Call
+// Release when the lease has ended or its end has been reported.
+func (k *Keeper) Hold(l Lease, end context.CancelCauseFunc) *Held {
 	now := k.now()
 	// Between the request and now the machine may have been suspended. That shows only as a
 	// wall clock that has gone on further, so for this moment its word is taken: of more than
 	// what reading two clocks makes of it.
 	asleep := max(0, now.at.Round(0).Sub(l.Proven.Round(0))-now.at.Sub(l.Proven)).Truncate(10 * time.Millisecond)
-	work, cancel := context.WithCancelCause(ctx)
-	h := &holding{lease: l, proven: moment{l.Proven, now.slept - asleep}, renewAt: l.Proven.Add(k.ttl / 3), cancel: cancel}
-	work = context.WithValue(work, keptKey{}, &kept{k, h, ctx})
+	h := &Held{keeper: k, lease: l, proven: moment{l.Proven, now.slept - asleep}, renewAt: l.Proven.Add(k.ttl / 3), end: end}
 	k.mu.Lock()
-	k.held[l.grip()] = h
+	defer k.mu.Unlock()
+	k.held[h] = struct{}{}
 	if k.stopped != nil {
-		cancel(k.stopped)
+		end(k.stopped)
 	}
+	return h
+}
+
+// Under returns the context of work under the lease, for [Until].
+func (h *Held) Under(ctx context.Context) context.Context {
+	return context.WithValue(ctx, keptKey{}, &kept{h, ctx})
+}
+
+// Release takes the lease out of the keeper's care. Its work has ended.
+func (h *Held) Release() {
+	k := h.keeper
+	k.mu.Lock()
+	delete(k.held, h)
 	k.mu.Unlock()
-	return work, func() {
-		k.mu.Lock()
-		delete(k.held, l.grip())
-		k.mu.Unlock()
-		cancel(context.Canceled)
-	}
+	h.end(context.Canceled)
 }
 
 // Cancel cancels all work in the keeper's care, and what will come into it, with a
@@ -106,16 +114,17 @@ func (k *Keeper) Cancel(cause error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.stopped = cause
-	for _, h := range k.held {
-		h.cancel(cause)
+	for h := range k.held {
+		h.end(cause)
 	}
 }
 
-// Lose cancels the work under a lease that is known to be lost, with cause [ErrLost].
-func (k *Keeper) Lose(l Lease) {
+// Lose ends the work under a lease that is known to be lost, with cause [ErrLost].
+func (h *Held) Lose() {
+	k := h.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if h, ok := k.held[l.grip()]; ok {
+	if _, ok := k.held[h]; ok {
 		k.loseLocked(h)
 	}
 }
@@ -123,20 +132,20 @@ func (k *Keeper) Lose(l Lease) {
 // Look renews all leases now, to learn what was asked of their holder.
 func (k *Keeper) Look(ctx context.Context) {
 	k.mu.Lock()
-	all := slices.Collect(maps.Values(k.held))
+	all := slices.Collect(maps.Keys(k.held))
 	k.mu.Unlock()
 	if len(all) > 0 {
 		k.renew(ctx, all)
 	}
 }
 
-// Trusted reports whether a lease in the keeper's care can still be relied on:
-// the last look before work starts. It asks Redis only when the lease was not
-// proven within the last third of its TTL.
-func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
+// Trusted reports whether the lease can still be relied on: the last look before work starts. It asks Redis
+// only when the lease was not proven within the last third of its TTL.
+func (h *Held) Trusted(ctx context.Context) bool {
+	k := h.keeper
 	k.mu.Lock()
 	now := k.now()
-	h, ok := k.held[l.grip()]
+	_, ok := k.held[h]
 	if !ok || h.past(now, k.deadline(h)) {
 		k.mu.Unlock()
 		return false
@@ -146,10 +155,10 @@ func (k *Keeper) Trusted(ctx context.Context, l Lease) bool {
 	if fresh {
 		return true
 	}
-	k.renew(ctx, []*holding{h})
+	k.renew(ctx, []*Held{h})
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	_, ok = k.held[l.grip()]
+	_, ok = k.held[h]
 	return ok && !h.past(k.now(), k.deadline(h))
 }
 
@@ -184,9 +193,9 @@ func every(ctx context.Context, longest time.Duration, step func(context.Context
 // comes into care meanwhile is not due for a third of its TTL, so none is late.
 func (k *Keeper) renewDue(ctx context.Context) time.Time {
 	now := k.now()
-	var due []*holding
+	var due []*Held
 	k.mu.Lock()
-	for _, h := range k.held {
+	for h := range k.held {
 		if h.past(now, h.renewAt) {
 			due = append(due, h)
 		}
@@ -198,7 +207,7 @@ func (k *Keeper) renewDue(ctx context.Context) time.Time {
 	next := time.Now().Add(k.ttl)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, h := range k.held {
+	for h := range k.held {
 		if h.renewAt.Before(next) {
 			next = h.renewAt
 		}
@@ -206,7 +215,7 @@ func (k *Keeper) renewDue(ctx context.Context) time.Time {
 	return next
 }
 
-func (k *Keeper) renew(ctx context.Context, due []*holding) {
+func (k *Keeper) renew(ctx context.Context, due []*Held) {
 	ctx, cancel := context.WithTimeout(ctx, k.ttl/3)
 	defer cancel()
 	leases := make([]Lease, len(due))
@@ -228,7 +237,7 @@ func (k *Keeper) renew(ctx context.Context, due []*holding) {
 			h.lease.Proven, h.lease.TTL, h.proven = sent.at, k.ttl, sent
 			h.renewAt = sent.at.Add(k.ttl / 3)
 			if answers[i] == cancelled {
-				h.cancel(ErrCancelled) // the lease is kept until the work has ended
+				h.end(ErrCancelled) // the lease is kept until the work has ended
 			}
 		case lost:
 			k.loseLocked(h)
@@ -273,7 +282,7 @@ func (k *Keeper) cancelOver(context.Context) time.Time {
 	next := now.at.Add(k.ttl)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, h := range k.held {
+	for h := range k.held {
 		switch at := k.deadline(h); {
 		case h.past(now, at):
 			k.loseLocked(h)
@@ -284,16 +293,16 @@ func (k *Keeper) cancelOver(context.Context) time.Time {
 	return next
 }
 
-func (k *Keeper) loseLocked(h *holding) {
-	delete(k.held, h.lease.grip())
+func (k *Keeper) loseLocked(h *Held) {
+	delete(k.held, h)
 	cause := ErrLost
 	if k.panicked != nil {
 		cause = fmt.Errorf("%w: the last renewal panicked with a %T", ErrLost, k.panicked)
 	}
-	h.cancel(cause)
+	h.end(cause)
 }
 
 // deadline is when work must have been told to stop.
-func (k *Keeper) deadline(h *holding) time.Time {
+func (k *Keeper) deadline(h *Held) time.Time {
 	return h.lease.Proven.Add(h.lease.TTL - k.margin)
 }

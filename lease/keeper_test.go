@@ -53,31 +53,30 @@ const (
 )
 
 // keep runs a keeper in a bubble of fake time over one lease proven now.
-func keep(t *testing.T, r *renewer, story func(k *lease.Keeper, work context.Context, release func(), l lease.Lease)) {
+func keep(t *testing.T, r *renewer, story func(work context.Context, held *lease.Held)) {
 	synctest.Test(t, func(t *testing.T) {
 		k := lease.NewKeeper(r, ttl, margin)
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
 		go k.Run(ctx)
 		l := lease.Lease{Subject: key("a"), Token: 7, Holder: "w", Proven: time.Now(), TTL: ttl}
-		work, release := k.Keep(ctx, l)
-		story(k, work, release, l)
+		story(k.Keep(ctx, l))
 	})
 }
 
 func TestKeeperRenewsAtAThirdOfTheTTL(t *testing.T) {
 	t.Parallel()
 	r := &renewer{}
-	keep(t, r, func(k *lease.Keeper, work context.Context, release func(), l lease.Lease) {
+	keep(t, r, func(work context.Context, held *lease.Held) {
 		start := time.Now()
 		time.Sleep(10*ttl + time.Second)
 		if work.Err() != nil {
 			t.Fatal("work was cancelled though every renewal succeeded")
 		}
-		if !k.Trusted(work, l) {
+		if !held.Trusted(work) {
 			t.Fatal("a lease that is renewed is not trusted")
 		}
-		release()
+		held.Release()
 		if !errors.Is(context.Cause(work), context.Canceled) {
 			t.Errorf("after release the cause is %v", context.Cause(work))
 		}
@@ -93,14 +92,14 @@ func TestKeeperRenewsAtAThirdOfTheTTL(t *testing.T) {
 func TestKeeperCancelsWhenTheLeaseIsLost(t *testing.T) {
 	t.Parallel()
 	r := &renewer{answer: func(context.Context) error { return lease.ErrLost }}
-	keep(t, r, func(k *lease.Keeper, work context.Context, _ func(), l lease.Lease) {
+	keep(t, r, func(work context.Context, held *lease.Held) {
 		start := time.Now()
 		<-work.Done()
 		if !errors.Is(context.Cause(work), lease.ErrLost) || time.Since(start) != ttl/3 {
 			t.Fatalf("cancelled after %s with %v, want at the first renewal with ErrLost",
 				time.Since(start), context.Cause(work))
 		}
-		if k.Trusted(context.Background(), l) {
+		if held.Trusted(context.Background()) {
 			t.Error("a lost lease is trusted")
 		}
 	})
@@ -117,7 +116,7 @@ func TestKeeperCancelsWhenItCannotProveTheLease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := &renewer{answer: answer}
-			keep(t, r, func(_ *lease.Keeper, work context.Context, _ func(), _ lease.Lease) {
+			keep(t, r, func(work context.Context, held *lease.Held) {
 				start := time.Now()
 				<-work.Done()
 				took := time.Since(start)
@@ -135,7 +134,7 @@ func TestKeeperCancelsWhenItCannotProveTheLease(t *testing.T) {
 func TestKeeperGoesOnAfterOneFailedRenewal(t *testing.T) {
 	t.Parallel()
 	r := &renewer{answer: func(context.Context) error { return errors.New("reset") }}
-	keep(t, r, func(_ *lease.Keeper, work context.Context, _ func(), _ lease.Lease) {
+	keep(t, r, func(work context.Context, held *lease.Held) {
 		time.Sleep(ttl/3 + time.Millisecond)
 		r.set(nil)
 		time.Sleep(5 * ttl)
@@ -156,17 +155,17 @@ func TestKeeperCountsFromTheRequest(t *testing.T) {
 		defer stop()
 		go k.Run(ctx)
 		l := lease.Lease{Subject: key("a"), Token: 7, Proven: time.Now().Add(-5 * time.Second), TTL: ttl}
-		work, release := k.Keep(ctx, l)
-		defer release()
+		work, held := k.Keep(ctx, l)
+		defer held.Release()
 		start := time.Now()
 		<-work.Done()
 		if took := time.Since(start); took > ttl-margin-5*time.Second+time.Second {
 			t.Errorf("cancelled after %s, want within a second of %s", took, ttl-margin-5*time.Second)
 		}
 		old := lease.Lease{Subject: key("b"), Token: 8, Proven: time.Now().Add(-ttl + margin), TTL: ttl}
-		_, releaseOld := k.Keep(ctx, old)
-		defer releaseOld()
-		if k.Trusted(ctx, old) {
+		_, over := k.Keep(ctx, old)
+		defer over.Release()
+		if over.Trusted(ctx) {
 			t.Error("a lease whose window has closed is trusted")
 		}
 	})
@@ -179,19 +178,19 @@ func TestKeeperLastLookAsksWhenStale(t *testing.T) {
 		r := &renewer{}
 		k := lease.NewKeeper(r, ttl, margin) // not running: nothing renews by itself
 		stale := lease.Lease{Subject: key("a"), Token: 7, Proven: time.Now().Add(-ttl / 2), TTL: ttl}
-		_, release := k.Keep(t.Context(), stale)
-		defer release()
-		if !k.Trusted(t.Context(), stale) || len(r.asked()) != 1 {
+		_, held := k.Keep(t.Context(), stale)
+		defer held.Release()
+		if !held.Trusted(t.Context()) || len(r.asked()) != 1 {
 			t.Fatalf("a stale lease that Redis confirms: %d questions asked", len(r.asked()))
 		}
-		if !k.Trusted(t.Context(), stale) || len(r.asked()) != 1 {
+		if !held.Trusted(t.Context()) || len(r.asked()) != 1 {
 			t.Fatalf("a fresh lease: %d questions asked, want no more", len(r.asked()))
 		}
 		r.set(func(context.Context) error { return lease.ErrLost })
 		gone := lease.Lease{Subject: key("b"), Token: 8, Proven: time.Now().Add(-ttl / 2), TTL: ttl}
-		work, releaseGone := k.Keep(t.Context(), gone)
-		defer releaseGone()
-		if k.Trusted(t.Context(), gone) || !errors.Is(context.Cause(work), lease.ErrLost) {
+		work, denied := k.Keep(t.Context(), gone)
+		defer denied.Release()
+		if denied.Trusted(t.Context()) || !errors.Is(context.Cause(work), lease.ErrLost) {
 			t.Error("a stale lease that Redis denies is trusted")
 		}
 	})
@@ -202,7 +201,7 @@ func TestKeeperCountsARenewalFromTheRequest(t *testing.T) {
 	t.Parallel()
 	const slow = 2 * time.Second
 	r := &renewer{answer: func(context.Context) error { time.Sleep(slow); return nil }}
-	keep(t, r, func(_ *lease.Keeper, work context.Context, _ func(), _ lease.Lease) {
+	keep(t, r, func(work context.Context, held *lease.Held) {
 		start := time.Now()
 		time.Sleep(ttl/3 + slow + time.Millisecond) // the first renewal has come back
 		r.set(func(context.Context) error { return errors.New("down") })
@@ -229,13 +228,13 @@ func TestH1_RenewerPanics(t *testing.T) {
 	} {
 		for _, once := range []bool{false, true} {
 			r := &renewer{answer: answer}
-			keep(t, r, func(_ *lease.Keeper, work context.Context, release func(), l lease.Lease) {
-				defer release()
-				time.Sleep(l.TTL / 2)
+			keep(t, r, func(work context.Context, held *lease.Held) {
+				defer held.Release()
+				time.Sleep(ttl / 2)
 				if once {
 					r.set(nil)
 				}
-				time.Sleep(2 * l.TTL)
+				time.Sleep(2 * ttl)
 				cause := context.Cause(work)
 				if errors.Is(cause, lease.ErrLost) == once {
 					t.Errorf("%s, once %t: cause %v", name, once, cause)

@@ -7,8 +7,7 @@ import (
 
 // kept is what the context of work knows of the lease that it runs under.
 type kept struct {
-	keeper *Keeper
-	h      *holding
+	*Held
 	around context.Context
 }
 
@@ -24,7 +23,7 @@ func Until(ctx context.Context) (end time.Time, ok bool) {
 		if !under {
 			return end, ok
 		}
-		one, held := c.end()
+		one, held := c.until()
 		if !held {
 			return time.Time{}, false
 		}
@@ -35,13 +34,13 @@ func Until(ctx context.Context) (end time.Time, ok bool) {
 	}
 }
 
-// end is when the lease ends, by the monotonic clock as it goes on if the machine stays awake.
-func (c *kept) end() (at time.Time, held bool) {
-	k := c.keeper
+// until is when the lease ends, by the monotonic clock as it goes on if the machine stays awake.
+func (h *Held) until() (at time.Time, held bool) {
+	k := h.keeper
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.held[c.h.lease.grip()] != c.h {
+	if _, ok := k.held[h]; !ok {
 		return time.Time{}, false
 	}
-	return c.h.lease.Proven.Add(c.h.lease.TTL - (k.slept() - c.h.proven.slept)), true
+	return h.lease.Proven.Add(h.lease.TTL - (k.slept() - h.proven.slept)), true
 }

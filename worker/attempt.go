@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
 )
@@ -19,10 +19,13 @@ import (
 type lane struct {
 	partition int
 	begun     time.Time
-	ctx       context.Context // ends when the lease is lost or the pool has no more patience
-	release   func()          // ends the keeping of the lease, and of its slots
+	held      []*lease.Held // the lease, and those of its slots: whichever is lost first, the handler's context ends
 
 	rolls bool // its hand is filled while nobody waits
+
+	mu    sync.Mutex
+	cause error    // why its attempts are to end
+	at    *attempt // that runs
 
 	// Under desk.mu: what is in hand of the lane, and the claim that runs; whether a trip with ends of it is
 	// under way, the ends that wait for its return, and how many are not answered. Two trips may overtake each
@@ -35,17 +38,15 @@ type lane struct {
 	packed  int
 }
 
-// jobs are those that the handler gets: of a claim of several a batch handler gets all, the others
-// get them one at a time, each with an attempt of its own.
-func (a *attempt) jobs() []dispatcher.Job {
-	jobs := []dispatcher.Job{a.claim.Job}
-	if a.batch {
-		jobs = append(jobs, a.claim.Along...)
+// lose ends what runs in a lane whose lease is known to be lost. One that goes back unused is not kept.
+func (l *lane) lose() {
+	if len(l.held) > 0 {
+		l.held[0].Lose()
 	}
-	return jobs
 }
 
-// size is how many jobs the handler gets.
+// size is how many jobs the handler gets: of a claim of several a batch handler gets all, the others get them one at a
+// time, each with an attempt of its own.
 func (a *attempt) size() int {
 	if a.batch {
 		return 1 + len(a.claim.Along)
@@ -79,7 +80,17 @@ type attempt struct {
 
 	reported atomic.Bool // exactly one of return and giving up reports
 
-	started time.Time // of the handler; zero when it was not called
+	started  time.Time // of the handler; zero when it was not called
+	deadline time.Time // of its context
+
+	// Under lane.mu: why the context has ended, and what stands behind it when somebody listens.
+	cause error
+	heard context.Context
+	tell  context.CancelCauseFunc
+
+	// Under watch.mu: when it is given up, and where it stands there; -1 is nowhere.
+	due     time.Time
+	watched int
 
 	// Set by that report, and then left to the travellers.
 	said   []verdict // of each job
@@ -110,12 +121,9 @@ func (p *Pool) work(a *attempt) {
 // begin takes a claimed lane into the keeper's care.
 func (p *Pool) begin(q queued) *attempt {
 	l := &lane{partition: q.partition, begun: time.Now(), running: q.claim, rolls: p.rolls[q.claim.Kind]}
-	// The contexts lie within each other: whichever lease is lost first, the handler's ends.
-	l.ctx, l.release = p.life, func() {}
-	for held := range q.claim.Leases() {
-		before := l.release
-		work, end := p.keeper.Keep(l.ctx, held)
-		l.ctx, l.release = work, func() { end(); before() }
+	l.held = make([]*lease.Held, 0, 1+len(q.claim.Slots))
+	for one := range q.claim.Leases() {
+		l.held = append(l.held, p.keeper.Hold(one, l.cancel))
 	}
 	if !p.handlers[q.claim.Kind].batch {
 		l.hand = hand{jobs: q.claim.Along, since: l.begun}
@@ -126,7 +134,14 @@ func (p *Pool) begin(q queued) *attempt {
 
 // attempt makes the attempt at a job of a lane, or at a batch of them.
 func (p *Pool) attempt(l *lane, c *session.Claim) *attempt {
-	return &attempt{lane: l, handling: p.handlers[c.Kind], pool: p, claim: c}
+	return &attempt{lane: l, handling: p.handlers[c.Kind], pool: p, claim: c, watched: -1}
+}
+
+// release ends the keeping of the lane's lease, and of its slots.
+func (l *lane) release() {
+	for _, one := range l.held {
+		one.Release()
+	}
 }
 
 // run takes an attempt from the last look to the report of its end, and returns the
@@ -139,20 +154,13 @@ func (a *attempt) run() (next *attempt, gone bool) {
 	p := a.pool
 	// The last look (crates.io asked for it): time may have passed since the
 	// claim, and work under a lease that is over is work on somebody else's subject.
-	if !p.trusted(a) {
+	if !a.trusted(p.life) {
 		p.counts.lost.Add(1)
 		p.log.Warn("lease over before the handler started", about(a.claim)...)
 		a.reported.Store(true)
 		return a.drop(), false
 	}
-	ctx := session.WithClaim(a.ctx, a.claim)
-	ctx = withResult(ctx, a)
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.claim.Timeout, p.cfg.Timeout))
-	defer cancel()
-	a.started = time.Now() // before anybody else may report
-	stop := context.AfterFunc(ctx, a.giveUpLater)
-	defer stop()
-
+	a.start()
 	p.counts.started.Add(1)
 	if p.debug {
 		p.log.Debug("attempt begins", about(a.claim, "jobs", a.size())...)
@@ -163,40 +171,59 @@ func (a *attempt) run() (next *attempt, gone bool) {
 		if exits {
 			said = a.same(verdict{failed: true, text: "the handler called runtime.Goexit"})
 		}
-		next, gone = a.report(ctx, said)
+		next, gone = a.report(said)
 		if exits && !gone {
 			go p.work(next)
 		}
 	}()
-	said = a.call(ctx)
+	said = a.call(jobContext{a})
 	return nil, false // report says
 }
 
-// trusted reports whether all leases that an attempt runs under can be relied on. That costs a
+// trusted reports whether all leases that the lane is held under can be relied on. That costs a
 // round trip only when one of them was not proven lately.
-func (p *Pool) trusted(a *attempt) bool {
-	for held := range a.claim.Leases() {
-		if !p.keeper.Trusted(a.ctx, held) {
+func (l *lane) trusted(ctx context.Context) bool {
+	for _, one := range l.held {
+		if !one.Trusted(ctx) {
 			return false
 		}
 	}
 	return true
 }
 
+// start begins the attempt's time, and the watch over it: before anybody else may report.
+func (a *attempt) start() {
+	p, l := a.pool, a.lane
+	a.started = time.Now()
+	a.deadline = a.started.Add(cmp.Or(a.claim.Timeout, p.cfg.Timeout))
+	l.mu.Lock()
+	l.at = a
+	cut := l.cause != nil
+	l.mu.Unlock()
+	due := a.deadline
+	if cut { // between the claim and now
+		due = a.started
+	}
+	p.watch.begin(a, due.Add(p.cfg.CancelGrace))
+}
+
 // report says how the attempt ended, unless it was given up meanwhile.
-func (a *attempt) report(ctx context.Context, said []verdict) (next *attempt, gone bool) {
+func (a *attempt) report(said []verdict) (next *attempt, gone bool) {
+	cause := a.finish()
 	if !a.reported.CompareAndSwap(false, true) {
 		a.pool.log.Warn("a handler that was given up has returned", about(a.claim, "err", said[0].text)...)
 		return nil, true
 	}
-	return a.send(a.judge(ctx, said)), false
+	a.pool.watch.end(a)
+	return a.send(a.judge(cause, said)), false
 }
 
-// judge decides how each job of the attempt has ended. The caller has set reported.
-func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
+// judge decides how each job of the attempt has ended, whose context has ended for a cause or not at all. The caller has
+// set reported.
+func (a *attempt) judge(cause error, said []verdict) session.End {
 	a.said = said
 	if !a.batch {
-		end := a.judgeOne(ctx, a.claim, &said[0])
+		end := a.judgeOne(cause, a.claim, &said[0])
 		if end.Outcome == session.Finished {
 			end.Result = a.result // nil where nobody keeps it
 		}
@@ -204,7 +231,7 @@ func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
 	}
 	end := session.End{Claim: a.claim, Outcome: session.Several}
 	for i, c := range a.claim.Each() {
-		end.Each = append(end.Each, a.judgeOne(ctx, c, &said[i]))
+		end.Each = append(end.Each, a.judgeOne(cause, c, &said[i]))
 	}
 	return end
 }
@@ -212,8 +239,7 @@ func (a *attempt) judge(ctx context.Context, said []verdict) session.End {
 // judgeOne decides how one job has ended, by why its context ended and by what its handler said.
 // An error after a cancel is nobody's failure, and the attempt is given back; nil counts even then,
 // because the work is done.
-func (a *attempt) judgeOne(ctx context.Context, c *session.Claim, v *verdict) session.End {
-	cause := context.Cause(ctx)
+func (a *attempt) judgeOne(cause error, c *session.Claim, v *verdict) session.End {
 	switch stopped := errors.Is(cause, ErrStopped); {
 	case v.failed && (stopped || errors.Is(cause, lease.ErrCancelled)): // what the pool or an operator stopped has not failed
 		a.cut = a.cut || stopped
@@ -234,7 +260,7 @@ func (a *attempt) send(end session.End) (next *attempt) {
 	}
 	// The next job of the lane is begun under the same lease, and only while nothing speaks against
 	// it. A job whose outcome is kept ends in a call that frees the lane, so nothing follows it.
-	mayGoOn := end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil
+	mayGoOn := end.Outcome == session.Finished && a.claim.Keep == 0 && !a.cancelled()
 	switch follower, q, ok := p.desk.end(a, a.ended.Sub(a.begun), mayGoOn); {
 	case follower != nil:
 		return p.attempt(a.lane, follower)
@@ -255,18 +281,12 @@ func (a *attempt) drop() (next *attempt) {
 	return nil
 }
 
-// giveUpLater is called when the attempt's context is done.
-//
-// The grace is counted from then, for any cause: a timeout, a lost lease, a cancel or a stop. A
-// handler that returns in time has set reported, and the timer finds nothing to do.
-func (a *attempt) giveUpLater() {
-	time.AfterFunc(a.pool.cfg.CancelGrace, a.giveUp)
-}
-
 // giveUp ends an attempt whose handler ignores that it was cancelled. After a
 // timeout the job is retried: the handler may still be at work, but its token is
 // superseded, and the alternative is a lane that never goes on
 // (Tencent/WeKnora#3462). When the pool stops, the lease runs out with the process.
+// The grace before it is counted from the end of the context, for any cause: a timeout, a
+// lost lease, a cancel or a stop.
 func (a *attempt) giveUp() {
 	if !a.reported.CompareAndSwap(false, true) {
 		return
@@ -284,7 +304,7 @@ func (a *attempt) giveUp() {
 		failed: true, stack: stack,
 		text: fmt.Sprintf("the handler did not return within %s after it was cancelled", p.cfg.CancelGrace),
 	})
-	p.work(a.send(a.judge(context.Background(), said)))
+	p.work(a.send(a.judge(nil, said)))
 }
 
 // stack finds the goroutine that runs the attempt in a dump of all, by the

@@ -239,7 +239,7 @@ func (d *desk) vacate(a *attempt) (queued, bool) {
 func (d *desk) handBackLocked(waiting []queued) {
 	for _, q := range waiting {
 		d.reportLocked(&attempt{
-			lane: &lane{partition: q.partition, release: func() {}}, claim: q.claim,
+			lane: &lane{partition: q.partition}, claim: q.claim,
 			end: session.End{Claim: q.claim, Outcome: session.HandedBack}, ended: q.at,
 		})
 	}

@@ -123,6 +123,9 @@ func SetResult(ctx context.Context, result []byte) error {
 // FromContext returns the claim that a handler runs under: the job, the attempt,
 // and the lease with its token. ok is false outside of a handler.
 func FromContext(ctx context.Context) (claim session.Claim, ok bool) {
+	if own, ok := ctx.(jobContext); ok {
+		return *own.a.claim, true
+	}
 	c, ok := session.ClaimFrom(ctx)
 	if !ok {
 		return session.Claim{}, false

@@ -9,23 +9,29 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 )
 
-// handling is how a pool handles a kind. All handlers have one form inside, that of batches, so
-// that an attempt calls, catches and judges in one way. What is promised of batches alone, or of
-// single jobs alone, goes by the field batch.
+// handling is how a pool handles a kind. All handlers have one form inside, so that an attempt calls, catches and judges in
+// one way: of a claim they return an error for each job that they were given, or nil. What is promised of batches alone, or
+// of single jobs alone, goes by the field batch.
 type handling struct {
-	do    BatchHandler
+	do    func(context.Context, *session.Claim) []error
 	one   Handler // what do is made of when the pool starts; nil of a batch
 	batch bool    // do gets all jobs that were claimed together, and reports an end of each
 }
 
-// single makes the inner form of a handler that takes one job. It is the only place where the one
-// becomes the other.
-func single(h Handler) BatchHandler {
-	return func(ctx context.Context, jobs []dispatcher.Job) []error {
-		if err := h(ctx, jobs[0].Payload); err != nil {
+// single makes the inner form of a handler that takes one job.
+func single(h Handler) func(context.Context, *session.Claim) []error {
+	return func(ctx context.Context, c *session.Claim) []error {
+		if err := h(ctx, c.Payload); err != nil {
 			return []error{err}
 		}
 		return nil
+	}
+}
+
+// several makes the inner form of a handler that takes all jobs of a claim.
+func several(h BatchHandler) func(context.Context, *session.Claim) []error {
+	return func(ctx context.Context, c *session.Claim) []error {
+		return h(ctx, append([]dispatcher.Job{c.Job}, c.Along...))
 	}
 }
 
@@ -49,7 +55,7 @@ func (p *Pool) HandleBatch(kind string, most int, h BatchHandler) {
 	if h == nil || most < 1 || most > session.MaxLaneBatch {
 		panic(fmt.Sprintf("worker: kind %s needs a handler, and a batch of 1 to %d", kind, session.MaxLaneBatch))
 	}
-	p.handle(kind, handling{do: h, batch: true})
+	p.handle(kind, handling{do: several(h), batch: true})
 	if p.cfg.LaneBatch == nil {
 		p.cfg.LaneBatch = make(map[string]int)
 	}

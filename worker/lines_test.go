@@ -88,7 +88,7 @@ func TestC14_EveryLineAboutAnAttempt(t *testing.T) {
 		"back too late": {
 			func(_ *Pool, a *attempt) {
 				a.reported.Store(true)
-				a.report(a.ctx, a.said)
+				a.report(a.said)
 			}, "a handler that was given up has returned", slog.LevelWarn, fields{"err": "boom"}, Counts{},
 		},
 		"lost and dead":      {lost(dispatcher.JobDead), "dead letter", slog.LevelError, gone, Counts{Buried: 1}},

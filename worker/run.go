@@ -169,6 +169,7 @@ func (p *Pool) leave(ctx context.Context, ended func() <-chan struct{}) error {
 	p.log.Info("pool stopped", "namespace", p.namespace(), "pool", p.cfg.Name, "started", did.Started, "finished", did.Finished,
 		"retried", did.Retried, "dead", did.Dead, "buried", did.Buried, "cancelled", did.Cancelled, "lost", did.Lost,
 		"handed_back", did.HandedBack, "abandoned", did.Abandoned, "unreported", unreported)
+	p.watch.stop()
 	p.log.flush()
 	if *stop != (StopError{}) {
 		return stop

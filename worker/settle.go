@@ -74,7 +74,7 @@ func (p *Pool) close(a *attempt, ended session.EndReply) error {
 		if !a.resent { // else an earlier try may have ended it, its answer lost
 			p.counts.lost.Add(1)
 			p.log.Warn("lease lost; what its handler did is not recorded", about(a.claim, "err", ended.Err)...)
-			p.keeper.Lose(a.claim.Lease) // its holder may be at work on the next job of the lane
+			a.lose() // its holder may be at work on the next job of the lane
 		}
 	case time.Since(a.ended) > p.cfg.LeaseTTL:
 		p.counts.lost.Add(1)

@@ -33,15 +33,14 @@ func (a *attempt) call(ctx context.Context) (said []verdict) {
 			said = a.same(verdictOf(&PanicError{cause, debug.Stack()}))
 		}
 	}()
-	jobs := a.jobs()
-	errs := a.do(ctx, jobs)
+	errs := a.do(ctx, a.claim)
 	switch {
-	case errs == nil && len(jobs) == 1:
+	case errs == nil && a.size() == 1:
 		return well
 	case errs == nil:
 		return a.same(verdict{})
-	case len(errs) != len(jobs):
-		return a.same(verdictOf(fmt.Errorf("the handler returned %d errors for %d jobs", len(errs), len(jobs))))
+	case len(errs) != a.size():
+		return a.same(verdictOf(fmt.Errorf("the handler returned %d errors for %d jobs", len(errs), a.size())))
 	}
 	for _, err := range errs {
 		said = append(said, verdictOf(err))

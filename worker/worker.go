@@ -172,6 +172,7 @@ type Pool struct {
 	outage *outage
 	source source
 	keeper *lease.Keeper
+	watch  watch
 	desk   *desk
 	life   context.Context // parent of the handlers' contexts; never cancelled while they run
 	lanes  chan queued     // to goroutines that rest

@@ -189,7 +189,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	},
 	{
 		"work starts on a lease that is over (inngest/inngest#4766)", "worker/attempt.go",
-		`if !p.trusted(a) {`, `if false {`,
+		`if !a.trusted(p.life) {`, `if false {`,
 	},
 	{
 		"an end whose answer was lost is not sent again", "worker/settle.go",
@@ -197,8 +197,54 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		return ended.Err`, `		a.resent = true`,
 	},
 	{
-		"a handler that does not return keeps its lane (Tencent/WeKnora#3462)", "worker/attempt.go",
-		`time.AfterFunc(a.pool.cfg.CancelGrace, a.giveUp)`, `_ = a.giveUp`,
+		"context: a deadline is over only for who listens", "worker/context.go",
+		`case !now.Before(a.deadline):`, `case false:`,
+	},
+	{
+		"context: who listens late hears of the deadline before the cancel", "worker/context.go",
+		`		tell(cause) // before`, `		defer tell(cause) // before`,
+	},
+	{
+		"context: who listens does not hear of a cancel", "worker/context.go",
+		`		tell(cause)
+	}
+}`, `	}
+}`,
+	},
+	{
+		"context: it goes on when its handler has returned", "worker/context.go",
+		`		tell(context.Canceled)`, ``,
+	},
+	{
+		"context: the last cause counts", "worker/context.go",
+		`	if l.cause == nil {
+		l.cause = cause
+	}`, `	l.cause = cause`,
+	},
+	{
+		"context: it shows the payload to who prints it", "worker/context.go",
+		`func (c jobContext) String() string {`, `func (c jobContext) text() string {`,
+	},
+	{
+		"watch: a cancelled handler has until its timeout to return", "worker/watch.go",
+		`if a.watched >= 0 && due.Before(a.due) {`, `if false {`,
+	},
+	{
+		"watch: the first look is the last", "worker/watch.go",
+		`			w.setLocked(a.due)
+			continue`, `			continue`,
+	},
+	{
+		"watch: an attempt that is due earlier waits for the others", "worker/watch.go",
+		`if !w.next.IsZero() && !due.Before(w.next) {`, `if !w.next.IsZero() {`,
+	},
+	{
+		"watch: an attempt that begins cancelled has until its timeout to return", "worker/attempt.go",
+		`	cut := l.cause != nil`, `	cut := false`,
+	},
+	{
+		"a handler that does not return keeps its lane (Tencent/WeKnora#3462)", "worker/watch.go",
+		`go a.giveUp()`, `_ = a.giveUp`,
 	},
 	{
 		"a pool that stops keeps what it had claimed ahead", "worker/desk.go",
@@ -284,7 +330,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	},
 	{
 		"a lost slot stops nobody", "worker/attempt.go",
-		`for held := range q.claim.Leases() {`, `for _, held := range []lease.Lease{q.claim.Lease} {`,
+		`for one := range q.claim.Leases() {`, `for _, one := range []lease.Lease{q.claim.Lease} {`,
 	},
 	{
 		"priorities count for nothing", "dispatcher/session/rank.go",

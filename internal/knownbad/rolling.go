@@ -107,7 +107,7 @@ var rolling = []defect{
 	},
 	{
 		"in hand: what waits behind a slow job stays there", "worker/desk.go",
-		`part.eased = append(part.eased, l.running)`, ``,
+		`part.eased = append(part.eased, l.running)`, `part.eased = part.eased[:0]`,
 	},
 	{
 		"in hand: what goes back is begun all the same", "worker/desk.go",
@@ -116,7 +116,7 @@ var rolling = []defect{
 	},
 	{
 		"in hand: who has no room asks for none", "worker/plan.go",
-		`e.Refuse || rolls`, `e.Refuse`,
+		`e.Refuse || rolls`, `e.Refuse || rolls && false`,
 	},
 	{
 		"in hand: a holder whose token is over puts jobs back", "dispatcher/internal/lanes/putback.lua",

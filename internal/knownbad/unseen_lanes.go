@@ -5,7 +5,7 @@ package main
 var unseenLanes = []defect{
 	{
 		"the next job of a lane batch starts though a kept end has freed the lane", "worker/attempt.go",
-		`end.Outcome == session.Finished && a.claim.Keep == 0 && a.ctx.Err() == nil`, `end.Outcome == session.Finished && a.ctx.Err() == nil`,
+		`end.Outcome == session.Finished && a.claim.Keep == 0 && !a.cancelled()`, `end.Outcome == session.Finished && !a.cancelled()`,
 	},
 	{
 		"a cancel stays on the lease of a lane batch: it is for the next job then", "dispatcher/internal/lanes/parts/finishing.lua",
@@ -71,7 +71,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a batch handler that returns too few errors ends the process", "worker/verdict.go",
-		`	case len(errs) != len(jobs):`, `	case false:`,
+		`	case len(errs) != a.size():`, `	case false:`,
 	},
 	{
 		"a batch that has ended forgets that its lane is to be suspended", "dispatcher/internal/lanes/parts/ending.lua",

@@ -331,9 +331,17 @@ type aheadOf struct {
 	happens  func()
 }
 
+// has reports whether a command has an argument, which may be told by a pointer to it.
+func has(cmd redis.Cmder, argument string) bool {
+	return slices.ContainsFunc(cmd.Args(), func(arg any) bool {
+		at, ok := arg.(*string)
+		return ok && *at == argument || arg == any(argument)
+	})
+}
+
 func (a *aheadOf) look(cmds ...redis.Cmder) {
 	for _, cmd := range cmds {
-		if cmd.Name() != "evalsha" || !slices.Contains(cmd.Args(), any(a.argument)) {
+		if cmd.Name() != "evalsha" || !has(cmd, a.argument) {
 			continue
 		}
 		if a.nth--; a.nth == 0 {

@@ -208,5 +208,12 @@ func JobOf(id string, j record.Job) Job {
 
 // Entry is for package dispatcher/session alone: it is what stands for the job in its lane.
 func (j *Job) Entry() record.Entry {
-	return record.Entry{ID: record.PackID(j.ID), Kind: j.Kind, Max: j.MaxAttempts, Flags: j.flags}
+	e := j.EntryWithoutID()
+	e.ID = record.PackID(j.ID)
+	return e
+}
+
+// EntryWithoutID is for package dispatcher/session alone: it is Entry, but for the id, which costs most of it.
+func (j *Job) EntryWithoutID() record.Entry {
+	return record.Entry{Kind: j.Kind, Max: j.MaxAttempts, Flags: j.flags}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -125,7 +124,7 @@ func (d *deafTo) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		for _, c := range cmds {
-			if d.on.Load() && c.Err() == nil && slices.Contains(c.Args(), any(d.argument)) {
+			if d.on.Load() && c.Err() == nil && has(c, d.argument) {
 				for _, c := range cmds {
 					c.SetErr(io.ErrUnexpectedEOF)
 				}

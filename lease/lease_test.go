@@ -250,7 +250,7 @@ func TestH6_LateRequest(t *testing.T) {
 }
 
 // liar is a client's hook that answers scripts with something else.
-type liar struct{ says []any }
+type liar struct{ says []string }
 
 func (l *liar) DialHook(next redis.DialHook) redis.DialHook          { return next }
 func (l *liar) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
@@ -258,7 +258,7 @@ func (l *liar) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		for _, c := range cmds {
-			if c, ok := c.(*redis.Cmd); ok && c.Name() == "evalsha" && l.says != nil {
+			if c, ok := c.(*redis.StringSliceCmd); ok && c.Name() == "evalsha" && l.says != nil {
 				c.SetVal(l.says)
 			}
 		}
@@ -275,7 +275,7 @@ func TestAcquireOfATokenThatIsNone(t *testing.T) {
 	v := newVault(t, rdb)
 	v.acquired("a", "w")
 	for _, token := range []string{"", "x", "1x"} {
-		l.says = []any{"ok", token}
+		l.says = []string{"ok", token}
 		if got, err := v.Acquire(bg, key("b"), "w", time.Minute); err == nil || got != (lease.Lease{}) {
 			t.Errorf("the token %q gives %+v, %v", token, got, err)
 		}

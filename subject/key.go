@@ -50,11 +50,13 @@ func (k Key) Validate() error {
 // Canonical returns the bytes that stand for k in Redis: the length of the kind
 // as a uvarint, the kind, the id. The prefix keeps ("a","bc") and ("ab","c") apart.
 func (k Key) Canonical() string {
-	b := make([]byte, 0, binary.MaxVarintLen16+len(k.Kind)+len(k.ID))
+	return string(k.AppendCanonical(make([]byte, 0, binary.MaxVarintLen16+len(k.Kind)+len(k.ID))))
+}
+
+// AppendCanonical appends the canonical form to b.
+func (k Key) AppendCanonical(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(k.Kind)))
-	b = append(b, k.Kind...)
-	b = append(b, k.ID...)
-	return string(b)
+	return append(append(b, k.Kind...), k.ID...)
 }
 
 // FromCanonical is the inverse of [Key.Canonical]. It returns an error that

@@ -20,6 +20,7 @@ type lane struct {
 	partition int
 	begun     time.Time
 	held      []*lease.Held // the lease, and those of its slots: whichever is lost first, the handler's context ends
+	one       [1]*lease.Held
 
 	rolls bool // its hand is filled while nobody waits
 
@@ -121,7 +122,7 @@ func (p *Pool) work(a *attempt) {
 // begin takes a claimed lane into the keeper's care.
 func (p *Pool) begin(q queued) *attempt {
 	l := &lane{partition: q.partition, begun: time.Now(), running: q.claim, rolls: p.rolls[q.claim.Kind]}
-	l.held = make([]*lease.Held, 0, 1+len(q.claim.Slots))
+	l.held = l.one[:0] // most have no slots
 	for one := range q.claim.Leases() {
 		l.held = append(l.held, p.keeper.Hold(one, l.cancel))
 	}

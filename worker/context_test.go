@@ -155,6 +155,9 @@ func TestContextHasItsValues(t *testing.T) {
 	t.Parallel()
 	a := anAttempt(t)
 	ctx := context.Context(jobContext{a})
+	if _, ok := FromContext(ctx); !ok || ctx.Err() != nil || a.heard != nil {
+		t.Error("who asks for the claim alone has to pay for a context")
+	}
 	type ownKey struct{}
 	for _, ctx := range []context.Context{ctx, context.WithValue(ctx, ownKey{}, 1)} {
 		if claim, ok := FromContext(ctx); !ok || claim.ID != "j" || claim.Attempt != 2 {

@@ -137,10 +137,9 @@ func (c *Claim) Each() []*Claim {
 	return all
 }
 
-// keys returns how the claim's subject and job stand in Redis: the bytes by which scripts find the lane and
-// compare its head.
-func (c *Claim) keys() (canonical, stored string) {
-	return c.Subject.Canonical(), c.Entry().String()
+// finishing is how scripts find the claim's lane, and compare its head.
+func finishing(c *Claim) lanes.Finishing {
+	return lanes.Finishing{Subject: c.Subject, ID: c.ID, Entry: c.EntryWithoutID(), Token: c.Lease.Token}
 }
 
 type claimKey struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
@@ -27,6 +28,17 @@ const (
 // Endings are all of them.
 var Endings = []Ending{EndFinished, EndFailed, EndCancelled, EndLost, EndInterrupted}
 
+// fields are the names of counts by their ending and bucket, "<ending> <bucket>", made once: one is counted with every job.
+var fields = sync.OnceValue(func() map[Ending][]string {
+	all := make(map[Ending][]string)
+	for _, how := range Endings {
+		for bucket := range lanes.LastBucket + 1 {
+			all[how] = append(all[how], string(how)+" "+strconv.Itoa(bucket))
+		}
+	}
+	return all
+})
+
 // Tally counts how long attempts took, in buckets (lanes.Bucket), so its size does not grow with the number of
 // attempts. The zero value is ready. It is not safe for concurrent use.
 type Tally struct {
@@ -42,7 +54,7 @@ func (t *Tally) Add(kind string, how Ending, took time.Duration) {
 	if t.counts[kind] == nil {
 		t.counts[kind] = make(map[string]int64)
 	}
-	t.counts[kind][string(how)+" "+strconv.Itoa(lanes.Bucket(took))]++
+	t.counts[kind][fields()[how][lanes.Bucket(took)]]++
 	t.max[kind] = max(t.max[kind], took)
 }
 

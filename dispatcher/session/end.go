@@ -104,8 +104,7 @@ func (e *End) size() int {
 // verdict is what is said of one job's attempt. Errors and reasons are cut to 4 KiB, because they stay in Redis
 // as long as the job; a reason is one line, because it stands before the error in one record.
 func (e *End) verdict() lanes.Verdict {
-	_, stored := e.Claim.keys()
-	v := lanes.Verdict{Entry: stored, Verdict: "back", Keep: e.Claim.Keep, Text: ""}
+	v := lanes.Verdict{Entry: e.Claim.Entry().String(), Verdict: "back", Keep: e.Claim.Keep, Text: ""}
 	switch e.Outcome {
 	case Finished:
 		v.Verdict, v.Text = "done", e.Result

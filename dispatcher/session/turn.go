@@ -166,8 +166,7 @@ func (s *Session) putBack(t *Turn) *script.Call {
 	}
 	at := make([]lanes.Finishing, len(t.PutBack))
 	for i, c := range t.PutBack {
-		canonical, stored := c.keys()
-		at[i] = lanes.Finishing{Subject: canonical, Entry: stored, Token: c.Lease.Token}
+		at[i] = finishing(c)
 	}
 	return s.lanes.PutBack(t.Partition, at)
 }
@@ -185,11 +184,9 @@ func (s *Session) turnCall(t *Turn, who *Claimant, want int, members []int) endC
 	}
 	call := s.lanes.Turn(t.Partition, &claiming, len(members), func(k int) lanes.Finishing {
 		end := &t.Ends[members[k]]
-		canonical, stored := end.Claim.keys()
-		return lanes.Finishing{
-			Subject: canonical, Entry: stored, Token: end.Claim.Lease.Token,
-			GoesOn: end.GoesOn, InHand: max(0, len(end.Claim.Along)+end.More-1),
-		}
+		f := finishing(end.Claim)
+		f.GoesOn, f.InHand = end.GoesOn, max(0, len(end.Claim.Along)+end.More-1)
+		return f
 	})
 	return endCall{Call: call, members: members, finish: true}
 }

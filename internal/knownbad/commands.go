@@ -4,11 +4,11 @@ package main
 var fromCommands = []defect{
 	{
 		"all scripts are put together before main", "internal/script/script.go",
-		`lua: sync.OnceValue(func() *redis.Script {
-		return put(source, shared...)
-	})}`, `lua: func() func() *redis.Script {
-		made := put(source, shared...)
-		return func() *redis.Script { return made }
+		`lua: sync.OnceValue(func() source {
+		return put(own, shared...)
+	})}`, `lua: func() func() source {
+		made := put(own, shared...)
+		return func() source { return made }
 	}()}`,
 	},
 	{

@@ -26,10 +26,20 @@ const (
 )
 
 func (e Entry) String() string {
-	b := make([]byte, 0, 2+len(e.ID)+len(e.Kind)+8)
-	b = append(b, byte(len(e.ID)), byte(len(e.Kind)))
-	b = append(append(b, e.ID...), e.Kind...)
-	return string(append(strconv.AppendInt(b, int64(e.Max), 10), e.Flags...))
+	return string(e.append(make([]byte, 0, 2+len(e.ID)+len(e.Kind)+8), func(b []byte) []byte { return append(b, e.ID...) }))
+}
+
+// AppendEntry appends to b the entry that e is with an id that is not packed.
+func AppendEntry(b []byte, id string, e Entry) []byte {
+	return e.append(b, func(b []byte) []byte { return AppendID(b, id) })
+}
+
+func (e Entry) append(b []byte, packed func([]byte) []byte) []byte {
+	at := len(b)
+	b = packed(append(b, 0, byte(len(e.Kind))))
+	b[at] = byte(len(b) - at - 2)
+	b = append(b, e.Kind...)
+	return append(strconv.AppendInt(b, int64(e.Max), 10), e.Flags...)
 }
 
 // ParseEntry is the inverse of [Entry.String].

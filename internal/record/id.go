@@ -10,13 +10,16 @@ import (
 // PackID returns how an id stands in Redis: "u" and 16 bytes for a UUID in its
 // usual form, which most are, and "i" and the id itself for any other. The first
 // byte keeps the two apart.
-func PackID(id string) string {
+func PackID(id string) string { return string(AppendID(nil, id)) }
+
+// AppendID appends to b how an id stands in Redis.
+func AppendID(b []byte, id string) []byte {
 	if len(id) == 36 && strings.ToLower(id) == id {
 		if u, err := uuid.Parse(id); err == nil {
-			return "u" + string(u[:])
+			return append(append(b, 'u'), u[:]...)
 		}
 	}
-	return "i" + id
+	return append(append(b, 'i'), id...)
 }
 
 // UnpackID is the inverse of PackID. Errors wrap [ErrCorrupt].

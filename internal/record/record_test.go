@@ -260,3 +260,16 @@ func args(texts []string) (all []any) {
 }
 
 func readableNote(text string) bool { _, ok := ParseNote(text); return ok }
+
+// An entry is the same bytes whether its id was packed before or is while it is written, behind whatever stands there.
+func TestEntryOfAnIDThatIsNotPacked(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"a", "", "018f4d3c-7b1e-7c3a-9f2e-0123456789ab", "018F4D3C-7B1E-7C3A-9F2E-0123456789AB", strings.Repeat("i", 128)} {
+		e := Entry{Kind: "k/b", Max: 25, Flags: FlagSkip + FlagKeep}
+		got := string(AppendEntry([]byte("before"), id, e))
+		e.ID = PackID(id)
+		if want := "before" + e.String(); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
+	}
+}

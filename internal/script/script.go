@@ -35,8 +35,11 @@ var ErrStale = errors.New("script: request overtaken by a later one of the same 
 // Script is one verb's Lua source with the shared sources it builds on.
 type Script struct {
 	Name string
-	lua  func() *redis.Script
+	lua  func() source
 }
+
+// source is what Redis runs, and the digest that it goes by there.
+type source struct{ text, sha string }
 
 // Alter is nil but in tests, which set it before any script is called: it returns what runs in place
 // of a source, so that it is seen whether other tests notice a defect.
@@ -67,21 +70,22 @@ func NewWhole(name, source string) *Script {
 	return from(name, source, []string{record.Lua, wholeLua, clockLua})
 }
 
-func from(name, source string, shared []string) *Script {
-	return &Script{Name: name, lua: sync.OnceValue(func() *redis.Script {
-		return put(source, shared...)
+func from(name, own string, shared []string) *Script {
+	return &Script{Name: name, lua: sync.OnceValue(func() source {
+		return put(own, shared...)
 	})}
 }
 
 // put puts a script's sources together.
-func put(source string, shared ...string) *redis.Script {
+func put(own string, shared ...string) source {
 	if Alter != nil {
-		source, shared = Alter(source), slices.Clone(shared)
+		own, shared = Alter(own), slices.Clone(shared)
 		for i := range shared {
 			shared[i] = Alter(shared[i])
 		}
 	}
-	return redis.NewScript(link(source, shared...))
+	text := link(own, shared...)
+	return source{text, redis.NewScript(text).Hash()}
 }
 
 // Runner makes and runs calls on the partitions of one namespace. It is safe
@@ -105,7 +109,7 @@ const whole = -1
 
 // layout is what all calls on one partition share.
 type layout struct {
-	fixed             []string
+	fixed             []any // keys that every script gets
 	keys              subject.Keys
 	ready, wake, tail string
 }
@@ -129,7 +133,11 @@ func NewRunner(rdb redis.UniversalClient, ns subject.Namespace, now func() time.
 	r := &Runner{now: now}
 	for p := range ns.Partitions {
 		k := ns.Keys(p)
-		r.partitions = append(r.partitions, layout{k.Fixed(), k, k.Ready(""), k.Wake(""), k.Tail("")})
+		l := layout{keys: k, ready: k.Ready(""), wake: k.Wake(""), tail: k.Tail("")}
+		for _, key := range k.Fixed() {
+			l.fixed = append(l.fixed, key)
+		}
+		r.partitions = append(r.partitions, l)
 	}
 	return r.Via(rdb)
 }
@@ -147,10 +155,10 @@ func (r *Runner) Via(rdb redis.UniversalClient) *Runner {
 type Call struct {
 	script *Script
 	part   int
-	keys   []string
-	args   []any
+	keys   int   // how many of
+	args   []any // are keys, which stand in front
 	caller *Caller
-	reply  *redis.Cmd
+	reply  *redis.StringSliceCmd
 	err    error // of the trip
 
 	// Acked is how many replicas had what the call wrote, when that was asked for.
@@ -250,22 +258,32 @@ func (r *Runner) Plain(partition int, s *Script, keys []string, args ...any) *Ca
 // Whole makes a call of a script that [NewWhole] made. The keys are all that it gets, in one hash slot, and repeating it
 // must do no harm.
 func (r *Runner) Whole(s *Script, keys []string, args ...any) *Call {
-	return &Call{script: s, part: whole, keys: keys, args: append([]any{r.nowArg(), "", "", "", ""}, args...)}
+	all := appendPointers(make([]any, 0, len(keys)+5+len(args)), keys)
+	return &Call{script: s, part: whole, keys: len(keys), args: append(append(all, r.nowArg(), "", "", "", ""), args...)}
 }
 
 func (r *Runner) call(partition int, s *Script, name, number string, keys []string, args []any) *Call {
 	l := &r.partitions[partition]
-	all := make([]string, 0, len(l.fixed)+2+len(keys))
-	all = append(append(append(all, l.fixed...), l.keys.Request(name)), keys...)
+	all := make([]any, 0, len(l.fixed)+2+len(keys)+5+len(args))
+	all = appendPointers(append(append(all, l.fixed...), l.keys.Request(name)), keys)
 	if r.cluster {
 		// While a slot moves, a server refuses (TRYAGAIN) a script of whose declared
 		// keys one is missing, before it runs. Without this key a script could run half,
 		// and stop at an undeclared key that has moved already.
 		all = append(all, l.keys.Request("")) // no caller is named so: it never exists
 	}
-	argv := make([]any, 0, 5+len(args))
-	argv = append(append(argv, r.nowArg(), number, l.ready, l.wake, l.tail), args...)
-	return &Call{script: s, part: partition, keys: all, args: argv}
+	n := len(all)
+	all = append(append(all, r.nowArg(), number, l.ready, l.wake, l.tail), args...)
+	return &Call{script: s, part: partition, keys: n, args: all}
+}
+
+// appendPointers appends strings as arguments of a command, where a pointer stands for its string: to make an interface of each
+// would allocate.
+func appendPointers(args []any, words []string) []any {
+	for i := range words {
+		args = append(args, &words[i])
+	}
+	return args
 }
 
 func (r *Runner) nowArg() string {
@@ -282,20 +300,9 @@ func (c *Call) Words() ([]string, error) {
 	if c.err != nil {
 		return nil, fmt.Errorf("%s: %w", c.script.Name, c.err)
 	}
-	reply, err := c.reply.Slice()
+	words, err := c.reply.Result()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.script.Name, err)
-	}
-	words := make([]string, len(reply))
-	for i, v := range reply {
-		switch v := v.(type) {
-		case string:
-			words[i] = v
-		case int64:
-			words[i] = strconv.FormatInt(v, 10)
-		default:
-			return nil, fmt.Errorf("%s: reply has a %T at %d", c.script.Name, v, i)
-		}
 	}
 	if len(words) > 0 && words[0] == "stale" {
 		return nil, fmt.Errorf("%s: %w", c.script.Name, ErrStale)

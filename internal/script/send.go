@@ -41,8 +41,8 @@ func (r *Runner) Ask(ctx context.Context, call *Call) ([]string, error) {
 // RideReplicated is Ride, and then waits until so many replicas have what the calls
 // wrote, or for so long; see [Call.Acked].
 func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.Duration, calls ...*Call) {
-	r.run(ctx, trip{patience: connect.Bound, most: connect.Bound + within}, func(ctx context.Context, calls []*Call, eval evalFunc) {
-		r.sendReplicated(ctx, replicas, within, calls, eval)
+	r.run(ctx, trip{patience: connect.Bound, most: connect.Bound + within}, func(ctx context.Context, calls []*Call, texts bool) {
+		r.sendReplicated(ctx, replicas, within, calls, texts)
 	}, calls)
 }
 
@@ -50,7 +50,7 @@ func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.D
 // the client does.
 type trip struct{ patience, most time.Duration }
 
-type sendFunc func(ctx context.Context, calls []*Call, eval evalFunc)
+type sendFunc func(ctx context.Context, calls []*Call, texts bool)
 
 func (r *Runner) run(ctx context.Context, t trip, send sendFunc, calls []*Call) {
 	if !r.cluster {
@@ -165,18 +165,18 @@ func byPartition(calls []*Call) [][]*Call {
 // harmless (I9).
 func (r *Runner) ride(ctx context.Context, patience time.Duration, send sendFunc, calls []*Call) {
 	begin, pause := time.Now(), 10*time.Millisecond
-	for eval := (*redis.Script).EvalSha; ; {
-		send(ctx, calls, eval)
+	for texts := false; ; {
+		send(ctx, calls, texts)
 		i := slices.IndexFunc(calls, func(c *Call) bool { return r.again(c.reply.Err()) })
 		if i < 0 {
 			return
 		}
 		calls = calls[i:]
 		if redis.HasErrorPrefix(calls[0].reply.Err(), "NOSCRIPT") {
-			eval = (*redis.Script).Eval
+			texts = true
 			continue
 		}
-		eval = (*redis.Script).EvalSha
+		texts = false
 		connect.Reload(ctx, r.rdb) // go-redis by itself looks for a new master much later
 		if time.Since(begin)+pause > patience {
 			return
@@ -202,18 +202,23 @@ func (r *Runner) again(err error) bool {
 	return r.successor
 }
 
-type evalFunc func(*redis.Script, context.Context, redis.Scripter, []string, ...any) *redis.Cmd
-
-func (r *Runner) send(ctx context.Context, calls []*Call, eval evalFunc) {
+func (r *Runner) send(ctx context.Context, calls []*Call, texts bool) {
 	pipe := r.rdb.Pipeline()
-	queue(ctx, pipe, calls, eval)
+	queue(ctx, pipe, calls, texts)
 	_, _ = pipe.Exec(ctx) // each call carries its own error
 }
 
-// queue lays calls into a pipeline.
-func queue(ctx context.Context, pipe redis.Pipeliner, calls []*Call, eval evalFunc) {
+// queue lays calls into a pipeline, with the texts of their scripts or with the digests.
+func queue(ctx context.Context, pipe redis.Pipeliner, calls []*Call, texts bool) {
 	for _, c := range calls {
-		c.reply = eval(c.script.lua(), ctx, pipe, c.keys, c.args...)
+		lua := c.script.lua()
+		args := append(make([]any, 0, 3+len(c.args)), "evalsha", lua.sha, c.keys)
+		if texts {
+			args[0], args[1] = "eval", lua.text
+		}
+		c.reply = redis.NewStringSliceCmd(ctx, append(args, c.args...)...)
+		c.reply.SetFirstKeyPos(3)
+		_ = pipe.Process(ctx, c.reply)
 	}
 }
 
@@ -223,18 +228,18 @@ func queue(ctx context.Context, pipe redis.Pipeliner, calls []*Call, eval evalFu
 // written when the connection's last command ended, but newer servers answer at once where
 // the connection itself has written nothing, as a repeated call does. So a write comes last,
 // of a key that stands for nothing and goes by itself.
-func (r *Runner) sendReplicated(ctx context.Context, replicas int, within time.Duration, calls []*Call, eval evalFunc) {
-	node, err := connect.Node(ctx, r.rdb, calls[0].keys[0])
+func (r *Runner) sendReplicated(ctx context.Context, replicas int, within time.Duration, calls []*Call, texts bool) {
+	node, err := connect.Node(ctx, r.rdb, r.partitions[calls[0].part].keys.Request(""))
 	if err != nil {
 		for _, c := range calls {
-			c.reply = redis.NewCmdResult(nil, err)
+			c.reply = redis.NewStringSliceResult(nil, err)
 		}
 		return
 	}
 	conn := node.Conn()
 	defer conn.Close()
 	pipe := conn.Pipeline()
-	queue(ctx, pipe, calls, eval)
+	queue(ctx, pipe, calls, texts)
 	pipe.Set(ctx, r.partitions[calls[0].part].keys.Request("replicated"), "", time.Minute)
 	if _, err := pipe.Exec(ctx); err == nil {
 		acked := conn.Wait(ctx, replicas, within).Val() // not known is none

@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 var turnScript = verb("turn")
@@ -35,20 +37,21 @@ type Wanted struct {
 	Most   int  // so many lanes are to be given out
 }
 
-// Finishing is a job that is done and leaves nothing. Entry must be the head of the lane when its turn in the
-// call comes, and Token that of the lane's lease; else the answer for it is "lost".
+// Finishing is a job that is done and leaves nothing. Its entry, with its ID, must be the head of the lane when its turn in
+// the call comes, and Token that of the lane's lease; else the answer for it is "lost".
 type Finishing struct {
-	Subject, Entry string // canonical subject
-	Token          lease.Token
-	GoesOn         bool // its holder goes on with the lane under the same lease,
-	InHand         int  // and has so many jobs in hand behind the next
+	Subject subject.Key
+	ID      string
+	Entry   record.Entry // without the id
+	Token   lease.Token
+	GoesOn  bool // its holder goes on with the lane under the same lease,
+	InHand  int  // and has so many jobs in hand behind the next
 }
 
 // Turn makes a call that finishes so many jobs, of which done tells one after the other, and then claims. Two
 // jobs of one lane go in their order. It is the hot path: in large calls a job costs little more than one
 // command, from one finish to the next (docs/performance.md).
 func (n *Namespace) Turn(p int, who *Claiming, jobs int, done func(i int) Finishing) *script.Call {
-	tails := make([]string, jobs)
 	args := make([]any, 0, 4+2*len(who.Kinds)+3*jobs)
 	args = append(args, who.Holder, who.TTL.Milliseconds(), min(who.Want, MaxClaim), len(who.Kinds))
 	for _, k := range who.Kinds {
@@ -61,16 +64,46 @@ func (n *Namespace) Turn(p int, who *Claiming, jobs int, done func(i int) Finish
 		}
 		args = append(args, k.Kind, along)
 	}
+	text, tail := newTexts(4*jobs), n.keys[p].Tail("")
 	for i := range jobs {
 		f := done(i)
-		token := f.Token.String()
+		text.add(f.Subject.AppendCanonical(append(text.all, tail...)))
+		text.add(f.Subject.AppendCanonical(text.all))
+		text.add(record.AppendEntry(text.all, f.ID, f.Entry))
+		b := text.all
 		if f.GoesOn {
-			token = "+" + strconv.Itoa(f.InHand) + " " + token
+			b = append(strconv.AppendInt(append(b, '+'), int64(f.InHand), 10), ' ')
 		}
-		tails[i] = n.keys[p].Tail(f.Subject)
-		args = append(args, f.Subject, f.Entry, token)
+		text.add(strconv.AppendInt(b, int64(f.Token), 10))
+	}
+	words := text.words()
+	tails := make([]string, jobs)
+	for i := range jobs {
+		tails[i] = words[4*i]
+		args = append(args, &words[4*i+1], &words[4*i+2], &words[4*i+3])
 	}
 	return n.Scripts.Once(p, turnScript, tails, args...)
+}
+
+// texts makes many short strings of one piece of memory: a job has four of them in a turn.
+type texts struct {
+	all  []byte
+	ends []int
+}
+
+func newTexts(n int) *texts { return &texts{make([]byte, 0, 32*n), make([]int, 0, n)} }
+
+// add takes what was appended to all as the next string.
+func (t *texts) add(all []byte) { t.all, t.ends = all, append(t.ends, len(all)) }
+
+// words returns the strings.
+func (t *texts) words() []string {
+	all, from := string(t.all), 0
+	words := make([]string, len(t.ends))
+	for i, end := range t.ends {
+		words[i], from = all[from:end], end
+	}
+	return words
 }
 
 // TurnReply is the reply of a turn. Its word on each job is read when it is asked for: this is where all jobs pass.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +24,14 @@ type server struct {
 	addr string
 	dir  string
 	cmd  *exec.Cmd
+	said bytes.Buffer // on its standard error
 	rdb  *redis.Client
 }
 
 // startServer starts a redis-server as production would run it, with the append-only
 // file synced every second; but the file is never rewritten, because that would hit
-// whoever runs at the time.
-func startServer(ctx context.Context) (*server, error) {
+// whoever runs at the time. It may be started under a program that looks at it.
+func startServer(ctx context.Context, under ...string) (*server, error) {
 	dir, err := os.MkdirTemp("", "lanekeeper-bench-")
 	if err != nil {
 		return nil, err
@@ -39,16 +41,22 @@ func startServer(ctx context.Context) (*server, error) {
 		return nil, err
 	}
 	s := &server{addr: "127.0.0.1:" + port, dir: dir}
-	s.cmd = exec.Command("redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir,
+	argv := append(under, "redis-server", "--port", port, "--bind", "127.0.0.1", "--dir", dir,
 		"--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--auto-aof-rewrite-percentage", "0",
 		"--loglevel", "warning", "--slowlog-log-slower-than", "1000", "--slowlog-max-len", "100000")
+	s.cmd = exec.Command(argv[0], argv[1:]...)
+	s.cmd.Stderr = &s.said
 	dieWithParent(s.cmd)
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start redis-server (make redis installs it): %w", err)
 	}
 	s.rdb = s.client()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if err = s.rdb.Ping(ctx).Err(); err == nil {
+		var conn net.Conn
+		if conn, err = net.Dial("tcp", s.addr); err == nil {
+			err = errors.Join(conn.Close(), s.rdb.Ping(ctx).Err())
+		}
+		if err == nil {
 			return s, nil
 		}
 		if time.Now().After(deadline) {
@@ -77,6 +85,13 @@ func (s *server) stop() {
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	_ = os.RemoveAll(s.dir)
+}
+
+// end has the server end by itself, and returns what was said on its standard error.
+func (s *server) end() (string, error) {
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	err := s.cmd.Wait()
+	return s.said.String(), err
 }
 
 // clear empties the server for the next contender.

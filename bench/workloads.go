@@ -38,6 +38,7 @@ var workloads = []workload{
 	{"idle cost", []string{"lanekeeper"}, 1, false, runIdleCost},
 	{"one lane", []string{"lanekeeper"}, 3, false, runOneLane},
 	{"pools", []string{"lanekeeper"}, 3, false, runPools},
+	{"instructions", []string{"lanekeeper"}, 1, false, runInstructions},
 }
 
 // units of the figures.
@@ -49,6 +50,8 @@ var units = map[string]string{
 	"idle_p50_ms": "ms", "idle_p99_ms": "ms", "memory_1": "bytes/job", "memory_10": "bytes/job",
 	"drain_10k_lanes": "jobs/s", "drain_1m_lanes": "jobs/s", "drain_deep_lane": "jobs/s", "flatness": "1m / 10k lanes",
 	"slowest_10k_ms": "ms", "slowest_1m_ms": "ms", "slowest_deep_ms": "ms", "over_5ms": "scripts",
+	"instructions_enqueue_1": "instructions/job", "instructions_enqueue_100": "instructions/job",
+	"instructions_hop_1": "instructions/job", "instructions_hop_100": "instructions/job",
 	"scale_1": "jobs/s", "scale_2": "jobs/s", "scale_4": "jobs/s",
 	"scale_1_cpu_us": "us/job", "scale_2_cpu_us": "us/job", "scale_4_cpu_us": "us/job",
 	"one_lane_s": "s", "one_lane_share": "of the time", "pool_p95_alone_ms": "ms", "pool_p95_burst_ms": "ms", "pool_p95_ratio": "burst / alone",

@@ -172,8 +172,8 @@ type visit struct {
 }
 
 // ofLanes are those that are read before the lists of lanes, and ofJobs those that are read
-// after. The filler in leases and deadlines is no lane's: it is there for its length alone, see
-// lease.lua.
+// after. The filler in leases and deadlines is no lane's, and in heads one without a head, which is none: it is there for
+// its length alone, see lease.lua.
 func (s *survey) ofLanes(keys subject.Keys) []visit {
 	return []visit{
 		{keys.Heads(), func(subject, entry string) {

@@ -1,8 +1,10 @@
 package inspect
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"hash/fnv"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -31,9 +33,9 @@ type LaneFilter struct {
 // page, which is of one partition and one index, takes a command or two that find subjects, and
 // two round trips that read them at one moment, with one LLEN for each lane among them.
 //
-// Lanes that move meanwhile may be listed twice or not, and so may any of a list without a filter
-// while Redis gives the hash of all lanes another size. A total comes from [Inspector.Stats],
-// which counts and lists nothing.
+// Lanes that move meanwhile may be listed twice or not. Without a filter all are listed that are there from the first page to
+// the last, and some twice when Redis gives the hash of all lanes another size meanwhile. A total comes from
+// [Inspector.Stats], which counts and lists nothing.
 //
 // A state that is none of the four is an error that wraps [dispatcher.ErrInvalid]. A
 // [dispatcher.IncompleteError] may come beside the list, which goes on then with the partition
@@ -87,7 +89,7 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 }
 
 // cursor is a place in the walk over a namespace. For lanes by state it is partition, list within
-// it, place within the list. For all lanes it is partition, how many of a batch of HSCAN were
+// it, place within the list. For all lanes it is partition, the rank up to which a batch of HSCAN was
 // shown, and HSCAN's own cursor: Redis gives a small hash in one batch, however few are asked
 // for.
 type cursor struct {
@@ -167,25 +169,40 @@ func (in *Inspector) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 	return subjects, further, lanes.Wrap("list lanes", err)
 }
 
-// scanHeads reads up to n subjects of all lanes, with one HSCAN. Redis hands out a batch whole,
-// and a small hash as one batch, however few were asked for: what is over the page's end is asked
-// for again by the next one.
+// scanHeads reads up to n subjects of all lanes, with one HSCAN. Redis hands out a batch whole, and a small hash as one batch,
+// however few were asked for: what is over the page's end is asked for again by the next one. While it resizes the hash, the
+// order within a batch changes, and where batches end; so a batch is shown in an order of our own, and always of the same
+// COUNT, which makes it the same batch again whatever the page.
 func (in *Inspector) scanHeads(ctx context.Context, at cursor, n int) (subjects []string, further cursor, err error) {
+	const count = 16
 	part, err := lanes.Scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
-		return in.lanes.Redis.HScan(ctx, in.lanes.Keys(at.partition).Heads(), from, "", int64(n))
+		return in.lanes.Redis.HScan(ctx, in.lanes.Keys(at.partition).Heads(), from, "", count)
 	})
-	fields, place := part.Found, part.Next
-	for i := 2 * at.list; i+1 < len(fields) && len(subjects) < n; i += 2 {
-		subjects = append(subjects, fields[i])
+	for i := 0; i+1 < len(part.Found); i += 2 {
+		if rank(part.Found[i]) > at.list {
+			subjects = append(subjects, part.Found[i])
+		}
 	}
+	slices.SortFunc(subjects, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
 	further = cursor{partition: at.partition + 1}
+	for 0 < n && n < len(subjects) && rank(subjects[n]) == rank(subjects[n-1]) {
+		n++ // those of one rank come together
+	}
 	switch {
-	case at.list+len(subjects) < len(fields)/2:
-		further = cursor{at.partition, at.list + len(subjects), at.place}
-	case place != 0:
-		further = cursor{at.partition, 0, place}
+	case len(subjects) > n:
+		further = cursor{at.partition, rank(subjects[n-1]), at.place}
+		subjects = subjects[:n]
+	case part.Next != 0:
+		further = cursor{at.partition, 0, part.Next}
 	}
 	return subjects, further, err
+}
+
+// rank is the place of a subject in a batch of HSCAN, above 0.
+func rank(subject string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(subject))
+	return int(h.Sum32()>>1) + 1
 }
 
 // describe reads lanes of one partition, all at one moment. Subjects without a lane and without a

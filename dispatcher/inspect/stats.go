@@ -10,6 +10,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 // Stats are the totals of a namespace. Each partition is counted at one moment, and one after the
@@ -113,6 +114,7 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 	keys := in.lanes.Keys(p)
 	ready := make([]*redis.IntCmd, len(kinds))
 	counts := make([]*redis.IntCmd, 9)
+	var filled *redis.BoolCmd
 	var kept *redis.StringCmd
 	err = in.lanes.Atomically(ctx, func(tx redis.Pipeliner) {
 		for i, kind := range kinds {
@@ -123,7 +125,7 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 		counts[4], counts[5] = tx.ZCount(ctx, keys.Deadlines(), "-inf", "(inf"), tx.ZCount(ctx, keys.Parked(), "-inf", "(inf")
 		counts[6] = tx.ZCount(ctx, keys.Parked(), "+inf", "+inf")
 		counts[7], counts[8] = tx.HLen(ctx, keys.Outcomes()), tx.ZCard(ctx, keys.Windows())
-		kept = tx.HGet(ctx, keys.Clock(), "kept")
+		filled, kept = tx.HExists(ctx, keys.Heads(), record.Filler), tx.HGet(ctx, keys.Clock(), "kept")
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return s, lanes.Wrap("count", err)
@@ -132,6 +134,9 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 	s.Outcomes, s.Windows = int(counts[7].Val()), int(counts[8].Val())
 	for i, total := range []*int{&s.Jobs, &s.Scheduled, &s.Dead, &s.Lanes, &s.Leased, &s.Delayed, &s.Suspended} {
 		*total = int(counts[i].Val())
+	}
+	if filled.Val() {
+		s.Lanes--
 	}
 	for i, kind := range kinds {
 		s.Kinds[kind] = KindStats{Ready: int(ready[i].Val())}

@@ -197,6 +197,14 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		return ended.Err`, `		a.resent = true`,
 	},
 	{
+		"the filler of heads counts as a lane", "dispatcher/inspect/stats.go",
+		`		s.Lanes--`, ``,
+	},
+	{
+		"heads is a flat list until it has hundreds of lanes", "dispatcher/internal/lanes/enqueue.lua",
+		`if first_seq == 1 then`, `if first_seq == 0 then`,
+	},
+	{
 		"context: a deadline is over only for who listens", "worker/context.go",
 		`case !now.Before(a.deadline):`, `case false:`,
 	},

@@ -4,7 +4,7 @@ package main
 var fromOrder = []defect{
 	{
 		"a due job is placed only when a worker looks (shiftonelabs/laravel-sqs-fifo-queue#3)", "dispatcher/internal/lanes/enqueue.lua",
-		`local _, behind = take_due(a.now, '')`, `local behind = false`,
+		`local _, waits = take_due(a.now, '')`, `local waits = false`,
 	},
 	{
 		"jobs due together go by their ids (OptimalBits/bull#183)", "dispatcher/internal/lanes/parts/placing.lua",
@@ -20,7 +20,7 @@ var fromOrder = []defect{
 	},
 	{
 		"a section overtakes what is due", "dispatcher/internal/lanes/section.lua",
-		`local _, behind = take_due(now, '', true)`, `local behind = false`,
+		`local _, waits = take_due(now, '', true)`, `local waits = false`,
 	},
 	{
 		"a replay overtakes what is due", "dispatcher/internal/lanes/replay.lua",

@@ -27,9 +27,7 @@ var unseenBounds = []defect{
 	},
 	{
 		"a list of lanes skips what a page cut off a batch", "dispatcher/inspect/lanes.go",
-		`	case at.list+len(subjects) < len(fields)/2:
-		further = cursor{at.partition, at.list + len(subjects), at.place}
-`, ``,
+		`	case len(subjects) > n:`, `	case false:`,
 	},
 	{
 		"a job that has more bytes than a trip takes never sets out", "dispatcher/singles.go",
@@ -41,7 +39,7 @@ var unseenBounds = []defect{
 	},
 	{
 		"a job due before what sleepers know of wakes nobody", "dispatcher/internal/lanes/parts/placing.lua",
-		`if behind or not earliest or job[1] < earliest then`, `if behind or not earliest then`,
+		`if waits or not earliest or job[1] < earliest then`, `if waits or not earliest then`,
 	},
 	{
 		"what happened before a subscription is not looked for", "dispatcher/internal/lanes/news.go",

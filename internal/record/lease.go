@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Filler stands in leases and deadlines besides subjects, which it can't be one of: see lease.lua.
+// Filler stands in heads, leases and deadlines besides subjects, which it can't be one of: see lease.lua.
 const Filler = "\x00----------------------------------------------------------------"
 
 // Lease is the record of who holds a subject: "<token> <use>[+<jobs along>][!] <holder>".

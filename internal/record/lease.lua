@@ -4,7 +4,8 @@
 
 -- FILLER is no subject and has more than 64 bytes. Redis keeps small hashes and zsets
 -- as flat lists that it searches from end to end; a long member in them makes it use
--- its real structures. It saves a third of a turn's instructions.
+-- its real structures. In leases and deadlines it saves a third of a turn's instructions, in heads
+-- two fifths of an enqueue's where there are some hundred lanes.
 local FILLER = '\0----------------------------------------------------------------'
 
 local function lease_as(token, use, holder, along)

@@ -51,11 +51,13 @@ func split(source string) (pieces []piece) {
 	return pieces
 }
 
-// note adds the names that stand in a source outside of comments.
+// note adds the names that stand in a source outside of comments. Those of fields stand behind a single dot.
 func note(names map[string]bool, source string) {
 	for line := range strings.Lines(source) {
 		code, _, _ := strings.Cut(line, "--")
-		for name := range strings.FieldsFuncSeq(code, func(r rune) bool { return !inName(r) }) {
+		code = strings.ReplaceAll(code, "..", " ")
+		for word := range strings.FieldsFuncSeq(code, func(r rune) bool { return !inName(r) && r != '.' }) {
+			name, _, _ := strings.Cut(word, ".")
 			names[name] = true
 		}
 	}

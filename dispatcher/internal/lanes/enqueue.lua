@@ -37,8 +37,8 @@ end
 
 local a = arrivals(clock())
 -- A full memory refuses an enqueue that places what is due like any other.
-local _, behind = take_due(a.now, '')
-a.behind = behind
+local _, waits = take_due(a.now, '')
+a.behind = waits
 
 -- Checks. Nothing of these jobs is written before all have passed.
 a.known = light(a.n) and call('HMGET', JOBS, unpack(a.ids)) -- else each is read when it is looked at
@@ -54,6 +54,9 @@ end
 local fresh, first_seq, seqs = #a.fresh, 0, {}
 if fresh > 0 then
   first_seq = call('HINCRBY', CLOCK, 'seq', fresh) - fresh + 1
+  if first_seq == 1 then
+    call('HSET', HEADS, FILLER, '') -- the first in this partition
+  end
   local numbers, bodies, to = numbering(a, first_seq - 1)
   seqs = numbers
   call('HSET', JOBS, unpack(bodies))
@@ -68,7 +71,7 @@ if fresh > 0 then
   if #to.opened > 0 then
     open_lanes(to.opened, to.openers)
   end
-  schedule(to.scheduled, behind)
+  schedule(to.scheduled, waits)
 end
 if next(a.merges) then
   merge_all(a, seqs)

@@ -25,8 +25,8 @@ end
 local subject, holder, ttl, entry = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), ARGV[FIRST + 3]
 local EXPIRING, ticket = extra('expiring'), ticket_as(subject, entry)
 local now, now_us = clock()
-local _, behind = take_due(now, '', true) -- what fell due goes first (I14)
-if behind and not call('ZSCORE', EXPIRING, ticket) then
+local _, waits = take_due(now, '', true) -- what fell due goes first (I14)
+if waits and not call('ZSCORE', EXPIRING, ticket) then
   return { 'again' }
 end
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)

@@ -35,15 +35,15 @@ end
 -- just had a job finished.
 local reply = { 'ok', 0, '0', '' }
 local f = finish(t.done_from, reply)
-local words = #reply
+local ends = #reply
 local c = pop_ready(t)
 hand_over(t, f, c)
 local given, broken, took, late = give(reply, c.lanes, c.heads, deep(t, c), t.rolls)
 let_others_go(t, f, c, broken, late)
 
 reply[2] = left_over(t, t.wanted >= 0 and (c.popped + #c.handed >= t.wanted or next(late)), f.finished + c.popped == 0)
-go_on_with(t, f, reply, reply[2] == 0 and not next(c.next_up), (#reply - words) / 3)
-local said = words > 4 and table.concat(reply, ' ', 5, words) or ''
+go_on_with(t, f, reply, reply[2] == 0 and not next(c.next_up), (#reply - ends) / 3)
+local said = ends > 4 and table.concat(reply, ' ', 5, ends) or ''
 if #given + f.finished > 0 then
   local deadline = '0'
   if #given > 0 then

@@ -38,7 +38,7 @@ local function given_before(t, before)
   for word in string.gmatch(said, '%S+') do
     reply[#reply + 1] = word
   end
-  local words = #reply - 4
+  local done = #reply - 4
   local from, part, more = 0, 1000, token ~= '0' -- any number may end in that ms
   while more do
     local at = call('ZRANGEBYSCORE', DEADLINES, deadline, deadline, 'LIMIT', from, part)
@@ -52,7 +52,7 @@ local function given_before(t, before)
     from, more = from + part, #at == part
   end
   give(reply, subjects, heads, most, nil, true)
-  return given_again(t, reply, words)
+  return given_again(t, reply, done)
 end
 
 -- pop_ready takes lanes off the lists of ready ones. A lane there has a head and no lease (I4); an index that

@@ -107,11 +107,11 @@ end
 -- schedule puts jobs on the schedule, each {at, member, kind}. A blocked worker sleeps until the first thing
 -- due that it knew of, so it is woken when something falls due earlier. That is a hint: with it lost the job
 -- waits for the next reap.
-local function schedule(jobs, behind)
+local function schedule(jobs, waits)
   for _, job in ipairs(jobs) do
     local earliest = moment(call('ZRANGE', SCHEDULED, 0, 0, 'WITHSCORES')[2])
     call('ZADD', SCHEDULED, job[1], job[2])
-    if behind or not earliest or job[1] < earliest then
+    if waits or not earliest or job[1] < earliest then
       call('ZADD', WAKE .. job[3], 0, 'due')
     end
   end

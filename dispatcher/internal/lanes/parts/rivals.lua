@@ -83,7 +83,7 @@ end
 -- repeat and changes nothing, unless it is of another subject. What is plain passes with one call.
 local function admit(a)
   local subjects, ids, known, unique, first, fresh, later = a.subjects, a.ids, a.known, a.unique, a.first, a.fresh, a.later
-  local room, deep, n = a.max_jobs - a.stored, a.deep, 0
+  local room, may_be_full, n = a.max_jobs - a.stored, a.deep, 0
   for i = 1, a.n do
     local subject, id = subjects[i], ids[i]
     local key, exists, goes_on, word, count = unique[i], nil, true, nil, 0
@@ -104,7 +104,7 @@ local function admit(a)
       local at, is_due = placed_at(a, ARGV[ROW + 4 * i + 2])
       if n >= room then
         word, count = 'backlog', a.stored
-      elseif key or deep then
+      elseif key or may_be_full then
         word, count = no_room(a, i, is_due)
       end
       if not word then

@@ -71,8 +71,8 @@ end
 
 -- given_again adds to the answer of a turn that is repeated what it put into hands (I9): it says of how many jobs that was, and
 -- no other call has changed the hand of a holder who waits for this answer.
-local function given_again(t, reply, words)
-  for i = 1, words do
+local function given_again(t, reply, done)
+  for i = 1, done do
     local more, at = string.match(reply[4 + i], '^ok%+(%d+)$'), t.done_from + 3 * (i - 1)
     more = more and tonumber(more)
     local token = more and string.match(ARGV[at + 2], ' (.*)$')

@@ -174,7 +174,7 @@ func (in *Inspector) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 // order within a batch changes, and where batches end; so a batch is shown in an order of our own, and always of the same
 // COUNT, which makes it the same batch again whatever the page.
 func (in *Inspector) scanHeads(ctx context.Context, at cursor, n int) (subjects []string, further cursor, err error) {
-	const count = 16
+	const count = 64
 	part, err := lanes.Scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
 		return in.lanes.Redis.HScan(ctx, in.lanes.Keys(at.partition).Heads(), from, "", count)
 	})

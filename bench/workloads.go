@@ -38,6 +38,9 @@ var workloads = []workload{
 	{"idle cost", []string{"lanekeeper"}, 1, false, runIdleCost},
 	{"one lane", []string{"lanekeeper"}, 3, false, runOneLane},
 	{"pools", []string{"lanekeeper"}, 3, false, runPools},
+	{"uneven", []string{"lanekeeper"}, 3, false, runUneven},
+	{"mixed day", []string{"lanekeeper"}, 3, false, runDay},
+	{"growth", []string{"lanekeeper"}, 1, false, runGrowth},
 	{"instructions", []string{"lanekeeper"}, 1, false, runInstructions},
 }
 
@@ -50,6 +53,9 @@ var units = map[string]string{
 	"idle_p50_ms": "ms", "idle_p99_ms": "ms", "memory_1": "bytes/job", "memory_10": "bytes/job",
 	"drain_10k_lanes": "jobs/s", "drain_1m_lanes": "jobs/s", "drain_deep_lane": "jobs/s", "flatness": "1m / 10k lanes",
 	"slowest_10k_ms": "ms", "slowest_1m_ms": "ms", "slowest_deep_ms": "ms", "over_5ms": "scripts",
+	"uneven": "jobs/s", "uneven_share": "of ideal", "uneven_inversions": "jobs", "mixed_day": "jobs/s",
+	"growth_10k_cpu_us": "us/job", "growth_1m_cpu_us": "us/job", "growth_3m_cpu_us": "us/job", "growth": "3m / 10k lanes",
+	"growth_10k_p999_ms": "ms", "growth_1m_p999_ms": "ms", "growth_3m_p999_ms": "ms",
 	"instructions_enqueue_1": "instructions/job", "instructions_enqueue_100": "instructions/job",
 	"instructions_hop_1": "instructions/job", "instructions_hop_100": "instructions/job",
 	"scale_1": "jobs/s", "scale_2": "jobs/s", "scale_4": "jobs/s",

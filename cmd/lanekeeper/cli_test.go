@@ -80,7 +80,7 @@ func TestLookAround(t *testing.T) {
 		t.Errorf("the same id again: %s", out)
 	}
 	out := w.must("lane", "ls")
-	if !strings.Contains(out, "artifact:42") || !strings.Contains(out, "ready") || !strings.Contains(out, "no worker for kind") {
+	if !strings.Contains(out, "artifact:42") || !strings.Contains(out, "ready") || !strings.Contains(out, "No living worker handles expire") {
 		t.Errorf("lane ls:\n%s", out)
 	}
 	out = w.must("lane", "show", "artifact:42")

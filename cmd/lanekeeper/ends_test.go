@@ -45,6 +45,12 @@ var ends = []end{
 	{0, "", "lane suspend s:a"},
 	{2, "no colon", "lane suspend nocolon"},
 	{0, "", "lane resume s:a"},
+	{4, "No living worker", "why s:a"},
+	{4, "No living worker", "why OK"},
+	{3, "none", "why none"},
+	{0, "", "enqueue s:later ok --id LATER --delay 1h"},
+	{0, "takes its place", "why LATER"},
+	{0, "", "job cancel LATER"},
 	{0, "OK", "job show OK"},
 	{3, "no job", "job show none"},
 	{0, "", "job suspend OK"},
@@ -191,7 +197,7 @@ func leafOf(args []string) string {
 var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
 	"lane skip s:held", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
-	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "doctor", "doctor --fix",
+	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
 }
 
 // needless are the commands that need no Redis.
@@ -256,7 +262,7 @@ func TestRedisGoesAwayMeanwhile(t *testing.T) {
 		}
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
-			step, looks := 1, regexp.MustCompile(` (ls|show)|^stats|^doctor$`).MatchString(line)
+			step, looks := 1, regexp.MustCompile(` (ls|show)|^stats|^why|^doctor$`).MatchString(line)
 			if strings.HasPrefix(line, "doctor") { // which asks a hundred times
 				step = 29
 			}
@@ -270,7 +276,7 @@ func TestRedisGoesAwayMeanwhile(t *testing.T) {
 				through := *w
 				through.url = proxy.URL() + "?max_retries=-1&pool_size=1"
 				code, out, errOut := through.run(through.words(line)...)
-				if code == 0 || after > 300 || code == exitBusy && strings.HasPrefix(line, "exec s:j") {
+				if code == 0 || after > 300 || code == exitFalse && strings.HasPrefix(line, "why") || code == exitBusy && strings.HasPrefix(line, "exec s:j") {
 					if after == 0 || after > 300 {
 						t.Errorf("exit %d though Redis was away after %d requests\n%s", code, after, errOut)
 					}

@@ -293,7 +293,7 @@ func TestL10_LaneVerbs(t *testing.T) {
 		}
 	}
 	w.must("job", "suspend", "two")
-	if out := w.must("lane", "show", "s:a"); !strings.Contains(out, "head is suspended") {
+	if out := w.must("lane", "show", "s:a"); !strings.Contains(out, "head was suspended") {
 		t.Error(out)
 	}
 	w.must("job", "resume", "two")

@@ -11,7 +11,6 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
-	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -29,7 +28,8 @@ type laneView struct {
 	ExpiresAt   *time.Time `json:"expires_at,omitempty"`
 	RunAt       *time.Time `json:"run_at,omitempty"`
 	Error       string     `json:"error,omitempty"`
-	Note        string     `json:"note,omitempty"`
+	Note        string     `json:"note,omitempty"`  // why it stands where it stands,
+	Code        string     `json:"code,omitempty"`  // and the word for that
 	Along       int        `json:"along,omitempty"` // jobs behind the head that were claimed with it
 	Why         string     `json:"why,omitempty"`   // it is suspended, or will be
 	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
@@ -38,12 +38,12 @@ type laneView struct {
 	Halted      bool       `json:"halted,omitempty"`
 
 	key subject.Key
-	now time.Time
 }
 
-func (a *app) viewLane(l inspect.Lane, kinds map[string]inspect.KindStats, now time.Time) laneView {
+func viewLane(l inspect.Lane, why inspect.Why) laneView {
 	v := laneView{
-		Subject: l.Subject.String(), key: l.Subject, now: now, State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: idText(l.HeadID),
+		Note: why.Text, Code: string(why.Code),
+		Subject: l.Subject.String(), key: l.Subject, State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: idText(l.HeadID),
 		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
 		ExpiresAt: optional(l.ExpiresAt), RunAt: optional(l.RunAt), Error: l.Error,
 		Along: l.Along, Why: l.Why, SuspendedAt: optional(l.SuspendedAt), Cancelling: l.Cancelling,
@@ -51,9 +51,6 @@ func (a *app) viewLane(l inspect.Lane, kinds map[string]inspect.KindStats, now t
 	}
 	if l.Token != 0 {
 		v.Token = l.Token.String()
-	}
-	if l.State == inspect.Ready && l.Kind != inspect.SectionKind && kinds[l.Kind].Workers == kinds[l.Kind].Blamed && !a.lacks("workers") {
-		v.Note = "no worker for kind"
 	}
 	return v
 }
@@ -64,37 +61,10 @@ var laneColumns = []column[laneView]{
 	{"JOBS", false, func(l laneView) string { return itoa(l.Depth) }},
 	{"KIND", false, func(l laneView) string { return l.Kind }},
 	{"ATTEMPT", false, func(l laneView) string { return fmt.Sprintf("%d/%d", l.Attempt, l.MaxAttempts) }},
-	{"NOTE", false, laneNote},
+	{"NOTE", false, func(l laneView) string { return l.Note }},
 	{"HEAD", true, func(l laneView) string { return l.ID }},
 	{"HOLDER", true, func(l laneView) string { return l.Holder }},
 	{"TOKEN", true, func(l laneView) string { return l.Token }},
-}
-
-// laneNote says what an operator wants to know first about a lane in its state.
-func laneNote(l laneView) string {
-	switch {
-	case l.Note != "":
-		return l.Note
-	case l.Halted:
-		return l.Why + "; 'lane resume' tries its head again, 'lane skip' goes on without it"
-	case l.State == string(inspect.Suspended):
-		return l.Why
-	case l.ExpiresAt != nil:
-		note := until("held until", "lease ended", l.ExpiresAt, l.now)
-		if l.Section {
-			note = "a section runs, " + note
-		}
-		if l.Cancelling {
-			note += ", asked to cancel"
-		}
-		if l.Why != "" {
-			note += ", then suspended: " + l.Why
-		}
-		return note
-	case l.RunAt != nil:
-		return until("waits until", "its wait ended", l.RunAt, l.now) + ": " + firstLine(l.Error)
-	}
-	return ""
 }
 
 func (a *app) laneCommand() *cobra.Command {
@@ -219,15 +189,19 @@ func (a *app) listLanes(ctx context.Context, filter inspect.LaneFilter, page ins
 		return err
 	}
 	var views []laneView
-	now, limit, first := a.now(ctx), page.Limit, page.Cursor == ""
+	limit, first := page.Limit, page.Cursor == ""
 	// A page by kind may be short; look on for a moment before giving up on it.
 	for deadline := time.Now().Add(50 * time.Millisecond); ; {
 		lanes, next, err := inspect.New(d).Lanes(ctx, filter, page)
 		if err = a.partly(err, true); err != nil {
 			return err
 		}
-		for _, l := range lanes {
-			views = append(views, a.viewLane(l, stats.Kinds, now))
+		whys, err := inspect.New(d).WhyLanes(ctx, lanes)
+		if err = a.partly(err, true); err != nil {
+			return err
+		}
+		for i, l := range lanes {
+			views = append(views, viewLane(l, whys[i]))
 		}
 		page.Cursor = next
 		page.Limit = limit - len(views)
@@ -295,14 +269,14 @@ func (a *app) showLane(ctx context.Context, text string, page inspect.Page) erro
 	if err = a.partly(err, lane.Subject == key); err != nil {
 		return err
 	}
-	workers, err := session.Workers(ctx, d)
-	if errors.Is(err, dispatcher.ErrUnavailable) { // of a part that this lane is not in
-		err = a.partly(&dispatcher.IncompleteError{Missing: []string{"workers"}, Err: err}, true)
+	why, err := inspect.New(d).WhyLane(ctx, key)
+	if errors.Is(err, dispatcher.ErrNotFound) { // it has ended just now
+		err = nil
 	}
-	if err != nil {
+	if err = a.partly(err, true); err != nil {
 		return err
 	}
-	v, js := a.viewLane(lane.Lane, handled(workers, lane.Kind), a.now(ctx)), a.viewJobs(d, lane.Jobs)
+	v, js := viewLane(lane.Lane, why), a.viewJobs(d, lane.Jobs)
 	if a.machine() {
 		err = a.show(struct {
 			laneView
@@ -313,8 +287,8 @@ func (a *app) showLane(ctx context.Context, text string, page inspect.Page) erro
 	}
 	if !a.quiet {
 		if err := a.table([][]string{
-			{"subject", v.Subject}, {"state", v.State}, {"jobs", itoa(v.Depth)}, {"note", laneNote(v)},
-			{"holder", v.Holder}, {"token", v.Token}, {"claimed with it", alongText(v.Along)}, {"last error", firstLine(v.Error)},
+			{"subject", v.Subject}, {"state", v.State}, {"jobs", itoa(v.Depth)}, {"note", v.Note},
+			{"holder", v.Holder}, {"token", v.Token}, {"lease", until("ends", "ended", v.ExpiresAt, a.now(ctx))}, {"claimed with it", alongText(v.Along)}, {"last error", firstLine(v.Error)},
 		}); err != nil {
 			return err
 		}
@@ -332,20 +306,6 @@ func (a *app) showLane(ctx context.Context, text string, page inspect.Page) erro
 	}
 	a.more(lane.Next)
 	return nil
-}
-
-// handled counts the workers alive that handle a kind.
-func handled(workers []session.Worker, kind string) map[string]inspect.KindStats {
-	var k inspect.KindStats
-	for _, w := range workers {
-		if w.Alive && slices.Contains(w.Kinds, kind) {
-			k.Workers++
-			if !w.Takes(kind) {
-				k.Blamed++
-			}
-		}
-	}
-	return map[string]inspect.KindStats{kind: k}
 }
 
 // estimate shows a time that nobody can be sure of.

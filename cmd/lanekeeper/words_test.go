@@ -36,7 +36,9 @@ func TestD9_WhatIsSaid(t *testing.T) {
 	says("first\nsecond", "job", "show", "again")
 	says("d exists already, as a dead letter; nothing changed: 'dead replay d'", "enqueue", "s:a", "k", "--id", "d")
 	says("d exists already, as a dead letter", "enqueue", "s:a", "k", "--id", "d", "--wait")
-	w.until("its wait is over", func() bool { return strings.Contains(w.must("lane", "show", "s:b"), "its wait ended") })
+	w.until("its wait is over", func() bool {
+		return strings.Contains(w.must("lane", "show", "s:b"), "tries it again when it next looks")
+	})
 	says("fell due", "job", "show", "again")
 
 	p = w.startWith("exec", "s:held", "--lease-ttl", "300ms", "--", "sh", "-c", "echo >"+w.dir+"/holds; exec sleep 600")
@@ -46,7 +48,7 @@ func TestD9_WhatIsSaid(t *testing.T) {
 	p.exit()
 	w.until("the lease is over", func() bool {
 		_, out, _ := w.run("lane", "ls", "--state", "leased")
-		return strings.Contains(out, "lease ended") && strings.Contains(out, "ago")
+		return strings.Contains(out, "The lease of") && strings.Contains(out, "ago; any worker that runs takes")
 	})
 	says("\n5 is not used", "help", "exit-codes")
 

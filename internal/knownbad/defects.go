@@ -197,6 +197,38 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		return ended.Err`, `		a.resent = true`,
 	},
 	{
+		"why: a time that is past is said to come", "dispatcher/inspect/why.go",
+		`		if l.RunAt.After(f.now) {
+			w.Until = l.RunAt
+			rest`, `		if true {
+			w.Until = l.RunAt
+			rest`,
+	},
+	{
+		"why: a lane that nobody serves is said to wait for nothing", "dispatcher/inspect/why.go",
+		`	if !f.who || l.HeadID == "" ||`, `	if true ||`,
+	},
+	{
+		"why: a limit that is used up is not seen", "dispatcher/inspect/why.go",
+		`limit.held >= limit.most`, `limit.held > limit.most`,
+	},
+	{
+		"why: a lease that is over is said to be held", "dispatcher/inspect/why.go",
+		`case !l.ExpiresAt.After(f.now):`, `case false:`,
+	},
+	{
+		"why: what stands still ends with 0", "cmd/lanekeeper/why.go",
+		`		stuck = falseError{}`, `		stuck = nil`,
+	},
+	{
+		"why: an id that could be a subject is of no job", "cmd/lanekeeper/why.go",
+		`!errors.Is(e, dispatcher.ErrNotFound) {`, `e == nil && false {`,
+	},
+	{
+		"why: a job behind others says nothing of them", "dispatcher/inspect/why.go",
+		`Other jobs of its lane go first. Of the first one: " + lane.Text`, `Other jobs of its lane go first."`,
+	},
+	{
 		"the filler of heads counts as a lane", "dispatcher/inspect/stats.go",
 		`		s.Lanes--`, ``,
 	},

@@ -1,0 +1,479 @@
+package inspect
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
+	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
+)
+
+// Code is why a lane or a job stands where it stands, in a word that stays the same from release to release.
+type Code string
+
+// The codes, in the order in which the first that holds is given.
+const (
+	WhyHalted       Code = "halted"        // its head has failed for good, and its kind declares that nothing may pass it
+	WhySuspended    Code = "suspended"     // an operator has stopped the lane
+	WhyJobSuspended Code = "job-suspended" // an operator has stopped its head, or the job
+	WhyLeaseOver    Code = "lease-over"    // the lease of who had it has ended, and nobody has taken it over yet
+	WhyWorkerSilent Code = "worker-silent" // who holds it gives no sign of life; its lease lasts still
+	WhyCancelling   Code = "cancelling"    // who holds it was asked to end the job
+	WhySection      Code = "section"       // a section runs there, or somebody waits for one
+	WhyOverlong     Code = "overlong"      // it runs for much longer than nearly all of its kind
+	WhyRunning      Code = "running"       // it runs
+	WhyBackoff      Code = "backoff"       // an attempt has failed, and the next one waits for its time
+	WhyNoWorker     Code = "no-worker"     // no worker that is alive handles the kind
+	WhyBlamed       Code = "blamed"        // all workers that handle the kind have stopped claiming it
+	WhyLimit        Code = "limit"         // as many of the kind run as may
+	WhyBusy         Code = "busy"          // more lanes are ready than workers have places
+	WhyReady        Code = "ready"         // a worker may take it at any moment
+	WhyScheduled    Code = "scheduled"     // the job takes its place in the lane at some time
+	WhySetAside     Code = "set-aside"     // it has failed, and comes back to the lane at some time
+	WhyBehind       Code = "behind"        // jobs of its lane go first
+	WhyDead         Code = "dead"          // it is a dead letter
+	WhyFinished     Code = "finished"
+	WhyCancelled    Code = "cancelled"
+)
+
+// Why is the answer to "why does it not run", of a lane or of one job.
+type Why struct {
+	Code Code   `json:"code"`
+	Text string `json:"text"` // one sentence, without payload
+
+	// Stuck says that nothing moves before somebody does something: Next says what.
+	Stuck bool   `json:"stuck,omitempty"`
+	Next  []Step `json:"next,omitempty"`
+
+	Since   time.Time   `json:"since,omitzero"` // by Redis's clock, as all times; zero is unknown
+	Until   time.Time   `json:"until,omitzero"` // when it goes on by itself, at the latest; never in the past
+	Subject subject.Key `json:"subject"`
+	Job     string      `json:"id,omitempty"`
+	Holder  string      `json:"holder,omitempty"`
+
+	// Also is what holds besides: of a job that waits behind others, why its lane stands where it does.
+	Also []Code `json:"also,omitempty"`
+}
+
+// Step is a command of lanekeeper that helps, without that word, and what it does.
+type Step struct {
+	Command string `json:"command"`
+	Does    string `json:"does"`
+}
+
+// WhyLane says why a lane stands where it stands. It returns [dispatcher.ErrNotFound] when there are no jobs and nobody
+// holds the subject. A [dispatcher.IncompleteError] may come beside the answer, which leaves out what could not be asked then.
+// It takes about ten round trips.
+func (in *Inspector) WhyLane(ctx context.Context, key subject.Key) (Why, error) {
+	found, err := in.describe(ctx, in.lanes.Partition(key), []string{key.Canonical()})
+	if err != nil {
+		return Why{}, err
+	}
+	if len(found) == 0 {
+		return Why{}, fmt.Errorf("%w: %s has no lane: no jobs wait and nobody holds it", dispatcher.ErrNotFound, key)
+	}
+	f, missing, err := in.facts(ctx, found, true)
+	if err != nil {
+		return Why{}, err
+	}
+	return f.lane(&found[0]), missing.OrNil()
+}
+
+// WhyLanes says it of lanes of a list, in their order, in as many round trips as their kinds are and three more. Of how long
+// jobs take, and how many lanes are ready, it says nothing.
+func (in *Inspector) WhyLanes(ctx context.Context, list []Lane) ([]Why, error) {
+	f, missing, err := in.facts(ctx, list, false)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Why, len(list))
+	for i := range list {
+		all[i] = f.lane(&list[i])
+	}
+	return all, missing.OrNil()
+}
+
+// WhyJob says why a job stands where it stands, and of one that has ended how, as long as that is kept. Otherwise it returns
+// [dispatcher.ErrNotFound].
+func (in *Inspector) WhyJob(ctx context.Context, ref dispatcher.JobRef) (Why, error) {
+	job, err := in.Job(ctx, ref)
+	if errors.Is(err, dispatcher.ErrNotFound) {
+		if o, e := in.d.Outcome(ctx, ref); e == nil {
+			return ended(o), nil
+		}
+	}
+	if err != nil {
+		return Why{}, err
+	}
+	now, err := in.lanes.Time(ctx)
+	if err != nil {
+		return Why{}, err
+	}
+	if job.State == Dead || job.State == Scheduled {
+		return apart(&job, now), nil
+	}
+	lane, err := in.WhyLane(ctx, job.Subject)
+	switch {
+	case errors.Is(err, dispatcher.ErrNotFound) && job.State == Suspended: // on the schedule
+		return apart(&job, now), nil
+	case err != nil || lane.Job == job.ID:
+		return lane, err
+	}
+	return behind(&job, lane), nil
+}
+
+// facts are what a sentence is made of besides the lane or the job itself. What is not known is empty.
+type facts struct {
+	now     time.Time
+	workers []session.Worker
+	who     bool // they are known
+	limits  map[string]limitFacts
+	took    map[string]Durations
+	ready   map[string]int // lanes, by the kind of their heads
+}
+
+// limitFacts say how far the limit of a kind is used.
+type limitFacts struct {
+	most, held int
+	holder     string
+	since      time.Time // when the oldest was taken
+}
+
+// facts reads them for lanes; all says that how long jobs take, and how many lanes are ready, is to be read too.
+func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts, missing *dispatcher.IncompleteError, err error) {
+	f = facts{limits: make(map[string]limitFacts), took: make(map[string]Durations), ready: make(map[string]int)}
+	if f.now, err = in.lanes.Time(ctx); err != nil {
+		return f, nil, err
+	}
+	f.workers, err = session.Workers(ctx, in.d)
+	f.who = err == nil
+	if missing, err = missing.Without(MissingWorkers, err); err != nil {
+		return f, nil, err
+	}
+	for i := range list {
+		kind := list[i].Kind
+		if _, known := f.limits[kind]; known || list[i].HeadID == "" {
+			continue
+		}
+		f.limits[kind], err = in.limitOf(ctx, kind)
+		if missing, err = missing.Without("limits", err); err != nil {
+			return f, nil, err
+		}
+		if all {
+			f.took[kind], err = in.Durations(ctx, kind)
+			if missing, err = missing.Without("durations", err); err != nil {
+				return f, nil, err
+			}
+		}
+	}
+	if all {
+		stats, err := in.Stats(ctx)
+		if err != nil && !errors.Is(err, dispatcher.ErrIncomplete) {
+			return f, nil, err
+		}
+		for kind, k := range stats.Kinds {
+			f.ready[kind] = k.Ready
+		}
+	}
+	return f, missing, nil
+}
+
+// limitOf reads the slots of a kind's limit.
+func (in *Inspector) limitOf(ctx context.Context, kind string) (l limitFacts, err error) {
+	declared, _ := in.d.Declared(kind)
+	if l.most = declared.Limit; l.most == 0 {
+		return l, nil
+	}
+	name := lanes.KindLimit(kind)
+	slots := make([]string, l.most)
+	for i := range slots {
+		slots[i] = subject.Slot(name, i+1).Canonical()
+	}
+	texts, err := in.lanes.Fields(ctx, in.lanes.Keys(in.lanes.LimitHome(name)).Leases(), slots)
+	for _, text := range texts {
+		if text, ok := text.(string); ok {
+			held := record.ParseLease(text)
+			if since := given(lease.Token(held.Token)); l.held == 0 || since.Before(l.since) {
+				l.since, l.holder = since, held.Holder
+			}
+			l.held++
+		}
+	}
+	return l, lanes.Wrap("read slots", err)
+}
+
+// given is when a lease was given: tokens follow the clock.
+func given(token lease.Token) time.Time { return time.UnixMicro(int64(token)).UTC() }
+
+// lane says why a lane stands where it stands. It is pure, and the one place where such sentences are made.
+func (f *facts) lane(l *Lane) Why {
+	w := Why{Subject: l.Subject, Job: l.HeadID, Holder: l.Holder}
+	say := func(code Code, text string, args ...any) { w.Code, w.Text = code, sentence(text, args...) }
+	word := l.Subject.Word()
+	switch {
+	case l.State == Leased:
+		f.leased(l, &w, say)
+	case l.Halted:
+		w.Stuck, w.Since = true, l.SuspendedAt
+		say(WhyHalted, "Halted%s: its head failed for good%s.", f.since(w.Since), because(strings.TrimPrefix(l.Why, "halted: ")))
+		w.Next = []Step{{"lane resume " + word, "gives its head all attempts again"}, {"lane skip " + word, "goes on without its head"}}
+	case l.State == Suspended && l.look != nil && l.look.Park.Suspended == nil && l.look.Park.Job:
+		w.Stuck = true
+		say(WhyJobSuspended, "Its head was suspended by itself.")
+		w.Next = []Step{{"job resume " + subject.IDWord(l.HeadID), "lets it run"}, {"job cancel " + subject.IDWord(l.HeadID), "takes it away"}}
+	case l.State == Suspended:
+		w.Stuck, w.Since = true, l.SuspendedAt
+		say(WhySuspended, "Suspended%s%s.", f.since(w.Since), because(l.Why))
+		w.Next = []Step{{"lane resume " + word, "lets it go on"}}
+	case l.State == Delayed:
+		rest := "a worker tries it again when it next looks"
+		if l.RunAt.After(f.now) {
+			w.Until = l.RunAt
+			rest = fmt.Sprintf("it is tried again at %s, in %s", f.at(l.RunAt), span(l.RunAt.Sub(f.now)))
+		}
+		say(WhyBackoff, "Attempt %d of %d failed%s; %s.", l.Attempt, l.MaxAttempts, because(l.Error), rest)
+		w.Next = []Step{{"lane suspend " + word, "keeps it from being tried"}, {"job cancel " + subject.IDWord(l.HeadID), "takes the job away"}}
+		f.unserved(l, &w)
+	case l.HeadID == "":
+		say(WhySection, "A caller waits here for a section, and takes the lane by himself.")
+	default:
+		f.readyLane(l, &w, say)
+	}
+	return w
+}
+
+// leased says it of a lane that somebody holds.
+func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
+	var holder *session.Worker
+	for i := range f.workers {
+		if f.workers[i].Holder == l.Holder {
+			holder = &f.workers[i]
+		}
+	}
+	word := l.Subject.Word()
+	w.Since = given(l.Token)
+	took := f.took[l.Kind]
+	switch has := f.now.Sub(w.Since); {
+	case !l.ExpiresAt.After(f.now):
+		heard := ""
+		if holder != nil && !holder.Alive {
+			heard = ", who was last heard of " + span(f.now.Sub(holder.SeenAt)) + " ago,"
+		}
+		w.Since = l.ExpiresAt
+		say(WhyLeaseOver, "The lease of %s%s ended %s ago; any worker that runs takes the lane over.", l.Holder, heard, span(f.now.Sub(l.ExpiresAt)))
+		f.unserved(l, w)
+		if f.who && !slices.ContainsFunc(f.workers, func(o session.Worker) bool { return o.Alive }) {
+			w.Stuck = true
+			w.Next = append(w.Next, Step{"work --handle KIND=PROGRAM", "starts a worker, which takes over what others left"})
+		}
+	case holder != nil && !holder.Alive:
+		w.Since, w.Until = holder.SeenAt, l.ExpiresAt
+		say(WhyWorkerSilent, "Held by %s, silent for %s; the lane goes on at %s at the latest.", l.Holder, span(f.now.Sub(holder.SeenAt)), f.at(l.ExpiresAt))
+	case l.Cancelling:
+		say(WhyCancelling, "Its worker %s was asked to end it; the lane goes on when it has returned.", l.Holder)
+	case l.Section:
+		say(WhySection, "A section of %s runs here, for %s.", l.Holder, span(has))
+	case took.Count >= 20 && has > 2*took.P95 && l.Along == 0:
+		say(WhyOverlong, "Attempt %d of %d runs on %s, which has the lane for %s; 95 of 100 such jobs take under %s.",
+			l.Attempt, l.MaxAttempts, l.Holder, span(has), span(took.P95))
+		w.Next = []Step{{"job cancel " + subject.IDWord(l.HeadID), "asks its worker to end it"}}
+	default:
+		most := ""
+		if took.Count > 0 {
+			most = "; half of such jobs take under " + span(max(took.P50, time.Millisecond))
+		}
+		say(WhyRunning, "Attempt %d of %d runs on %s, which has the lane for %s%s.", l.Attempt, l.MaxAttempts, l.Holder, span(has), most)
+	}
+	if l.Why != "" { // asked for, for when it is over
+		w.Also = append(w.Also, WhySuspended)
+		w.Text = sentence("%s, and then the lane stands still%s.", strings.TrimSuffix(w.Text, "."), because(l.Why))
+		w.Next = append(w.Next, Step{"lane resume " + word, "lets it go on then"})
+	}
+}
+
+// readyLane says it of a lane that may be claimed.
+func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
+	places := 0
+	for i := range f.workers {
+		if f.workers[i].Takes(l.Kind) {
+			places += f.workers[i].Concurrency
+		}
+	}
+	limit, ready := f.limits[l.Kind], f.ready[l.Kind]
+	switch {
+	case f.unserved(l, w):
+		if w.Code == "" {
+			say(w.Also[0], "%s", f.nobody(l.Kind))
+			w.Also = nil
+		}
+	case limit.most > 0 && limit.held >= limit.most:
+		w.Since = limit.since
+		say(WhyLimit, "Of kind %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", l.Kind, limit.held, span(f.now.Sub(limit.since)), limit.holder)
+	case ready > places && places > 0:
+		say(WhyBusy, "Ready, as %d lanes of kind %s are; workers have %d places for it, and lanes take turns.", ready, l.Kind, places)
+	case !f.who:
+		say(WhyReady, "Ready; which workers there are is not known now.")
+	default:
+		say(WhyReady, "Ready: a worker may take it at any moment.")
+	}
+}
+
+// unserved reports whether nobody takes jobs of the lane's kind, and notes it: nothing of it will run then.
+func (f *facts) unserved(l *Lane, w *Why) bool {
+	if !f.who || l.HeadID == "" || slices.ContainsFunc(f.workers, func(o session.Worker) bool { return o.Takes(l.Kind) }) {
+		return false
+	}
+	w.Stuck = true
+	if f.handled(l.Kind) {
+		w.Also = append(w.Also, WhyBlamed)
+		w.Next = append(w.Next, Step{"worker ls", "says why they have stopped; restart them when it is mended"})
+	} else {
+		w.Also = append(w.Also, WhyNoWorker)
+		w.Next = append(w.Next, Step{"work --handle " + l.Kind + "=PROGRAM", "starts a worker for it"})
+	}
+	return true
+}
+
+// handled reports whether a worker that is alive has a handler for the kind, whether it claims or not.
+func (f *facts) handled(kind string) bool {
+	return slices.ContainsFunc(f.workers, func(w session.Worker) bool { return w.Alive && slices.Contains(w.Kinds, kind) })
+}
+
+// nobody says why nobody takes jobs of a kind.
+func (f *facts) nobody(kind string) string {
+	for i := range f.workers {
+		if w := &f.workers[i]; w.Alive && w.Blamed[kind] != "" {
+			return sentence("All workers for %s have stopped claiming it%s.", kind, because(w.Blamed[kind]))
+		}
+	}
+	last := ""
+	for i := range f.workers { // the latest first
+		if w := &f.workers[i]; slices.Contains(w.Kinds, kind) {
+			last = fmt.Sprintf("; the last one, %s, was seen %s ago", w.Holder, span(f.now.Sub(w.SeenAt)))
+			break
+		}
+	}
+	return fmt.Sprintf("No living worker handles %s%s.", kind, last)
+}
+
+// apart says it of a job that is not in its lane.
+func apart(j *JobInfo, now time.Time) Why {
+	f := facts{now: now}
+	w := Why{Subject: j.Subject, Job: j.ID}
+	id := subject.IDWord(j.ID)
+	switch {
+	case j.State == Dead:
+		w.Code, w.Stuck, w.Since = WhyDead, true, j.DiedAt
+		w.Text = sentence("Dead letter%s: %s%s.", f.since(j.DiedAt), cmp.Or(line(j.Reason), "nobody knows why"), because(j.Error))
+		w.Next = []Step{{"dead replay " + id, "puts it at the tail of its lane"}, {"dead discard " + id, "takes it away"}}
+	case j.State == Suspended:
+		w.Code, w.Stuck = WhyJobSuspended, true
+		w.Text = "It was suspended by itself, before it had a place in its lane."
+		w.Next = []Step{{"job resume " + id, "lets it run"}}
+	default:
+		when := "when a worker next looks"
+		if j.RunAt.After(now) {
+			w.Until, when = j.RunAt, fmt.Sprintf("at %s, in %s", f.at(j.RunAt), span(j.RunAt.Sub(now)))
+		}
+		w.Code, w.Since, w.Text = WhyScheduled, j.EnqueuedAt, fmt.Sprintf("It takes its place at the tail of its lane %s.", when)
+		if j.Attempt > 0 {
+			w.Code, w.Text = WhySetAside, fmt.Sprintf("Attempt %d of %d failed%s; it comes back to the tail of its lane %s.", j.Attempt, j.MaxAttempts, because(j.Error), when)
+		}
+		w.Next = []Step{{"job cancel " + id, "takes it away"}}
+	}
+	return w
+}
+
+// behind says it of a job that is not the head of its lane.
+func behind(j *JobInfo, lane Why) Why {
+	w := Why{
+		Code: WhyBehind, Subject: j.Subject, Job: j.ID, Since: j.EnqueuedAt, Holder: lane.Holder, Stuck: lane.Stuck,
+		Also: append([]Code{lane.Code}, lane.Also...), Next: lane.Next,
+	}
+	if j.State == Suspended {
+		w.Code, w.Stuck, w.Next = WhyJobSuspended, true, append([]Step{{"job resume " + subject.IDWord(j.ID), "lets it run when its turn comes"}}, lane.Next...)
+		w.Text = "It was suspended by itself, and other jobs of its lane go first."
+		return w
+	}
+	w.Text = "Other jobs of its lane go first. Of the first one: " + lane.Text
+	return w
+}
+
+// ended says it of a job whose outcome is kept.
+func ended(o dispatcher.JobOutcome) Why {
+	w := Why{Subject: o.Subject, Job: o.ID, Since: o.At}
+	switch o.State {
+	case dispatcher.JobCancelled:
+		w.Code, w.Text = WhyCancelled, "An operator cancelled it."
+	case dispatcher.JobDead:
+		w.Code, w.Text = WhyDead, sentence("It became a dead letter, which is gone: %s%s.", cmp.Or(line(o.Reason), "nobody knows why"), because(o.Error))
+	default:
+		w.Code, w.Text = WhyFinished, fmt.Sprintf("Finished, at attempt %d.", o.Attempts)
+	}
+	return w
+}
+
+// sentence ends with one mark, whatever it quotes.
+func sentence(text string, args ...any) string {
+	return strings.ReplaceAll(fmt.Sprintf(text, args...), "….", "…")
+}
+
+// because puts a cause behind a sentence, as one line that is not long.
+func because(text string) string {
+	if text = line(text); text == "" {
+		return ""
+	}
+	return ": " + strings.TrimSuffix(text, ".")
+}
+
+// line is the first line of a text, at most 80 characters of it.
+func line(text string) string {
+	first, rest, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	first = strings.TrimSpace(first)
+	if runes := []rune(first); len(runes) > 80 {
+		return string(runes[:79]) + "…"
+	} else if strings.TrimSpace(rest) != "" {
+		return first + " …"
+	}
+	return first
+}
+
+// since says for how long something is so, or nothing where that is not known.
+func (f *facts) since(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return " for " + span(f.now.Sub(t))
+}
+
+// at is a time of day in UTC, with the date where that is another one.
+func (f *facts) at(t time.Time) string {
+	if t = t.UTC(); t.Format(time.DateOnly) == f.now.UTC().Format(time.DateOnly) {
+		return t.Format(time.TimeOnly) + " UTC"
+	}
+	return t.Format("2006-01-02 15:04") + " UTC"
+}
+
+// span is a duration in one unit, rounded down.
+func span(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}

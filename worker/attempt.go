@@ -197,15 +197,14 @@ func (a *attempt) start() {
 	p, l := a.pool, a.lane
 	a.started = time.Now()
 	a.deadline = a.started.Add(cmp.Or(a.claim.Timeout, p.cfg.Timeout))
+	p.watch.begin(a, a.deadline.Add(p.cfg.CancelGrace)) // before a cancel can be about it, which hurries it
 	l.mu.Lock()
 	l.at = a
 	cut := l.cause != nil
 	l.mu.Unlock()
-	due := a.deadline
 	if cut { // between the claim and now
-		due = a.started
+		p.watch.hurry(a, a.started.Add(p.cfg.CancelGrace))
 	}
-	p.watch.begin(a, due.Add(p.cfg.CancelGrace))
 }
 
 // report says how the attempt ended, unless it was given up meanwhile.

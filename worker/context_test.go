@@ -11,6 +11,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
+	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -147,6 +148,29 @@ func TestContextOfWhatBeginsCancelled(t *testing.T) {
 	}
 	if cause := context.Cause(jobContext{next}); cause != lease.ErrCancelled {
 		t.Errorf("cause %v", cause)
+	}
+}
+
+// An attempt is watched before a cancel can be about it, or the cancel would find nothing to hurry.
+func TestWatchBeginsBeforeACancelCan(t *testing.T) {
+	t.Parallel()
+	a := anAttempt(t)
+	w := &a.pool.watch
+	begun := make(chan struct{})
+	a.lane.mu.Lock() // as a cancel that comes at this moment
+	go func() { defer close(begun); a.start() }()
+	redistest.Until(t, "it is watched", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return a.watched >= 0
+	})
+	a.lane.mu.Unlock()
+	<-begun
+	a.cancel(lease.ErrCancelled)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.due.After(a.started.Add(30 * time.Second)) {
+		t.Errorf("is given up %s after its start", a.due.Sub(a.started))
 	}
 }
 

@@ -279,6 +279,20 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`if !w.next.IsZero() && !due.Before(w.next) {`, `if !w.next.IsZero() {`,
 	},
 	{
+		"watch: a cancel at the start of an attempt is missed", "worker/attempt.go",
+		`	p.watch.begin(a, a.deadline.Add(p.cfg.CancelGrace)) // before a cancel can be about it, which hurries it
+	l.mu.Lock()
+	l.at = a
+	cut := l.cause != nil
+	l.mu.Unlock()
+`, `	l.mu.Lock()
+	l.at = a
+	cut := l.cause != nil
+	l.mu.Unlock()
+	p.watch.begin(a, a.deadline.Add(p.cfg.CancelGrace))
+`,
+	},
+	{
 		"watch: an attempt that begins cancelled has until its timeout to return", "worker/attempt.go",
 		`	cut := l.cause != nil`, `	cut := false`,
 	},

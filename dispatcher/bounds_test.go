@@ -867,3 +867,38 @@ func TestReapSearchesWithinItsBound(t *testing.T) {
 		}
 	}
 }
+
+// Lanes that end between two pages cost no other one its place in the list, whatever the pages' size: a step of HSCAN reaches
+// further then.
+func TestPagesMissNoneWhenOthersEnd(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{8, 50} {
+		h := newHouse(t, redistest.Client(t), dispatcher.Config{Partitions: 1})
+		h.batches(400, func(i int) dispatcher.NewJob { return dispatcher.NewJob{Subject: key(fmt.Sprint(i))} })
+		claims := make(map[string]session.Claim)
+		for range 4 {
+			maps.Copy(claims, h.claimed("w", 100))
+		}
+		seen, ended := make(map[string]bool), 0
+		for page := (inspect.Page{Limit: size}); ; {
+			list, next, err := h.Lanes(bg, inspect.LaneFilter{}, page)
+			h.ok(err)
+			if len(list) > size {
+				t.Fatalf("a page of %d has %d", size, len(list))
+			}
+			for i, l := range list {
+				seen[l.Subject.ID] = true
+				if i%4 == 0 {
+					h.ok(h.Finish(bg, claims[l.Subject.ID]))
+					ended++
+				}
+			}
+			if page.Cursor = next; next == "" {
+				break
+			}
+		}
+		if len(seen) != 400 || ended < 50 {
+			t.Errorf("pages of %d: %d of 400 lanes were listed, %d ended meanwhile", size, len(seen), ended)
+		}
+	}
+}

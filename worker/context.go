@@ -49,10 +49,14 @@ func (a *attempt) listen() context.Context {
 		ctx = held.Under(ctx)
 	}
 	ctx, tell := context.WithCancelCause(withResult(session.WithClaim(ctx, a.claim), a))
-	if cause := a.causeLocked(time.Now()); cause != nil && cause != context.DeadlineExceeded {
+	cause := a.causeLocked(time.Now())
+	if cause != nil && cause != context.DeadlineExceeded {
 		tell(cause) // before the deadline is set, which may be over by now too
 	}
 	ctx, stop := context.WithDeadline(ctx, a.deadline)
+	if cause == context.DeadlineExceeded {
+		tell(cause) // nobody else may: the attempt may have ended
+	}
 	a.heard, a.tell = ctx, func(cause error) { tell(cause); stop() }
 	return ctx
 }

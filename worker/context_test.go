@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,6 +174,25 @@ func TestWatchBeginsBeforeACancelCan(t *testing.T) {
 	if a.due.After(a.started.Add(30 * time.Second)) {
 		t.Errorf("is given up %s after its start", a.due.Sub(a.started))
 	}
+}
+
+// Who listens when a timed-out attempt is over leaves nothing at the pool's context, which lives on.
+func TestContextThatIsHeardLateLeavesNothing(t *testing.T) {
+	t.Parallel()
+	life, end := context.WithCancel(context.Background())
+	defer end()
+	var gone atomic.Bool
+	func() {
+		a := anAttempt(t)
+		a.pool.life, a.deadline = life, time.Now().Add(-time.Second)
+		a.finish()
+		if ctx := (jobContext{a}); ctx.Err() != context.DeadlineExceeded || context.Cause(ctx) != context.DeadlineExceeded {
+			t.Errorf("%v, %v", ctx.Err(), context.Cause(ctx))
+		}
+		a.lane.release()
+		runtime.AddCleanup(a, func(g *atomic.Bool) { g.Store(true) }, &gone)
+	}()
+	redistest.Until(t, "it is gone", func() bool { runtime.GC(); return gone.Load() })
 }
 
 // The context has all that a handler asks for, through contexts that are made of it too, and shows none of it.

@@ -173,6 +173,9 @@ func TestH11_TheGuardEndsWhatItWasNotToldOf(t *testing.T) {
 	}
 	defer g.close()
 	before := program()
+	if strangers := born(0, os.Getpid(), nil); strangers != nil {
+		t.Errorf("of a worker that is not its parent it finds %v", strangers)
+	}
 	aTick := boot.Now() + 20*time.Millisecond // when the kernel says that the other started later
 	for boot.Now() < aTick {
 		time.Sleep(time.Millisecond)

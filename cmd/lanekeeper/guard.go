@@ -84,7 +84,7 @@ func (g *guard) close() {
 func watchGroups(pipe *os.File) {
 	// Who stops all of a service at once sends these to the guard as well.
 	signal.Ignore(append(ending, syscall.SIGQUIT, syscall.SIGTSTP, syscall.SIGUSR1, syscall.SIGUSR2)...)
-	groups := make(map[int]allowed)
+	parent, groups := os.Getppid(), make(map[int]allowed)
 	var text []byte
 	for {
 		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(pipe.Fd()), Events: unix.POLLIN}}, pause(groups))
@@ -92,7 +92,7 @@ func watchGroups(pipe *os.File) {
 			return
 		}
 		if ready <= 0 {
-			endOver(groups)
+			endOver(groups, parent)
 			continue
 		}
 		block := make([]byte, 1<<12)
@@ -141,14 +141,14 @@ func hear(text []byte, groups map[int]allowed) []byte {
 }
 
 // endOver ends the groups whose time is over.
-func endOver(groups map[int]allowed) {
+func endOver(groups map[int]allowed, parent int) {
 	for leader, one := range groups {
 		if boot.Now() < one.until {
 			continue
 		}
 		leaders := []int{leader}
 		if leader == unborn {
-			leaders = born(one.since)
+			leaders = born(one.since, parent, groups)
 		}
 		for _, leader := range leaders {
 			_ = syscall.Kill(-leader, syscall.SIGKILL)
@@ -157,9 +157,10 @@ func endOver(groups map[int]allowed) {
 	}
 }
 
-// born are the leaders of groups that the worker has started since a time, without this process itself.
-// There is one at most: programs start one after the other.
-func born(since time.Duration) (leaders []int) {
+// born are the leaders of groups that the worker has started since a time, and that are not known. There is one at most:
+// programs start one after the other. When the worker dies meanwhile its children are another's, whose other ones are
+// strangers; then there are none.
+func born(since time.Duration, parent int, known map[int]allowed) (leaders []int) {
 	const tick = time.Second / 100 // USER_HZ, in which the kernel tells when a process has started
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
@@ -174,12 +175,16 @@ func born(since time.Duration) (leaders []int) {
 			continue
 		}
 		leader, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		parent, _ := strconv.Atoi(fields[1])
+		of, _ := strconv.Atoi(fields[1])
 		group, _ := strconv.Atoi(fields[2])
 		ticks, _ := strconv.ParseInt(fields[19], 10, 64)
-		if parent == os.Getppid() && group == leader && leader != os.Getpid() && time.Duration(ticks+1)*tick > since {
+		_, told := known[leader]
+		if of == parent && group == leader && leader != os.Getpid() && !told && time.Duration(ticks+1)*tick > since {
 			leaders = append(leaders, leader)
 		}
+	}
+	if os.Getppid() != parent {
+		return nil
 	}
 	return leaders
 }

@@ -33,7 +33,7 @@ Ends with 4 when nothing moves before somebody does something, and else with 0.`
 			if err = a.partly(err, why.Code != ""); err != nil {
 				return err
 			}
-			return a.showWhy(why)
+			return a.showWhy(why, a.where(cmd))
 		},
 	}
 	of.addTo(cmd)
@@ -66,7 +66,18 @@ type whyView struct {
 	Job     string `json:"id,omitempty"`
 }
 
-func (a *app) showWhy(why inspect.Why) error {
+// where is what a command has to be told of where it is to act, as this one was told: what stands in the environment, the next one
+// finds there too. An address may have a password in it, and is not printed.
+func (a *app) where(cmd *cobra.Command) (flags string) {
+	for _, name := range []string{"redis-file", "namespace"} {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
+			flags += " --" + name + " " + subject.IDWord(f.Value.String())
+		}
+	}
+	return flags
+}
+
+func (a *app) showWhy(why inspect.Why, where string) error {
 	var stuck error
 	if why.Stuck {
 		stuck = falseError{}
@@ -80,7 +91,7 @@ func (a *app) showWhy(why inspect.Why) error {
 	}
 	a.say("%s", why.Text)
 	for _, step := range why.Next {
-		a.say("  lanekeeper %-40s %s", step.Command, step.Does)
+		a.say("  lanekeeper%s %-40s %s", where, step.Command, step.Does)
 	}
 	return stuck
 }

@@ -33,9 +33,10 @@ type LaneFilter struct {
 // page, which is of one partition and one index, takes a command or two that find subjects, and
 // two round trips that read them at one moment, with one LLEN for each lane among them.
 //
-// Lanes that move meanwhile may be listed twice or not. Without a filter all are listed that are there from the first page to
-// the last, and some twice when Redis gives the hash of all lanes another size meanwhile. A total comes from
-// [Inspector.Stats], which counts and lists nothing.
+// Lanes that move meanwhile may be listed twice or not, and a page may be an eighth shorter than asked for. Without a
+// filter all are listed that are there from the first page to the last, and some twice when Redis gives the hash of all
+// lanes another size meanwhile; but pages of a handful may miss one then. A total comes from [Inspector.Stats], which
+// counts and lists nothing.
 //
 // A state that is none of the four is an error that wraps [dispatcher.ErrInvalid]. A
 // [dispatcher.IncompleteError] may come beside the list, which goes on then with the partition
@@ -56,7 +57,7 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 	}
 	all := []Lane{}
 	var missing *dispatcher.IncompleteError
-	for scanned := 0; at.partition < in.lanes.Partitions && scanned < limit; {
+	for scanned := 0; at.partition < in.lanes.Partitions && limit-scanned > limit/8; {
 		subjects, next, err := in.scanLanes(ctx, f, at, limit-scanned)
 		var found []Lane
 		if err == nil {
@@ -89,9 +90,8 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 }
 
 // cursor is a place in the walk over a namespace. For lanes by state it is partition, list within
-// it, place within the list. For all lanes it is partition, the rank up to which a batch of HSCAN was
-// shown, and HSCAN's own cursor: Redis gives a small hash in one batch, however few are asked
-// for.
+// it, place within the list. For all lanes it is partition, the rank up to which a bucket was shown, if it was shown in
+// part, and HSCAN's own cursor.
 type cursor struct {
 	partition, list int
 	place           uint64
@@ -169,40 +169,59 @@ func (in *Inspector) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 	return subjects, further, lanes.Wrap("list lanes", err)
 }
 
-// scanHeads reads up to n subjects of all lanes, with one HSCAN. Redis hands out a batch whole, and a small hash as one batch,
-// however few were asked for: what is over the page's end is asked for again by the next one. While it resizes the hash, the
-// order within a batch changes, and where batches end; so a batch is shown in an order of our own, and always of the same
-// COUNT, which makes it the same batch again whatever the page.
+// scanHeads reads up to n subjects of all lanes, with a few steps of HSCAN, and ends where a step does: Redis fills a step up to
+// its COUNT, in an order that changes while it resizes the hash, so within one there is no place where a list could go on. A step
+// that is more than a page is asked for again as one bucket of the hash, which has the same lanes as long as they are there; that
+// is cut, in an order of our own.
 func (in *Inspector) scanHeads(ctx context.Context, at cursor, n int) (subjects []string, further cursor, err error) {
-	const count = 64
-	part, err := lanes.Scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
-		return in.lanes.Redis.HScan(ctx, in.lanes.Keys(at.partition).Heads(), from, "", count)
-	})
-	for i := 0; i+1 < len(part.Found); i += 2 {
-		if rank(part.Found[i]) > at.list {
-			subjects = append(subjects, part.Found[i])
+	for {
+		room, one := n-len(subjects), at.list > 0
+		count := max(1, min(64, room/2))
+		if one {
+			count = 1
+		}
+		part, err := lanes.Scan(ctx, at.place, func(ctx context.Context, from uint64) *redis.ScanCmd {
+			return in.lanes.Redis.HScan(ctx, in.lanes.Keys(at.partition).Heads(), from, "", int64(count))
+		})
+		if err != nil {
+			return nil, at, err
+		}
+		var step []string
+		for i := 0; i+1 < len(part.Found); i += 2 {
+			if rank(part.Found[i]) > at.list {
+				step = append(step, part.Found[i])
+			}
+		}
+		switch {
+		case len(step) > room && len(subjects) > 0:
+			return subjects, at, nil
+		case len(step) > room && count > 1:
+			at.list = 1 // below each rank: one bucket
+			continue
+		case len(step) > room:
+			slices.SortFunc(step, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
+			for room < len(step) && rank(step[room]) == rank(step[room-1]) {
+				room++ // those of one rank come together
+			}
+			if room < len(step) {
+				return step[:room], cursor{at.partition, rank(step[room-1]), at.place}, nil
+			}
+		}
+		subjects = append(subjects, step...)
+		if part.Next == 0 {
+			return subjects, cursor{partition: at.partition + 1}, nil
+		}
+		if at = (cursor{at.partition, 0, part.Next}); n-len(subjects) <= n/8 {
+			return subjects, at, nil
 		}
 	}
-	slices.SortFunc(subjects, func(a, b string) int { return cmp.Compare(rank(a), rank(b)) })
-	further = cursor{partition: at.partition + 1}
-	for 0 < n && n < len(subjects) && rank(subjects[n]) == rank(subjects[n-1]) {
-		n++ // those of one rank come together
-	}
-	switch {
-	case len(subjects) > n:
-		further = cursor{at.partition, rank(subjects[n-1]), at.place}
-		subjects = subjects[:n]
-	case part.Next != 0:
-		further = cursor{at.partition, 0, part.Next}
-	}
-	return subjects, further, err
 }
 
-// rank is the place of a subject in a batch of HSCAN, above 0.
+// rank is the place of a subject in a bucket, above 1.
 func rank(subject string) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(subject))
-	return int(h.Sum32()>>1) + 1
+	return int(h.Sum32()>>1) + 2
 }
 
 // describe reads lanes of one partition, all at one moment. Subjects without a lane and without a

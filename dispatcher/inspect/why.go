@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
@@ -29,7 +32,7 @@ const (
 	WhyWorkerSilent Code = "worker-silent" // who holds it gives no sign of life; its lease lasts still
 	WhyCancelling   Code = "cancelling"    // who holds it was asked to end the job
 	WhySection      Code = "section"       // a section runs there, or somebody waits for one
-	WhyOverlong     Code = "overlong"      // it runs for much longer than nearly all of its kind
+	WhySlot         Code = "slot"          // it is no lane, but a slot of a limit that somebody has
 	WhyRunning      Code = "running"       // it runs
 	WhyBackoff      Code = "backoff"       // an attempt has failed, and the next one waits for its time
 	WhyNoWorker     Code = "no-worker"     // no worker that is alive handles the kind
@@ -146,6 +149,7 @@ type limitFacts struct {
 	most, held int
 	holder     string
 	since      time.Time // when the oldest was taken
+	next       time.Time // before which the kind's rate lets none start
 }
 
 // facts reads them for lanes; all says that how long jobs take, and how many lanes are ready, is to be read too.
@@ -164,7 +168,7 @@ func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts,
 		if _, known := f.limits[kind]; known || list[i].HeadID == "" {
 			continue
 		}
-		f.limits[kind], err = in.limitOf(ctx, kind)
+		f.limits[kind], err = in.limitOf(ctx, kind, f.now)
 		if missing, err = missing.Without("limits", err); err != nil {
 			return f, nil, err
 		}
@@ -187,28 +191,44 @@ func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts,
 	return f, missing, nil
 }
 
-// limitOf reads the slots of a kind's limit.
-func (in *Inspector) limitOf(ctx context.Context, kind string) (l limitFacts, err error) {
+// limitOf reads the slots of a kind's limit, and its rate.
+func (in *Inspector) limitOf(ctx context.Context, kind string, now time.Time) (l limitFacts, err error) {
 	declared, _ := in.d.Declared(kind)
-	if l.most = declared.Limit; l.most == 0 {
+	if l.most = declared.Limit; l.most == 0 && declared.Every == 0 {
 		return l, nil
 	}
 	name := lanes.KindLimit(kind)
-	slots := make([]string, l.most)
+	keys, slots := in.lanes.Keys(in.lanes.LimitHome(name)), make([]string, l.most)
 	for i := range slots {
 		slots[i] = subject.Slot(name, i+1).Canonical()
 	}
-	texts, err := in.lanes.Fields(ctx, in.lanes.Keys(in.lanes.LimitHome(name)).Leases(), slots)
-	for _, text := range texts {
-		if text, ok := text.(string); ok {
-			held := record.ParseLease(text)
-			if since := given(lease.Token(held.Token)); l.held == 0 || since.Before(l.since) {
-				l.since, l.holder = since, held.Holder
-			}
-			l.held++
+	var next *redis.StringCmd
+	var texts *redis.SliceCmd
+	var ends *redis.FloatSliceCmd
+	err = in.lanes.Atomically(ctx, func(tx redis.Pipeliner) {
+		next = tx.HGet(ctx, keys.Limits(), name+" next")
+		if l.most > 0 {
+			texts, ends = tx.HMGet(ctx, keys.Leases(), slots...), tx.ZMScore(ctx, keys.Deadlines(), slots...)
 		}
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return l, lanes.Wrap("read slots", err)
 	}
-	return l, lanes.Wrap("read slots", err)
+	if ms, _ := strconv.ParseInt(next.Val(), 10, 64); ms > 0 && declared.Every > 0 {
+		l.next = time.UnixMilli(ms).UTC()
+	}
+	for i := range slots {
+		text, ok := texts.Val()[i].(string)
+		if !ok || !time.UnixMilli(int64(ends.Val()[i])).After(now) { // a lease that is over leaves its slot to others
+			continue
+		}
+		held := record.ParseLease(text)
+		if since := given(lease.Token(held.Token)); l.held == 0 || since.Before(l.since) {
+			l.since, l.holder = since, held.Holder
+		}
+		l.held++
+	}
+	return l, nil
 }
 
 // given is when a lease was given: tokens follow the clock.
@@ -234,15 +254,22 @@ func (f *facts) lane(l *Lane) Why {
 		w.Stuck, w.Since = true, l.SuspendedAt
 		say(WhySuspended, "Suspended%s%s.", f.since(w.Since), because(l.Why))
 		w.Next = []Step{{"lane resume " + word, "lets it go on"}}
+		if l.look != nil && !l.look.Park.Stopped() { // its reason is lost
+			w.Next = []Step{{"doctor --fix", "lets it go on"}}
+		}
 	case l.State == Delayed:
 		rest := "a worker tries it again when it next looks"
-		if l.RunAt.After(f.now) {
+		switch nobody := f.unserved(l, &w); {
+		case nobody && l.RunAt.After(f.now):
+			rest = fmt.Sprintf("at %s it may be tried again, but nobody is there to do it", f.at(l.RunAt))
+		case nobody:
+			rest = "it may be tried again, but nobody is there to do it"
+		case l.RunAt.After(f.now):
 			w.Until = l.RunAt
 			rest = fmt.Sprintf("it is tried again at %s, in %s", f.at(l.RunAt), span(l.RunAt.Sub(f.now)))
 		}
 		say(WhyBackoff, "Attempt %d of %d failed%s; %s.", l.Attempt, l.MaxAttempts, because(l.Error), rest)
-		w.Next = []Step{{"lane suspend " + word, "keeps it from being tried"}, {"job cancel " + subject.IDWord(l.HeadID), "takes the job away"}}
-		f.unserved(l, &w)
+		w.Next = append(w.Next, Step{"lane suspend " + word, "keeps it from being tried"}, Step{"job cancel " + subject.IDWord(l.HeadID), "takes the job away"})
 	case l.HeadID == "":
 		say(WhySection, "A caller waits here for a section, and takes the lane by himself.")
 	default:
@@ -277,19 +304,22 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 		}
 	case holder != nil && !holder.Alive:
 		w.Since, w.Until = holder.SeenAt, l.ExpiresAt
-		say(WhyWorkerSilent, "Held by %s, silent for %s; the lane goes on at %s at the latest.", l.Holder, span(f.now.Sub(holder.SeenAt)), f.at(l.ExpiresAt))
+		rest := "the lane goes on at " + f.at(l.ExpiresAt) + " at the latest"
+		if f.unserved(l, w) {
+			rest = "its lease ends at " + f.at(l.ExpiresAt) + ", and then nobody is there to go on"
+		}
+		say(WhyWorkerSilent, "Held by %s, silent for %s; %s.", l.Holder, span(f.now.Sub(holder.SeenAt)), rest)
 	case l.Cancelling:
 		say(WhyCancelling, "Its worker %s was asked to end it; the lane goes on when it has returned.", l.Holder)
 	case l.Section:
 		say(WhySection, "A section of %s runs here, for %s.", l.Holder, span(has))
-	case took.Count >= 20 && has > 2*took.P95 && l.Along == 0:
-		say(WhyOverlong, "Attempt %d of %d runs on %s, which has the lane for %s; 95 of 100 such jobs take under %s.",
-			l.Attempt, l.MaxAttempts, l.Holder, span(has), span(took.P95))
-		w.Next = []Step{{"job cancel " + subject.IDWord(l.HeadID), "asks its worker to end it"}}
+	case l.HeadID == "":
+		w.Until = l.ExpiresAt
+		say(WhySlot, "A slot of a limit, which %s has for %s.", l.Holder, span(has))
 	default:
 		most := ""
 		if took.Count > 0 {
-			most = "; half of such jobs take under " + span(max(took.P50, time.Millisecond))
+			most = fmt.Sprintf("; half of such jobs take under %s, 95 of 100 under %s", span(max(took.P50, time.Millisecond)), span(max(took.P95, time.Millisecond)))
 		}
 		say(WhyRunning, "Attempt %d of %d runs on %s, which has the lane for %s%s.", l.Attempt, l.MaxAttempts, l.Holder, span(has), most)
 	}
@@ -318,6 +348,9 @@ func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 	case limit.most > 0 && limit.held >= limit.most:
 		w.Since = limit.since
 		say(WhyLimit, "Of kind %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", l.Kind, limit.held, span(f.now.Sub(limit.since)), limit.holder)
+	case limit.next.After(f.now):
+		w.Until = limit.next
+		say(WhyLimit, "Ready, but the rate of kind %s lets nothing start before %s, in %s; lanes take turns.", l.Kind, f.at(limit.next), span(limit.next.Sub(f.now)))
 	case ready > places && places > 0:
 		say(WhyBusy, "Ready, as %d lanes of kind %s are; workers have %d places for it, and lanes take turns.", ready, l.Kind, places)
 	case !f.who:

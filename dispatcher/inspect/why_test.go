@@ -89,12 +89,40 @@ func TestWhyOfALane(t *testing.T) {
 		"running, with others of its kind known": {
 			lane: head(leased), workers: []session.Worker{alive},
 			more: func(f *facts) { f.took["expire"] = Durations{Count: 100, P50: 40 * time.Second, P95: time.Minute} },
-			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 12 s; half of such jobs take under 40 s.",
+			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 12 s; half of such jobs take under 40 s, 95 of 100 under 60 s.",
 		},
-		"overlong": {
-			lane: head(leased), workers: []session.Worker{alive},
-			more: func(f *facts) { f.took["expire"] = Durations{Count: 100, P50: time.Second, P95: 3 * time.Second} },
-			code: WhyOverlong, text: "Attempt 2 of 5 runs on w1, which has the lane for 12 s; 95 of 100 such jobs take under 3 s.", next: "job cancel j1",
+		"a slot of a limit": {
+			lane: &Lane{Subject: of, State: Leased, Holder: "w1", Token: token(-12), ExpiresAt: at(18)}, workers: []session.Worker{alive},
+			code: WhySlot, text: "A slot of a limit, which w1 has for 12 s.", until: at(18),
+		},
+		"a silent worker, and no other": {
+			lane: with(leased, func(l *Lane) { l.Holder = "w2" }), workers: []session.Worker{silent},
+			code: WhyWorkerSilent, text: "Held by w2, silent for 40 s; its lease ends at 12:00:18 UTC, and then nobody is there to go on.",
+			until: at(18), stuck: true, next: "work --handle expire=PROGRAM", also: []Code{WhyNoWorker},
+		},
+		"backoff, and nobody is there": {
+			lane: head(Lane{State: Delayed, Attempt: 3, RunAt: at(240)}), workers: []session.Worker{silent},
+			code: WhyBackoff, text: "Attempt 3 of 5 failed; at 12:04:00 UTC it may be tried again, but nobody is there to do it.",
+			stuck: true, next: "work --handle expire=PROGRAM", also: []Code{WhyNoWorker},
+		},
+		"backoff that is over, and nobody is there": {
+			lane: head(Lane{State: Delayed, Attempt: 3, RunAt: at(-1)}), workers: []session.Worker{silent},
+			code: WhyBackoff, text: "Attempt 3 of 5 failed; it may be tried again, but nobody is there to do it.",
+			stuck: true, next: "work --handle expire=PROGRAM", also: []Code{WhyNoWorker},
+		},
+		"a rate": {
+			lane: head(Lane{State: Ready}), workers: []session.Worker{alive},
+			more: func(f *facts) { f.limits["expire"] = limitFacts{next: at(30)} },
+			code: WhyLimit, text: "Ready, but the rate of kind expire lets nothing start before 12:00:30 UTC, in 30 s; lanes take turns.", until: at(30),
+		},
+		"a rate that lets one start": {
+			lane: head(Lane{State: Ready}), workers: []session.Worker{alive},
+			more: func(f *facts) { f.limits["expire"] = limitFacts{next: at(-1)} },
+			code: WhyReady, text: "Ready: a worker may take it at any moment.",
+		},
+		"its reason is lost": {
+			lane: head(Lane{State: Suspended, Why: "nobody knows why", look: &lanes.Lane{}}), workers: []session.Worker{alive},
+			code: WhySuspended, text: "Suspended: nobody knows why.", stuck: true, next: "doctor --fix",
 		},
 		"running, and then it stops": {
 			lane: with(leased, func(l *Lane) { l.Why = "rollout" }), workers: []session.Worker{alive},

@@ -248,7 +248,7 @@ var fromCommands = []defect{
 	},
 	{
 		"H11: the guard ends only what it was told of", "cmd/lanekeeper/guard.go",
-		`leaders = born(one.since)`, `leaders = nil`,
+		`leaders = born(one.since, parent, groups)`, `leaders = nil`,
 	},
 	{
 		"H11: what ran before is ended for what was not told of", "cmd/lanekeeper/guard.go",

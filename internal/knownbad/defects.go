@@ -198,11 +198,9 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	},
 	{
 		"why: a time that is past is said to come", "dispatcher/inspect/why.go",
-		`		if l.RunAt.After(f.now) {
-			w.Until = l.RunAt
-			rest`, `		if true {
-			w.Until = l.RunAt
-			rest`,
+		`		case l.RunAt.After(f.now):
+			w.Until = l.RunAt`, `		default:
+			w.Until = l.RunAt`,
 	},
 	{
 		"why: a lane that nobody serves is said to wait for nothing", "dispatcher/inspect/why.go",
@@ -227,6 +225,16 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	{
 		"why: a job behind others says nothing of them", "dispatcher/inspect/why.go",
 		`Other jobs of its lane go first. Of the first one: " + lane.Text`, `Other jobs of its lane go first."`,
+	},
+	{
+		"guard: strangers are ended when the worker dies while the guard looks for its child", "cmd/lanekeeper/guard.go",
+		`	if os.Getppid() != parent {
+		return nil
+	}`, ``,
+	},
+	{
+		"context: who listens after a timeout has ended stays a child of the pool's life", "worker/context.go",
+		`		tell(cause) // nobody else may: the attempt may have ended`, ``,
 	},
 	{
 		"the filler of heads counts as a lane", "dispatcher/inspect/stats.go",

@@ -27,7 +27,9 @@ var unseenBounds = []defect{
 	},
 	{
 		"a list of lanes skips what a page cut off a batch", "dispatcher/inspect/lanes.go",
-		`	case len(subjects) > n:`, `	case false:`,
+		`			return subjects, at, nil
+		case len(step) > room && count > 1:`, `			return subjects, cursor{at.partition, 0, part.Next}, nil
+		case len(step) > room && count > 1:`,
 	},
 	{
 		"a job that has more bytes than a trip takes never sets out", "dispatcher/singles.go",

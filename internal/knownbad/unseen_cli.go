@@ -40,7 +40,7 @@ var unseenCLI = []defect{
 	},
 	{
 		"a list shows part of a batch of HSCAN and goes on behind it", "dispatcher/inspect/lanes.go",
-		`further = cursor{at.partition, rank(subjects[n-1]), at.place}`, `further = cursor{at.partition, 0, part.Next}`,
+		`return step[:room], cursor{at.partition, rank(step[room-1]), at.place}, nil`, `return step[:room], cursor{at.partition, 0, part.Next}, nil`,
 	},
 	{
 		"a list of lanes shows a batch in Redis's order, which changes", "dispatcher/inspect/lanes.go",

@@ -81,12 +81,14 @@ func (n *Namespace) LookAt(ctx context.Context, key subject.Key) (Lane, error) {
 // lookAt asks what a partition says of lanes. Which notes are theirs is known only from their heads; so those
 // are read before, and all again when one has changed until then. The third look counts in any case: in a lane
 // that changes all the time the note may be of a job that is no longer its head.
-func (n *Namespace) lookAt(ctx context.Context, partition int, subjects []string) (l look, err error) {
+//
+// A try that is given up may go on beside its caller, so each has an answer of its own.
+func (n *Namespace) lookAt(ctx context.Context, partition int, subjects []string) (l *look, err error) {
 	keys := n.keys[partition]
 	heads, err := n.Fields(ctx, keys.Heads(), subjects)
 	for range 3 {
 		if err != nil {
-			return l, err
+			return nil, err
 		}
 		ids := make([]string, len(heads))
 		for i, head := range heads {
@@ -94,22 +96,24 @@ func (n *Namespace) lookAt(ctx context.Context, partition int, subjects []string
 			e, _ := record.ParseEntry(text)
 			ids[i] = e.ID
 		}
-		l.tails = make([]*redis.IntCmd, len(subjects))
+		try := &look{tails: make([]*redis.IntCmd, len(subjects))}
 		err = n.Atomically(ctx, func(tx redis.Pipeliner) {
-			l.heads = tx.HMGet(ctx, keys.Heads(), subjects...)
-			l.leases = tx.HMGet(ctx, keys.Leases(), subjects...)
-			l.deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
-			l.parked = tx.ZMScore(ctx, keys.Parked(), subjects...)
-			l.asks = tx.HMGet(ctx, keys.Asks(), subjects...)
-			l.reasons = tx.HMGet(ctx, keys.ParkReasons(), subjects...)
-			l.notes = tx.HMGet(ctx, keys.Notes(), ids...)
+			try.heads = tx.HMGet(ctx, keys.Heads(), subjects...)
+			try.leases = tx.HMGet(ctx, keys.Leases(), subjects...)
+			try.deadlines = tx.ZMScore(ctx, keys.Deadlines(), subjects...)
+			try.parked = tx.ZMScore(ctx, keys.Parked(), subjects...)
+			try.asks = tx.HMGet(ctx, keys.Asks(), subjects...)
+			try.reasons = tx.HMGet(ctx, keys.ParkReasons(), subjects...)
+			try.notes = tx.HMGet(ctx, keys.Notes(), ids...)
 			for i, s := range subjects {
-				l.tails[i] = tx.LLen(ctx, keys.Tail(s))
+				try.tails[i] = tx.LLen(ctx, keys.Tail(s))
 			}
 		})
-		if err == nil && slices.Equal(heads, l.heads.Val()) {
-			break
-		} else if err == nil {
+		if err == nil {
+			l = try
+			if slices.Equal(heads, l.heads.Val()) {
+				break
+			}
 			heads = l.heads.Val()
 		}
 	}

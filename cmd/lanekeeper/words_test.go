@@ -37,7 +37,7 @@ func TestD9_WhatIsSaid(t *testing.T) {
 	says("d exists already, as a dead letter; nothing changed: 'dead replay d'", "enqueue", "s:a", "k", "--id", "d")
 	says("d exists already, as a dead letter", "enqueue", "s:a", "k", "--id", "d", "--wait")
 	w.until("its wait is over", func() bool {
-		return strings.Contains(w.must("lane", "show", "s:b"), "it may be tried again, but nobody is there")
+		return strings.Contains(w.must("lane", "show", "s:b"), "; it may be tried again, but nobody is there")
 	})
 	says("fell due", "job", "show", "again")
 

@@ -205,7 +205,7 @@ func (a *app) listLanes(ctx context.Context, filter inspect.LaneFilter, page ins
 		}
 		page.Cursor = next
 		page.Limit = limit - len(views)
-		if next == "" || page.Limit <= limit/8 || time.Now().After(deadline) {
+		if next == "" || page.Limit <= 0 || filter == (inspect.LaneFilter{}) && page.Limit <= limit/8 || time.Now().After(deadline) {
 			break
 		}
 	}

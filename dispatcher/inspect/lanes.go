@@ -33,8 +33,8 @@ type LaneFilter struct {
 // page, which is of one partition and one index, takes a command or two that find subjects, and
 // two round trips that read them at one moment, with one LLEN for each lane among them.
 //
-// Lanes that move meanwhile may be listed twice or not, and a page may be an eighth shorter than asked for. Without a
-// filter all are listed that are there from the first page to the last, and some twice when Redis gives the hash of all
+// Lanes that move meanwhile may be listed twice or not. Without a filter a page may be an eighth shorter than asked
+// for, and all are listed that are there from the first page to the last, and some twice when Redis gives the hash of all
 // lanes another size meanwhile; but pages of a handful may miss one then. A total comes from [Inspector.Stats], which
 // counts and lists nothing.
 //
@@ -57,7 +57,11 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 	}
 	all := []Lane{}
 	var missing *dispatcher.IncompleteError
-	for scanned := 0; at.partition < in.lanes.Partitions && limit-scanned > limit/8; {
+	spare := 0 // what a page may stay short of
+	if f == (LaneFilter{}) {
+		spare = limit / 8
+	}
+	for scanned := 0; at.partition < in.lanes.Partitions && limit-scanned > spare; {
 		subjects, next, err := in.scanLanes(ctx, f, at, limit-scanned)
 		var found []Lane
 		if err == nil {

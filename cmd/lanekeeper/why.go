@@ -33,7 +33,7 @@ Ends with 4 when nothing moves before somebody does something, and else with 0.`
 			if err = a.partly(err, why.Code != ""); err != nil {
 				return err
 			}
-			return a.showWhy(why, a.where(cmd))
+			return a.showWhy(why, where(cmd))
 		},
 	}
 	of.addTo(cmd)
@@ -68,7 +68,7 @@ type whyView struct {
 
 // where is what a command has to be told of where it is to act, as this one was told: what stands in the environment, the next one
 // finds there too. An address may have a password in it, and is not printed.
-func (a *app) where(cmd *cobra.Command) (flags string) {
+func where(cmd *cobra.Command) (flags string) {
 	for _, name := range []string{"redis-file", "namespace"} {
 		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
 			flags += " --" + name + " " + subject.IDWord(f.Value.String())

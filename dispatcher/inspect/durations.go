@@ -132,7 +132,7 @@ func (in *Inspector) startOf(ctx context.Context, lane *Lane, now time.Time) (ti
 		if lane.HeadID == "" || lane.Section {
 			return time.Time{}, nil // nobody knows how long a section takes
 		}
-		return time.UnixMicro(int64(lane.Token)).UTC(), nil // tokens follow the clock
+		return given(lane.Token), nil
 	case Delayed:
 		return lane.RunAt, nil
 	case Ready:

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"strconv"
 	"time"
@@ -50,14 +49,10 @@ func (in *Inspector) Lane(ctx context.Context, key subject.Key, page Page) (Lane
 		}
 	}
 	p, canonical := in.lanes.Partition(key), key.Canonical()
-	found, err := in.describe(ctx, p, []string{canonical})
+	lane, err := in.one(ctx, key)
 	if err != nil {
 		return LanePage{}, err
 	}
-	if len(found) == 0 {
-		return LanePage{}, fmt.Errorf("%w: %s has no lane: no jobs wait and nobody holds it", dispatcher.ErrNotFound, key)
-	}
-	lane := found[0]
 	entries, err := in.entries(ctx, p, &lane, from, limit)
 	if err != nil {
 		return LanePage{}, err

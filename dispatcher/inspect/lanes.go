@@ -249,6 +249,18 @@ func (in *Inspector) describe(ctx context.Context, partition int, subjects []str
 	return all, nil
 }
 
+// one reads the lane of a subject, which is [dispatcher.ErrNotFound] when there is none.
+func (in *Inspector) one(ctx context.Context, key subject.Key) (Lane, error) {
+	found, err := in.describe(ctx, in.lanes.Partition(key), []string{key.Canonical()})
+	if err != nil {
+		return Lane{}, err
+	}
+	if len(found) == 0 {
+		return Lane{}, fmt.Errorf("%w: %s has no lane: no jobs wait and nobody holds it", dispatcher.ErrNotFound, key)
+	}
+	return found[0], nil
+}
+
 // laneOf is a lane as an operator sees it. The engine has decided what its state is; this names
 // it, and leaves out what does not belong to that state.
 func laneOf(l *lanes.Lane) (Lane, error) {

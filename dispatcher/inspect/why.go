@@ -77,18 +77,15 @@ type Step struct {
 // holds the subject. A [dispatcher.IncompleteError] may come beside the answer, which leaves out what could not be asked then.
 // It takes about ten round trips.
 func (in *Inspector) WhyLane(ctx context.Context, key subject.Key) (Why, error) {
-	found, err := in.describe(ctx, in.lanes.Partition(key), []string{key.Canonical()})
+	lane, err := in.one(ctx, key)
 	if err != nil {
 		return Why{}, err
 	}
-	if len(found) == 0 {
-		return Why{}, fmt.Errorf("%w: %s has no lane: no jobs wait and nobody holds it", dispatcher.ErrNotFound, key)
-	}
-	f, missing, err := in.facts(ctx, found, true)
+	f, missing, err := in.facts(ctx, []Lane{lane}, true)
 	if err != nil {
 		return Why{}, err
 	}
-	return f.lane(&found[0]), missing.OrNil()
+	return f.lane(&lane), missing.OrNil()
 }
 
 // WhyLanes says it of lanes of a list, in their order, in as many round trips as their kinds are and three more. Of how long
@@ -117,21 +114,20 @@ func (in *Inspector) WhyJob(ctx context.Context, ref dispatcher.JobRef) (Why, er
 	if err != nil {
 		return Why{}, err
 	}
+	if job.State != Dead && job.State != Scheduled {
+		lane, err := in.WhyLane(ctx, job.Subject)
+		switch onSchedule := errors.Is(err, dispatcher.ErrNotFound) && job.State == Suspended; {
+		case err == nil && lane.Job != job.ID:
+			return behind(&job, lane), nil
+		case !onSchedule:
+			return lane, err
+		}
+	}
 	now, err := in.lanes.Time(ctx)
 	if err != nil {
 		return Why{}, err
 	}
-	if job.State == Dead || job.State == Scheduled {
-		return apart(&job, now), nil
-	}
-	lane, err := in.WhyLane(ctx, job.Subject)
-	switch {
-	case errors.Is(err, dispatcher.ErrNotFound) && job.State == Suspended: // on the schedule
-		return apart(&job, now), nil
-	case err != nil || lane.Job == job.ID:
-		return lane, err
-	}
-	return behind(&job, lane), nil
+	return apart(&job, now), nil
 }
 
 // facts are what a sentence is made of besides the lane or the job itself. What is not known is empty.
@@ -341,10 +337,8 @@ func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 	limit, ready := f.limits[l.Kind], f.ready[l.Kind]
 	switch {
 	case f.unserved(l, w):
-		if w.Code == "" {
-			say(w.Also[0], "%s", f.nobody(l.Kind))
-			w.Also = nil
-		}
+		say(w.Also[0], "%s", f.nobody(l.Kind))
+		w.Also = nil
 	case limit.most > 0 && limit.held >= limit.most:
 		w.Since = limit.since
 		say(WhyLimit, "Of kind %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", l.Kind, limit.held, span(f.now.Sub(limit.since)), limit.holder)

@@ -23,7 +23,7 @@ func TestChaos_Takeover(t *testing.T) {
 	c := newCrew(t, s.URL(), 2)
 	rdb := redistest.ClientOf(t, s)
 	c.sleepMS = 400
-	c.all.Go(func() { c.produce(rdb, "p", 30*time.Millisecond) })
+	c.produce(rdb, "p", 30*time.Millisecond)
 	var took []time.Duration
 	var kills []time.Time
 	for range redistest.Rounds(4, 2) {
@@ -143,7 +143,7 @@ func TestChaos_RedisRestart(t *testing.T) {
 	s := redistest.Own(t, "--appendonly", "yes", "--appendfsync", "always")
 	c := newCrew(t, s.URL(), 2)
 	rdb := redistest.ClientOf(t, s)
-	c.all.Go(func() { c.produce(rdb, "p", 10*time.Millisecond) })
+	c.produce(rdb, "p", 10*time.Millisecond)
 	var took []time.Duration
 	for range redistest.Rounds(2, 1) {
 		n := c.logged("start")

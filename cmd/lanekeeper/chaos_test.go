@@ -140,7 +140,7 @@ func TestChaos_OneServer(t *testing.T) {
 	c := newCrew(t, proxy.URL(), 3)
 	c.sleepMS = 100 // so that most faults meet jobs that run
 	for i := range 2 {
-		c.all.Go(func() { c.produce(through, fmt.Sprint("p", i), 8*time.Millisecond) })
+		c.produce(through, fmt.Sprint("p", i), 8*time.Millisecond)
 	}
 	c.until("jobs run, so the namespace is there, which full memory would not let be made", func() bool { return c.logged("start") > 0 })
 	met := make(map[string]int)

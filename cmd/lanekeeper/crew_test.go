@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,18 +27,19 @@ import (
 type crew struct {
 	*town
 	h       history.History
-	args    []string // of workers
-	sleepMS int      // the longest that a job takes
-	all     sync.WaitGroup
-	stop    chan struct{} // ends the producers
-	off     chan struct{} // ends the supervisors
-	refused atomic.Int64  // enqueues that a full memory refused
-	tries   atomic.Int64  // enqueues that were tried again
+	args    []string       // of workers
+	sleepMS int            // the longest that a job takes
+	all     sync.WaitGroup // supervisors
+	making  sync.WaitGroup // producers
+	stop    chan struct{}  // ends the producers
+	off     chan struct{}  // ends the supervisors
+	refused atomic.Int64   // enqueues that a full memory refused
+	tries   atomic.Int64   // enqueues that were tried again
 
 	dead     int          // dead letters, once it is finished
 	noScript atomic.Int64 // NOSCRIPT, as the server counts it
 
-	missing int // acknowledged jobs that neither ended nor are there, once it is finished
+	missing []string // acknowledged jobs that neither ended nor are there, once it is finished
 
 	mu      sync.Mutex
 	workers []*process
@@ -62,6 +64,7 @@ func newCrew(t *testing.T, url string, workers int, args ...string) *crew {
 			_ = p.cmd.Process.Signal(syscall.SIGCONT)
 			_ = p.cmd.Process.Kill()
 		}
+		c.making.Wait()
 		c.all.Wait()
 	})
 	return c
@@ -118,8 +121,13 @@ func (c *crew) supervise() {
 // nasty are subjects that a careless system would trip over.
 var nasty = []string{"{a}", "a*", "}{:", "a b", "\x00\r\n", "\xff\xfe", "ünï", strings.Repeat("long", 100)}
 
-// produce enqueues jobs in order, each until it is acknowledged, with the same id.
+// produce enqueues jobs in order, beside the caller, until the crew finishes.
 func (c *crew) produce(rdb redis.UniversalClient, name string, pause time.Duration) {
+	c.making.Go(func() { c.enqueueAll(rdb, name, pause) })
+}
+
+// enqueueAll enqueues jobs in order, each until it is acknowledged, with the same id.
+func (c *crew) enqueueAll(rdb redis.UniversalClient, name string, pause time.Duration) {
 	ctx := context.Background()
 	var d *dispatcher.Dispatcher
 	for d == nil {
@@ -155,6 +163,10 @@ func (c *crew) produce(rdb redis.UniversalClient, name string, pause time.Durati
 				return
 			case <-time.After(50 * time.Millisecond):
 			}
+			if time.Since(e.Begin) > 3*time.Minute {
+				c.t.Errorf("%s is not acknowledged after 3 minutes: %v", job.ID, err)
+				return
+			}
 		}
 		c.h.Add(e)
 		select {
@@ -170,8 +182,8 @@ func (c *crew) produce(rdb redis.UniversalClient, name string, pause time.Durati
 func (c *crew) finish(rdb redis.UniversalClient) history.Report {
 	c.t.Helper()
 	report := c.finishWith(rdb, history.World{})
-	if c.missing > 0 {
-		c.t.Errorf("%d acknowledged jobs are gone", c.missing)
+	for _, job := range c.missing {
+		c.t.Errorf("%s was acknowledged and is gone; its handlers wrote %v", job, c.linesOf(job))
 	}
 	return report
 }
@@ -180,6 +192,7 @@ func (c *crew) finish(rdb redis.UniversalClient) history.Report {
 func (c *crew) finishWith(rdb redis.UniversalClient, world history.World) history.Report {
 	c.t.Helper()
 	c.end(c.stop)
+	c.making.Wait() // what is being enqueued now has to end too
 	ctx := context.Background()
 	d, err := dispatcher.Open(ctx, dispatcher.Config{Redis: rdb, Namespace: c.namespace})
 	if err != nil {
@@ -239,7 +252,7 @@ func (c *crew) finishWith(rdb redis.UniversalClient, world history.World) histor
 	world.Stored = stored
 	for _, e := range c.h.Events() {
 		if e.Op == history.Enqueue && !stored[e.Job] && !ended[e.Job] {
-			c.missing++
+			c.missing = append(c.missing, e.Job)
 		}
 	}
 	report := history.Check(c.h.Events(), world)
@@ -252,6 +265,11 @@ func (c *crew) finishWith(rdb redis.UniversalClient, world history.World) histor
 		c.t.Errorf("%d violations", n)
 	}
 	return report
+}
+
+// linesOf returns what handlers of one job have written.
+func (c *crew) linesOf(job string) []line {
+	return slices.DeleteFunc(slices.Clone(c.log()), func(l line) bool { return l.job != job })
 }
 
 // apart fails when handlers of one subject ran at one time for longer than a machine that

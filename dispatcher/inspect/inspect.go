@@ -80,7 +80,7 @@ type JobInfo struct {
 	// [Inspector.Lane]. Zero is unknown.
 	Starts   time.Time `json:"starts_at,omitzero"`
 	Ends     time.Time `json:"ends_at,omitzero"`
-	Position int       `json:"position,omitempty"` // in the lane, 1 for the head; 0 when not in a lane's listing
+	Position int       `json:"position,omitempty"` // in the lane, 1 for the head; 0 when it is not in one, or its place is not known
 }
 
 // Inspector looks into the lanes of one namespace. It changes nothing, keeps nothing between

@@ -111,23 +111,23 @@ func (in *Inspector) WhyJob(ctx context.Context, ref dispatcher.JobRef) (Why, er
 			return ended(o), nil
 		}
 	}
-	if err != nil {
+	if err != nil && !(errors.Is(err, dispatcher.ErrIncomplete) && job.ID != "") {
 		return Why{}, err
+	}
+	now, failed := in.lanes.Time(ctx)
+	if failed != nil {
+		return Why{}, failed
 	}
 	if job.State != Dead && job.State != Scheduled {
-		lane, err := in.WhyLane(ctx, job.Subject)
-		switch onSchedule := errors.Is(err, dispatcher.ErrNotFound) && job.State == Suspended; {
-		case err == nil && lane.Job != job.ID:
-			return behind(&job, lane), nil
+		lane, failed := in.WhyLane(ctx, job.Subject)
+		switch onSchedule := errors.Is(failed, dispatcher.ErrNotFound) && job.State == Suspended; {
+		case lane.Code != "" && lane.Job != job.ID:
+			return behind(&job, lane, now), cmp.Or(err, failed)
 		case !onSchedule:
-			return lane, err
+			return lane, cmp.Or(failed, err)
 		}
 	}
-	now, err := in.lanes.Time(ctx)
-	if err != nil {
-		return Why{}, err
-	}
-	return apart(&job, now), nil
+	return apart(&job, now), err
 }
 
 // facts are what a sentence is made of besides the lane or the job itself. What is not known is empty.
@@ -421,7 +421,7 @@ func apart(j *JobInfo, now time.Time) Why {
 }
 
 // behind says it of a job that is not the head of its lane.
-func behind(j *JobInfo, lane Why) Why {
+func behind(j *JobInfo, lane Why, now time.Time) Why {
 	w := Why{
 		Code: WhyBehind, Subject: j.Subject, Job: j.ID, Since: j.EnqueuedAt, Holder: lane.Holder, Stuck: lane.Stuck,
 		Also: append([]Code{lane.Code}, lane.Also...), Next: lane.Next,
@@ -431,7 +431,17 @@ func behind(j *JobInfo, lane Why) Why {
 		w.Text = "It was suspended by itself, and other jobs of its lane go first."
 		return w
 	}
-	w.Text = "Other jobs of its lane go first. Of the first one: " + lane.Text
+	first, f := "Other jobs of its lane go first", facts{now: now}
+	switch ahead := j.Position - 1; {
+	case ahead == 1:
+		first = "One job of its lane goes first"
+	case ahead > 1:
+		first = fmt.Sprintf("%d jobs of its lane go first", ahead)
+	}
+	if j.Starts.After(now) {
+		first += fmt.Sprintf("; it starts at about %s, in %s", f.at(j.Starts), span(j.Starts.Sub(now)))
+	}
+	w.Text = first + ". Of the first one: " + lane.Text
 	return w
 }
 

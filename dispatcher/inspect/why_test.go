@@ -218,11 +218,19 @@ func TestWhyOfAJob(t *testing.T) {
 		until time.Time
 	}{
 		"behind": {
-			behind(job(func(j *JobInfo) { j.State = Waiting }), lane),
+			behind(job(func(j *JobInfo) { j.State = Waiting }), lane, at(0)),
 			WhyBehind, "Other jobs of its lane go first. Of the first one: Suspended.", true, "lane resume artifact:42", time.Time{},
 		},
+		"behind, next": {
+			behind(job(func(j *JobInfo) { j.State, j.Position, j.Starts = Waiting, 2, at(-1) }), lane, at(0)),
+			WhyBehind, "One job of its lane goes first. Of the first one: Suspended.", true, "lane resume artifact:42", time.Time{},
+		},
+		"behind, with a start": {
+			behind(job(func(j *JobInfo) { j.State, j.Position, j.Starts = Waiting, 18, at(300) }), lane, at(0)),
+			WhyBehind, "17 jobs of its lane go first; it starts at about 12:05:00 UTC, in 5 min. Of the first one: Suspended.", true, "lane resume artifact:42", time.Time{},
+		},
 		"behind, suspended by itself": {
-			behind(job(func(j *JobInfo) { j.State = Suspended }), lane),
+			behind(job(func(j *JobInfo) { j.State = Suspended }), lane, at(0)),
 			WhyJobSuspended, "It was suspended by itself, and other jobs of its lane go first.", true, "job resume j2", time.Time{},
 		},
 		"scheduled": {
@@ -266,7 +274,7 @@ func TestWhyOfAJob(t *testing.T) {
 			t.Errorf("%s:\n%s %q stuck %t, next %q, until %s; want\n%s %q stuck %t, next %q, until %s", name, w.Code, w.Text, w.Stuck, next, w.Until, c.code, c.text, c.stuck, c.next, c.until)
 		}
 	}
-	if w := behind(job(func(*JobInfo) {}), lane); !slices.Equal(w.Also, []Code{WhySuspended, WhyNoWorker}) {
+	if w := behind(job(func(*JobInfo) {}), lane, at(0)); !slices.Equal(w.Also, []Code{WhySuspended, WhyNoWorker}) {
 		t.Errorf("behind: also %v", w.Also)
 	}
 }

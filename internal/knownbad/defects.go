@@ -224,7 +224,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	},
 	{
 		"why: a job behind others says nothing of them", "dispatcher/inspect/why.go",
-		`Other jobs of its lane go first. Of the first one: " + lane.Text`, `Other jobs of its lane go first."`,
+		`first + ". Of the first one: " + lane.Text`, `first + "."`,
 	},
 	{
 		"guard: strangers are ended when the worker dies while the guard looks for its child", "cmd/lanekeeper/guard.go",

@@ -17,11 +17,11 @@ var unseenLanes = []defect{
 	},
 	{
 		"a job that was claimed along can be suspended", "dispatcher/internal/lanes/suspendjob.lua",
-		`elseif at == 'tail' and where < along_of(record) then`, `elseif false then`,
+		`elseif at == 'hand' then`, `elseif false then`,
 	},
 	{
 		"a job that was claimed along can be cancelled", "dispatcher/internal/lanes/cancel.lua",
-		`elseif at == 'tail' and where < along_of(record) then`, `elseif false then`,
+		`elseif at == 'hand' then`, `elseif false then`,
 	},
 	{
 		"slots go back after the first job of a lane batch", "dispatcher/session/starts.go",
@@ -212,7 +212,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a repair sets a job aside that has come back meanwhile", "dispatcher/internal/lanes/restore.lua",
-		`and not (subject ~= '' and locate(subject, entry)) then`, `then`,
+		`and not (subject ~= '' and stands()) then`, `then`,
 	},
 	{
 		"priorities do not age where a limit is asked first", "dispatcher/session/permit.go",

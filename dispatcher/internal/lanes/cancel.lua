@@ -18,11 +18,11 @@ end
 
 local subject, entry, ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
 local now = clock()
-local id, at, where = id_of(entry), locate(subject, entry)
+local id, record = id_of(entry), call('HGET', LEASES, subject)
+local at, where = locate(subject, entry, record)
 if not at then
   return { call('ZSCORE', DEAD, id) and 'dead' or 'missing' }
 end
-local record = call('HGET', LEASES, subject)
 -- Its attempt is under way: only its holder can end that. A second request changes nothing, and tells the
 -- holder again.
 if at == 'head' and use_of(record) == 'job' then
@@ -35,12 +35,12 @@ if at == 'head' and use_of(record) == 'job' then
   tell(holder_of(record), 'cancel')
   remember('asked ' .. holder_of(record))
   return { 'asked', holder_of(record) }
-elseif at == 'tail' and where < along_of(record) then
+elseif at == 'hand' then
   return { 'claimed' }
 elseif at == 'scheduled' then
   call('ZREM', SCHEDULED, where)
 else
-  withdraw(subject, entry, now, 'RPUSH', '')
+  withdraw(subject, entry, now, 'RPUSH', '', where)
 end
 local attempts = attempts_of(call('HGET', NOTES, id))
 drop({ entry })

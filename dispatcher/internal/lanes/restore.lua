@@ -43,7 +43,15 @@ if dead and (in_lane or not body) then
   dead = false
   did('took it from the dead letters')
 end
-if body and not in_lane and not scheduled and not dead and not (subject ~= '' and locate(subject, entry)) then
+
+-- stands looks for it in the whole tail, which takes as long as that is: only a repair does.
+local function stands()
+  return call('HGET', HEADS, subject) == entry
+    or call('ZSCORE', SCHEDULED, scheduled_as(subject, order_in_store(id), entry))
+    or call('LPOS', TAIL .. subject, entry)
+end
+
+if body and not in_lane and not scheduled and not dead and not (subject ~= '' and stands()) then
   bury({ { entry ~= '' and entry or entry_of(id, '?', '1'), 0, 'lost+found', why } }, now)
   did('moved it to lost+found')
 elseif dead and call('HEXISTS', REASONS, id) == 0 then

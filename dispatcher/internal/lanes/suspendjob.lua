@@ -17,17 +17,17 @@ end
 
 local subject, entry, resume = ARGV[FIRST], ARGV[FIRST + 1], ARGV[FIRST + 2] == 'resume'
 local id, now = id_of(entry), clock()
-local at, where = locate(subject, entry)
+local record = call('HGET', LEASES, subject)
+local at, where = locate(subject, entry, record)
 local attempts, suspended, workers, failure = note_of(call('HGET', NOTES, id))
 if not at then
   return { call('ZSCORE', DEAD, id) and 'dead' or 'missing' }
 elseif resume ~= suspended then
   return { resume and 'no' or 'ok' }
 end
-local record = call('HGET', LEASES, subject)
 if at == 'head' and use_of(record) == 'job' then
   return { 'running' }
-elseif at == 'tail' and where < along_of(record) then
+elseif at == 'hand' then
   return { 'claimed' }
 end
 
@@ -41,7 +41,7 @@ if at == 'scheduled' and resume then
   end
   call('ZADD', WAKE .. kind_of(entry), 0, 'due')
 elseif at ~= 'scheduled' and not resume and flag(entry, 's') then
-  withdraw(subject, entry, now, 'LPUSH', '')
+  withdraw(subject, entry, now, 'LPUSH', '', where)
   call('ZADD', SCHEDULED, 'inf', scheduled_as(subject, order_in_store(id), entry))
 elseif at == 'head' and not record then
   local reasons = reasons_of(subject)

@@ -37,13 +37,24 @@ local function unlist(subject, head)
   call('LREM', READY .. kind_of(head), 1, subject)
 end
 
+-- nearer says from which end of a long tail a job with an order is found sooner, as LREM counts: orders rise along
+-- a tail, but for what was put back at its front. A short tail, and what has no order, is searched from the front.
+local function nearer(tail, order)
+  local n = order and call('LLEN', tail) or 0
+  if n < 1000 then
+    return 1
+  end
+  local middle = order_in_store(id_of(call('LINDEX', tail, (n - n % 2) / 2)))
+  return number(middle, 1, 5) < number(order, 1, 5) and -1 or 1
+end
+
 -- withdraw takes an entry that nobody holds out of its lane, wherever it stands there. The lane goes on, unless
 -- somebody has it or it is kept back by more than that entry (of_next). Behind the head it is found by a search
--- through the tail.
-local function withdraw(subject, entry, now, push, own)
+-- through the tail, from the nearer end when its order is known.
+local function withdraw(subject, entry, now, push, own, order)
   local tail = TAIL .. subject
   if call('HGET', HEADS, subject) ~= entry then
-    call('LREM', tail, 1, entry)
+    call('LREM', tail, nearer(tail, order), entry)
     return
   end
   local leased, reasons = call('HEXISTS', LEASES, subject) == 1, reasons_of(subject)

@@ -6,19 +6,25 @@ local function order_in_store(id)
   return order_of(call('HGET', JOBS, id) or '\0\0\0\0\0')
 end
 
--- locate returns where a job stands (I7): 'head'; 'tail', and how many are in front of it there; 'scheduled',
--- and as which member of the schedule. Nil is nowhere. The tail comes last, because to search it takes as long
--- as it is.
-local function locate(subject, entry)
+-- locate returns where a job stands (I7): 'head'; 'scheduled', and as which member of the schedule; 'hand', with
+-- the head in the hand of who has the lane; or 'tail', and its order there. Nil is nowhere. A tail is not
+-- searched, which would take as long as it is: for a job that is stored, and stands nowhere else, nothing else
+-- is left.
+local function locate(subject, entry, record)
   if call('HGET', HEADS, subject) == entry then
     return 'head'
   end
-  local member = scheduled_as(subject, order_in_store(id_of(entry)), entry)
+  local id = id_of(entry)
+  local body = call('HGET', JOBS, id)
+  if not body or call('ZSCORE', DEAD, id) then
+    return
+  end
+  local order, along = order_of(body), along_of(record)
+  local member = scheduled_as(subject, order, entry)
   if call('ZSCORE', SCHEDULED, member) then
     return 'scheduled', member
+  elseif along > 0 and call('LPOS', TAIL .. subject, entry, 'MAXLEN', along) then
+    return 'hand'
   end
-  local place = call('LPOS', TAIL .. subject, entry)
-  if place then
-    return 'tail', place
-  end
+  return 'tail', order
 end

@@ -90,6 +90,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		},
 		"Job":      func(ctx context.Context) error { _, err := inspect.New(d).Job(ctx, ref("j1")); return err },
 		"WhyLane":  func(ctx context.Context) error { _, err := inspect.New(d).WhyLane(ctx, key("a")); return err },
+		"KindLimit": func(ctx context.Context) error { _, err := inspect.New(d).KindLimit(ctx, "k"); return err },
 		"WhyLanes": func(ctx context.Context) error { _, err := inspect.New(d).WhyLanes(ctx, nil); return err },
 		"WhyJob":   func(ctx context.Context) error { _, err := inspect.New(d).WhyJob(ctx, ref("j1")); return err },
 		"DeadLetters": func(ctx context.Context) error {

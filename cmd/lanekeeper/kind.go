@@ -33,6 +33,7 @@ type kindView struct {
 	Loggable    []string          `json:"loggable,omitempty"`
 	Page        bool              `json:"page"`
 	Note        string            `json:"note,omitempty"`
+	Slots       *inspect.LimitUse `json:"slots,omitempty"`
 	Measured    *measuredView     `json:"measured,omitempty"`
 }
 
@@ -175,10 +176,17 @@ func (a *app) showKind(cmd *cobra.Command, name string) error {
 	if measured.Count > 0 {
 		v.Measured = viewMeasured(measured)
 	}
+	use, err := inspect.New(d).KindLimit(cmd.Context(), name)
+	if err != nil {
+		return err
+	}
+	if use != (inspect.LimitUse{}) {
+		v.Slots = &use
+	}
 	if v.Owner == "" && v.Measured == nil {
 		return fmt.Errorf("%w: kind %s is not declared, and no job of it has ended", dispatcher.ErrNotFound, name)
 	}
-	return a.show(v, kindFields(v))
+	return a.show(v, kindFields(v, a.now(cmd.Context())))
 }
 
 func (a *app) kinds(cmd *cobra.Command) ([]kindView, *dispatcher.Dispatcher, error) {
@@ -209,7 +217,22 @@ func viewMeasured(m inspect.Durations) *measuredView {
 	return v
 }
 
-func kindFields(v kindView) [][]string {
+// slotsText says how far a limit is used.
+func slotsText(u *inspect.LimitUse, now time.Time) string {
+	var parts []string
+	if u != nil && u.Most > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %d taken", u.Held, u.Most))
+	}
+	if u != nil && u.Held > 0 {
+		parts = append(parts, fmt.Sprintf("the oldest for %s, by %s", now.Sub(u.Since).Truncate(time.Second), u.Holder))
+	}
+	if u != nil && !u.Next.IsZero() {
+		parts = append(parts, "no start before "+clock(&u.Next))
+	}
+	return strings.Join(parts, "; ")
+}
+
+func kindFields(v kindView, now time.Time) [][]string {
 	fields := [][]string{
 		{"kind", v.Kind}, {"owner", v.Owner}, {"note", v.Note}, {"description", v.Description}, {"subject kind", v.Subject},
 	}
@@ -217,7 +240,7 @@ func kindFields(v kindView) [][]string {
 		fields = append(fields, [][]string{
 			{"version", itoa(v.Version)}, {"pool", v.Pool}, {"on failure", string(v.OnFailure)},
 			{"max attempts", positive(v.MaxAttempts)}, {"timeout", v.Timeout}, {"backoff", v.Backoff}, {"unique", v.Unique},
-			{"keep outcomes", v.Keep}, {"limit", limitText(v)}, {"priority", itoa(v.Priority)}, {"expected", v.Expected},
+			{"keep outcomes", v.Keep}, {"limit", limitText(v)}, {"slots", slotsText(v.Slots, now)}, {"priority", itoa(v.Priority)}, {"expected", v.Expected},
 			{"loggable", strings.Join(v.Loggable, ", ")}, {"page", fmt.Sprint(v.Page)},
 		}...)
 	}

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
@@ -31,13 +28,17 @@ const (
 	WhyLeaseOver    Code = "lease-over"    // the lease of who had it has ended, and nobody has taken it over yet
 	WhyWorkerSilent Code = "worker-silent" // who holds it gives no sign of life; its lease lasts still
 	WhyCancelling   Code = "cancelling"    // who holds it was asked to end the job
+	WhyWaits        Code = "waits-for"     // who holds it waits for another subject
 	WhySection      Code = "section"       // a section runs there, or somebody waits for one
 	WhySlot         Code = "slot"          // it is no lane, but a slot of a limit that somebody has
+	WhyOverlong     Code = "overlong"      // it runs for much longer than such jobs do
 	WhyRunning      Code = "running"       // it runs
 	WhyBackoff      Code = "backoff"       // an attempt has failed, and the next one waits for its time
 	WhyNoWorker     Code = "no-worker"     // no worker that is alive handles the kind
 	WhyBlamed       Code = "blamed"        // all workers that handle the kind have stopped claiming it
 	WhyLimit        Code = "limit"         // as many of the kind run as may
+	WhyRate         Code = "rate"          // the kind's rate lets nothing start yet
+	WhyPoolLimit    Code = "pool-limit"    // as many run in the pool as may
 	WhyBusy         Code = "busy"          // more lanes are ready than workers have places
 	WhyReady        Code = "ready"         // a worker may take it at any moment
 	WhyScheduled    Code = "scheduled"     // the job takes its place in the lane at some time
@@ -134,23 +135,22 @@ func (in *Inspector) WhyJob(ctx context.Context, ref dispatcher.JobRef) (Why, er
 type facts struct {
 	now     time.Time
 	workers []session.Worker
-	who     bool // they are known
-	limits  map[string]limitFacts
+	who     bool                // they are known
+	limits  map[string]LimitUse // by their names
+	waits   []link              // from the lane on, when its holder waits
 	took    map[string]Durations
 	ready   map[string]int // lanes, by the kind of their heads
 }
 
-// limitFacts say how far the limit of a kind is used.
-type limitFacts struct {
-	most, held int
-	holder     string
-	since      time.Time // when the oldest was taken
-	next       time.Time // before which the kind's rate lets none start
+// link is one step of a chain of waits: a subject that is waited for, and who has it.
+type link struct {
+	subject subject.Key
+	holder  string
 }
 
 // facts reads them for lanes; all says that how long jobs take, and how many lanes are ready, is to be read too.
 func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts, missing *dispatcher.IncompleteError, err error) {
-	f = facts{limits: make(map[string]limitFacts), took: make(map[string]Durations), ready: make(map[string]int)}
+	f = facts{limits: make(map[string]LimitUse), took: make(map[string]Durations), ready: make(map[string]int)}
 	if f.now, err = in.lanes.Time(ctx); err != nil {
 		return f, nil, err
 	}
@@ -161,11 +161,10 @@ func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts,
 	}
 	for i := range list {
 		kind := list[i].Kind
-		if _, known := f.limits[kind]; known || list[i].HeadID == "" {
+		if _, known := f.limits[lanes.KindLimit(kind)]; known || list[i].HeadID == "" {
 			continue
 		}
-		f.limits[kind], err = in.limitOf(ctx, kind, f.now)
-		if missing, err = missing.Without("limits", err); err != nil {
+		if missing, err = missing.Without("limits", in.readLimits(ctx, &f, kind)); err != nil {
 			return f, nil, err
 		}
 		if all {
@@ -176,6 +175,12 @@ func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts,
 		}
 	}
 	if all {
+		if list[0].State == Leased {
+			f.waits, err = in.waits(ctx, &f, &list[0])
+			if missing, err = missing.Without("waits", err); err != nil {
+				return f, nil, err
+			}
+		}
 		stats, err := in.Stats(ctx)
 		if err != nil && !errors.Is(err, dispatcher.ErrIncomplete) {
 			return f, nil, err
@@ -187,44 +192,55 @@ func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts,
 	return f, missing, nil
 }
 
-// limitOf reads the slots of a kind's limit, and its rate.
-func (in *Inspector) limitOf(ctx context.Context, kind string, now time.Time) (l limitFacts, err error) {
-	declared, _ := in.d.Declared(kind)
-	if l.most = declared.Limit; l.most == 0 && declared.Every == 0 {
-		return l, nil
-	}
-	name := lanes.KindLimit(kind)
-	keys, slots := in.lanes.Keys(in.lanes.LimitHome(name)), make([]string, l.most)
-	for i := range slots {
-		slots[i] = subject.Slot(name, i+1).Canonical()
-	}
-	var next *redis.StringCmd
-	var texts *redis.SliceCmd
-	var ends *redis.FloatSliceCmd
-	err = in.lanes.Atomically(ctx, func(tx redis.Pipeliner) {
-		next = tx.HGet(ctx, keys.Limits(), name+" next")
-		if l.most > 0 {
-			texts, ends = tx.HMGet(ctx, keys.Leases(), slots...), tx.ZMScore(ctx, keys.Deadlines(), slots...)
+// readLimits reads the limits that a kind is under: its own, and those of the pools that take it.
+func (in *Inspector) readLimits(ctx context.Context, f *facts, kind string) error {
+	names := []string{lanes.KindLimit(kind)}
+	for i := range f.workers {
+		if w := &f.workers[i]; w.Pool != "" && w.Takes(kind) {
+			names = append(names, lanes.PoolLimit(w.Pool))
 		}
-	})
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return l, lanes.Wrap("read slots", err)
 	}
-	if ms, _ := strconv.ParseInt(next.Val(), 10, 64); ms > 0 && declared.Every > 0 {
-		l.next = time.UnixMilli(ms).UTC()
-	}
-	for i := range slots {
-		text, ok := texts.Val()[i].(string)
-		if !ok || !time.UnixMilli(int64(ends.Val()[i])).After(now) { // a lease that is over leaves its slot to others
-			continue
+	for _, name := range names {
+		if _, known := f.limits[name]; !known {
+			use, err := in.limitUse(ctx, name, f.now)
+			if err != nil {
+				return err
+			}
+			f.limits[name] = use
 		}
-		held := record.ParseLease(text)
-		if since := given(lease.Token(held.Token)); l.held == 0 || since.Before(l.since) {
-			l.since, l.holder = since, held.Holder
-		}
-		l.held++
 	}
-	return l, nil
+	return nil
+}
+
+// maxLinks is how far a chain of waits is followed.
+const maxLinks = 10
+
+// waits follows the notes of those who hold one subject and wait for another.
+func (in *Inspector) waits(ctx context.Context, f *facts, l *Lane) (chain []link, err error) {
+	at, token := l.Subject.Canonical(), l.Token
+	for range maxLinks {
+		notes, err := in.lanes.Fields(ctx, in.lanes.Waits(), []string{at})
+		if err != nil {
+			return nil, lanes.Wrap("read waits", err)
+		}
+		text, _ := notes[0].(string)
+		w, ok := record.ParseWait(text)
+		if !ok || !w.Until.After(f.now) || lease.Token(w.Token) != token {
+			return chain, nil
+		}
+		next := link{}
+		if next.subject, err = subject.FromCanonical(w.Subject); err != nil {
+			return chain, nil
+		}
+		held, err := in.lanes.LookAt(ctx, next.subject)
+		if err != nil {
+			return nil, err
+		}
+		next.holder = held.Lease.Holder
+		chain = append(chain, next)
+		at, token = w.Subject, lease.Token(held.Lease.Token)
+	}
+	return chain, nil
 }
 
 // given is when a lease was given: tokens follow the clock.
@@ -307,11 +323,17 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 		say(WhyWorkerSilent, "Held by %s, silent for %s; %s.", l.Holder, span(f.now.Sub(holder.SeenAt)), rest)
 	case l.Cancelling:
 		say(WhyCancelling, "Its worker %s was asked to end it; the lane goes on when it has returned.", l.Holder)
+	case len(f.waits) > 0:
+		say(WhyWaits, "Its holder %s waits for %s.", l.Holder, chainText(f.waits))
+		w.Next = []Step{{"why " + f.waits[len(f.waits)-1].subject.Word(), "says why that one does not go on"}}
 	case l.Section:
 		say(WhySection, "A section of %s runs here, for %s.", l.Holder, span(has))
 	case l.HeadID == "":
 		w.Until = l.ExpiresAt
 		say(WhySlot, "A slot of a limit, which %s has for %s.", l.Holder, span(has))
+	case took.Count >= enoughToCompare && has > max(4*took.P95, 10*time.Second):
+		say(WhyOverlong, "Attempt %d of %d runs on %s for %s; 95 of 100 such jobs take under %s.", l.Attempt, l.MaxAttempts, l.Holder, span(has), span(max(took.P95, time.Millisecond)))
+		w.Next = []Step{{"job cancel " + subject.IDWord(l.HeadID), "asks its worker to end it"}}
 	default:
 		most := ""
 		if took.Count > 0 {
@@ -326,6 +348,18 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 	}
 }
 
+// enoughToCompare is of how many jobs durations must be known before one is called too long.
+const enoughToCompare = 20
+
+// chainText says who waits for whom.
+func chainText(chain []link) string {
+	parts := make([]string, len(chain))
+	for i, l := range chain {
+		parts[i] = l.subject.String() + ", which " + cmp.Or(l.holder, "nobody") + " has"
+	}
+	return strings.Join(parts, ", and that one for ")
+}
+
 // readyLane says it of a lane that may be claimed.
 func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 	places := 0
@@ -334,17 +368,22 @@ func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 			places += f.workers[i].Concurrency
 		}
 	}
-	limit, ready := f.limits[l.Kind], f.ready[l.Kind]
+	limit, ready, pool := f.limits[lanes.KindLimit(l.Kind)], f.ready[l.Kind], f.fullPool(l.Kind)
 	switch {
 	case f.unserved(l, w):
 		say(w.Also[0], "%s", f.nobody(l.Kind))
 		w.Also = nil
-	case limit.most > 0 && limit.held >= limit.most:
-		w.Since = limit.since
-		say(WhyLimit, "Of kind %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", l.Kind, limit.held, span(f.now.Sub(limit.since)), limit.holder)
-	case limit.next.After(f.now):
-		w.Until = limit.next
-		say(WhyLimit, "Ready, but the rate of kind %s lets nothing start before %s, in %s; lanes take turns.", l.Kind, f.at(limit.next), span(limit.next.Sub(f.now)))
+	case limit.Full():
+		w.Since = limit.Since
+		say(WhyLimit, "Of kind %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", l.Kind, limit.Held, span(f.now.Sub(limit.Since)), limit.Holder)
+		w.Next = []Step{{"kind show " + l.Kind, "shows the limit and its slots"}}
+	case limit.Next.After(f.now):
+		w.Until = limit.Next
+		say(WhyRate, "Ready, but the rate of kind %s lets nothing start before %s, in %s; lanes take turns.", l.Kind, f.at(limit.Next), span(limit.Next.Sub(f.now)))
+	case pool != "":
+		full := f.limits[lanes.PoolLimit(pool)]
+		w.Since = full.Since
+		say(WhyPoolLimit, "In pool %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", pool, full.Held, span(f.now.Sub(full.Since)), full.Holder)
 	case ready > places && places > 0:
 		say(WhyBusy, "Ready, as %d lanes of kind %s are; workers have %d places for it, and lanes take turns.", ready, l.Kind, places)
 	case !f.who:
@@ -352,6 +391,19 @@ func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 	default:
 		say(WhyReady, "Ready: a worker may take it at any moment.")
 	}
+}
+
+// fullPool is a pool whose limit keeps a kind from starting: all pools that take the kind are full. It is "" when one is not.
+func (f *facts) fullPool(kind string) (pool string) {
+	for i := range f.workers {
+		if w := &f.workers[i]; w.Takes(kind) {
+			if w.Pool == "" || !f.limits[lanes.PoolLimit(w.Pool)].Full() {
+				return ""
+			}
+			pool = w.Pool
+		}
+	}
+	return pool
 }
 
 // unserved reports whether nobody takes jobs of the lane's kind, and notes it: nothing of it will run then.

@@ -35,6 +35,8 @@ func TestWhyOfALane(t *testing.T) {
 	silent := session.Worker{Holder: "w2", Kinds: []string{"expire"}, Concurrency: 4, SeenAt: at(-40)}
 	blamed := alive
 	blamed.Blamed = map[string]string{"expire": "5 jobs in a row failed here"}
+	pooled := alive
+	pooled.Pool = "git"
 	other := session.Worker{Holder: "w3", Kinds: []string{"build"}, Alive: true, SeenAt: at(-1)}
 	leased := Lane{State: Leased, Attempt: 2, Holder: "w1", Token: token(-12), ExpiresAt: at(18)}
 	with := func(l Lane, change func(l *Lane)) *Lane { change(&l); return head(l) }
@@ -112,12 +114,12 @@ func TestWhyOfALane(t *testing.T) {
 		},
 		"a rate": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{alive},
-			more: func(f *facts) { f.limits["expire"] = limitFacts{next: at(30)} },
-			code: WhyLimit, text: "Ready, but the rate of kind expire lets nothing start before 12:00:30 UTC, in 30 s; lanes take turns.", until: at(30),
+			more: func(f *facts) { f.limits["kind/expire"] = LimitUse{Next: at(30)} },
+			code: WhyRate, text: "Ready, but the rate of kind expire lets nothing start before 12:00:30 UTC, in 30 s; lanes take turns.", until: at(30),
 		},
 		"a rate that lets one start": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{alive},
-			more: func(f *facts) { f.limits["expire"] = limitFacts{next: at(-1)} },
+			more: func(f *facts) { f.limits["kind/expire"] = LimitUse{Next: at(-1)} },
 			code: WhyReady, text: "Ready: a worker may take it at any moment.",
 		},
 		"its reason is lost": {
@@ -156,12 +158,44 @@ func TestWhyOfALane(t *testing.T) {
 		},
 		"a limit": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{alive},
-			more: func(f *facts) { f.limits["expire"] = limitFacts{most: 2, held: 2, holder: "w9", since: at(-480)} },
-			code: WhyLimit, text: "Of kind expire as many jobs run as may, 2; the oldest has its slot for 8 min, on w9.",
+			more: func(f *facts) { f.limits["kind/expire"] = LimitUse{Most: 2, Held: 2, Holder: "w9", Since: at(-480)} },
+			code: WhyLimit, text: "Of kind expire as many jobs run as may, 2; the oldest has its slot for 8 min, on w9.", next: "kind show expire",
+		},
+		"the limit of its pool": {
+			lane: head(Lane{State: Ready}), workers: []session.Worker{pooled},
+			more: func(f *facts) { f.limits["pool/git"] = LimitUse{Most: 3, Held: 3, Holder: "w9", Since: at(-90)} },
+			code: WhyPoolLimit, text: "In pool git as many jobs run as may, 3; the oldest has its slot for 90 s, on w9.",
+		},
+		"the limit of one of its pools": {
+			lane: head(Lane{State: Ready}), workers: []session.Worker{pooled, alive},
+			more: func(f *facts) { f.limits["pool/git"] = LimitUse{Most: 3, Held: 3, Holder: "w9", Since: at(-90)} },
+			code: WhyReady, text: "Ready: a worker may take it at any moment.",
+		},
+		"much longer than others": {
+			lane: with(leased, func(l *Lane) { l.Token = token(-2460) }), workers: []session.Worker{alive},
+			more: func(f *facts) { f.took["expire"] = Durations{Count: 20, P50: time.Minute, P95: 3 * time.Minute} },
+			code: WhyOverlong, text: "Attempt 2 of 5 runs on w1 for 41 min; 95 of 100 such jobs take under 3 min.", next: "job cancel j1",
+		},
+		"longer, and few are known": {
+			lane: with(leased, func(l *Lane) { l.Token = token(-2460) }), workers: []session.Worker{alive},
+			more: func(f *facts) { f.took["expire"] = Durations{Count: 19, P50: time.Minute, P95: 3 * time.Minute} },
+			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 41 min; half of such jobs take under 60 s, 95 of 100 under 3 min.",
+		},
+		"its holder waits": {
+			lane: with(leased, func(l *Lane) {}), workers: []session.Worker{alive},
+			more: func(f *facts) {
+				f.waits = []link{{subject.Key{Kind: "build", ID: "17"}, "w2"}, {subject.Key{Kind: "disk", ID: "1"}, "w3"}}
+			},
+			code: WhyWaits, text: "Its holder w1 waits for build:17, which w2 has, and that one for disk:1, which w3 has.", next: "why disk:1",
+		},
+		"its holder waits for what is free": {
+			lane: with(leased, func(l *Lane) {}), workers: []session.Worker{alive},
+			more: func(f *facts) { f.waits = []link{{subject.Key{Kind: "build", ID: "17"}, ""}} },
+			code: WhyWaits, text: "Its holder w1 waits for build:17, which nobody has.", next: "why build:17",
 		},
 		"a limit with room": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{alive},
-			more: func(f *facts) { f.limits["expire"] = limitFacts{most: 2, held: 1, holder: "w9", since: at(-480)} },
+			more: func(f *facts) { f.limits["kind/expire"] = LimitUse{Most: 2, Held: 1, Holder: "w9", Since: at(-480)} },
 			code: WhyReady, text: "Ready: a worker may take it at any moment.",
 		},
 		"busy": {
@@ -181,7 +215,7 @@ func TestWhyOfALane(t *testing.T) {
 			code: WhySection, text: "A caller waits here for a section, and takes the lane by himself.",
 		},
 	} {
-		f := &facts{now: at(0), workers: c.workers, who: true, limits: map[string]limitFacts{}, took: map[string]Durations{}, ready: map[string]int{}}
+		f := &facts{now: at(0), workers: c.workers, who: true, limits: map[string]LimitUse{}, took: map[string]Durations{}, ready: map[string]int{}}
 		if c.more != nil {
 			c.more(f)
 		}

@@ -88,9 +88,13 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 			_, err := inspect.New(d).Lane(ctx, key("a"), inspect.Page{})
 			return err
 		},
-		"Job":      func(ctx context.Context) error { _, err := inspect.New(d).Job(ctx, ref("j1")); return err },
-		"WhyLane":  func(ctx context.Context) error { _, err := inspect.New(d).WhyLane(ctx, key("a")); return err },
+		"Job":       func(ctx context.Context) error { _, err := inspect.New(d).Job(ctx, ref("j1")); return err },
+		"WhyLane":   func(ctx context.Context) error { _, err := inspect.New(d).WhyLane(ctx, key("a")); return err },
 		"KindLimit": func(ctx context.Context) error { _, err := inspect.New(d).KindLimit(ctx, "k"); return err },
+		"WhyKinds": func(ctx context.Context) error {
+			_, err := inspect.New(d).WhyKinds(ctx, map[string]int{"k": 1})
+			return err
+		},
 		"WhyLanes": func(ctx context.Context) error { _, err := inspect.New(d).WhyLanes(ctx, nil); return err },
 		"WhyJob":   func(ctx context.Context) error { _, err := inspect.New(d).WhyJob(ctx, ref("j1")); return err },
 		"DeadLetters": func(ctx context.Context) error {

@@ -93,7 +93,7 @@ func TestLookAround(t *testing.T) {
 	if out := w.must("job", "show", "later"); !strings.Contains(out, "scheduled") || !strings.Contains(out, "run at") {
 		t.Errorf("a scheduled job:\n%s", out)
 	}
-	if out := w.must("stats"); !strings.Contains(out, "jobs scheduled  1") || !strings.Contains(out, "no worker for kind") {
+	if out := w.must("stats"); !strings.Contains(out, "jobs scheduled  1") || !strings.Contains(out, "No living worker handles") {
 		t.Errorf("stats:\n%s", out)
 	}
 }
@@ -313,7 +313,7 @@ func TestDoctorFix(t *testing.T) {
 		t.Errorf("a second --fix: exit %d:\n%s%s", code, out, errOut)
 	}
 	// What is left says why it stands still.
-	if out := w.must("doctor"); !strings.Contains(out, "no worker alive handles this kind") {
+	if out := w.must("doctor"); !strings.Contains(out, "No living worker handles") {
 		t.Errorf("doctor does not say why the lane waits:\n%s", out)
 	}
 }

@@ -174,19 +174,19 @@ func (o *enqueueOptions) one(ctx context.Context, args []string) error {
 	if err != nil || !o.wait {
 		return errors.Join(o.print(ctx, d, done, job), err)
 	}
-	return o.waitUntilEnded(ctx, d, done, job.Kind)
+	return o.waitUntilEnded(ctx, d, done)
 }
 
 // waitUntilEnded waits for the outcome of a job and ends as it did.
-func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.EnqueueResult, kind string) error {
+func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.EnqueueResult) error {
 	id := done.ID
 	if done.Created {
 		o.app.note("%s enqueued; waiting until it has ended …", idWord(id))
 	} else {
 		o.app.note("%s; waiting until it has ended …", existing(ctx, d, done))
 	}
-	if stats, err := inspect.New(d).Stats(ctx); err == nil && stats.Kinds[kind].Workers == 0 {
-		o.app.note("No worker alive handles the kind %s: start one with 'lanekeeper work'.", kind)
+	if why, err := inspect.New(d).WhyJob(ctx, done.Ref()); err == nil && why.Stuck {
+		o.app.note("%s 'lanekeeper %s' %s.", why.Text, why.Next[0].Command, why.Next[0].Does)
 	}
 	waiting, cancel := context.WithTimeout(ctx, o.waitFor)
 	defer cancel()

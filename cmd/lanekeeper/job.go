@@ -42,6 +42,8 @@ type jobView struct {
 	Timeout      string                     `json:"timeout,omitempty"`
 	Headers      map[string]string          `json:"headers,omitempty"`
 	Why          string                     `json:"why,omitempty"`
+	Note         string                     `json:"note,omitempty"` // why it stands where it stands,
+	Code         string                     `json:"code,omitempty"` // and the word for that
 	Cancelling   bool                       `json:"cancelling,omitempty"`
 	Position     int                        `json:"position,omitempty"`
 	StartsAt     *time.Time                 `json:"starts_at,omitempty"` // estimates
@@ -153,16 +155,7 @@ of everything else the size, and a digest by which payloads of one output can be
 			if err != nil {
 				return err
 			}
-			job, err := inspect.New(d).Job(cmd.Context(), refs[0])
-			if errors.Is(err, dispatcher.ErrNotFound) {
-				if o, e := d.Outcome(cmd.Context(), refs[0]); e == nil || errors.Is(e, dispatcher.ErrAmbiguous) {
-					return cmp.Or(e, a.showOutcome(o))
-				}
-			}
-			if err = a.partly(err, job.ID != ""); err != nil {
-				return err
-			}
-			return a.showJob(cmd.Context(), a.viewJob(d, job))
+			return a.lookAtJob(cmd.Context(), d, refs[0])
 		},
 	}
 	verb := func(use, short, long, done string, do func(d *dispatcher.Dispatcher) func(context.Context, dispatcher.JobRef) error) *cobra.Command {
@@ -192,6 +185,29 @@ suspended job stops its lane; or it is passed, where its kind declares on_failur
 	)
 	of.addTo(cmd.Commands()...)
 	return cmd
+}
+
+// lookAtJob shows a job, and why it stands where it stands; or how it ended.
+func (a *app) lookAtJob(ctx context.Context, d *dispatcher.Dispatcher, ref dispatcher.JobRef) error {
+	job, err := inspect.New(d).Job(ctx, ref)
+	if errors.Is(err, dispatcher.ErrNotFound) {
+		if o, e := d.Outcome(ctx, ref); e == nil || errors.Is(e, dispatcher.ErrAmbiguous) {
+			return cmp.Or(e, a.showOutcome(o))
+		}
+	}
+	if err = a.partly(err, job.ID != ""); err != nil {
+		return err
+	}
+	why, err := inspect.New(d).WhyJob(ctx, job.Ref())
+	if errors.Is(err, dispatcher.ErrNotFound) { // it has ended just now
+		err = nil
+	}
+	if err = a.partly(err, true); err != nil {
+		return err
+	}
+	v := a.viewJob(d, job)
+	v.Note, v.Code = why.Text, string(why.Code)
+	return a.showJob(ctx, v)
 }
 
 // cancelCommand tells jobs that are gone from those whose workers were asked.
@@ -294,8 +310,8 @@ func jobFields(v jobView, now time.Time) [][]string {
 		headers = append(headers, k+"="+v.Headers[k])
 	}
 	fields := [][]string{
-		{"id", v.ID}, {"subject", v.Subject}, {"kind", v.Kind}, {"state", v.State},
-		{"seq", fmt.Sprint(v.Seq)}, {"attempt", fmt.Sprintf("%d of %d", v.Attempt, v.MaxAttempts)},
+		{"id", v.ID}, {"subject", v.Subject}, {"kind", v.Kind}, {"state", v.State}, {"note", v.Note},
+		{"position", positive(v.Position)}, {"starts", estimated(v.StartsAt)}, {"ends", estimated(v.EndsAt)}, {"seq", fmt.Sprint(v.Seq)}, {"attempt", fmt.Sprintf("%d of %d", v.Attempt, v.MaxAttempts)},
 		{"enqueued", clock(v.EnqueuedAt)}, {"run at", runsAt(v.RunAt, now)},
 		{"holder", v.Holder}, {"token", v.Token}, {"lease", until("ends", "ended", v.ExpiresAt, now)},
 		{"died", clock(v.DiedAt)}, {"reason", v.Reason}, {"error", firstLine(v.Error)},
@@ -303,6 +319,14 @@ func jobFields(v jobView, now time.Time) [][]string {
 		{"why", v.Why}, {"payload", payloadText(v)},
 	}
 	return fields
+}
+
+// estimated shows an estimate, or nothing where there is none.
+func estimated(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return estimate(t)
 }
 
 // group makes a command that only holds others: 'lane', 'job', 'dead', 'worker'.

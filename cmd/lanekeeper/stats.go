@@ -39,15 +39,20 @@ slots of limits among them.`,
 			if a.machine() || len(s.Kinds) == 0 {
 				return nil
 			}
+			ready := make(map[string]int)
+			for kind, k := range s.Kinds {
+				ready[kind] = k.Ready
+			}
+			why, err := inspect.New(d).WhyKinds(cmd.Context(), ready)
+			if err = a.partly(err, true); err != nil {
+				return err
+			}
 			a.say("")
 			cells := [][]string{{"KIND", "READY LANES", "WORKERS", "NOTE"}}
 			for _, kind := range slices.Sorted(maps.Keys(s.Kinds)) {
-				k, note := s.Kinds[kind], ""
-				if k.Blamed > 0 {
-					note = fmt.Sprintf("%d of %d workers are blamed", k.Blamed, k.Workers)
-				}
-				if k.Ready > 0 && k.Workers == k.Blamed && !a.lacks("workers") {
-					note = strings.TrimSuffix("no worker for kind; "+note, "; ")
+				k, note := s.Kinds[kind], why[kind].Text
+				if k.Blamed > 0 && !why[kind].Stuck {
+					note = strings.TrimSpace(fmt.Sprintf("%d of %d workers are blamed. %s", k.Blamed, k.Workers, note))
 				}
 				cells = append(cells, []string{kind, itoa(k.Ready), itoa(k.Workers), note})
 			}

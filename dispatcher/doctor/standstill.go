@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 )
@@ -56,8 +57,8 @@ const overdue = time.Minute
 
 // explain says which lanes stand still, and why: ready with no worker alive that handles them, or
 // leased to a holder that is gone with nobody there to reap. It also names workers that are
-// blamed, for their lanes wait for the others. It takes four commands, for the workers and the
-// clock.
+// blamed, for their lanes wait for the others. It asks for the workers, the clock, and the limits of
+// kinds that are ready.
 func (d *Doctor) explain(ctx context.Context, i *standstill) ([]Finding, error) {
 	workers, err := session.Workers(ctx, d.d)
 	if err != nil {
@@ -97,10 +98,13 @@ func (d *Doctor) explain(ctx context.Context, i *standstill) ([]Finding, error) 
 	for _, kind := range slices.Sorted(maps.Keys(blamed)) {
 		findings = append(findings, Finding{Warning, "kind", kind, fmt.Sprintf("%d of %d workers are blamed", blamed[kind], workersOf[kind])})
 	}
-	for _, kind := range slices.Sorted(maps.Keys(i.ready)) {
-		if n := i.ready[kind]; n > 0 && workersOf[kind] == blamed[kind] {
-			findings = append(findings, Finding{Warning, "kind", kind,
-				fmt.Sprintf("%d lanes are ready, but no worker alive handles this kind; start one with 'lanekeeper work'", n)})
+	why, err := inspect.New(d.d).WhyKinds(ctx, i.ready)
+	if err != nil {
+		return nil, err
+	}
+	for _, kind := range slices.Sorted(maps.Keys(why)) {
+		if w := why[kind]; w.Stuck {
+			findings = append(findings, Finding{Warning, "kind", kind, fmt.Sprintf("%s '%s' %s", w.Text, w.Next[0].Command, w.Next[0].Does)})
 		}
 	}
 	for _, holder := range slices.Sorted(maps.Keys(i.held)) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -99,6 +100,30 @@ func (in *Inspector) WhyLanes(ctx context.Context, list []Lane) ([]Why, error) {
 	all := make([]Why, len(list))
 	for i := range list {
 		all[i] = f.lane(&list[i])
+	}
+	return all, missing.OrNil()
+}
+
+// WhyKinds says of kinds of which so many lanes are ready why those do not all run: by the kind, of those of which there are any.
+func (in *Inspector) WhyKinds(ctx context.Context, ready map[string]int) (map[string]Why, error) {
+	var list []Lane
+	for _, kind := range slices.Sorted(maps.Keys(ready)) {
+		if ready[kind] > 0 { // any lane of it stands for all
+			list = append(list, Lane{State: Ready, Kind: kind, HeadID: "any"})
+		}
+	}
+	f, missing, err := in.facts(ctx, list, false)
+	if err != nil {
+		return nil, err
+	}
+	f.ready = ready
+	all := make(map[string]Why, len(list))
+	for i := range list {
+		w := f.lane(&list[i])
+		if w.Job = ""; w.Stuck {
+			w.Text = sentence("%s; %d lanes wait for one.", strings.TrimSuffix(w.Text, "."), ready[list[i].Kind])
+		}
+		all[list[i].Kind] = w
 	}
 	return all, missing.OrNil()
 }

@@ -207,8 +207,8 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`	if !f.who || l.HeadID == "" ||`, `	if true ||`,
 	},
 	{
-		"why: a limit that is used up is not seen", "dispatcher/inspect/why.go",
-		`limit.held >= limit.most`, `limit.held > limit.most`,
+		"why: a limit that is used up is not seen", "dispatcher/inspect/limits.go",
+		`u.Held >= u.Most`, `u.Held > u.Most`,
 	},
 	{
 		"why: a lease that is over is said to be held", "dispatcher/inspect/why.go",

@@ -72,8 +72,8 @@ var fromUsers = []defect{
 		`if who = s.claimant(); !own(woken.Key) {`, `if who = s.claimant(); false {`,
 	},
 	{
-		"a kind whose workers are all blamed has workers", "dispatcher/doctor/standstill.go",
-		`workersOf[kind] == blamed[kind]`, `workersOf[kind] == 0`,
+		"a kind whose workers are all blamed has workers", "dispatcher/inspect/why.go",
+		`|| slices.ContainsFunc(f.workers, func(o session.Worker) bool { return o.Takes(l.Kind) }) {`, `|| f.handled(l.Kind) {`,
 	},
 	{
 		"all of CONFIG travels to whoever examines lanes", "dispatcher/doctor/server.go",

@@ -44,6 +44,11 @@ func TestWhyNamesLimits(t *testing.T) {
 		if use, err := h.KindLimit(bg, "few"); err != nil || use.Held != 2 || use.Holder != "w" || !use.Full() {
 			t.Errorf("when both slots are taken: %+v, %v", use, err)
 		}
+		if list := all(t, 1, func(p inspect.Page) ([]inspect.Lane, string, error) {
+			return h.Lanes(bg, inspect.LaneFilter{State: inspect.Leased}, p)
+		}); len(list) != 4 { // two, one and one; their slots are no lanes
+			t.Errorf("leased lanes: %+v", list)
+		}
 		if use, err := h.KindLimit(bg, "git"); err != nil || use != (inspect.LimitUse{}) {
 			t.Errorf("a kind without a limit: %+v, %v", use, err)
 		}

@@ -221,7 +221,7 @@ func (a *app) listLanes(ctx context.Context, filter inspect.LaneFilter, page ins
 		a.note("%d lanes are suspended; 'lane ls --state suspended' lists those without jobs too.", stats.Suspended)
 	}
 	if n := stats.Leased - held(views); filter == (inspect.LaneFilter{}) && first && page.Cursor == "" && n > 0 {
-		a.note("%d more subjects are held that no jobs wait for, by sections ('exec') or as slots of limits: 'lane ls --state leased' lists them.", n)
+		a.note("%d more leases are held: of subjects that no jobs wait for, by sections ('exec'), which 'lane ls --state leased' lists, or of slots of limits, which 'kind show' has.", n)
 	}
 	a.more(page.Cursor)
 	return nil

@@ -43,7 +43,7 @@ func TestD9_WhatIsSaid(t *testing.T) {
 
 	p = w.startWith("exec", "s:held", "--lease-ttl", "300ms", "--", "sh", "-c", "echo >"+w.dir+"/holds; exec sleep 600")
 	w.until("it is held", func() bool { _, err := os.Stat(w.dir + "/holds"); return err == nil })
-	says("1 more subjects are held", "lane", "ls")
+	says("1 more leases are held", "lane", "ls")
 	p.signal(syscall.SIGKILL)
 	p.exit()
 	w.until("the lease is over", func() bool {

@@ -19,7 +19,7 @@ import (
 
 // LaneFilter picks lanes. The zero value picks all that have jobs. A State walks one index alone,
 // and lists what is in it without jobs too: leased subjects on which a section runs, suspended
-// ones that are empty. A Kind without a State walks the four states one after the other.
+// ones that are empty. Slots of limits are no lanes: [Inspector.KindLimit] has them. A Kind without a State walks the four states one after the other.
 type LaneFilter struct {
 	State State  // Ready, Leased, Delayed or Suspended
 	Kind  string // of the head
@@ -28,8 +28,8 @@ type LaneFilter struct {
 // Lanes lists lanes and returns the cursor of the next page. They come in no order but that ready
 // ones of one kind and partition come in the order of their turns.
 //
-// Its cost depends on the page, not on the number of lanes; with a filter by kind a page of
-// leased or delayed lanes may be short or even empty and still have a next one. Each part of a
+// Its cost depends on the page, not on the number of lanes; a page of leased lanes,
+// or with a filter by kind of delayed ones, may be short or even empty and still have a next one. Each part of a
 // page, which is of one partition and one index, takes a command or two that find subjects, and
 // two round trips that read them at one moment, with one LLEN for each lane among them.
 //
@@ -78,7 +78,7 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 			found, next = nil, cursor{partition: at.partition + 1}
 		}
 		for _, lane := range found {
-			if (f.Kind == "" || lane.Kind == f.Kind) && (f.State == "" || lane.State == f.State) {
+			if (f.Kind == "" || lane.Kind == f.Kind) && (f.State == "" || lane.State == f.State) && lane.Subject.Kind != subject.SlotKind {
 				all = append(all, lane)
 			}
 		}

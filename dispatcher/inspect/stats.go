@@ -27,7 +27,7 @@ type Stats struct {
 	Dead       int `json:"dead"`      // letters
 	Lanes      int `json:"lanes"`     // that have a job, or somebody who waits for a section
 	Ready      int `json:"ready"`     // lanes that the next free worker may claim
-	Leased     int `json:"leased"`    // subjects held; sections, and slots of limits, among them
+	Leased     int `json:"leased"`    // subjects held; sections, and slots of limits, which no list of lanes has, among them
 	Delayed    int `json:"delayed"`   // lanes whose head waits for its next attempt
 	Suspended  int `json:"suspended"` // lanes that wait for an operator, halted ones among them
 

@@ -197,6 +197,9 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 	g.stops()
 	g.waits()
 	g.declares()
+	g.may("operator", "namespace", "ls")
+	g.mayNot("reader", "namespace", "ls")
+	g.may("operator", "namespace", "rm", namespaceOfUsers, "--yes", "--force")
 	g.all()
 }
 

@@ -48,7 +48,7 @@ type Namespace struct {
 }
 
 // schema is the version of what is stored; a release that can't read what another one wrote must raise it. Then
-// [Open] refuses namespaces of other releases with ErrMismatch, and says how to drain them.
+// [Open] refuses namespaces of other releases with ErrMismatch, and says which way leads on (meta.go).
 const schema = "7"
 
 // Open returns a namespace after it has checked that the server keeps what it is given ([ErrEviction]) and that
@@ -63,17 +63,7 @@ func Open(ctx context.Context, cfg Config) (*Namespace, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Namespace{
-		Namespace: ns, Redis: cfg.Redis, now: cfg.Now,
-		Scripts: script.NewRunner(cfg.Redis, ns, cfg.Now),
-		Leases:  lease.NewStore(cfg.Redis, ns, cfg.Now),
-		Share:   (cfg.Backlog + ns.Partitions - 1) / ns.Partitions,
-	}
-	n.News.rdb = cfg.Redis
-	for p := range ns.Partitions {
-		n.keys = append(n.keys, ns.Keys(p))
-	}
-	return n, nil
+	return of(cfg, ns), nil
 }
 
 // Keys returns the names of a partition's keys.
@@ -159,10 +149,9 @@ func agree(ctx context.Context, cfg Config) (subject.Namespace, error) {
 	if err != nil { // the last look may have found the time over, after others had asked in vain
 		return ns, fmt.Errorf("open namespace %s: %w", ns.Name, connect.Judge(ctx, connect.Bound, err))
 	}
-	if stored[1] != schema {
-		return ns, fmt.Errorf("%w: namespace %s has data of schema %v, this release reads %s: "+
-			"let workers of the release that made it finish its jobs, then delete its keys, or use another namespace",
-			ErrMismatch, ns.Name, stored[1], schema)
+	mark, _ := stored[1].(string)
+	if err := refusal(ns.Name, mark); err != nil {
+		return ns, err
 	}
 	text, _ := stored[0].(string)
 	ns.Partitions, err = strconv.Atoi(text)

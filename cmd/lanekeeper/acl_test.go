@@ -197,9 +197,11 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 	g.stops()
 	g.waits()
 	g.declares()
-	g.may("operator", "namespace", "ls")
+	g.may("operator", "export", "--to", filepath.Join(t.TempDir(), "out"), "--while-running")
 	g.mayNot("reader", "namespace", "ls")
+	g.may("operator", "namespace", "ls")
 	g.may("operator", "namespace", "rm", namespaceOfUsers, "--yes", "--force")
+	g.may("operator", "import", "testdata/export.jsonl")
 	g.all()
 }
 

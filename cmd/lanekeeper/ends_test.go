@@ -104,6 +104,14 @@ var ends = []end{
 	{1, "address already in use", "dev --port PORT"},
 	{2, "--log-", "dev --log-format xml"},
 	{0, "", "version"},
+	{0, "", "export --while-running --to OUT"},
+	{2, "exists", "export --while-running --to OUT"},
+	{3, "no namespace", "export --namespace none"},
+	{0, "whole", "import OUT --check"},
+	{1, "exists", "import OUT"},
+	{1, "damaged", "import FILE --namespace SPACE-new"},
+	{2, "partitions", "import OUT --namespace SPACE-new --partitions -1"},
+	{0, "Imported", "import OUT --namespace SPACE-new --partitions 3"},
 	{0, "NAMESPACE", "namespace ls"},
 	{2, "unknown flag", "namespace ls --nonsense"},
 	{3, "no namespace", "namespace rm none"},
@@ -121,7 +129,7 @@ func TestEveryCommandEndsAsDocumented(t *testing.T) {
 	if err := os.WriteFile(file, []byte("bad\nbad\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	words := strings.NewReplacer("FILE", file, "SPACE", w.namespace, "DIR", w.dir, "PORT", w.url[strings.LastIndex(w.url, ":")+1:],
+	words := strings.NewReplacer("FILE", file, "SPACE", w.namespace, "OUT", filepath.Join(w.dir, "out"), "DIR", w.dir, "PORT", w.url[strings.LastIndex(w.url, ":")+1:],
 		"KINDS", w.config("kinds: {declared: {owner: o}}\nhandlers: {declared: \"true\"}"))
 	well, badly := make(map[string]bool), make(map[string]bool)
 	codes := map[string]bool{ // of ends that take more than a line
@@ -203,7 +211,7 @@ var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
 	"lane skip s:held", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
 	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
-	"namespace ls", "namespace rm SPACE --yes --force",
+	"export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }
 
 // needless are the commands that need no Redis.

@@ -15,6 +15,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/move"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Namespaces are found by their markers, of whichever release they are; what only looks like a marker is none.
@@ -29,12 +30,13 @@ func TestFind(t *testing.T) {
 		joined(t, d, "k")
 		old, odd := name+"-old", name+".odd"
 		rdb.HSet(bg, "{"+old+"}:meta", "partitions", 2, "schema", "3")
-		rdb.HSet(bg, "{"+old+":0}:jobs", "a", "", "b", "")
-		rdb.ZAdd(bg, "{"+old+":0}:dead", redis.Z{Member: "a"})
+		k := subject.Namespace{Name: old, Partitions: 2}.Keys(0)
+		rdb.HSet(bg, k.Jobs(), "a", "", "b", "")
+		rdb.ZAdd(bg, k.Dead(), redis.Z{Member: "a"})
 		rdb.HSet(bg, "{"+odd+"}:meta", "partitions", "many", "schema", "7")
 		rdb.Set(bg, "{"+name+"-text}:meta", "no hash", time.Hour)
 		rdb.HSet(bg, "{"+name+":0}:tail:x}:meta", "partitions", 1, "schema", "7")
-		t.Cleanup(func() { rdb.Del(bg, "{"+old+"}:meta", "{"+old+":0}:jobs", "{"+old+":0}:dead", "{"+odd+"}:meta") })
+		t.Cleanup(func() { rdb.Del(bg, "{"+old+"}:meta", k.Jobs(), k.Dead(), "{"+odd+"}:meta") })
 		seen := 0
 		all, err := move.Find(bg, rdb, func(keys int) { seen = keys })
 		if err != nil || seen == 0 {

@@ -17,3 +17,16 @@ func ParseDeclaration(record string) (version int, json string, err error) {
 	}
 	return version, parts[2], nil
 }
+
+// Declaration is what is declared of a kind, and Declared its inverse.
+func Declaration(version int, owner, json string) string {
+	return strconv.Itoa(version) + " " + owner + " " + json
+}
+
+// Declared: see Declaration. Errors wrap [ErrCorrupt].
+func Declared(record string) (version int, owner, json string, err error) {
+	if version, json, err = ParseDeclaration(record); err == nil {
+		owner = strings.SplitN(record, " ", 3)[1]
+	}
+	return version, owner, json, err
+}

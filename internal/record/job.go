@@ -75,6 +75,18 @@ func (j *Job) Encode(canonical string) []byte {
 	return append(b, j.Payload...)
 }
 
+// Stored is all that is stored of the job: its number, which is Order, placed or not as Seq says; its time; and the rest.
+func (j *Job) Stored(canonical string) []byte {
+	number := uint64(j.Order)
+	if j.Seq == 0 {
+		number |= unplaced
+	}
+	var stamp [16]byte
+	binary.BigEndian.PutUint64(stamp[:8], number)
+	binary.BigEndian.PutUint64(stamp[8:], uint64(j.EnqueuedAt.UnixMilli()))
+	return slices.Concat(stamp[8-seqBytes:8], stamp[16-(stampBytes-seqBytes):], j.Encode(canonical))
+}
+
 func appendString(b []byte, s string) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -32,4 +33,19 @@ func ParseNote(record string) (n Note, ok bool) {
 		n.Workers = strings.Split(workers, "\n")
 	}
 	return n, true
+}
+
+// String is the inverse of [ParseNote]. It is "" for a note that says nothing: such a note is not stored.
+func (n Note) String() string {
+	workers, state := "", "waits"
+	for _, w := range n.Workers {
+		workers += w + "\n"
+	}
+	if n.Suspended {
+		state = "suspended"
+	}
+	if n.Attempts == 0 && !n.Suspended && workers == "" && n.Error == "" {
+		return ""
+	}
+	return fmt.Sprintf("%d %s %d\n", n.Attempts, state, len(workers)) + workers + n.Error
 }

@@ -44,3 +44,8 @@ func ParseOutcome(id, record string) (o Outcome, err error) {
 
 // OutcomeBytes is what an outcome counts for: itself, its id, and what indexes need for it.
 func OutcomeBytes(packedID, record string) int64 { return int64(len(packedID) + len(record) + 200) }
+
+// String is the inverse of [ParseOutcome].
+func (o Outcome) String() string {
+	return fmt.Sprintf("%s %d %d ", o.State, o.Attempts, o.At.UnixMilli()) + WithSubject(o.Subject.Canonical(), string(o.Result))
+}

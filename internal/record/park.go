@@ -1,6 +1,7 @@
 package record
 
 import (
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -93,4 +94,24 @@ func ParseAsks(record string) (a Asks, ok bool) {
 		return ok
 	})
 	return a, ok && record != ""
+}
+
+// String is the inverse of [ParsePark], with the reasons in one order.
+func (p Park) String() string {
+	var b strings.Builder
+	if !p.Backoff.IsZero() {
+		fmt.Fprintf(&b, "backoff %d\n", p.Backoff.UnixMilli())
+	}
+	for _, s := range []struct {
+		word string
+		*Stop
+	}{{"suspended", p.Suspended}, {"halted", p.Halted}} {
+		if s.Stop != nil {
+			b.WriteString(s.word + " " + strconv.FormatInt(s.At.UnixMilli(), 10) + " " + s.Why + "\n")
+		}
+	}
+	if p.Job {
+		b.WriteString("job -\n")
+	}
+	return b.String()
 }

@@ -25,3 +25,8 @@ func ReasonFor(code string) string {
 	}
 	return ""
 }
+
+// Reason is the inverse of [ParseReason].
+func Reason(attempts int, reason, failure string) string {
+	return strconv.Itoa(attempts) + " " + reason + "\n" + failure
+}

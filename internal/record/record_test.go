@@ -35,6 +35,9 @@ func FuzzStoredJob(f *testing.F) {
 			job.Flags = FlagKeep // none is kept without
 		}
 		stored := "\x00\x00\x00\x01\x02" + "\x00\x00\x00\x00\x03\x04" + string(job.Encode(key.Canonical()))
+		if again := string(job.Stored(key.Canonical())); again != stored {
+			t.Fatalf("%q is stored as %q", stored, again)
+		}
 		packed := PackID(jobID)
 		backID, back, err := DecodeJob(packed, stored)
 		if err != nil {
@@ -271,5 +274,39 @@ func TestEntryOfAnIDThatIsNotPacked(t *testing.T) {
 		if want := "before" + e.String(); got != want {
 			t.Errorf("%q: %q, want %q", id, got, want)
 		}
+	}
+}
+
+// What Go writes is what it reads, byte for byte: an import puts back what an export has read.
+func TestRecordsComeBack(t *testing.T) {
+	t.Parallel()
+	outcome := func(s string) string { o, _ := ParseOutcome("", s); return o.String() }
+	park := func(s string) string { p, _ := ParsePark(s); return p.String() }
+	note := func(s string) string { n, _ := ParseNote(s); return n.String() }
+	reason := func(s string) string { return Reason(ParseReason(s)) }
+	name := func(s string) string { merged, rules, field, _ := ParseName(s); return Name(merged, rules, field) }
+	declared := func(s string) string { v, owner, json, _ := Declared(s); return Declaration(v, owner, json) }
+	field := func(s string) string {
+		c, kind, key, digest, _ := ParseUniqueField(s)
+		return UniqueField(c, kind, key, digest)
+	}
+	for i, c := range []struct {
+		back func(string) string
+		is   string
+	}{
+		{outcome, "finished 3 1700000000000 3 \x01sa\nok \x00"}, {outcome, "cancelled 0 1000000 3 \x01sa"},
+		{park, "backoff 1700000000000\nsuspended 1700000000001 no route\nhalted 2 \njob -\n"}, {park, "backoff 0\n"}, {park, ""},
+		{note, "2 suspended 6\na b\nc\n\n7 waits"}, {note, "0 suspended 0\n"}, {note, "1 waits 0\n\xff"}, {note, ""},
+		{reason, "3 attempts exhausted\nno\nroute"}, {reason, "0 skipped\n"},
+		{name, "1 25u 3 \x01sak kx y"}, {name, "0 1hu 3 \x01sak d\x00 "},
+		{declared, `7 team {"name":"a b"}`},
+		{field, "3 \x01sak kx y"}, {field, "3 \x01sak d\x00 \xff"}, {field, "3 \x01sak kd"},
+	} {
+		if back := c.back(c.is); back != c.is {
+			t.Errorf("%d: %q comes back as %q", i, c.is, back)
+		}
+	}
+	if (Note{}).String() != "" {
+		t.Error("a note that says nothing is stored")
 	}
 }

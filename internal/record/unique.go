@@ -43,3 +43,31 @@ func ParseOwner(text string) (id string, seq int64, merged int, err error) {
 	merged, _ = strconv.Atoi(parts[1])
 	return id, seq, merged, err
 }
+
+// Name is what is known of a job that has a unique key, and ParseName its inverse.
+func Name(merged int, rules, field string) string {
+	return strconv.Itoa(merged) + " " + rules + " " + field
+}
+
+// ParseName: see Name.
+func ParseName(record string) (merged int, rules, field string, ok bool) {
+	parts := strings.SplitN(record, " ", 3)
+	if len(parts) != 3 {
+		return 0, "", "", false
+	}
+	merged, err := strconv.Atoi(parts[0])
+	return merged, parts[1], parts[2], err == nil
+}
+
+// ParseUniqueField is the inverse of [UniqueField]: either the key or the digest is set, both of any bytes.
+func ParseUniqueField(field string) (canonical, kind, key string, digest []byte, ok bool) {
+	canonical, rest, ok := CutSubject(field)
+	kind, text, found := strings.Cut(rest, " ")
+	if !ok || !found || text == "" {
+		return "", "", "", nil, false
+	}
+	if text[0] == 'd' {
+		return canonical, kind, "", []byte(text[1:]), true
+	}
+	return canonical, kind, text[1:], nil, text[0] == 'k'
+}

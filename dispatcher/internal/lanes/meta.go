@@ -118,6 +118,20 @@ func of(cfg Config, ns subject.Namespace) *Namespace {
 
 var markScript = whole("mark")
 
+// Create makes a namespace that nobody may open yet, cut as cfg says, or fails when there is one. What is done with it, and
+// the field of that, stand in its meta.
+func Create(ctx context.Context, cfg Config, doing, field, value string) (*Namespace, error) {
+	if err := refuseEviction(ctx, cfg.Redis); err != nil {
+		return nil, err
+	}
+	partitions, err := connect.Ask(ctx, func(ctx context.Context) (int, error) { return partitionsOfNew(ctx, cfg) })
+	if err != nil {
+		return nil, fmt.Errorf("make namespace %s: %w", cfg.Name, err)
+	}
+	n := of(cfg, subject.Namespace{Name: cfg.Name, Partitions: partitions})
+	return n, n.Mark(ctx, "", MarkOf(schema, doing), "partitions", strconv.Itoa(partitions), field, value)
+}
+
 // Mark says what is done with the namespace, and changes fields of its meta with that, pairs of a name and a value or ""
 // for none. It returns an error that wraps [ErrMismatch] when the schema says neither from nor to: then somebody else
 // does something with it. It may be repeated.

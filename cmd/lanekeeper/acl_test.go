@@ -197,12 +197,25 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 	g.stops()
 	g.waits()
 	g.declares()
+	g.migrates()
 	g.may("operator", "export", "--to", filepath.Join(t.TempDir(), "out"), "--while-running")
 	g.mayNot("reader", "namespace", "ls")
 	g.may("operator", "namespace", "ls")
 	g.may("operator", "namespace", "rm", namespaceOfUsers, "--yes", "--force")
 	g.may("operator", "import", "testdata/export.jsonl")
 	g.all()
+}
+
+// migrates runs a migration: a step of one finds no old forms here.
+func (g *guarded) migrates() {
+	g.t.Helper()
+	if err := g.admin.HSet(g.t.Context(), "{lanekeeper}:meta", "schema", "6").Err(); err != nil {
+		g.t.Fatal(err)
+	}
+	if err := g.admin.Del(g.t.Context(), "{lanekeeper}:seen").Err(); err != nil { // a worker that was there last
+		g.t.Fatal(err)
+	}
+	g.may("operator", "migrate")
 }
 
 // looks runs what a reader and an operator look at.

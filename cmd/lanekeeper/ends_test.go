@@ -112,6 +112,8 @@ var ends = []end{
 	{1, "damaged", "import FILE --namespace SPACE-new"},
 	{2, "partitions", "import OUT --namespace SPACE-new --partitions -1"},
 	{0, "Imported", "import OUT --namespace SPACE-new --partitions 3"},
+	{0, "already", "migrate"},
+	{3, "no namespace", "migrate --namespace none"},
 	{0, "NAMESPACE", "namespace ls"},
 	{2, "unknown flag", "namespace ls --nonsense"},
 	{3, "no namespace", "namespace rm none"},
@@ -211,7 +213,7 @@ var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
 	"lane skip s:held", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
 	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
-	"export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
+	"migrate", "export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }
 
 // needless are the commands that need no Redis.

@@ -59,7 +59,10 @@ func TestImportAfterKills(t *testing.T) {
 	for kills := range 4 {
 		p := through.startWith("import", file, "--partitions", "3")
 		at := ""
-		w.until("it gets on", func() bool { at = rdb.HGet(t.Context(), "{"+into+"}:meta", "import").Val(); return at != last && !strings.HasSuffix(at, " 0") })
+		w.until("it gets on", func() bool {
+			at = rdb.HGet(t.Context(), "{"+into+"}:meta", "import").Val()
+			return at != last && !strings.HasSuffix(at, " 0")
+		})
 		p.signal(syscall.SIGKILL)
 		p.exit()
 		last = rdb.HGet(t.Context(), "{"+into+"}:meta", "import").Val()

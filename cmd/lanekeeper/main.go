@@ -287,7 +287,7 @@ Start with 'lanekeeper demo', which needs nothing else.`,
 	a.addGlobalFlags(root)
 	for _, c := range []*cobra.Command{
 		a.demoCommand(), a.devCommand(), a.enqueueCommand(), a.workCommand(), a.laneCommand(),
-		a.jobCommand(), a.kindCommand(), a.execCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(), a.whyCommand(), a.namespaceCommand(), a.exportCommand(), a.importCommand(),
+		a.jobCommand(), a.kindCommand(), a.execCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(), a.whyCommand(), a.namespaceCommand(), a.exportCommand(), a.importCommand(), a.migrateCommand(),
 		a.versionCommand(),
 	} {
 		root.AddCommand(c)

@@ -31,8 +31,14 @@ var kinds = []dispatcher.Kind{
 // lived is a namespace in which a lot has happened, by a seed, and nobody works any more.
 func lived(t *testing.T, rdb *redis.Client, seed uint64) *dispatcher.Dispatcher {
 	t.Helper()
-	name, r := redistest.Namespace(t, rdb), rand.New(rand.NewPCG(seed, 1))
-	d, err := dispatcher.Open(bg, dispatcher.Config{Redis: rdb, Namespace: name, Partitions: 1 + int(seed%5), Kinds: kinds, PoolLimits: map[string]int{"slow": 7}})
+	return livedIn(t, rdb, redistest.Namespace(t, rdb), seed, nil)
+}
+
+// livedIn is lived in a namespace, by a clock.
+func livedIn(t *testing.T, rdb *redis.Client, name string, seed uint64, now func() time.Time) *dispatcher.Dispatcher {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	d, err := dispatcher.Open(bg, dispatcher.Config{Redis: rdb, Namespace: name, Now: now, Partitions: 1 + int(seed%5), Kinds: kinds, PoolLimits: map[string]int{"slow": 7}})
 	if err != nil {
 		t.Fatal(err)
 	}

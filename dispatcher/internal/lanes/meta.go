@@ -29,13 +29,14 @@ type Meta struct {
 	Schema            string // the number alone
 	Doing             string // Removing, Importing, Migrating; "" of one that is open
 	Import            string // how far an import has come: the caller's own text
+	Migrated          int    // partitions that a migration is through with
 }
 
 // ReadMeta reads it; found is false where there is no such namespace. A key of that name that is no hash is none.
 func ReadMeta(ctx context.Context, rdb redis.UniversalClient, name string) (m Meta, found bool, err error) {
 	m.Name = name
 	stored, err := connect.Ask(ctx, func(ctx context.Context) ([]any, error) {
-		return rdb.HMGet(ctx, m.Meta(), "partitions", "schema", "import").Result()
+		return rdb.HMGet(ctx, m.Meta(), "partitions", "schema", "import", "migrated").Result()
 	})
 	var answered redis.Error
 	if errors.As(err, &answered) && strings.HasPrefix(answered.Error(), "WRONGTYPE") {
@@ -47,6 +48,7 @@ func ReadMeta(ctx context.Context, rdb redis.UniversalClient, name string) (m Me
 	text := func(i int) string { s, _ := stored[i].(string); return s }
 	m.Schema, m.Doing, _ = strings.Cut(text(1), " ")
 	m.Import = text(2)
+	m.Migrated, _ = strconv.Atoi(text(3)) // 0 before the first
 	if n, err := strconv.Atoi(text(0)); err == nil && n >= 1 && n <= subject.MaxPartitions {
 		m.Partitions = n
 	}
@@ -85,12 +87,18 @@ func refusal(name, mark string) error {
 	return fmt.Errorf("%w: namespace %s %s", ErrMismatch, name, helps)
 }
 
+// OldestSchema is the first one that package move leads on from.
+const OldestSchema = 6
+
 // wayFrom says what leads from the data of another schema to this release.
 func wayFrom(name, number string) string {
 	is, err := strconv.Atoi(number)
 	ours, _ := strconv.Atoi(schema)
 	if err == nil && is > ours {
 		return "a later release made it, which is the one to use"
+	}
+	if err == nil && is >= OldestSchema {
+		return "stop its workers and what enqueues, then run 'lanekeeper migrate --namespace " + name + "'"
 	}
 	return "let workers of the release that made it finish its jobs, then 'lanekeeper namespace rm " + name + "', or use another namespace"
 }

@@ -28,8 +28,8 @@ import (
 //	suspended  hash: subject -> "<when, ms> <operator|halted> <why>"; now in the reasons to be parked, or in asks
 //	heads      had no filler
 
-// from6 brings one partition from schema 6 to 7. Each write is one transaction that takes the old form away with it, so
-// what is repeated finds nothing to do.
+// from6 brings one partition from schema 6 to 7. Each write is one transaction that takes away what it was made of,
+// or comes to the same when it is repeated.
 func from6(ctx context.Context, n *lanes.Namespace, p int) error {
 	k := n.Keys(p)
 	o := &old6{n: n, keys: k, base: strings.TrimSuffix(k.Jobs(), "jobs")}
@@ -234,16 +234,14 @@ func (o *old6) delayed(ctx context.Context) error {
 	})
 }
 
-// park parks a lane, and takes away all that said so before.
+// park parks a lane. One that stands still until somebody resumes it had a lease for that.
 func (o *old6) park(ctx context.Context, canonical string, why record.Park) func(tx redis.Pipeliner) {
 	return func(tx redis.Pipeliner) {
 		tx.HSet(ctx, o.keys.ParkReasons(), canonical, why.String())
 		tx.ZAdd(ctx, o.keys.Parked(), redis.Z{Score: why.LookAgain(), Member: canonical})
-		tx.ZRem(ctx, o.base+"delayed", canonical)
 		if why.Stopped() {
 			tx.HDel(ctx, o.keys.Leases(), canonical)
 			tx.ZRem(ctx, o.keys.Deadlines(), canonical)
-			tx.HDel(ctx, o.base+"suspended", canonical)
 		}
 	}
 }
@@ -358,7 +356,6 @@ func (o *old6) ask(ctx context.Context, canonical string, lease []string, stop, 
 	record := lease[1] + map[bool]string{true: "! ", false: " "}[lines != ""] + lease[3]
 	return func(tx redis.Pipeliner) {
 		tx.HSet(ctx, o.keys.Leases(), canonical, record)
-		tx.HDel(ctx, o.base+"suspended", canonical)
 		if lines != "" {
 			tx.HSet(ctx, o.keys.Asks(), canonical, lines)
 		} else {

@@ -3,7 +3,7 @@
 // [Dispatcher], whose methods are the verbs. [KindOf] ties a kind to the type of its payloads.
 //
 // Other packages do the rest. Package worker runs handlers. Package dispatcher/inspect lists lanes, jobs and dead
-// letters, dispatcher/doctor examines and repairs, and dispatcher/session is for those who write a pool of their own.
+// letters, dispatcher/doctor examines and repairs, dispatcher/move does something with a whole namespace, and dispatcher/session is for those who write a pool of their own.
 //
 // # Promise
 //

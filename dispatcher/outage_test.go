@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
 	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/move"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
@@ -99,6 +101,25 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"WhyJob":   func(ctx context.Context) error { _, err := inspect.New(d).WhyJob(ctx, ref("j1")); return err },
 		"DeadLetters": func(ctx context.Context) error {
 			_, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{})
+			return err
+		},
+		"move.Find": func(ctx context.Context) error { _, err := move.Find(ctx, f.cfg.Redis, nil); return err },
+		"move.Look": func(ctx context.Context) error { _, err := move.Look(ctx, f.cfg.Redis, f.cfg.Namespace); return err },
+		"move.Remove": func(ctx context.Context) error {
+			_, err := move.Remove(ctx, f.cfg.Redis, f.cfg.Namespace, true, nil)
+			return err
+		},
+		"move.Migrate": func(ctx context.Context) error {
+			_, err := move.Migrate(ctx, f.cfg.Redis, f.cfg.Namespace, nil)
+			return err
+		},
+		"move.Export": func(ctx context.Context) error {
+			_, err := move.Export(ctx, d, io.Discard, move.ExportOptions{})
+			return err
+		},
+		"move.Import": func(ctx context.Context) error {
+			header := strings.NewReader(`{"type":"header","format":1,"id":"x"}` + "\n")
+			_, _, err := move.Import(ctx, move.ImportConfig{Redis: f.cfg.Redis, Namespace: f.cfg.Namespace}, header)
 			return err
 		},
 		"Replay":        func(ctx context.Context) error { _, err := d.Replay(ctx, ref("j1"), false); return err },

@@ -1,6 +1,7 @@
-// Package move is for operators who do something with a whole namespace: find those of a server, remove one. Applications
-// and pools need none of it. It works on a client and a name where others work on a [dispatcher.Dispatcher], because
-// what it is about can be of another release, which nobody can open here.
+// Package move is for operators who do something with a whole namespace: find those of a server, remove one, export and
+// import one, bring one to the schema of this release. Applications and pools need none of it. It works on a client and a
+// name where others work on a [dispatcher.Dispatcher], because what it is about can be of another release, which nobody
+// can open here.
 //
 // # What keeps others away
 //
@@ -10,5 +11,6 @@
 //
 // Each verb goes by small steps, and goes on where it stopped when it is called again.
 //
-// Reading order: namespaces.go finds, remove.go removes.
+// Reading order: namespaces.go finds, remove.go removes; format.go has the lines of an export, export.go and part.go write
+// them; reader.go and item.go read them, import.go brings them; migrate.go has the steps between schemas, schema6.go the first.
 package move

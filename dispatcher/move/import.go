@@ -14,7 +14,6 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
-	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -160,20 +159,8 @@ func (im *importing) send(ctx context.Context) error {
 			}
 		}
 	}
-	var calls []*script.Call
-	for p := range im.n.Partitions {
-		if len(jobs[p]) > 0 {
-			calls = append(calls, im.n.Bring(p, jobs[p]))
-		}
-		if len(outcomes[p]) > 0 {
-			calls = append(calls, im.n.BringEnded(p, outcomes[p]))
-		}
-	}
-	im.n.Scripts.Ride(ctx, calls...)
-	for _, call := range calls {
-		if _, err := call.Words(); err != nil {
-			return err
-		}
+	if err := im.n.BringAll(ctx, jobs, outcomes); err != nil {
+		return err
 	}
 	im.chunk, im.bytes = nil, 0
 	return im.n.Mark(ctx, im.mark, im.mark, "import", im.at(im.totals.Lines))

@@ -172,7 +172,7 @@ func refuseWorkers(what string, holders []string) error {
 }
 
 // ErrAlive is returned for what may not be done while workers live.
-var ErrAlive = errors.New("dispatcher: workers live")
+var ErrAlive = errors.New("dispatcher: workers are in the way")
 
 // MarshalJSON makes sure that a list is never null.
 func (one Namespace) MarshalJSON() ([]byte, error) {

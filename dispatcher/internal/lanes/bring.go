@@ -1,16 +1,15 @@
 package lanes
 
 import (
-	"fmt"
+	"context"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
-var bringScript, bringEndedScript = verb("bring"), verb("bringended")
+var bringScript = verb("bring")
 
 // Brought is a job of an export, in the forms in which it is stored.
 type Brought struct {
@@ -43,32 +42,22 @@ func (n *Namespace) Bring(p int, jobs []Brought) *script.Call {
 	return n.Scripts.Plain(p, bringScript, tails, args...)
 }
 
-// ReadBrought reads its reply: how many of the jobs were there already.
-func ReadBrought(call *script.Call) (there int, err error) {
-	words, err := call.Words()
-	if err != nil {
-		return 0, err
+// BringAll makes calls, by partition, that put jobs and outcomes back, and waits for all.
+func (n *Namespace) BringAll(ctx context.Context, jobs [][]Brought, outcomes [][]BroughtOutcome) error {
+	var calls []*script.Call
+	for p := range n.Partitions {
+		if len(jobs[p]) > 0 {
+			calls = append(calls, n.Bring(p, jobs[p]))
+		}
+		if len(outcomes[p]) > 0 {
+			calls = append(calls, n.BringEnded(p, outcomes[p]))
+		}
 	}
-	if len(words) == 2 {
-		there, err = strconv.Atoi(words[1])
+	n.Scripts.Ride(ctx, calls...)
+	for _, call := range calls {
+		if _, err := call.Words(); err != nil {
+			return err
+		}
 	}
-	if len(words) != 2 || err != nil {
-		return 0, fmt.Errorf("bring: reply %q", words)
-	}
-	return there, nil
-}
-
-// BroughtOutcome is an outcome of an export: its packed id, its record, and two times in ms.
-type BroughtOutcome struct {
-	ID, Record   string
-	Ended, Until int64
-}
-
-// BringEnded makes a call that puts outcomes back, as many as [Namespace.Bring] takes jobs. It may be repeated.
-func (n *Namespace) BringEnded(p int, outcomes []BroughtOutcome) *script.Call {
-	var args []any
-	for _, o := range outcomes {
-		args = append(args, o.ID, o.Record, o.Ended, o.Until)
-	}
-	return n.Scripts.Plain(p, bringEndedScript, nil, args...)
+	return nil
 }

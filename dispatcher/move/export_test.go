@@ -17,8 +17,10 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/dispatcher/move"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -369,6 +371,41 @@ func TestImportTwice(t *testing.T) {
 			t.Error("it is not what it was")
 		}
 		if findings, err := doctor.New(back).Examine(bg, nil); err != nil || slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Severity == doctor.Wrong }) {
+			t.Errorf("%v, %v", findings, err)
+		}
+	})
+}
+
+// A job that fell due while it was exported was seen on the schedule, and then in its lane: it comes once, and its place is
+// in the lane, in front of what came behind it there.
+func TestImportOfAJobThatFellDue(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := opened(t, rdb, redistest.Namespace(t, rdb), 1)
+		at := func(place, id string, order, seq int64, when string) lanes.Brought {
+			job := record.Job{Subject: key("a"), Kind: "k", MaxAttempts: 3, Order: order, Seq: seq, EnqueuedAt: time.UnixMilli(1)}
+			canonical := job.Subject.Canonical()
+			return lanes.Brought{Subject: canonical, Entry: job.Entry(record.PackID(id)), Body: job.Stored(canonical), Place: place, When: when}
+		}
+		none := make([][]lanes.BroughtOutcome, 1)
+		for _, jobs := range [][]lanes.Brought{
+			{at("scheduled", "due", 4, 0, "5000")}, {at("lane", "due", 7, 7, ""), at("lane", "behind", 8, 8, "")}, {at("lane", "due", 7, 7, "")},
+		} {
+			if err := d.Engine().BringAll(bg, [][]lanes.Brought{jobs}, none); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, p := range []string{"seq", "token"} {
+			if err := d.Engine().Raise(bg, 0, p, 8); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text := exported(t, d)
+		if due, behind := strings.Index(text, `"id":"due"`), strings.Index(text, `"id":"behind"`); due < 0 || behind < due || strings.Count(text, `"place":"lane"`) != 2 || strings.Contains(text, `"scheduled","`) {
+			t.Errorf("%s", text)
+		}
+		findings, err := doctor.New(d).Examine(bg, nil)
+		if err != nil || slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Severity == doctor.Wrong }) {
 			t.Errorf("%v, %v", findings, err)
 		}
 	})

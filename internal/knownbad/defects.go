@@ -9,7 +9,7 @@ type defect struct {
 }
 
 // defects are all of the list: by verb and feature here, and by the kind of fault beside.
-var defects = slices.Concat(byVerb, fromCommands, fromOutages, fromOrder, fromHostility, fromUsers, unseenBounds, unseenCLI, unseenLanes, unseenSim, rolling)
+var defects = slices.Concat(byVerb, fromCommands, fromOutages, fromOrder, fromHostility, fromUsers, fromMoving, unseenBounds, unseenCLI, unseenLanes, unseenSim, rolling)
 
 var byVerb = []defect{
 	{

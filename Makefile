@@ -62,10 +62,11 @@ bench-against: redis ## measure this tree beside the build of REF, in turn, ROUN
 demo: ## replay a real trace on an embedded server
 	$(GO) run ./cmd/lanekeeper demo
 
-redis: ## install redis-server when it is absent and the package manager may
-	@command -v redis-server >/dev/null || { \
+redis: ## install redis-server when it is absent and the package manager may; REDIS_SERVER=/path names another for all tests
+	@[ -n "$$REDIS_SERVER" ] || command -v redis-server >/dev/null || { \
 	  command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
 	  apt-get update -qq >/dev/null && apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || \
 	  { echo "redis-server is needed: install it with your package manager (Debian: apt-get install redis-server)"; exit 1; }
+	@server=$${REDIS_SERVER:-redis-server}; said=$$($$server --version) && echo "tests run on $$server: $$said"
 
 .PHONY: help test lint quick fuzz stories bench bench-quick bench-against chaos known-bad mutants demo redis

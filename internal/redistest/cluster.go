@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,7 +61,11 @@ func OwnCluster(t testing.TB) *Cluster {
 			c.must(s, "cluster", "meet", host, port, busPort)
 		}
 		if i < 3 {
-			c.must(s, "cluster", "addslotsrange", i*16384/3, (i+1)*16384/3-1)
+			slots := []any{"cluster", "addslots"} // ranges of them came with Redis 7
+			for slot := i * 16384 / 3; slot < (i+1)*16384/3; slot++ {
+				slots = append(slots, slot)
+			}
+			c.must(s, slots...)
 		}
 	}
 	for i, s := range c.Nodes[3:] {
@@ -94,6 +99,11 @@ func (c *Cluster) paired() bool {
 
 // busPort is the port on which a node talks to others.
 func (s *Server) busPort() string {
+	if before7() {
+		_, port, _ := net.SplitHostPort(s.Addr)
+		n, _ := strconv.Atoi(port)
+		return strconv.Itoa(n + 10000) // one over 65535 does not start, and another is tried
+	}
 	return s.args[slices.Index(s.args, "--cluster-port")+1]
 }
 

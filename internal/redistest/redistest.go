@@ -1,4 +1,4 @@
-// Package redistest gives tests a Redis: a real redis-server, started once for
+// Package redistest gives tests a Redis: a real redis-server, or what REDIS_SERVER names, started once for
 // each test binary on a free port and in a folder of its own, or a miniredis in
 // the process. Every test has a namespace to itself, so all may run in parallel.
 package redistest
@@ -43,9 +43,8 @@ func Start(dir string, args ...string) (*Server, error) {
 }
 
 func start(dir, conf string, args ...string) (*Server, error) {
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		return nil, fmt.Errorf("redis-server is not installed; run 'make redis', or install it " +
-			"with the system's package manager (Debian: apt-get install redis-server)")
+	if _, err := version(); err != nil {
+		return nil, err
 	}
 	var err error
 	for range 5 { // another process may take the port between the look and the start
@@ -63,12 +62,12 @@ func start(dir, conf string, args ...string) (*Server, error) {
 // Restart starts the process of s again, on the same port and folder.
 func (s *Server) Restart() error {
 	_, port, _ := net.SplitHostPort(s.Addr)
-	args := append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--daemonize", "no"}, s.args...)
+	args := append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", s.Dir, "--daemonize", "no"}, known(s.args)...)
 	if s.conf != "" {
 		args = append([]string{s.conf}, args...)
 	}
 	var out bytes.Buffer
-	s.cmd = exec.Command("redis-server", args...)
+	s.cmd = exec.Command(binary(), args...)
 	s.cmd.Stdout, s.cmd.Stderr = &out, &out
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.cmd.Start(); err != nil {
@@ -89,12 +88,12 @@ func (s *Server) Restart() error {
 		}
 		select {
 		case <-done:
-			return fmt.Errorf("redis-server ended: %s", out.String())
+			return fmt.Errorf("%s ended: %s", binary(), out.String())
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
 			s.Kill()
-			return fmt.Errorf("redis-server does not answer: %w", err)
+			return fmt.Errorf("%s does not answer: %w", binary(), err)
 		}
 	}
 }
@@ -139,6 +138,8 @@ func Main(m *testing.M, cleanUp ...func()) {
 	}
 	if shared.Server != nil {
 		shared.Kill()
+		said, _ := version()
+		fmt.Fprintf(os.Stderr, "tests ran on %s: %s\n", binary(), said)
 	}
 	_ = os.RemoveAll(shared.dir)
 	if code == 0 {

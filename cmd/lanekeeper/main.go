@@ -275,7 +275,7 @@ a subject only while it holds that subject's lease in Redis; different subjects 
 in parallel.
 
 Start with 'lanekeeper demo', which needs nothing else.`,
-		Version:       version,
+		Version:       thisBuild().text(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,

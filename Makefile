@@ -59,6 +59,10 @@ bench-quick: redis ## drain, contention, idle latency and memory with fewer jobs
 bench-against: redis ## measure this tree beside the build of REF, in turn, ROUNDS times (5): ratios (8 min)
 	cd bench && $(GO) run . -against $${REF:?say which commit: make bench-against REF=HEAD~1} -rounds $${ROUNDS:-5} $${ONLY:+-only "$$ONLY"}
 
+dist: ## what a release consists of, into dist/: static binaries for linux and darwin, man pages, completions, a systemd unit (3 min)
+	$(GO) run ./internal/dist
+	cd dist && sha256sum -c SHA256SUMS
+
 demo: ## replay a real trace on an embedded server
 	$(GO) run ./cmd/lanekeeper demo
 
@@ -69,4 +73,4 @@ redis: ## install redis-server when it is absent and the package manager may; RE
 	  { echo "redis-server is needed: install it with your package manager (Debian: apt-get install redis-server)"; exit 1; }
 	@server=$${REDIS_SERVER:-redis-server}; said=$$($$server --version) && echo "tests run on $$server: $$said"
 
-.PHONY: help test lint quick fuzz stories bench bench-quick bench-against chaos known-bad mutants demo redis
+.PHONY: help test lint quick fuzz stories bench bench-quick bench-against chaos known-bad mutants dist demo redis

@@ -205,7 +205,7 @@ func (o *execOptions) command(ctx context.Context, key subject.Key, program stri
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.app.in, o.app.out.Writer, o.app.err
 	cmd.WaitDelay = grace
 	// A group of its own, so that all of it can be ended.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = dieTogether(&syscall.SysProcAttr{Setpgid: true})
 	cmd.Env = append(o.app.holding(key), "LANEKEEPER_TOKEN="+l.Token.String())
 	tty := terminalOf(o.app.in)
 	if tty != nil {

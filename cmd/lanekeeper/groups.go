@@ -4,12 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/lanekeeper/lanekeeper/internal/boot"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -159,15 +156,6 @@ func (s *groups) halt(awake func()) {
 		}
 		_ = syscall.Kill(-leader, signal)
 	}
-}
-
-// stopSelf stops this process until somebody lets it go on. A signal to the own thread has come when
-// the call returns, so what follows runs only then: or at once in the first process of a
-// container, which can't stop.
-func stopSelf() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	_ = unix.Tgkill(unix.Getpid(), unix.Gettid(), unix.SIGSTOP)
 }
 
 // close lets the guard end, and with it what was given up and still runs.

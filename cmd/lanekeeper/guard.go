@@ -8,9 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
@@ -40,7 +37,7 @@ func newGuard() (*guard, error) {
 	}
 	defer r.Close()
 	g := &guard{pipe: w, ended: make(chan struct{})}
-	g.cmd = exec.Command("/proc/self/exe") // also when the file was replaced meanwhile
+	g.cmd = exec.Command(ownBinary())
 	g.cmd.Args, g.cmd.Env, g.cmd.Dir = []string{guardName}, []string{}, "/"
 	g.cmd.Stdin, g.cmd.SysProcAttr = r, &syscall.SysProcAttr{Setsid: true}
 	if err := start(g.cmd); err != nil {
@@ -99,7 +96,7 @@ func watchGroups(pipe *os.File) {
 		n, err := pipe.Read(block)
 		text = hear(append(text, block[:n]...), groups)
 		if errors.Is(err, io.EOF) {
-			delete(groups, unborn) // it ends with its parent (PR_SET_PDEATHSIG)
+			delete(groups, unborn) // it ends with its parent, where the system does that: dieTogether
 			for leader := range groups {
 				_ = syscall.Kill(-leader, syscall.SIGKILL)
 			}
@@ -155,36 +152,4 @@ func endOver(groups map[int]allowed, parent int) {
 		}
 		delete(groups, leader)
 	}
-}
-
-// born are the leaders of groups that the worker has started since a time, and that are not known. There is one at most:
-// programs start one after the other. When the worker dies meanwhile its children are another's, whose other ones are
-// strangers; then there are none.
-func born(since time.Duration, parent int, known map[int]allowed) (leaders []int) {
-	const tick = time.Second / 100 // USER_HZ, in which the kernel tells when a process has started
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range stats {
-		text, _ := os.ReadFile(path)
-		_, facts, ok := bytes.Cut(text, []byte(" ("))
-		if !ok {
-			continue // it has ended meanwhile
-		}
-		// What follows the name, which may have anything in it: state, parent, group, …; proc(5).
-		fields := strings.Fields(string(facts[bytes.LastIndexByte(facts, ')')+1:]))
-		if len(fields) < 20 {
-			continue
-		}
-		leader, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		of, _ := strconv.Atoi(fields[1])
-		group, _ := strconv.Atoi(fields[2])
-		ticks, _ := strconv.ParseInt(fields[19], 10, 64)
-		_, told := known[leader]
-		if of == parent && group == leader && leader != os.Getpid() && !told && time.Duration(ticks+1)*tick > since {
-			leaders = append(leaders, leader)
-		}
-	}
-	if os.Getppid() != parent {
-		return nil
-	}
-	return leaders
 }

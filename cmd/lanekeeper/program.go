@@ -46,9 +46,7 @@ func parseProgram(line string) (words []string, stays string, err error) {
 // is before the lease can pass to another worker. When the worker is stopped or dies,
 // the guard ends the group: it must not go on under a lease that nobody renews.
 // A worker that dies before the guard has heard of the program, or with the guard, has
-// the kernel kill it (prctl PR_SET_PDEATHSIG), though not what it has started by then.
-// The kernel ties that to the thread that started it; Go ends no thread here, since no
-// goroutine of ours exits while locked to one.
+// the kernel kill it (dieTogether).
 func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler {
 	return func(ctx context.Context, payload []byte) error {
 		claim, _ := worker.FromContext(ctx)
@@ -57,7 +55,7 @@ func (a *app) programHandler(argv []string, grace time.Duration) worker.Handler 
 		cmd.Stdin = bytes.NewReader(payload)
 		cmd.Stdout, cmd.Stderr = &output, &output
 		cmd.WaitDelay = grace // for what leaves the group and keeps the pipes open
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+		cmd.SysProcAttr = dieTogether(&syscall.SysProcAttr{Setpgid: true})
 		cmd.Env = append(a.holding(claim.Subject),
 			"LANEKEEPER_JOB="+inEnvironment(claim.ID),
 			"LANEKEEPER_KIND="+claim.Kind,

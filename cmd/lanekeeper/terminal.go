@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -46,23 +45,3 @@ func stopTogether() {
 	signal.Ignore(syscall.SIGTSTP) // this process stops last
 	_ = syscall.Kill(0, syscall.SIGTSTP)
 }
-
-// stops calls stopped each time that a child stops, and returns when it has ended. It takes the
-// news of a stop, and leaves that of the end to who waits for it.
-func stops(child int, stopped func()) {
-	for {
-		var info unix.Siginfo
-		err := unix.Waitid(unix.P_PID, child, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT, nil)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err == nil && info.Code == cldStopped:
-			_ = unix.Waitid(unix.P_PID, child, nil, unix.WSTOPPED|unix.WNOHANG, nil)
-			stopped()
-		default:
-			return
-		}
-	}
-}
-
-// cldStopped is CLD_STOPPED of signal.h.
-const cldStopped = 5

@@ -35,6 +35,10 @@ func run(out string, platforms []string) error {
 	if err != nil {
 		return err
 	}
+	return r.make(out, platforms)
+}
+
+func (r release) make(out string, platforms []string) error {
 	work, err := os.MkdirTemp("", "lanekeeper-dist-")
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func run(out string, platforms []string) error {
 	for _, platform := range platforms {
 		fmt.Fprintln(os.Stderr, "building", r.version, "for", platform)
 		binary := filepath.Join(work, strings.ReplaceAll(platform, "/", "-"))
-		if err := r.build(binary, platform); err != nil {
+		if err := r.build(".", binary, platform); err != nil {
 			return err
 		}
 		folder := "lanekeeper-" + r.version + "-" + filepath.Base(binary)
@@ -99,12 +103,12 @@ func releaseOf(dir string) (release, error) {
 	return r, nil
 }
 
-// build builds the command for a platform: static, without paths of this machine.
-func (r release) build(to, platform string) error {
+// build builds the command of a clone for a platform: static, without paths of this machine.
+func (r release) build(clone, to, platform string) error {
 	system, machine, _ := strings.Cut(platform, "/")
 	flags := fmt.Sprintf("-s -w -buildid= -X main.version=%s -X main.revision=%s -X main.committed=%s", r.version, r.revision, r.at.Format(time.RFC3339))
 	return command([]string{"CGO_ENABLED=0", "GOOS=" + system, "GOARCH=" + machine},
-		"build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", to, "./cmd/lanekeeper")
+		"build", "-C", clone, "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", to, "./cmd/lanekeeper")
 }
 
 // common makes the files that the archives of all platforms have.
@@ -125,7 +129,7 @@ func (r release) common(work string) ([]file, error) {
 		files = append(files, file{"man/" + filepath.Base(page), page, 0o644})
 	}
 	here := filepath.Join(work, "here")
-	if err := r.build(here, runtime.GOOS+"/"+runtime.GOARCH); err != nil {
+	if err := r.build(".", here, runtime.GOOS+"/"+runtime.GOARCH); err != nil {
 		return nil, err
 	}
 	for shell, name := range map[string]string{"bash": "lanekeeper.bash", "zsh": "_lanekeeper", "fish": "lanekeeper.fish"} {
@@ -139,8 +143,7 @@ func (r release) common(work string) ([]file, error) {
 		}
 		files = append(files, file{"completions/" + name, path, 0o644})
 	}
-	path := filepath.Join(work, "unit")
-	return append(files, file{"systemd/lanekeeper@.service", path, 0o644}), os.WriteFile(path, []byte(unit()), 0o644)
+	return append(files, file{"systemd/lanekeeper@.service", "internal/dist/lanekeeper@.service", 0o644}), nil
 }
 
 // command runs go, with variables besides those of this process.

@@ -129,11 +129,11 @@ var fromCommands = []defect{
 		`return ": held by " + lane.Holder`, `return ""`,
 	},
 	{
-		"zombies pile up under PID 1 (openabdev/openab#436)", "cmd/lanekeeper/children.go",
+		"zombies pile up under PID 1 (openabdev/openab#436)", "cmd/lanekeeper/system_linux.go",
 		`if os.Getpid() != 1 && subreaper == 0 {`, `if true {`,
 	},
 	{
-		"PID 1 takes the ends of its own programs away", "cmd/lanekeeper/children.go",
+		"PID 1 takes the ends of its own programs away", "cmd/lanekeeper/system_linux.go",
 		`if pid > 0 && !own {`, `if pid > 0 {`,
 	},
 	{
@@ -251,7 +251,7 @@ var fromCommands = []defect{
 		`leaders = born(one.since, parent, groups)`, `leaders = nil`,
 	},
 	{
-		"H11: what ran before is ended for what was not told of", "cmd/lanekeeper/guard.go",
+		"H11: what ran before is ended for what was not told of", "cmd/lanekeeper/system_linux.go",
 		`time.Duration(ticks+1)*tick > since`, `ticks >= 0`,
 	},
 	{

@@ -227,7 +227,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`first + ". Of the first one: " + lane.Text`, `first + "."`,
 	},
 	{
-		"guard: strangers are ended when the worker dies while the guard looks for its child", "cmd/lanekeeper/guard.go",
+		"guard: strangers are ended when the worker dies while the guard looks for its child", "cmd/lanekeeper/system_linux.go",
 		`	if os.Getppid() != parent {
 		return nil
 	}`, ``,

@@ -81,7 +81,7 @@ func (a *alike) both(what string, do func(i int, h *house) (any, error)) {
 
 func kindOf(err error) string {
 	for _, known := range []error{
-		lease.ErrLost, lease.ErrHeld, lease.ErrCancelled, dispatcher.ErrTaken, dispatcher.ErrNotSuspended, dispatcher.ErrRunning, dispatcher.ErrNotEnded, dispatcher.ErrLaneFull, dispatcher.ErrConflict, dispatcher.ErrNotFound, dispatcher.ErrRefused,
+		lease.ErrLost, lease.ErrHeld, lease.ErrCancelled, dispatcher.ErrTaken, dispatcher.ErrNotSuspended, dispatcher.ErrNotDelayed, dispatcher.ErrRunning, dispatcher.ErrNotEnded, dispatcher.ErrLaneFull, dispatcher.ErrConflict, dispatcher.ErrNotFound, dispatcher.ErrRefused,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()
@@ -242,7 +242,7 @@ func (a *alike) section(rt *rapid.T) {
 func (a *alike) operate(rt *rapid.T) {
 	lane := key(rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "lane"))
 	id := fmt.Sprint("j", rapid.IntRange(max(1, a.n-5), max(1, a.n)).Draw(rt, "job"))
-	what := rapid.IntRange(0, 7).Draw(rt, "what")
+	what := rapid.IntRange(0, 8).Draw(rt, "what")
 	a.both("operate", func(_ int, h *house) (any, error) {
 		switch what {
 		case 0:
@@ -258,6 +258,8 @@ func (a *alike) operate(rt *rapid.T) {
 			return h.Cancel(bg, ref(id))
 		case 5:
 			return h.Outcome(bg, ref(id))
+		case 6:
+			return nil, h.RetryNow(bg, lane)
 		}
 		return nil, h.Resume(bg, lane)
 	})

@@ -193,6 +193,19 @@ var featureSteps = map[string]func(m *meter) (trips, commands float64){
 		n := 0
 		return m.again(1, func() { _, err := m.d.Cancel(bg, ref(fmt.Sprint("c", n))); m.ok(err); n++ })
 	},
+	"retry a lane now that is in backoff": func(m *meter) (float64, float64) {
+		fails := func() {
+			m.hop(1)
+			m.turn.Ends[0].Outcome, m.turn.Ends[0].Wait = session.Retry, time.Hour
+			m.turn.Want = 0
+			m.s.Turns(bg, []session.Turn{{Ends: m.turn.Ends}})
+			m.turn.Ends = nil
+		}
+		fails()
+		m.ok(m.d.RetryNow(bg, key("hot")))
+		fails()
+		return m.cost(1, func() { m.ok(m.d.RetryNow(bg, key("hot"))) })
+	},
 }
 
 // again is the cost of a step that was made once before: its scripts are loaded.

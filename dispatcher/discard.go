@@ -10,11 +10,11 @@ import (
 // Discard deletes a dead letter for good. It returns [ErrNotFound] when there is
 // no such dead letter.
 func (d *Dispatcher) Discard(ctx context.Context, ref JobRef) error {
-	p, _, err := d.deadLetter(ctx, ref)
+	p, job, err := d.deadLetter(ctx, ref)
 	if err != nil {
 		return err
 	}
-	did, err := d.lanes.Discard(ctx, p, record.PackID(ref.ID))
+	did, err := d.lanes.Discard(ctx, p, job.Subject, record.PackID(ref.ID))
 	if err == nil && !did {
 		err = fmt.Errorf("%w: job %s is not a dead letter", ErrNotFound, ref)
 	}

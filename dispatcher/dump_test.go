@@ -35,6 +35,8 @@ func dump(t *testing.T, rdb *redis.Client, namespace string) string {
 			v = rdb.ZRangeWithScores(bg, k, 0, -1).Val()
 		case "set":
 			v = sortedStrings(rdb.SMembers(bg, k).Val())
+		case "stream":
+			v = rdb.XRange(bg, k, "-", "+").Val()
 		default:
 			t.Fatalf("key %q has type %s", k, kind)
 		}

@@ -70,6 +70,12 @@ var (
 	// suspended.
 	ErrNotSuspended = errors.New("dispatcher: not suspended")
 
+	// ErrNotDelayed is returned by RetryNow for a lane whose head does not wait for its next attempt.
+	ErrNotDelayed = errors.New("dispatcher: not delayed")
+
+	// ErrMoved is matched by every [MovedError].
+	ErrMoved = errors.New("dispatcher: lane has moved")
+
 	// ErrUndeclared is returned for a kind that is not among the declared ones, where any are.
 	ErrUndeclared = errors.New("dispatcher: kind is not declared")
 

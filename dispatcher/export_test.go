@@ -54,12 +54,12 @@ func AskTwice(ctx context.Context, d *Dispatcher, key subject.Key, between func(
 
 // SuspendTwice suspends a lane, and after something else with a copy of the same request.
 func SuspendTwice(ctx context.Context, d *Dispatcher, key subject.Key, between func()) (first, again string) {
-	return d.twice(ctx, d.lanes.Partition(key), lanes.Script("suspend"), between, key.Canonical(), "why")
+	return d.twice(ctx, d.lanes.Partition(key), lanes.Script("suspend"), between, key.Canonical(), "why", "*", "")
 }
 
 // CancelTwice cancels a job, and after something else with a copy of the same request.
 func CancelTwice(ctx context.Context, d *Dispatcher, job Job, between func()) (first, again string) {
-	return d.twice(ctx, d.lanes.Partition(job.Subject), lanes.Script("cancel"), between, job.Subject.Canonical(), job.Entry().String(), 0)
+	return d.twice(ctx, d.lanes.Partition(job.Subject), lanes.Script("cancel"), between, job.Subject.Canonical(), job.Entry().String(), 0, "")
 }
 
 func (d *Dispatcher) twice(ctx context.Context, p int, s *script.Script, between func(), args ...any) (first, again string) {

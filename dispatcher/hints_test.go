@@ -142,6 +142,10 @@ func TestEachHintIsLeft(t *testing.T) {
 		"reap of what is due": {func(h *house) { h.later("a", "k", "j1", time.Second); h.hints(); h.advance(time.Minute) }, func(h *house) { h.reaped() }, "k:ready"},
 
 		"resume": {func(h *house) { h.of1("k", "j1"); _, err := h.Suspend(bg, key("a"), ""); h.ok(err) }, func(h *house) { h.ok(h.Resume(bg, key("a"))) }, "k:ready"},
+		"retry now": {
+			func(h *house) { h.of1("k", "j1"); h.ends(h.first(), retry(time.Hour), false) },
+			func(h *house) { h.ok(h.RetryNow(bg, key("a"))) }, "k:ready",
+		},
 		"skip of a head": {func(h *house) {
 			h.of1("k", "j1")
 			h.of1("other", "j2")

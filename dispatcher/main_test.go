@@ -291,7 +291,7 @@ func (h *house) empty() {
 	}
 	for _, line := range strings.Split(dump(h.t, h.rdb, h.cfg.Namespace), "\n") {
 		kept := strings.Contains(line, "}:meta") || strings.Contains(line, "}:clock") || strings.Contains(line, "}:kinds") ||
-			strings.Contains(line, "}:registry") || strings.Contains(line, "}:versions") || strings.Contains(line, "}:limits")
+			strings.Contains(line, "}:registry") || strings.Contains(line, "}:versions") || strings.Contains(line, "}:limits") || strings.Contains(line, "}:audit")
 		if onlyFiller := fmt.Sprintf("%q", fmt.Sprint(map[string]string{record.Filler: ""})); strings.HasSuffix(line, `}:leases" `+onlyFiller) || strings.HasSuffix(line, `}:heads" `+onlyFiller) {
 			kept = true
 		}

@@ -54,7 +54,11 @@ var shownBy = map[string]map[string]string{
 		"Holder": "TestClaimantIsWhatItSays", "Kinds": "session: TestI11_HandOverOnlyToWhoHandlesTheKind", "TTL": "TestClaimantIsWhatItSays",
 		"LaneBatch": "TestJobsOfOneClaim", "Pool": "TestC6_PoolLimit",
 	},
-	"Page":       {"Cursor": "TestPagesThatAreFilled", "Limit": "TestPagesThatAreFilled"},
+	"Page": {"Cursor": "TestPagesThatAreFilled", "Limit": "TestPagesThatAreFilled"},
+	"AuditFilter": {
+		"Subject": "TestAuditIsOneList", "Who": "TestAuditIsOneList", "Verb": "TestAuditIsOneList", "Since": "TestAuditIsOneList",
+	},
+	"Actor":      {"Who": "TestActsHaveTheirActors", "Face": "TestActsHaveTheirActors", "Why": "TestActsHaveTheirActors"},
 	"LaneFilter": {"State": "TestPagesThatAreFilled", "Kind": "TestPagesThatAreFilled"},
 	"JobRef":     {"ID": "TestH5_AmbiguousIDs", "Subject": "TestH5_AmbiguousIDs"},
 	"Turn": {
@@ -90,7 +94,7 @@ func TestEachFieldIsShown(t *testing.T) {
 	}
 	for _, of := range []any{
 		dispatcher.Config{}, dispatcher.Durability{}, dispatcher.Kind{}, dispatcher.NewJob{}, dispatcher.Unique{}, dispatcher.Backoff{}, session.Claimant{},
-		inspect.Page{}, inspect.LaneFilter{}, dispatcher.JobRef{}, session.Turn{}, session.End{},
+		inspect.Page{}, inspect.LaneFilter{}, inspect.AuditFilter{}, dispatcher.Actor{}, dispatcher.JobRef{}, session.Turn{}, session.End{},
 	} {
 		typ := reflect.TypeOf(of)
 		fields := 0

@@ -99,6 +99,10 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		},
 		"WhyLanes": func(ctx context.Context) error { _, err := inspect.New(d).WhyLanes(ctx, nil); return err },
 		"WhyJob":   func(ctx context.Context) error { _, err := inspect.New(d).WhyJob(ctx, ref("j1")); return err },
+		"Audit": func(ctx context.Context) error {
+			_, _, err := inspect.New(d).Audit(ctx, inspect.AuditFilter{}, inspect.Page{})
+			return err
+		},
 		"DeadLetters": func(ctx context.Context) error {
 			_, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{})
 			return err
@@ -130,6 +134,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"Suspend":       func(ctx context.Context) error { _, err := d.Suspend(ctx, key("a"), "why"); return err },
 		"Resume":        func(ctx context.Context) error { return d.Resume(ctx, key("a")) },
 		"Skip":          func(ctx context.Context) error { return d.Skip(ctx, key("a")) },
+		"RetryNow":      func(ctx context.Context) error { return d.RetryNow(ctx, key("a")) },
 		"SuspendJob":    func(ctx context.Context) error { return d.SuspendJob(ctx, ref("j2")) },
 		"ResumeJob":     func(ctx context.Context) error { return d.ResumeJob(ctx, ref("j2")) },
 		"Find":          func(ctx context.Context) error { _, _, err := d.Find(ctx, ref("j1")); return err },

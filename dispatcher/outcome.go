@@ -77,11 +77,11 @@ func (d *Dispatcher) standing(ctx context.Context, id string, at stored) (o JobO
 	case s.Head == nil || s.Head.InSection():
 		return JobOutcome{}, s.State(), nil
 	}
-	_, why, halted := s.Head.Why()
+	stop, halted := s.Head.Why()
 	if !halted {
 		return JobOutcome{}, s.State(), nil
 	}
-	o.State, o.Attempts, o.Reason, o.Error = JobHalted, s.Head.Attempt(), why, s.Head.Note.Error
+	o.State, o.Attempts, o.Reason, o.Error = JobHalted, s.Head.Attempt(), stop.Why, s.Head.Note.Error
 	return o, "", nil
 }
 

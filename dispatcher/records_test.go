@@ -95,7 +95,12 @@ var states = map[string]func(h *house){
 		h.of1("halt", "j1", "j2")
 		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Reason: "permanent", Error: "boom"}, false)
 	},
-	"a suspended lane":            func(h *house) { h.of1("k", "j1"); h.suspends() },
+	"a suspended lane": func(h *house) { h.of1("k", "j1"); h.suspends() },
+	"a lane that somebody suspended": func(h *house) {
+		h.of1("k", "j1")
+		_, err := h.Suspend(dispatcher.As(bg, dispatcher.Actor{Who: "ada", Face: "cli"}), key("a"), "why")
+		h.ok(err)
+	},
 	"a suspended lane, empty":     func(h *house) { h.suspends() },
 	"a lane to be suspended":      func(h *house) { h.of1("k", "j1"); h.first(); h.suspends() },
 	"a suspended job at the head": func(h *house) { h.of1("k", "j1", "j2"); h.ok(h.SuspendJob(bg, ref("j1"))) },
@@ -253,6 +258,14 @@ func (h *house) records() string {
 		case "set":
 			for _, v := range sortedStrings(h.rdb.SMembers(bg, k).Val()) {
 				say(k, v)
+			}
+		case "stream":
+			for _, x := range h.rdb.XRange(bg, k, "-", "+").Val() {
+				parts := []any{x.ID}
+				for _, f := range slices.Sorted(maps.Keys(x.Values)) {
+					parts = append(parts, f, x.Values[f])
+				}
+				say(k, parts...)
 			}
 		case "string":
 			say(k, h.rdb.Get(bg, k).Val())

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -12,36 +13,40 @@ import (
 
 // Suspend stops a lane until it is resumed, whether it has jobs or not: at once, or when
 // its holder is done, who is returned then. Jobs that were claimed together with the
-// head still run.
-func (d *Dispatcher) Suspend(ctx context.Context, key subject.Key, why string) (holder string, err error) {
+// head still run. Without why the [Actor]'s counts.
+func (d *Dispatcher) Suspend(ctx context.Context, key subject.Key, why string, conditions ...Condition) (holder string, err error) {
 	if err := CheckSubject(key); err != nil {
 		return "", err
 	}
-	why = strings.ReplaceAll(lanes.Clip(why), "\n", " ")
-	holder, err = d.lanes.Suspend(ctx, key, why)
-	return holder, lanes.Wrap("suspend "+key.String(), err)
+	who := lanes.ActorOf(ctx)
+	why = strings.ReplaceAll(lanes.Clip(cmp.Or(why, who.Why)), "\n", " ")
+	who.Why = cmp.Or(who.Why, why)
+	head := seen(conditions)
+	holder, err = d.lanes.Suspend(lanes.As(ctx, who), key, why, head)
+	return holder, acted("suspend", key, head, err)
 }
 
 // Resume lets a lane go on that was suspended, or halted by its head (see [Halt]), which gets
 // all its attempts again then. It returns [ErrNotSuspended] when the lane is neither.
-func (d *Dispatcher) Resume(ctx context.Context, key subject.Key) error {
-	return d.resume(ctx, key, "resume")
+func (d *Dispatcher) Resume(ctx context.Context, key subject.Key, conditions ...Condition) error {
+	return d.resume(ctx, key, "resume", seen(conditions))
 }
 
 // Skip makes a dead letter of the head of a suspended or halted lane, and resumes the lane.
 // It returns [ErrNotSuspended] when the lane is neither, and [ErrNotFound] when it is empty.
-func (d *Dispatcher) Skip(ctx context.Context, key subject.Key) error {
-	return d.resume(ctx, key, "skip")
+// A head that the caller has not looked at is better not skipped: [IfHead].
+func (d *Dispatcher) Skip(ctx context.Context, key subject.Key, conditions ...Condition) error {
+	return d.resume(ctx, key, "skip", seen(conditions))
 }
 
-func (d *Dispatcher) resume(ctx context.Context, key subject.Key, how string) error {
+func (d *Dispatcher) resume(ctx context.Context, key subject.Key, how string, head lanes.Seen) error {
 	if err := CheckSubject(key); err != nil {
 		return err
 	}
-	did, err := d.lanes.Resume(ctx, key, how)
+	did, err := d.lanes.Resume(ctx, key, how, head)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%s %s: %w", how, key, err)
+		return acted(how, key, head, err)
 	case did == "no":
 		return fmt.Errorf("%s %s: %w", how, key, ErrNotSuspended)
 	case did == "empty":

@@ -65,6 +65,9 @@ func (ns Namespace) Versions() string { return "{" + ns.Name + "}:versions" }
 // Repairing is a string: who repairs the namespace.
 func (ns Namespace) Repairing() string { return "{" + ns.Name + "}:repairing" }
 
+// Audit is a stream: what operators did that is no partition's. It keeps the latest.
+func (ns Namespace) Audit() string { return "{" + ns.Name + "}:audit" }
+
 // Waits is a hash: subject -> "<until> <token> <subject>": who has the lease of the first with that
 // token waits for the other.
 func (ns Namespace) Waits() string { return "{" + ns.Name + "}:waits" }
@@ -162,6 +165,9 @@ func (k Keys) Windows() string { return k.base + "windows" }
 // Limits is a hash: name of a limit -> what is declared of it, and "<name> next" -> when the next start may
 // be, ms. Who is short of it stands in line:<name> and places:<name>, which scripts name.
 func (k Keys) Limits() string { return k.base + "limits" }
+
+// Audit is a stream: what operators did in the partition. It keeps the latest.
+func (k Keys) Audit() string { return k.base + "audit" }
 
 // News is the channel on which it is said that something has happened to a job, a
 // ticket or a holder. Messages are hints, and never the truth.

@@ -526,6 +526,11 @@ func (s *simulation) operate() {
 		case 6, 7:
 			s.raise(d, i)
 		}
+		if s.world.Roll(3, "retry", i) == 0 {
+			if err := d.RetryNow(ctx, lane); err == nil {
+				s.world.Saw("retry now")
+			}
+		}
 		s.resumeAll(d, 3)
 	}
 }

@@ -218,12 +218,20 @@ func (g *guarded) migrates() {
 	g.may("operator", "migrate")
 }
 
+// listed checks that the latest act is listed for who may look.
+func (g *guarded) listed(user, verb string) {
+	g.t.Helper()
+	if code, out, errOut := g.run(user, "", "log", "--limit", "1"); code != 0 || !strings.Contains(out, verb) {
+		g.t.Errorf("the log shows %s no %s: exit %d\n%s%s", user, verb, code, out, errOut)
+	}
+}
+
 // looks runs what a reader and an operator look at.
 func (g *guarded) looks() {
 	for _, user := range []string{"reader", "operator"} {
 		for _, args := range [][]string{
 			{"lane", "ls"}, {"lane", "show", "s:a"}, {"why", "s:a"}, {"job", "show", "good"}, {"stats"}, {"worker", "ls"}, {"doctor"}, {"dead", "ls"},
-			{"kind", "ls"},
+			{"kind", "ls"}, {"log"},
 		} {
 			g.may(user, args...)
 		}
@@ -242,6 +250,12 @@ func (g *guarded) stops() {
 	g.may("operator", "lane", "resume", "s:u")
 	g.may("operator", "lane", "suspend", "s:u")
 	g.may("operator", "lane", "skip", "s:u")
+	w := &town{t: g.t, url: "redis://operator:change-me@" + g.addr, namespace: namespaceOfUsers, dir: g.t.TempDir()}
+	w.failed("s:v", "k", "v1")
+	g.mayNot("reader", "lane", "retry", "s:v")
+	g.may("operator", "lane", "retry", "s:v", "--why", "mended")
+	g.listed("operator", "lane retry")
+	g.may("operator", "job", "cancel", "v1")
 	g.may("operator", "job", "suspend", "sleeps")
 	g.may("operator", "job", "resume", "sleeps")
 	g.may("operator", "job", "cancel", "sleeps")
@@ -306,6 +320,7 @@ func (g *guarded) declares() {
 	g.may("worker", "work", "--config", file, "--until-empty")
 	g.may("reader", "kind", "show", "k")
 	g.may("operator", "kind", "rm", "k")
+	g.listed("reader", "kind rm")
 }
 
 // H2, H17: what no user may, and what one may not that another does.
@@ -329,8 +344,8 @@ func TestH2_UsersMayNoMore(t *testing.T) {
 		everybody = append(everybody, []any{"function", "flush"}, []any{"function", "load", "#!lua name=x\nredis.register_function('x', function() end)"}, []any{"function", "list"})
 	}
 	own := map[string][][]any{
-		"producer": {{"scan", "0"}},
-		"worker":   {{"scan", "0"}},
+		"producer": {{"scan", "0"}, {"xadd", "{lanekeeper:0}:audit", "*", "who", "operator"}},
+		"worker":   {{"scan", "0"}, {"xadd", "{lanekeeper:0}:audit", "*", "who", "operator"}, {"xtrim", "{lanekeeper:0}:audit", "maxlen", "0"}},
 		"reader": {
 			{"scan", "0"}, {"hset", "{lanekeeper:0}:jobs", "a", "b"}, {"del", "{lanekeeper:0}:jobs"}, {"eval", "return 1", "0"}, {"publish", "{lanekeeper:0}:news:x", ""},
 			{"set", "{lanekeeper:0}:request:x", ""}, {"zadd", "{lanekeeper:0}:dead", "1", "a"}, {"pexpire", "{lanekeeper:0}:jobs", "1"}, {"expire", "{lanekeeper}:meta", "1"},

@@ -40,6 +40,7 @@ type app struct {
 	output    string
 	quiet     bool
 	noColor   bool
+	reason    string // why somebody acts, as he says
 
 	rdb redis.UniversalClient
 
@@ -55,13 +56,14 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print only ids in lists, and no progress or remarks")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also without a terminal or with NO_COLOR set")
 	_ = root.RegisterFlagCompletionFunc("redis-file", fileNames)
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		switch a.output {
 		case "table", "wide", "json", "jsonl":
 		default:
 			return usage("--output %q must be table, wide, json or jsonl", a.output)
 		}
 		a.namespace = cmp.Or(a.namespace, os.Getenv(namespaceVariable), defaultNamespace)
+		cmd.SetContext(dispatcher.As(cmd.Context(), dispatcher.Actor{Who: whoami(), Face: "cli", Why: a.reason}))
 		return nil
 	}
 }

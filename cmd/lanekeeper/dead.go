@@ -30,6 +30,7 @@ func (a *app) deadCommand() *cobra.Command {
 	var of ofSubject
 	show, replay, discard := a.deadShow(&of), a.deadReplay(&of), a.deadDiscard(&of)
 	of.addTo(show, replay, discard)
+	a.addWhy(replay, discard)
 	cmd.AddCommand(a.deadList(), show, replay, discard)
 	return cmd
 }

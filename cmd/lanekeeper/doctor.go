@@ -70,6 +70,7 @@ do not count.`,
 		},
 	}
 	cmd.Flags().BoolVar(&fix, "fix", false, "mend what disagrees")
+	a.addWhy(cmd)
 	return cmd
 }
 

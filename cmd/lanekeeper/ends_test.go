@@ -42,9 +42,22 @@ var ends = []end{
 	{1, "not suspended", "lane resume s:a"},
 	{1, "not suspended", "lane skip s:a"},
 	{2, "no colon", "lane resume nocolon"},
-	{0, "", "lane suspend s:a"},
+	{1, "not delayed", "lane retry s:a"},
+	{3, "no head", "lane retry s:none"},
+	{10, "is WAITS, not OK", "lane retry s:d --head OK"},
+	{0, "is ready", "lane retry s:d --head WAITS"},
+	{0, "", "job cancel WAITS --why enough"},
+	{10, "the head of s:a is OK, not other; nothing was changed", "lane suspend s:a --head other"},
+	{0, "", "lane suspend s:a --why because"},
 	{2, "no colon", "lane suspend nocolon"},
-	{0, "", "lane resume s:a"},
+	{10, "not other", "lane resume s:a --head other"},
+	{10, "not no job", "lane skip s:a --head="},
+	{0, "", "lane resume s:a --head OK"},
+	{0, "because", "log"},
+	{0, "Nobody", "log --verb kind"},
+	{2, "must be one of", "log --verb odd"},
+	{2, "--since", "log --since -1h"},
+	{2, "limit", "log --limit 0"},
 	{4, "No living worker", "why s:a"},
 	{4, "No living worker", "why OK"},
 	{3, "none", "why none"},
@@ -133,6 +146,7 @@ func TestEveryCommandEndsAsDocumented(t *testing.T) {
 	}
 	words := strings.NewReplacer("FILE", file, "SPACE", w.namespace, "OUT", filepath.Join(w.dir, "out"), "DIR", w.dir, "PORT", w.url[strings.LastIndex(w.url, ":")+1:],
 		"KINDS", w.config("kinds: {declared: {owner: o}}\nhandlers: {declared: \"true\"}"))
+	w.failed("s:d", "fails", "WAITS")
 	well, badly := make(map[string]bool), make(map[string]bool)
 	codes := map[string]bool{ // of ends that take more than a line
 		"6": true, "130": true, "143": true, "129": true, // TestRedisIsAway, TestInterruptedCommands
@@ -208,10 +222,10 @@ func leafOf(args []string) string {
 }
 
 // asking has each command that asks Redis once, as it does something where all is well: j waits, d and e
-// are dead letters, s:held is suspended.
+// are dead letters, s:held is suspended, s:fails waits for its next attempt.
 var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
-	"lane skip s:held", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
+	"lane skip s:held", "lane retry s:fails", "log", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
 	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
 	"migrate", "export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }
@@ -229,6 +243,7 @@ func settled(t *testing.T) *town {
 		w.must("enqueue", map[string]string{"h": "s:held"}[id]+map[string]string{"j": "s:j", "sleeps": "s:sleeps"}[id], "k", "--id", id)
 	}
 	w.must("lane", "suspend", "s:held")
+	w.failed("s:fails", "fails", "f")
 	w.must("job", "suspend", "sleeps")
 	if err := os.WriteFile(filepath.Join(w.dir, "lines"), []byte(`{"subject":"s:1","kind":"k","id":"l1"}`+"\n"+`{"subject":"s:2","kind":"k","id":"l2"}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -159,7 +159,7 @@ of everything else the size, and a digest by which payloads of one output can be
 		},
 	}
 	verb := func(use, short, long, done string, do func(d *dispatcher.Dispatcher) func(context.Context, dispatcher.JobRef) error) *cobra.Command {
-		return &cobra.Command{
+		cmd := &cobra.Command{
 			Use: use, Short: short, Long: long, Args: cobra.MinimumNArgs(1),
 			RunE: func(cmd *cobra.Command, args []string) error {
 				refs, err := of.refs(args)
@@ -173,6 +173,8 @@ of everything else the size, and a digest by which payloads of one output can be
 				return a.each(refs, done, func(ref dispatcher.JobRef) (string, error) { return "", do(d)(cmd.Context(), ref) })
 			},
 		}
+		a.addWhy(cmd)
+		return cmd
 	}
 	cmd.AddCommand(show,
 		a.cancelCommand(&of),
@@ -212,7 +214,7 @@ func (a *app) lookAtJob(ctx context.Context, d *dispatcher.Dispatcher, ref dispa
 
 // cancelCommand tells jobs that are gone from those whose workers were asked.
 func (a *app) cancelCommand(of *ofSubject) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "cancel ID …",
 		Short: "Take jobs away for good, or ask their workers to end them",
 		Long: `Takes jobs that wait away for good. One that runs is asked to end: its handler's context
@@ -257,6 +259,8 @@ did until then is done; a program that ends with 0 all the same has finished.`,
 			return nil
 		},
 	}
+	a.addWhy(cmd)
+	return cmd
 }
 
 // showOutcome shows how a job ended that is gone. Its result is the handler's, and may hold

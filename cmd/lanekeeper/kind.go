@@ -130,7 +130,7 @@ func (a *app) kindCommand() *cobra.Command {
 			Args:  cobra.ExactArgs(1),
 			RunE:  func(cmd *cobra.Command, args []string) error { return a.showKind(cmd, args[0]) },
 		})
-	cmd.AddCommand(&cobra.Command{
+	rm := &cobra.Command{
 		Use:   "rm KIND",
 		Short: "Take a declaration back, with its limit",
 		Long: `Takes a declaration back, with its limit. Jobs of the kind stay; processes that know it go
@@ -150,7 +150,9 @@ on until they end, and declare it again when they start. When it was the last on
 			a.say("%s is no longer declared", args[0])
 			return nil
 		},
-	})
+	}
+	a.addWhy(rm)
+	cmd.AddCommand(rm)
 	return cmd
 }
 

@@ -33,6 +33,7 @@ type laneView struct {
 	Along       int        `json:"along,omitempty"` // jobs behind the head that were claimed with it
 	Why         string     `json:"why,omitempty"`   // it is suspended, or will be
 	SuspendedAt *time.Time `json:"suspended_at,omitempty"`
+	SuspendedBy string     `json:"suspended_by,omitempty"`
 	Cancelling  bool       `json:"cancelling,omitempty"`
 	Section     bool       `json:"section,omitempty"` // the lease is for a section, and the head waits
 	Halted      bool       `json:"halted,omitempty"`
@@ -46,7 +47,7 @@ func viewLane(l inspect.Lane, why inspect.Why) laneView {
 		Subject: l.Subject.String(), key: l.Subject, State: string(l.State), Depth: l.Depth, Kind: l.Kind, ID: idText(l.HeadID),
 		Attempt: l.Attempt, MaxAttempts: l.MaxAttempts, Holder: l.Holder,
 		ExpiresAt: optional(l.ExpiresAt), RunAt: optional(l.RunAt), Error: l.Error,
-		Along: l.Along, Why: l.Why, SuspendedAt: optional(l.SuspendedAt), Cancelling: l.Cancelling,
+		Along: l.Along, Why: l.Why, SuspendedAt: optional(l.SuspendedAt), SuspendedBy: l.SuspendedBy, Cancelling: l.Cancelling,
 		Section: l.Section, Halted: l.Halted,
 	}
 	if l.Token != 0 {
@@ -98,68 +99,9 @@ from how long jobs of its kind took before ('kind show'), or from what the kind 
 		},
 	}
 	addPageFlags(show, &jobs)
-	cmd.AddCommand(ls, show, a.suspendCommand(),
-		a.resumeCommand("resume SUBJECT", "Let a suspended or halted lane go on",
-			`Lets a lane go on that was suspended, or that its head has halted (on_failure: halt). A
-head that has halted its lane gets all its attempts again; 'lane skip' goes on without it.`, "goes on",
-			(*dispatcher.Dispatcher).Resume),
-		a.resumeCommand("skip SUBJECT", "Let a suspended or halted lane go on without its head",
-			`Makes a dead letter of the head of a suspended or halted lane, and lets the lane go on.
-'dead replay --front' puts it back.`, "goes on without its head",
-			(*dispatcher.Dispatcher).Skip))
+	cmd.AddCommand(ls, show)
+	cmd.AddCommand(a.laneVerbs()...)
 	return cmd
-}
-
-func (a *app) suspendCommand() *cobra.Command {
-	var why string
-	cmd := &cobra.Command{
-		Use:   "suspend SUBJECT",
-		Short: "Stop a lane until it is resumed",
-		Long: `Stops a lane until it is resumed: at once, or when the job that runs has ended. Jobs can
-still be enqueued.`,
-		Example: `  lanekeeper lane suspend build:17 --why 'disk of the builder is full'`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := subject.Parse(args[0])
-			if err != nil {
-				return err
-			}
-			d, err := a.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			holder, err := d.Suspend(cmd.Context(), key, why)
-			if err != nil {
-				return err
-			}
-			if holder != "" {
-				a.note("%s holds it now; it stands still when that has ended", holder)
-			}
-			return a.done(key, "suspended")
-		},
-	}
-	cmd.Flags().StringVar(&why, "why", "", "shown to whoever wonders")
-	return cmd
-}
-
-func (a *app) resumeCommand(use, short, long, what string, do func(*dispatcher.Dispatcher, context.Context, subject.Key) error) *cobra.Command {
-	return &cobra.Command{
-		Use: use, Short: short, Long: long, Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := subject.Parse(args[0])
-			if err != nil {
-				return err
-			}
-			d, err := a.look(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if err := do(d, cmd.Context(), key); err != nil {
-				return err
-			}
-			return a.done(key, what)
-		},
-	}
 }
 
 // done says what became of a lane.

@@ -31,6 +31,7 @@ const (
 	exitNoRedis     = 6
 	exitNotFinished = 7
 	exitIncomplete  = 8
+	exitMoved       = 10
 )
 
 const exitCodesHelp = `Every command ends with one of these codes:
@@ -43,6 +44,7 @@ const exitCodesHelp = `Every command ends with one of these codes:
   6    Redis can't be reached, or refuses to serve
   7    the job that 'enqueue --wait' waited for did not finish
   8    what is shown is not all: a part of Redis could not be asked
+  10   another job is the head of the lane than the one that --head names; nothing was changed
   75   'exec' could not have the subject in time; nothing was run
   126  'exec' could not run its command
   127  'exec' did not find its command
@@ -140,6 +142,8 @@ func (a *app) hint(err error) string {
 		return "What is shown is right, and not all. Repeat the command when all servers of the cluster are back."
 	case errors.Is(err, dispatcher.ErrAmbiguous):
 		return "Say which job is meant with --subject."
+	case errors.Is(err, dispatcher.ErrMoved):
+		return "Look again with 'lanekeeper lane show'; without --head the command takes whatever is the head."
 	case errors.Is(err, errNoAddress):
 		return noAddress
 	case noOne != nil && slices.ContainsFunc([]string{"NOAUTH", "WRONGPASS", "NOPERM"}, func(no string) bool { return strings.Contains(noOne.Error(), no) }):
@@ -233,6 +237,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitIncomplete
 	case errors.Is(err, dispatcher.ErrNotFound):
 		return exitNotFound
+	case errors.Is(err, dispatcher.ErrMoved):
+		return exitMoved
 	case redisAway(err):
 		return exitNoRedis
 	}
@@ -287,7 +293,7 @@ Start with 'lanekeeper demo', which needs nothing else.`,
 	a.addGlobalFlags(root)
 	for _, c := range []*cobra.Command{
 		a.demoCommand(), a.devCommand(), a.enqueueCommand(), a.workCommand(), a.laneCommand(),
-		a.jobCommand(), a.kindCommand(), a.execCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(), a.whyCommand(), a.namespaceCommand(), a.exportCommand(), a.importCommand(), a.migrateCommand(),
+		a.jobCommand(), a.kindCommand(), a.execCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(), a.whyCommand(), a.namespaceCommand(), a.exportCommand(), a.importCommand(), a.migrateCommand(), a.logCommand(),
 		a.versionCommand(),
 	} {
 		root.AddCommand(c)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -76,6 +78,34 @@ func TestFromFillsItsCalls(t *testing.T) {
 		}
 		if err := f.send(t.Context()); err != nil || most != c.fits || f.enqueued != c.jobs {
 			t.Errorf("%s: %d of %d enqueued in calls of up to %d, want %d: %v", name, f.enqueued, c.jobs, most, c.fits, err)
+		}
+	}
+}
+
+// failed makes a lane whose head has failed once, and waits for its next attempt.
+func (w *town) failed(lane, kind, id string) {
+	w.t.Helper()
+	w.must("enqueue", lane, kind, "--id", id)
+	ctx := w.t.Context()
+	rdb, err := connect.Parse(w.url)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer rdb.Close()
+	d, err := dispatcher.Open(ctx, dispatcher.Config{Redis: rdb, Namespace: w.namespace})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := session.Bare(ctx, d, session.Claimant{Holder: "w", Kinds: []string{kind}, TTL: time.Minute})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for p := range d.Namespace().Partitions {
+		for _, c := range s.Turns(ctx, []session.Turn{{Partition: p, Claim: true, Want: 1}})[0].Claims {
+			end := session.End{Claim: &c, Outcome: session.Retry, Wait: time.Hour, Error: "boom"}
+			if err := s.Turns(ctx, []session.Turn{{Partition: p, Ends: []session.End{end}}})[0].Ended[0].Err; err != nil {
+				w.t.Fatal(err)
+			}
 		}
 	}
 }

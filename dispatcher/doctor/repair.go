@@ -50,7 +50,7 @@ const renewGrace = time.Minute
 // the namespace; and a [dispatcher.IncompleteError] when a partition could not be reached, which
 // stays as it is. Examine says afterwards whether all is well.
 func (d *Doctor) Repair(ctx context.Context, progress func(done int)) (all []Repair, err error) {
-	err = d.alone(ctx, func() (err error) { all, err = d.repairAll(ctx, progress); return err })
+	err = d.alone(ctx, func() (mended int, err error) { all, err = d.repairAll(ctx, progress); return len(all), err })
 	return all, err
 }
 
@@ -252,7 +252,9 @@ const repairTTL = 30 * time.Second
 // to mend. What each step changes it looks at again, so this is for the reader of what they say.
 //
 // It is no lease: those may be what is to be repaired.
-func (d *Doctor) alone(ctx context.Context, repair func() error) error {
+//
+// At its end a line of how much it has mended is left for those who ask who did what.
+func (d *Doctor) alone(ctx context.Context, repair func() (mended int, err error)) error {
 	key, me := d.lanes.Repairing(), lanes.NewHolder()
 	// A key with a time to live: a process that dies in its repair keeps others out for so long.
 	mine, err := connect.Ask(ctx, func(ctx context.Context) (bool, error) { return d.lanes.Redis.SetNX(ctx, key, me, repairTTL).Result() })
@@ -270,22 +272,23 @@ func (d *Doctor) alone(ctx context.Context, repair func() error) error {
 	}
 	// While the repair goes on the key is set anew, and it is deleted in the end, if it is still
 	// ours.
-	ended := make(chan struct{})
+	ended := make(chan int, 1)
 	var keeping sync.WaitGroup
 	keeping.Go(func() {
 		for again := time.Tick(repairTTL / 3); ; {
 			select {
-			case <-ended:
-				_ = lanes.Parting(ctx, lanes.LastWords, func(ctx context.Context) error { return d.lanes.Hold(ctx, me, 0) })
+			case mended := <-ended:
+				_ = lanes.Parting(ctx, lanes.LastWords, func(ctx context.Context) error { return d.lanes.Hold(ctx, me, 0, mended) })
 				return
 			case <-again:
-				_ = d.lanes.Hold(ctx, me, repairTTL)
+				_ = d.lanes.Hold(ctx, me, repairTTL, 0)
 			}
 		}
 	})
-	defer keeping.Wait()
-	defer close(ended)
-	return repair()
+	mended := 0
+	defer func() { ended <- mended; keeping.Wait() }()
+	mended, err = repair()
+	return err
 }
 
 // suspects returns, by lane, the entries that may have no place in it: those of jobs that look

@@ -143,7 +143,7 @@ func types(k subject.Keys) map[string]string {
 		k.Jobs(): "hash", k.Heads(): "hash", k.Leases(): "hash", k.Deadlines(): "zset", k.Parked(): "zset",
 		k.Scheduled(): "zset", k.Dead(): "zset", k.Reasons(): "hash", k.Notes(): "hash", k.Clock(): "hash", k.Kinds(): "set",
 		k.ParkReasons(): "hash", k.Asks(): "hash", k.Unique(): "hash", k.Names(): "hash", k.Outcomes(): "hash", k.Expiring(): "zset",
-		k.Limits(): "hash", k.Windows(): "zset", k.Ended(): "zset",
+		k.Limits(): "hash", k.Windows(): "zset", k.Ended(): "zset", k.Audit(): "stream",
 	}
 }
 

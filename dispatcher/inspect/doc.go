@@ -14,6 +14,6 @@
 // results have a JSON form, with names like those of the command's fields, without payloads, and
 // with [] for an empty list.
 //
-// Reading order: inspect.go has what is shown; lanes.go and jobinfo.go; dead.go, stats.go;
+// Reading order: inspect.go has what is shown; lanes.go and jobinfo.go; dead.go, audit.go, stats.go;
 // durations.go for estimates.
 package inspect

@@ -49,7 +49,8 @@ type Lane struct {
 	Why         string      `json:"why,omitempty"`       // it is suspended, or will be when its lease ends
 	Halted      bool        `json:"halted,omitempty"`    // suspended because its head has failed for good
 	SuspendedAt time.Time   `json:"suspended_at,omitzero"`
-	Cancelling  bool        `json:"cancelling,omitempty"` // the holder was asked to end the head
+	SuspendedBy string      `json:"suspended_by,omitempty"` // the operator, where that is known
+	Cancelling  bool        `json:"cancelling,omitempty"`   // the holder was asked to end the head
 
 	look *lanes.Lane
 }

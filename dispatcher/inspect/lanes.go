@@ -269,7 +269,8 @@ func laneOf(l *lanes.Lane) (Lane, error) {
 		return Lane{}, err
 	}
 	lane := Lane{Subject: key, State: State(l.State()), Depth: l.Behind, look: l}
-	lane.SuspendedAt, lane.Why, lane.Halted = l.Why()
+	stop, halted := l.Why()
+	lane.SuspendedAt, lane.SuspendedBy, lane.Why, lane.Halted = stop.At, stop.By, stop.Why, halted
 	switch {
 	case l.IsJob():
 		lane.Depth++

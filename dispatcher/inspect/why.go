@@ -282,14 +282,14 @@ func (f *facts) lane(l *Lane) Why {
 	case l.Halted:
 		w.Stuck, w.Since = true, l.SuspendedAt
 		say(WhyHalted, "Halted%s: its head failed for good%s.", f.since(w.Since), because(strings.TrimPrefix(l.Why, "halted: ")))
-		w.Next = []Step{{"lane resume " + word, "gives its head all attempts again"}, {"lane skip " + word, "goes on without its head"}}
+		w.Next = []Step{{"lane resume " + word, "gives its head all attempts again"}, {"lane skip " + word + seen(l), "goes on without its head"}}
 	case l.State == Suspended && l.look != nil && l.look.Park.Suspended == nil && l.look.Park.Job:
 		w.Stuck = true
 		say(WhyJobSuspended, "Its head was suspended by itself.")
 		w.Next = []Step{{"job resume " + subject.IDWord(l.HeadID), "lets it run"}, {"job cancel " + subject.IDWord(l.HeadID), "takes it away"}}
 	case l.State == Suspended:
 		w.Stuck, w.Since = true, l.SuspendedAt
-		say(WhySuspended, "Suspended%s%s.", f.since(w.Since), because(l.Why))
+		say(WhySuspended, "Suspended%s%s.", f.by(l.SuspendedBy, w.Since), because(l.Why))
 		w.Next = []Step{{"lane resume " + word, "lets it go on"}}
 		if l.look != nil && !l.look.Park.Stopped() { // its reason is lost
 			w.Next = []Step{{"doctor --fix", "lets it go on"}}
@@ -306,6 +306,9 @@ func (f *facts) lane(l *Lane) Why {
 			rest = fmt.Sprintf("it is tried again at %s, in %s", f.at(l.RunAt), span(l.RunAt.Sub(f.now)))
 		}
 		say(WhyBackoff, "Attempt %d of %d failed%s; %s.", l.Attempt, l.MaxAttempts, because(l.Error), rest)
+		if len(w.Next) == 0 { // somebody is there to do it
+			w.Next = append(w.Next, Step{"lane retry " + word + seen(l), "tries it again now"})
+		}
 		w.Next = append(w.Next, Step{"lane suspend " + word, "keeps it from being tried"}, Step{"job cancel " + subject.IDWord(l.HeadID), "takes the job away"})
 	case l.HeadID == "":
 		say(WhySection, "A caller waits here for a section, and takes the lane by himself.")
@@ -313,6 +316,14 @@ func (f *facts) lane(l *Lane) Why {
 		f.readyLane(l, &w, say)
 	}
 	return w
+}
+
+// seen lets a command act on the head that it was said of, and on no other that comes after.
+func seen(l *Lane) string {
+	if l.HeadID == "" {
+		return ""
+	}
+	return " --head " + subject.IDWord(l.HeadID)
 }
 
 // leased says it of a lane that somebody holds.
@@ -366,9 +377,13 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 		}
 		say(WhyRunning, "Attempt %d of %d runs on %s, which has the lane for %s%s.", l.Attempt, l.MaxAttempts, l.Holder, span(has), most)
 	}
-	if l.Why != "" { // asked for, for when it is over
+	if l.Why != "" || !l.SuspendedAt.IsZero() { // asked for, for when it is over
 		w.Also = append(w.Also, WhySuspended)
-		w.Text = sentence("%s, and then the lane stands still%s.", strings.TrimSuffix(w.Text, "."), because(l.Why))
+		by := ""
+		if l.SuspendedBy != "" {
+			by = ", suspended by " + line(l.SuspendedBy)
+		}
+		w.Text = sentence("%s, and then the lane stands still%s%s.", strings.TrimSuffix(w.Text, "."), by, because(l.Why))
 		w.Next = append(w.Next, Step{"lane resume " + word, "lets it go on then"})
 	}
 }
@@ -567,6 +582,14 @@ func (f *facts) since(t time.Time) string {
 		return ""
 	}
 	return " for " + span(f.now.Sub(t))
+}
+
+// by says who has stopped something, and when; or for how long it is so, where nobody knows who.
+func (f *facts) by(who string, t time.Time) string {
+	if who == "" {
+		return f.since(t)
+	}
+	return " by " + line(who) + " " + span(f.now.Sub(t)) + " ago"
 }
 
 // at is a time of day in UTC, with the date where that is another one.

@@ -122,6 +122,15 @@ func TestWhyOfALane(t *testing.T) {
 			more: func(f *facts) { f.limits["kind/expire"] = LimitUse{Next: at(-1)} },
 			code: WhyReady, text: "Ready: a worker may take it at any moment.",
 		},
+		"suspended by somebody": {
+			lane: head(Lane{State: Suspended, Why: "disk full", SuspendedAt: at(-7200), SuspendedBy: "on-call", look: &lanes.Lane{Park: record.Park{Suspended: &record.Stop{}}}}),
+			code: WhySuspended, text: "Suspended by on-call 2 h ago: disk full.", stuck: true, next: "lane resume artifact:42",
+		},
+		"running, and then it stops, for somebody": {
+			lane: with(leased, func(l *Lane) { l.SuspendedAt, l.SuspendedBy = at(-1), "on-call" }), workers: []session.Worker{alive},
+			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 12 s, and then the lane stands still, suspended by on-call.",
+			next: "lane resume artifact:42", also: []Code{WhySuspended},
+		},
 		"its reason is lost": {
 			lane: head(Lane{State: Suspended, Why: "nobody knows why", look: &lanes.Lane{}}), workers: []session.Worker{alive},
 			code: WhySuspended, text: "Suspended: nobody knows why.", stuck: true, next: "doctor --fix",
@@ -134,15 +143,15 @@ func TestWhyOfALane(t *testing.T) {
 		"backoff": {
 			lane: head(Lane{State: Delayed, Attempt: 3, RunAt: at(240), Error: "exit status 1: no space"}), workers: []session.Worker{alive},
 			code: WhyBackoff, text: "Attempt 3 of 5 failed: exit status 1: no space; it is tried again at 12:04:00 UTC, in 4 min.",
-			next: "lane suspend artifact:42", until: at(240),
+			next: "lane retry artifact:42 --head j1", until: at(240),
 		},
 		"backoff until another day": {
 			lane: head(Lane{State: Delayed, Attempt: 3, RunAt: at(90000)}), workers: []session.Worker{alive},
-			code: WhyBackoff, text: "Attempt 3 of 5 failed; it is tried again at 2026-03-02 13:00 UTC, in 25 h.", next: "lane suspend artifact:42", until: at(90000),
+			code: WhyBackoff, text: "Attempt 3 of 5 failed; it is tried again at 2026-03-02 13:00 UTC, in 25 h.", next: "lane retry artifact:42 --head j1", until: at(90000),
 		},
 		"backoff that is over": {
 			lane: head(Lane{State: Delayed, Attempt: 3, RunAt: at(-5)}), workers: []session.Worker{alive},
-			code: WhyBackoff, text: "Attempt 3 of 5 failed; a worker tries it again when it next looks.", next: "lane suspend artifact:42",
+			code: WhyBackoff, text: "Attempt 3 of 5 failed; a worker tries it again when it next looks.", next: "lane retry artifact:42 --head j1",
 		},
 		"no worker": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{other},

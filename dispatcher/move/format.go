@@ -88,6 +88,7 @@ type laneLine struct {
 
 type stopped struct {
 	AtMS int64 `json:"at_ms"`
+	By   blob  `json:"by,omitempty"`
 	Why  blob  `json:"why,omitempty"`
 }
 

@@ -175,7 +175,7 @@ func (line *laneLine) park() *record.Park {
 		to   **record.Stop
 	}{{line.Suspended, &p.Suspended}, {line.Halted, &p.Halted}} {
 		if s.from != nil {
-			*s.to = &record.Stop{At: millis(s.from.AtMS), Why: strings.ReplaceAll(string(s.from.Why), "\n", " ")}
+			*s.to = &record.Stop{At: millis(s.from.AtMS), By: oneLine(s.from.By), Why: strings.ReplaceAll(string(s.from.Why), "\n", " ")}
 		}
 	}
 	return p
@@ -197,4 +197,9 @@ func (line *outcomeLine) item() (item, error) {
 func isScore(text string) bool {
 	f, err := strconv.ParseFloat(text, 64)
 	return text == "inf" || err == nil && f >= 0 && !math.IsInf(f, 0) && strings.Trim(text, "0123456789.") == ""
+}
+
+// oneLine is a name as a record has it, which has no line break and no tab.
+func oneLine(name blob) string {
+	return strings.NewReplacer("\n", " ", "\t", " ").Replace(string(name))
 }

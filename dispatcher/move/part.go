@@ -126,7 +126,7 @@ func stopOf(s *record.Stop) *stopped {
 	if s == nil {
 		return nil
 	}
-	return &stopped{s.At.UnixMilli(), blob(s.Why)}
+	return &stopped{s.At.UnixMilli(), blob(s.By), blob(s.Why)}
 }
 
 // lanes writes lane after lane, each from its head on.

@@ -351,7 +351,7 @@ func (o *old6) ask(ctx context.Context, canonical string, lease []string, stop, 
 	}
 	if strings.Contains(lease[2], "s") {
 		s, _ := stop6(stop)
-		lines += "suspend " + strconv.FormatInt(s.At.UnixMilli(), 10) + " " + s.Why + "\n"
+		lines += s.Suspending()
 	}
 	record := lease[1] + map[bool]string{true: "! ", false: " "}[lines != ""] + lease[3]
 	return func(tx redis.Pipeliner) {

@@ -197,7 +197,7 @@ func (s *Session) giveAttemptsBack(ctx context.Context) (all error) {
 func (s *Session) refund(ctx context.Context, holder string, c *Claim) error {
 	dead, err := s.lanes.Refund(ctx, holder, c.Subject, c.ID)
 	if err == nil && dead {
-		_, err = s.d.Replay(ctx, c.Ref(), true)
+		_, err = s.d.Replay(lanes.AsWorker(ctx), c.Ref(), true)
 	}
 	return err
 }

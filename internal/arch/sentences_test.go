@@ -23,6 +23,9 @@ var elsewhere = []string{
 	"No workers. Start one",                                  // an empty list
 	"it is held by the caller",                               // that a wait would never end
 	"is held by who waits for the caller",
+	"is ready: its head is tried again now",        // what a verb has done
+	"it is suspended; 'lane resume' lets it go on", // that a verb was refused, and which one is meant
+	"its head is suspended by itself; 'job resume' lets it run",
 }
 
 // Sentences on why something stands still come from one place.

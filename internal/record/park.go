@@ -9,7 +9,7 @@ import (
 )
 
 // Park is why a lane that nobody holds may not be claimed, a line each: "backoff <until, Unix ms>", "suspended <when,
-// Unix ms> <why>", "halted <when, Unix ms> <why>", "job -".
+// Unix ms> [@<who>\t]<why>", "halted <when, Unix ms> <why>", "job -".
 type Park struct {
 	Backoff   time.Time // its head waits until then for its next attempt; zero when it does not
 	Suspended *Stop     // by an operator
@@ -17,10 +17,10 @@ type Park struct {
 	Job       bool      // its head is suspended by itself
 }
 
-// Stop is since when, and why, something is stopped.
+// Stop is since when, and why, something is stopped, and who did it; By is "" where that is not known.
 type Stop struct {
-	At  time.Time
-	Why string
+	At      time.Time
+	By, Why string
 }
 
 // ParsePark reads one. ok is false when a line of it can't be read.
@@ -30,7 +30,7 @@ func ParsePark(record string) (p Park, ok bool) {
 		case "backoff":
 			p.Backoff, ok = millis(value)
 		case "suspended":
-			p.Suspended, ok = parseStop(value)
+			p.Suspended, ok = parseSuspended(value)
 		case "halted":
 			p.Halted, ok = parseStop(value)
 		case "job":
@@ -61,7 +61,28 @@ func millis(text string) (time.Time, bool) {
 func parseStop(text string) (*Stop, bool) {
 	when, why, _ := strings.Cut(text, " ")
 	at, ok := millis(when)
-	return &Stop{at, why}, ok
+	return &Stop{At: at, Why: why}, ok
+}
+
+// parseSuspended reads a stop by an operator, who may be named in it. A head that has halted its lane has an error there,
+// which may look alike.
+func parseSuspended(text string) (*Stop, bool) {
+	s, ok := parseStop(text)
+	if who, why, marked := strings.Cut(s.Why, "\t"); marked && strings.HasPrefix(who, "@") {
+		s.By, s.Why = who[1:], why
+	}
+	return s, ok
+}
+
+// halted and suspended are the inverse of parseStop and parseSuspended.
+func (s *Stop) halted() string { return strconv.FormatInt(s.At.UnixMilli(), 10) + " " + s.Why }
+
+func (s *Stop) suspended() string {
+	named := *s
+	if s.By != "" || strings.HasPrefix(s.Why, "@") {
+		named.Why = "@" + s.By + "\t" + s.Why
+	}
+	return named.halted()
 }
 
 // Stopped reports whether the lane stands still until somebody resumes it.
@@ -75,7 +96,7 @@ func (p Park) LookAgain() float64 {
 	return float64(p.Backoff.UnixMilli())
 }
 
-// Asks is what is asked of the holder of a lane, a line each: "cancel <ms to keep the outcome>", "suspend <when, Unix ms> <why>".
+// Asks is what is asked of the holder of a lane, a line each: "cancel <ms to keep the outcome>", "suspend <when, Unix ms> [@<who>\t]<why>".
 type Asks struct {
 	Cancel  bool  // the head
 	Suspend *Stop // the lane, when the lease ends
@@ -89,12 +110,15 @@ func ParseAsks(record string) (a Asks, ok bool) {
 			_, ok = millis(value)
 			a.Cancel = true
 		case "suspend":
-			a.Suspend, ok = parseStop(value)
+			a.Suspend, ok = parseSuspended(value)
 		}
 		return ok
 	})
 	return a, ok && record != ""
 }
+
+// Suspending is what is asked of a holder who is to leave the lane suspended, as a line of its [Asks].
+func (s *Stop) Suspending() string { return "suspend " + s.suspended() + "\n" }
 
 // String is the inverse of [ParsePark], with the reasons in one order.
 func (p Park) String() string {
@@ -102,13 +126,11 @@ func (p Park) String() string {
 	if !p.Backoff.IsZero() {
 		fmt.Fprintf(&b, "backoff %d\n", p.Backoff.UnixMilli())
 	}
-	for _, s := range []struct {
-		word string
-		*Stop
-	}{{"suspended", p.Suspended}, {"halted", p.Halted}} {
-		if s.Stop != nil {
-			b.WriteString(s.word + " " + strconv.FormatInt(s.At.UnixMilli(), 10) + " " + s.Why + "\n")
-		}
+	if p.Suspended != nil {
+		b.WriteString("suspended " + p.Suspended.suspended() + "\n")
+	}
+	if p.Halted != nil {
+		b.WriteString("halted " + p.Halted.halted() + "\n")
 	}
 	if p.Job {
 		b.WriteString("job -\n")

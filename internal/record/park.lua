@@ -1,5 +1,5 @@
 -- park: why a lane that nobody holds may not be claimed, a line each: "backoff <until, ms>" its head waits for its next attempt;
--- "suspended <when, ms> <why>" by an operator; "halted <when, ms> <why>" by its head, which has failed for good; "job -" its
+-- "suspended <when, ms> <why>" by an operator, whose name stands before why where it is known, "@<who>\t"; "halted <when, ms> <why>" by its head, which has failed for good; "job -" its
 -- head is suspended by itself. All but the second are about the head.
 
 -- stopped_by is what keeps a lane back until somebody resumes it: all but a backoff.
@@ -20,7 +20,13 @@ local function of_next(reasons)
   return halted and not value_in(rest, 'suspended') and with_value(rest, 'suspended', halted) or rest
 end
 
--- since is how a stop says when and why.
+-- since is how a stop says when and why; stopped_as says who did it too, where that is known. A why that looks as if it
+-- began so is marked with nobody's name.
 local function since(now, why)
   return whole(now) .. ' ' .. why
+end
+
+local function stopped_as(now, who, why)
+  local marked = who ~= '' or sub(why, 1, 1) == '@'
+  return since(now, (marked and '@' .. who .. '\t' or '') .. why)
 end

@@ -17,6 +17,7 @@
 //	declaration what is declared of a kind
 //	wait        that who has a lease waits for another subject
 //	limit       a limit, its slots, and a place in the line of those who are short of it
+//	act         what an operator did, and who
 //
 // Ids and subjects are bytes, so no form may be made or read by what stops at a NUL or at a space.
 package record
@@ -75,7 +76,10 @@ var waitLua string
 //go:embed limit.lua
 var limitLua string
 
+//go:embed act.lua
+var actLua string
+
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua,
+	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua, actLua,
 }, "\n")

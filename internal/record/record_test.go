@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -88,6 +89,7 @@ func FuzzGarbage(f *testing.F) {
 		_, _ = ParseLimit(s)
 		_ = NameField(s)
 		_, _, _, _ = ParseOwner(s)
+		_, _ = ParseAct(s, map[string]any{"verb": s, "subject": s, "job": s})
 	})
 }
 
@@ -134,6 +136,8 @@ func TestPages(t *testing.T) {
 	note := "2 suspended 6\na b\nc\n\n7 waits"
 	noted, _ := ParseNote(note)
 	park, readable := ParsePark("backoff 1700000000000\nsuspended 1700000000001 no route\nhalted 2 \njob -\n")
+	someone, known := ParsePark("suspended 7 @a b\tno route\n")
+	act, acted := ParseAct("1700000000000-2", map[string]any{"who": "a b", "face": "cli", "why": "no route", "verb": "lane skip", "subject": canonical, "job": packed, "before": "halted", "after": "ready", "new": "x"})
 	leased := ParseLease("7 job+3! a b")
 	asks, heard := ParseAsks("cancel 500\nsuspend 7 why not\n")
 	storedID, stored, err := DecodeJob(packed, "\x80\x00\x00\x01\x02"+"\x00\x00\x00\x00\x03\x04"+string(job.Encode(canonical)))
@@ -146,8 +150,27 @@ func TestPages(t *testing.T) {
 	if !heard || !asks.Cancel || asks.Suspend.Why != "why not" || asks.Suspend.At.UnixMilli() != 7 {
 		t.Errorf("asks %+v", asks)
 	}
+	if !known || *someone.Suspended != (Stop{time.UnixMilli(7).UTC(), "a b", "no route"}) {
+		t.Errorf("suspended by somebody is %+v", someone.Suspended)
+	}
+	if acted != nil || act != (Act{time.UnixMilli(1700000000000).UTC(), Actor{"a b", "cli", "no route"}, "lane skip", "halted", "ready", key, "j 1", ""}) {
+		t.Errorf("act %+v, %v", act, acted)
+	}
+	for _, bad := range []map[string]any{{}, {"verb": 7}, {"verb": "x", "subject": "\x09s"}, {"verb": "x", "job": "x"}} {
+		if a, err := ParseAct("7-0", bad); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%v is read as %+v, %v", bad, a, err)
+		}
+	}
 	if p, ok := ParsePark("backoff 9\n"); !ok || p.LookAgain() != 9 || p.Stopped() {
 		t.Errorf("a backoff is %+v, %t", p, ok)
+	}
+	if p, _ := ParsePark("halted 7 @a b\tno route\n"); p.Halted.By != "" || p.Halted.Why != "@a b\tno route" {
+		t.Errorf("an error that looks like a name is %+v", p.Halted)
+	}
+	for _, text := range []string{"suspended 7 @a b\tno route\n", "suspended 7 @\t@x\ty\n", "halted 7 @a b\tno route\n", "suspended 7 a\tb\nhalted 8 @x\n"} {
+		if p, ok := ParsePark(text); !ok || p.String() != text {
+			t.Errorf("%q comes back as %q, %t", text, p.String(), ok)
+		}
 	}
 	for _, text := range []string{"gone 9\n", "backoff 1 \n", "backoff 1.5\n", "backoff 9999999999999999\n", "backoff 1", "halted x y\n", "backoff -1\n"} {
 		if p, ok := ParsePark(text); ok {
@@ -242,8 +265,21 @@ func TestPages(t *testing.T) {
 		"declaration, read": {"local v, o, j = declaration_of(ARGV[1]) return v .. o .. j .. whole(declared_version('4 x')) .. tostring((declaration_of('4 x')))", []string{"3 web {}"}, "3web{}4nil", ""},
 		"wait":              {"return wait_as(1700000000000, '7', ARGV[1])", []string{canonical}, "1700000000000 7 " + canonical, ""},
 		"wait, read":        {"local t, k, s = wait_of(ARGV[1]) return whole(t) .. k .. s .. tostring((wait_of(false)))", []string{"1700000000000 7 " + canonical}, "17000000000007" + canonical + "nil", ""},
-		"limit's next":      {"return next_start('kind/k')", nil, "kind/k next", ""},
-		"place":             {"local p = place_from(place_member('3', 'a b'), '2 1 1700000000000') return p.member .. p.partition .. p.holder .. place_as(p) .. tostring((place_from('x', false)))", nil, "3 a b3a b2 1 1700000000000nil", ""},
+		"park, by somebody": {
+			`return stopped_as(7, 'a b', 'no route') .. '|' .. stopped_as(7, '', 'no route') .. '|' .. stopped_as(7, '', '@x\ty')`,
+			nil, "7 @a b\tno route|7 no route|7 @\t@x\ty", "",
+		},
+		"act": {
+			"return table.concat(act_as(ARGV[1], 'lane skip', { 'subject', 's', 'job', 'ij' }, 'halted', 'ready'), ',')",
+			[]string{Actor{"a\nb", "cli", ""}.Lines(7)}, "verb,lane skip,before,halted,after,ready,subject,s,job,ij,who,a b,face,cli,why,", "",
+		},
+		"act, who": {"return value_in(ARGV[1], 'most') .. ARGV[1]", []string{Actor{"a", "b", "c\x00\xff"}.Lines(7)}, "7who a\nface b\nwhy c \ufffd\nmost 7\n", ""},
+		"act, when": {
+			"return table.concat({ after_entry(nil, 1700000000000), after_entry('1699999999999-5', 1700000000000), after_entry('1700000000000-5', 1700000000000), after_entry('1700000000001-0', 1700000000000) }, ' ')",
+			nil, "1700000000000-0 1700000000000-0 1700000000000-6 1700000000001-1", "",
+		},
+		"limit's next": {"return next_start('kind/k')", nil, "kind/k next", ""},
+		"place":        {"local p = place_from(place_member('3', 'a b'), '2 1 1700000000000') return p.member .. p.partition .. p.holder .. place_as(p) .. tostring((place_from('x', false)))", nil, "3 a b3a b2 1 1700000000000nil", ""},
 	} {
 		got, err := redis.NewScript(Lua+"\n"+page.lua).Run(t.Context(), rdb, nil, args(page.args)...).Text()
 		if err != nil || got != page.want {

@@ -21,7 +21,7 @@
 -- The forms of all values are in internal/record.
 --
 -- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; park_reasons, asks, unique,
---           names, outcomes, ended, windows, expiring, limits, line:<limit>, places:<limit>: all under the hash tag of
+--           names, outcomes, ended, windows, expiring, limits, audit, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 

@@ -57,17 +57,20 @@ var clockLua string
 //go:embed request.lua
 var requestLua string
 
+//go:embed acts.lua
+var actsLua string
+
 // New makes a script for partitions of its own source and, before it, those functions of the shared
-// sources that it uses; the forms of what is stored, the names of the keys, the clock and the memory of
-// requests are shared by all. They are put together when the script is first called: a process
+// sources that it uses; the forms of what is stored, the names of the keys, the clock, the memory of
+// requests and the log of acts are shared by all. They are put together when the script is first called: a process
 // calls few of all, and one that only prints its version calls none.
 func New(name, source string, shared ...string) *Script {
-	return from(name, source, append([]string{record.Lua, partitionLua, clockLua, requestLua}, shared...))
+	return from(name, source, append([]string{record.Lua, partitionLua, clockLua, requestLua, actsLua}, shared...))
 }
 
 // NewWhole makes a script for [Runner.Whole].
 func NewWhole(name, source string) *Script {
-	return from(name, source, []string{record.Lua, wholeLua, clockLua})
+	return from(name, source, []string{record.Lua, wholeLua, clockLua, actsLua})
 }
 
 func from(name, own string, shared []string) *Script {

@@ -132,7 +132,7 @@ func (w *World) Kill(name string) {
 // Snapshot is all that the server holds at one moment.
 type Snapshot []any
 
-// takeLua returns {key, type, pttl, values...} of each key.
+// takeLua returns {key, type, pttl, values...} of each key, but for logs of acts, of which nothing depends.
 const takeLua = `
 local all = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
@@ -145,7 +145,7 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
   elseif kind == 'set' then values = redis.call('SMEMBERS', key)
   elseif kind == 'zset' then values = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
   end
-  table.insert(all, { key, kind, redis.call('PTTL', key), values })
+  if values then table.insert(all, { key, kind, redis.call('PTTL', key), values }) end
 end
 return all`
 

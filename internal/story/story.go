@@ -155,6 +155,8 @@ func (w *World) do(ctx context.Context, verb string, args []string, opts map[str
 		return nil, err
 	case "resume":
 		return nil, w.d.Resume(ctx, key(args[0]))
+	case "retrynow":
+		return nil, w.d.RetryNow(ctx, key(args[0]))
 	case "skip":
 		return nil, w.d.Skip(ctx, key(args[0]))
 	case "cancel":

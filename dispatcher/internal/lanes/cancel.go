@@ -14,7 +14,7 @@ var cancelScript = verb("cancel")
 // "asked" with that holder, "claimed", "dead" or "missing". keep is how long the outcome can be read, 0 for not
 // at all; for a job that runs it is left with what is asked, because a reap has nobody else to tell it.
 func (n *Namespace) Cancel(ctx context.Context, key subject.Key, job record.Entry, keep time.Duration) (did, holder string, err error) {
-	words, err := n.Ask(ctx, n.Scripts.Once(n.Partition(key), cancelScript, nil, key.Canonical(), job.String(), keep.Milliseconds()))
+	words, err := n.Ask(ctx, n.Scripts.Once(n.Partition(key), cancelScript, nil, key.Canonical(), job.String(), keep.Milliseconds(), n.actor(ctx)))
 	if err == nil && words[0] == "asked" {
 		holder = words[1]
 	}

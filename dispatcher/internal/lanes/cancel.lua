@@ -4,6 +4,7 @@
 -- ARGV[6]  subject
 -- ARGV[7]  entry of the job
 -- ARGV[8]  ms to keep its outcome for
+-- ARGV[9]  who acts (internal/record/act.lua)
 --
 -- Returns  {'ok'} | {'asked', holder} | {'claimed'}: with the head of its lane, and may
 --          have started | {'dead'} | {'missing'} | {'stale'}
@@ -17,7 +18,7 @@ if before then
 end
 
 local subject, entry, ms = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2])
-local now = clock()
+local now, actor = clock(), ARGV[FIRST + 3]
 local id, record = id_of(entry), call('HGET', LEASES, subject)
 local at, where = locate(subject, entry, record)
 if not at then
@@ -31,6 +32,7 @@ if at == 'head' and use_of(record) == 'job' then
   if not cancel_asked(asks) then
     call('HSET', LEASES, subject, as_record)
     call('HSET', extra('asks'), subject, with_value(asks, 'cancel', ARGV[FIRST + 2]))
+    log_job(actor, 'job cancel', subject, id, 'leased', 'asked to end', now)
   end
   tell(holder_of(record), 'cancel')
   remember('asked ' .. holder_of(record))
@@ -47,5 +49,6 @@ drop({ entry })
 if ms > 0 then
   keep(subject, id, 'cancelled', attempts, '', ms, now)
 end
+log_job(actor, 'job cancel', subject, id, job_state(at), 'cancelled', now)
 remember('ok')
 return { 'ok' }

@@ -7,13 +7,13 @@
 // have what is said, scripts.go puts Lua together from parts/, from internal/record and from lease.
 //
 // A job's way: enqueue; turn, which finishes and claims; end, for all other ends; reap. A section's: section,
-// leave, wait. Limits: limit, overtake; ready, slot, giveback around a turn. Operators: cancel, suspend,
+// leave, wait. Limits: limit, overtake; ready, slot, giveback around a turn. Operators, of whom actor.go has who acts: cancel, suspend, retry,
 // resume, suspendjob, replay, discard. Workers: beat, measure, refund. Kinds: register, undeclare. Repairs:
 // aside, leftover, mend, restore, recount, raise, hold.
 //
 // The longer scripts read as their steps, whose functions are in parts/: of enqueue arriving, rivals and
 // placing; of turn finishing, claiming, lot and leaving; of end and reap ending and fates; of mend cleaning and
-// mending; of slot and giveback short. The other parts, lane, locate, notes, taken, kept and due, are for
+// mending; of slot and giveback short; of the operators' acting. The other parts, lane, locate, notes, taken, kept and due, are for
 // several scripts.
 //
 // Calls come in two sorts. A method that takes a context asks at once, and returns what Redis said. One that

@@ -7,13 +7,13 @@ import (
 
 var holdScript = whole("hold")
 
-// Hold keeps the repair of the namespace for a holder a while longer, or gives it up after 0. That another one
-// has it by now is no error: each step of a repair looks again at what it changes.
-func (n *Namespace) Hold(ctx context.Context, holder string, longer time.Duration) error {
+// Hold keeps the repair of the namespace for a holder a while longer, or gives it up after 0, and then says who mended how much.
+// That another one has it by now is no error: each step of a repair looks again at what it changes.
+func (n *Namespace) Hold(ctx context.Context, holder string, longer time.Duration, mended int) error {
 	var ms any = ""
 	if longer > 0 {
 		ms = longer.Milliseconds()
 	}
-	_, err := n.Ask(ctx, n.Scripts.Whole(holdScript, []string{n.Repairing()}, holder, ms))
+	_, err := n.Ask(ctx, n.Scripts.Whole(holdScript, []string{n.Repairing(), n.Audit()}, holder, ms, n.actor(ctx), mended))
 	return err
 }

@@ -236,32 +236,33 @@ func (l *Lane) State() string {
 	return Ready
 }
 
-// Why says since when and why an operator or its head keeps the lane from going on, or will when its lease
-// ends; halted is for a head that has failed for good. A backoff is no such reason: that ends by itself. All
+// Why says since when and why an operator, who is named where that is known, or its head keeps the lane from going on, or will
+// when its lease ends; halted is for a head that has failed for good. A backoff is no such reason: that ends by itself. All
 // are empty of a lane that nothing stops.
-func (l *Lane) Why() (at time.Time, why string, halted bool) {
+func (l *Lane) Why() (stop record.Stop, halted bool) {
 	if l.Leased {
 		if s := l.Asks.Suspend; s != nil {
-			return s.At, s.Why, false
+			stop = *s
 		}
-		return at, "", false
+		return stop, false
 	}
 	if l.State() == Suspended && !l.Park.Stopped() {
-		return at, "nobody knows why: 'lanekeeper doctor'", false
+		return record.Stop{Why: "nobody knows why: 'lanekeeper doctor'"}, false
 	}
 	if l.Park.Job {
-		why = "its head is suspended"
+		stop.Why = "its head is suspended"
 	}
 	if s := l.Park.Suspended; s != nil {
-		at, why = s.At, s.Why
+		stop = *s
 	}
 	if h := l.Park.Halted; h != nil {
-		if why != "" {
-			why = "; suspended: " + why
+		why := "halted: " + h.Why
+		if stop.Why != "" {
+			why += "; suspended: " + stop.Why
 		}
-		return h.At, "halted: " + h.Why + why, true
+		return record.Stop{At: h.At, By: stop.By, Why: why}, true
 	}
-	return at, why, false
+	return stop, false
 }
 
 // Attempt is the head's running attempt, from 1, or how many have ended when none runs.

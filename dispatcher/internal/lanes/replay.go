@@ -24,7 +24,7 @@ type Replayed struct {
 // another job has its unique key, onTaken says whether to "merge" it or to "refuse" (I12).
 func (n *Namespace) Replay(ctx context.Context, key subject.Key, job record.Entry, place, onTaken string) (r Replayed, err error) {
 	p, tail := n.tail(key)
-	words, err := n.Ask(ctx, n.Scripts.Once(p, replayScript, tail, key.Canonical(), job.ID, job.Kind, job.Rules(), place, onTaken))
+	words, err := n.Ask(ctx, n.Scripts.Once(p, replayScript, tail, key.Canonical(), job.ID, job.Kind, job.Rules(), place, onTaken, n.actor(ctx)))
 	if err != nil {
 		return r, err
 	}

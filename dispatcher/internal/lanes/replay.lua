@@ -8,6 +8,7 @@
 -- ARGV[9]   max attempts, and flags
 -- ARGV[10]  'front' | 'back'
 -- ARGV[11]  'merge': into the job that has its unique key, where one has it | 'refuse' that
+-- ARGV[12]  who acts (internal/record/act.lua)
 --
 -- Returns   {'ok', seq} | {'missing'} | {'stale'}
 --           {'taken', '<seq>,<jobs merged>,<id in hex>' of the job that has the key} | {'merged', the same}
@@ -26,6 +27,15 @@ local body = call('HGET', JOBS, id)
 if not body or not call('ZSCORE', DEAD, id) then
   return { 'missing' }
 end
+local now, waits = clock(), nil
+
+-- done ends the call with a line of what was done.
+local function done(after, reply)
+  log_job(ARGV[FIRST + 6], 'dead replay', subject, id, 'dead', after, now)
+  remember(words(reply))
+  return reply
+end
+
 local field = field_of(id)
 -- Another job has the key only if it waits or runs: a window may keep the field for a job that has ended.
 local other = field and call('HGET', extra('unique'), field)
@@ -38,11 +48,8 @@ if other and other ~= id and call('HEXISTS', JOBS, other) == 1 and not call('ZSC
   call('HDEL', JOBS, id)
   call('HDEL', extra('names'), id)
   merge_into(other)
-  local reply = { 'merged', owner(other) }
-  remember(words(reply))
-  return reply
+  return done('merged', { 'merged', owner(other) })
 end
-local now, waits = clock(), nil
 if place == 'back' then
   local _, more = take_due(now, '', true) -- what fell due goes first (I14)
   waits = more
@@ -71,9 +78,7 @@ end
 if waits then -- it lines up behind what could not be placed now
   call('ZADD', SCHEDULED, now, scheduled_as(subject, ordered(seq), entry))
   call('ZADD', WAKE .. kind_of(entry), 0, 'due')
-  local reply = { 'ok', '0' }
-  remember(words(reply))
-  return reply
+  return done('scheduled', { 'ok', '0' })
 end
 -- At the front it passes no job that somebody has claimed (I3), nor the head that has halted the lane.
 if not head then
@@ -98,6 +103,4 @@ else
   call('LPUSH', KEYS[13], head)
   call('HSET', HEADS, subject, entry)
 end
-local reply = { 'ok', whole(seq) }
-remember(words(reply))
-return reply
+return done('waiting at the ' .. place, { 'ok', whole(seq) })

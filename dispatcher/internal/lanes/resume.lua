@@ -3,8 +3,10 @@
 -- KEYS[13]  tail:<subject>
 -- ARGV[6]   subject
 -- ARGV[7]   'resume' | 'skip', which makes a dead letter of the head first
+-- ARGV[8]   id of the head that the caller saw, '' of no job, '*' of any
+-- ARGV[9]   who acts (internal/record/act.lua)
 --
--- Returns   {'ok'} | {'no'}: it is not suspended | {'empty'}: no head to skip | {'stale'}
+-- Returns   {'ok'} | {'no'}: it is not suspended | {'empty'}: no head to skip | {'moved', id}: that is the head now | {'stale'}
 --
 -- A head that has halted its lane gets all its attempts again.
 
@@ -16,11 +18,16 @@ end
 local subject, skip, now = ARGV[FIRST], ARGV[FIRST + 1] == 'skip', clock()
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
 local asks, reasons = call('HGET', extra('asks'), subject) or '', reasons_of(subject)
+if moved(head, ARGV[FIRST + 2]) then
+  return { 'moved', job_at(head) }
+end
+if record and (skip or not suspend_asked(asks)) or not record and stopped_by(reasons) == '' then
+  return { 'no' }
+elseif skip and not head then
+  return { 'empty' }
+end
 despite_full_memory()
 if record then
-  if skip or not suspend_asked(asks) then
-    return { 'no' }
-  end
   asks = without_value(asks, 'suspend')
   call('HSET', LEASES, subject, as_asked(record, asks ~= ''))
   if asks ~= '' then
@@ -28,16 +35,9 @@ if record then
   else
     call('HDEL', extra('asks'), subject)
   end
-  remember('ok')
-  return { 'ok' }
-elseif stopped_by(reasons) == '' then
-  return { 'no' }
-elseif skip and not head then
-  return { 'empty' }
-end
 -- A ticket is no job and can't be a dead letter: its owner is told, and stands at the tail again if it still
 -- waits.
-if skip and is_ticket(head) then
+elseif skip and is_ticket(head) then
   unpark({ subject })
   call('ZREM', extra('expiring'), ticket_as(subject, head))
   tell(id_of(head), 'skipped') -- its owner takes another
@@ -64,5 +64,7 @@ else
     list_ready({ subject, head }, 'LPUSH', '')
   end
 end
+local was = record and 'to be suspended' or state_of(head, record, reasons)
+log_lane(ARGV[FIRST + 3], 'lane ' .. ARGV[FIRST + 1], subject, head, was, state_now(subject), now)
 remember('ok')
 return { 'ok' }

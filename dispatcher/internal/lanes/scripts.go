@@ -14,7 +14,7 @@ var sources embed.FS
 
 // Lua is what all verbs that change lanes share, in this order: each part may use those before it. A function that a
 // script does not use is left out when it is put together (internal/script, link).
-var Lua = parts("notes", "locate", "lane", "taken", "kept", "fates", "due", "ending", "lot", "rolling", "finishing", "claiming", "leaving", "cleaning", "mending", "arriving", "rivals", "placing")
+var Lua = parts("notes", "locate", "lane", "taken", "kept", "fates", "due", "ending", "lot", "rolling", "finishing", "claiming", "leaving", "cleaning", "mending", "arriving", "rivals", "placing", "acting")
 
 // scripts has every verb's script by the name of its file. It is filled while the package is initialized, and
 // only read after that.

@@ -2,8 +2,10 @@
 --
 -- ARGV[6]  subject
 -- ARGV[7]  why
+-- ARGV[8]  id of the head that the caller saw, '' of no job, '*' of any
+-- ARGV[9]  who acts (internal/record/act.lua)
 --
--- Returns  {'ok'} | {'later', holder}: when the lease of that holder ends | {'stale'}
+-- Returns  {'ok'} | {'later', holder}: when the lease of that holder ends | {'moved', id}: that is the head now | {'stale'}
 
 local before = answered_text()
 if before then
@@ -11,15 +13,22 @@ if before then
 end
 
 local subject, why, now = ARGV[FIRST], ARGV[FIRST + 1], clock()
+local actor = ARGV[FIRST + 3]
 local record, head = call('HGET', LEASES, subject), call('HGET', HEADS, subject)
+if moved(head, ARGV[FIRST + 2]) then
+  return { 'moved', job_at(head) }
+end
+local stop = stopped_as(now, value_in(actor, 'who') or '', why)
 despite_full_memory()
 -- Its holder is asked, by one byte on the lease, and whatever ends the lease parks the lane then (free).
 if record then
   local asks, as = call('HGET', extra('asks'), subject) or '', as_asked(record, true)
-  if why ~= '' or not suspend_asked(asks) then
-    call('HSET', extra('asks'), subject, with_value(asks, 'suspend', since(now, why)))
-  end
+  local was = suspend_asked(asks) and 'to be suspended' or 'leased'
   call('HSET', LEASES, subject, as)
+  if why ~= '' or was == 'leased' then
+    call('HSET', extra('asks'), subject, with_value(asks, 'suspend', stop))
+    log_lane(actor, 'lane suspend', subject, head, was, 'to be suspended', now)
+  end
   remember('later ' .. holder_of(record))
   return { 'later', holder_of(record) }
 end
@@ -29,7 +38,8 @@ if head and reasons == '' then
   unlist(subject, head)
 end
 if why ~= '' or not value_in(reasons, 'suspended') then
-  park({ [subject] = with_value(reasons, 'suspended', since(now, why)) })
+  park({ [subject] = with_value(reasons, 'suspended', stop) })
+  log_lane(actor, 'lane suspend', subject, head, state_of(head, record, reasons), 'suspended', now)
 end
 remember('ok')
 return { 'ok' }

@@ -13,6 +13,6 @@ var suspendJobScript = verb("suspendjob")
 // "no" when it is not suspended, "running", "claimed" with the head of its lane, "dead" or "missing". To suspend one that is suspended is "ok" too.
 func (n *Namespace) SuspendJob(ctx context.Context, key subject.Key, job record.Entry, how string) (did string, err error) {
 	p, tail := n.tail(key)
-	words, err := n.Ask(ctx, n.Scripts.Once(p, suspendJobScript, tail, key.Canonical(), job.String(), how))
+	words, err := n.Ask(ctx, n.Scripts.Once(p, suspendJobScript, tail, key.Canonical(), job.String(), how, n.actor(ctx)))
 	return first(words), err
 }

@@ -4,6 +4,7 @@
 -- ARGV[6]   subject
 -- ARGV[7]   entry of the job
 -- ARGV[8]   'suspend' | 'resume'
+-- ARGV[9]   who acts (internal/record/act.lua)
 --
 -- Returns   {'ok'} | {'no'}: it is not suspended | {'running'} | {'claimed'}: it is in the hand of who runs the head | {'dead'} | {'missing'} | {'stale'}
 --
@@ -55,5 +56,7 @@ elseif at == 'head' and not record then
     call('ZADD', WAKE .. kind_of(entry), 0, 'due') -- nobody has heard of that time
   end
 end
+local awake = job_state(at)
+log_job(ARGV[FIRST + 3], 'job ' .. ARGV[FIRST + 2], subject, id, resume and 'suspended' or awake, resume and awake or 'suspended', now)
 remember('ok')
 return { 'ok' }

@@ -3,8 +3,10 @@
 --
 -- KEYS[1]   registry  hash  kind -> what is declared of it (internal/record/declaration.lua)
 -- KEYS[2]   versions  hash  kind -> the last version that it had, whether it is declared or not
+-- KEYS[3]   audit     stream  what operators did
 -- ARGV[6]   kind
 -- ARGV[7]   version from the first step, or ''
+-- ARGV[8]   who acts (internal/record/act.lua)
 --
 -- Returns   {'ok', version} | {'missing'} | {'again'}: it was declared anew
 
@@ -23,4 +25,6 @@ elseif version >= tonumber(given) then
   return { 'again' }
 end
 call('HDEL', REGISTRY, kind)
+local actor = ARGV[FIRST + 2]
+log_act(KEYS[3], clock(), actor, act_as(actor, 'kind rm', { 'kind', kind }, 'version ' .. whole(version), 'not declared'))
 return { 'ok', given }

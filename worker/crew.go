@@ -29,6 +29,7 @@ type crew struct {
 	asked    int           // lanes that trips under way ask for
 	pace     time.Duration // mean time that the last lanes kept their place
 	stopping bool          // no place goes on with another lane
+	exact    bool          // none is claimed ahead
 }
 
 // queued is a claimed lane that waits for a place.
@@ -52,6 +53,9 @@ func (c *crew) busy() int { return c.lanes() + c.asked }
 
 // ahead is how many lanes to claim beyond the places there are.
 func (c *crew) ahead() int {
+	if c.exact {
+		return 0
+	}
 	return int(min(maxAhead, int64(c.concurrency)*int64(aheadFor)/int64(c.pace)))
 }
 

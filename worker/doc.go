@@ -50,5 +50,5 @@
 // such as L8, are statements of docs/statements.md, or invariants of package dispatcher.
 //
 // Reading order: worker.go, handler.go and typed.go, handling.go, run.go, desk.go with plan.go and
-// crew.go, attempt.go with context.go, watch.go and verdict.go, settle.go.
+// crew.go, attempt.go with context.go, watch.go and verdict.go, settle.go; ready.go is for tests.
 package worker

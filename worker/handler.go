@@ -11,6 +11,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
+	"github.com/lanekeeper/lanekeeper/internal/result"
 )
 
 // Handler does the work of one attempt. What it returns decides the job's fate:
@@ -79,6 +80,12 @@ func Permanent(err error) error {
 	return &permanentError{err}
 }
 
+// IsPermanent reports whether err, or an error that it wraps, was made by [Permanent]: no further attempt is made.
+func IsPermanent(err error) bool {
+	var permanent *permanentError
+	return errors.As(err, &permanent)
+}
+
 // retryAfterError is matched with errors.As.
 type retryAfterError struct {
 	error
@@ -96,26 +103,36 @@ func RetryAfter(d time.Duration, err error) error {
 	return &retryAfterError{err, max(0, d)}
 }
 
-// resultKey is where a context has the attempt that a result is left with.
-type resultKey struct{}
+// RetryWait returns the wait that err, or an error that it wraps, asks for with [RetryAfter]. ok is false when
+// it asks for none: then the pool's backoff counts.
+func RetryWait(err error) (wait time.Duration, ok bool) {
+	var after *retryAfterError
+	if !errors.As(err, &after) {
+		return 0, false
+	}
+	return after.wait, true
+}
 
 // withResult lets the handler leave a result, where one is kept.
 func withResult(ctx context.Context, a *attempt) context.Context {
 	if a.claim.Keep == 0 {
 		return ctx
 	}
-	return context.WithValue(ctx, resultKey{}, a)
+	return result.With(ctx, a)
 }
+
+// KeepResult is SetResult's way into the attempt.
+func (a *attempt) KeepResult(result []byte) { a.result = result }
 
 // SetResult leaves a result, of 64 KiB at most, that is kept with the job's outcome when the
 // handler returns nil. Outside of a handler, or when the job's outcome is not kept, it does
 // nothing.
-func SetResult(ctx context.Context, result []byte) error {
-	if len(result) > dispatcher.MaxResult {
-		return fmt.Errorf("%w: result has %d bytes, at most %d are allowed", dispatcher.ErrTooLarge, len(result), dispatcher.MaxResult)
+func SetResult(ctx context.Context, left []byte) error {
+	if len(left) > dispatcher.MaxResult {
+		return fmt.Errorf("%w: result has %d bytes, at most %d are allowed", dispatcher.ErrTooLarge, len(left), dispatcher.MaxResult)
 	}
-	if a, ok := ctx.Value(resultKey{}).(*attempt); ok {
-		a.result = bytes.Clone(result)
+	if keeper, ok := result.KeeperOf(ctx); ok {
+		keeper.KeepResult(bytes.Clone(left))
 	}
 	return nil
 }

@@ -90,6 +90,9 @@ func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err err
 	if p.fixedHand > 0 {
 		p.desk.hands.fixed, p.desk.hands.lasts, p.desk.hands.patience = p.fixedHand, p.cfg.LeaseTTL, p.cfg.LeaseTTL
 	}
+	if p.exact {
+		p.desk.crew.exact, p.desk.planner.next = true, 0
+	}
 	p.outage = newOutage(p.log, p.apart())
 	p.log.Info("pool started", "namespace", p.namespace(), "pool", p.cfg.Name, "kinds", kinds,
 		"concurrency", p.cfg.Concurrency, "lease_ttl", p.cfg.LeaseTTL)
@@ -112,6 +115,9 @@ func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
 	beside.Go(func() { p.beat(life) })
 	beside.Go(func() { p.hear(life) })
 	for place := range p.source.Waits() {
+		if p.exact { // it looks for itself when nothing is left
+			break
+		}
 		beside.Go(func() { p.awaitWakeups(ctx, place) })
 	}
 	// One server that hangs may hold a traveller for each of its partitions; there have to be some
@@ -245,7 +251,7 @@ func (p *Pool) checkKinds(kinds []string) error {
 			return fmt.Errorf("worker: Config.LaneBatch[%s] (%d) must be 1: the kind is declared with halt or every, which go job by job", kind, n)
 		}
 		p.rules[kind] = k.Kind
-		if _, says := p.cfg.LaneBatch[kind]; !says && plain(&k.Kind) {
+		if _, says := p.cfg.LaneBatch[kind]; !says && !p.exact && plain(&k.Kind) {
 			p.rolls[kind] = true
 		}
 	}

@@ -68,10 +68,10 @@ func verdictOf(err error) verdict {
 		v.text = fmt.Sprintf("a %T; its Error method: %s", err, panicked)
 	}
 	for _, question := range []func(){
-		func() { var permanent *permanentError; v.permanent = errors.As(err, &permanent) },
+		func() { v.permanent = IsPermanent(err) },
 		func() {
-			if after := (*retryAfterError)(nil); errors.As(err, &after) {
-				v.wait = &after.wait
+			if wait, asked := RetryWait(err); asked {
+				v.wait = &wait
 			}
 		},
 		func() {

@@ -182,6 +182,7 @@ type Pool struct {
 	rules     map[string]dispatcher.Kind // declared of the pool's kinds
 	rolls     map[string]bool            // kinds of which places may have several jobs of a lane in hand
 	fixedHand int                        // in tests: that many of each, and for as long as a lease lasts
+	exact     bool                       // nothing is claimed by what was measured, and no hints are taken: see RunReady
 
 	conducts conducts // how the pool fares with its kinds, where blame is on
 
@@ -257,6 +258,19 @@ func (p *Pool) Counts() Counts {
 		Dead: c.dead.Load(), Buried: c.buried.Load(), Cancelled: c.cancelled.Load(), HandedBack: c.handedBack.Load(), Lost: c.lost.Load(),
 		Abandoned: c.abandoned.Load(),
 	}
+}
+
+// add adds what a pool has done that stands for this one.
+func (c *counters) add(o Counts) {
+	c.started.Add(o.Started)
+	c.finished.Add(o.Finished)
+	c.retried.Add(o.Retried)
+	c.dead.Add(o.Dead)
+	c.buried.Add(o.Buried)
+	c.cancelled.Add(o.Cancelled)
+	c.handedBack.Add(o.HandedBack)
+	c.lost.Add(o.Lost)
+	c.abandoned.Add(o.Abandoned)
 }
 
 // CancelGrace returns the time that handlers have to return once cancelled.

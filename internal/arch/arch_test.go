@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,8 +17,11 @@ const module = "github.com/lanekeeper/lanekeeper/"
 
 // rooms in the order of the one direction: each may import those behind it.
 var rooms = []string{
-	"cmd", "worker", "dispatcher/doctor", "dispatcher/move", "dispatcher/inspect", "dispatcher/session", "dispatcher", "dispatcher/internal/lanes", "lease", "subject",
+	"lanekeepertest", "cmd", "worker", "dispatcher/doctor", "dispatcher/move", "dispatcher/inspect", "dispatcher/session", "dispatcher", "dispatcher/internal/lanes", "lease", "subject",
 }
+
+// kit is the room that only tests import.
+const kit = "lanekeepertest"
 
 // direction is what a complaint says.
 const direction = "imports run cmd → worker, doctor → move → inspect → session → dispatcher → lanes → lease → subject, and a pool looks at no lanes"
@@ -52,6 +56,9 @@ func TestImportsRunOneWay(t *testing.T) {
 }
 
 func allowed(from, to string) bool {
+	if to == kit { // for tests alone
+		return false
+	}
 	if strings.HasPrefix(from, "internal/story/") || strings.HasPrefix(from, "bench/") {
 		return true
 	}
@@ -76,6 +83,36 @@ func rank(path string) (place int) {
 		}
 	}
 	return place
+}
+
+// The kit for tests, and what it brings along, is in no program: neither ours nor one that imports any package but the kit.
+func TestProgramsLinkNoKit(t *testing.T) {
+	t.Parallel()
+	list := exec.Command("go", "list", "-f", `{{.ImportPath}}:{{range .Deps}} {{.}}{{end}}`, "./cmd/...", "./dispatcher/...", "./worker", "./lease", "./subject", "./examples/...")
+	list.Dir = "../.."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"cmd/lanekeeper/work.go", "examples/hello/main.go", "bench/main.go", "internal/story/story.go"} {
+		if allowed(from, kit) {
+			t.Errorf("%s may import %s", from, kit)
+		}
+	}
+	packages := 0
+	for line := range strings.Lines(string(out)) {
+		path, deps, _ := strings.Cut(strings.TrimSpace(line), ":")
+		packages++
+		for _, dep := range strings.Fields(deps) {
+			embeds := dep == module+"internal/embedded" && strings.HasPrefix(path, module+"dispatcher") // a server
+			if dep == module+kit || dep == "testing" || embeds {
+				t.Errorf("%s links %s", path, dep)
+			}
+		}
+	}
+	if packages < 10 {
+		t.Errorf("looked at %d packages", packages)
+	}
 }
 
 // subject is the vocabulary: standard library only, no I/O.

@@ -14,7 +14,7 @@ import (
 )
 
 // public are the packages that a program of users may import.
-var public = []string{"subject", "lease", "dispatcher", "dispatcher/session", "dispatcher/inspect", "dispatcher/doctor", "dispatcher/move", "worker"}
+var public = []string{"subject", "lease", "dispatcher", "dispatcher/session", "dispatcher/inspect", "dispatcher/doctor", "dispatcher/move", "worker", "lanekeepertest"}
 
 // readDoc reads what go doc shows of a package.
 func readDoc(t *testing.T, room string) *doc.Package {
@@ -183,7 +183,7 @@ func TestPublicPackagesAreKnown(t *testing.T) {
 	for _, room := range public {
 		known[room] = true
 	}
-	for _, room := range []string{"subject", "lease", "dispatcher", "worker"} {
+	for _, room := range []string{"subject", "lease", "dispatcher", "worker", "lanekeepertest"} {
 		err := filepath.WalkDir("../../"+room, func(path string, d fs.DirEntry, err error) error {
 			name := strings.TrimPrefix(filepath.ToSlash(path), "../../")
 			if err != nil || !d.IsDir() || strings.Contains(name, "internal") || strings.Contains(name, "testdata") {

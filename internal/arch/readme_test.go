@@ -44,6 +44,24 @@ func TestReadmeExampleCompiles(t *testing.T) {
 	}
 }
 
+// The page on tests shows a service and its tests as they run in examples/deploys.
+func TestPageOnTestsIsTheExample(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/features/testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"deploys.go", "deploys_test.go"} {
+		code, err := os.ReadFile("../../examples/deploys/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(page), "```go\n"+string(code)+"```\n") {
+			t.Errorf("docs/features/testing.md does not have examples/deploys/%s as it is", name)
+		}
+	}
+}
+
 // So do the examples of the pages on features.
 func TestFeatureExamplesCompile(t *testing.T) {
 	t.Parallel()

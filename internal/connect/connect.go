@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -215,6 +216,26 @@ func Dedicated(rdb redis.UniversalClient, conns int, timeout time.Duration) redi
 		// Only rdb itself is told of a new master, and closes its old connections.
 		opts.ConnMaxLifetime = timeout
 	}
+	return redis.NewClient(&opts)
+}
+
+// Dialer opens a connection.
+type Dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Dialling returns a client like rdb, but for its hooks, that dials by what around makes of rdb's dialer; and so do those
+// that [Dedicated] makes of it. It is for tests of outages: it dials once and not five times, so that a server that is away is
+// known at once.
+func Dialling(rdb redis.UniversalClient, around func(Dialer) Dialer) redis.UniversalClient {
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		opts := *cluster.Options()
+		if opts.Dialer == nil {
+			opts.Dialer = redis.NewDialer(&redis.Options{DialTimeout: opts.DialTimeout, TLSConfig: opts.TLSConfig})
+		}
+		opts.Dialer, opts.DialerRetries = around(opts.Dialer), 1
+		return redis.NewClusterClient(&opts)
+	}
+	opts := *rdb.(*redis.Client).Options()
+	opts.Dialer, opts.DialerRetries = around(opts.Dialer), 1
 	return redis.NewClient(&opts)
 }
 

@@ -211,7 +211,7 @@ func (a *alike) wait(rt *rapid.T) {
 func (a *alike) dead(rt *rapid.T) {
 	front, discard := rapid.Bool().Draw(rt, "front"), rapid.Bool().Draw(rt, "discard")
 	a.both("dead", func(_ int, h *house) (any, error) {
-		letters, _, err := h.DeadLetters(bg, inspect.Page{})
+		letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 		if err != nil || len(letters) == 0 {
 			return letters, err
 		}

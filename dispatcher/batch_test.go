@@ -203,7 +203,7 @@ func TestI6_BatchesOfAKiller(t *testing.T) {
 			t.Errorf("%s started %d times, allowed are 3", id, n)
 		}
 	}
-	letters, _, err := h.DeadLetters(bg, inspect.Page{})
+	letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 	h.ok(err)
 	if len(letters) != 1 || letters[0].ID != "kill" {
 		t.Errorf("dead letters %v, want only the killer", letters)
@@ -339,7 +339,7 @@ func TestC7_BatchEndsTogether(t *testing.T) {
 		if errs := h.finishes(end); !errors.Is(errs[0], lease.ErrLost) {
 			t.Errorf("ended twice: %v", errs[0])
 		}
-		letters, _, err := h.DeadLetters(bg, inspect.Page{})
+		letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 		h.ok(err)
 		if len(letters) != 1 || letters[0].ID != "j3" || letters[0].Error != "bad" {
 			t.Errorf("dead letters %+v", letters)

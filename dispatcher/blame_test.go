@@ -50,7 +50,7 @@ func TestL8_JobFailsOnThreeWorkers(t *testing.T) {
 				t.Errorf("after %d failures, the last on %s: dead %t", i+1, name, ended.Dead)
 			}
 		}
-		letters, _, err := h.DeadLetters(bg, inspect.Page{})
+		letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 		h.ok(err)
 		if len(letters) != 1 || letters[0].Reason != "failed on different workers" {
 			t.Errorf("dead letters: %+v", letters)

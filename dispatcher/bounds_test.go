@@ -572,7 +572,7 @@ func TestPagesThatAreFilled(t *testing.T) {
 			return ids, next, err
 		}, 10},
 		"dead letters": {func(p inspect.Page) (ids []string, next string, err error) {
-			jobs, next, err := h.DeadLetters(bg, p)
+			jobs, next, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, p)
 			for _, j := range jobs {
 				ids = append(ids, j.ID)
 			}

@@ -192,7 +192,9 @@ func TestH9_LooksAreBoundedInBytes(t *testing.T) {
 	for range 20 {
 		h.ok(h.DeadLetter(bg, one(h.claimed("w", 1)), "test", "test"))
 	}
-	if dead := list(func(p inspect.Page) ([]inspect.JobInfo, string, error) { return h.DeadLetters(bg, p) }); len(dead) != 20 {
+	if dead := list(func(p inspect.Page) ([]inspect.JobInfo, string, error) {
+		return h.DeadLetters(bg, dispatcher.DeadFilter{}, p)
+	}); len(dead) != 20 {
 		t.Errorf("%d dead letters are listed: %v", len(dead), dead)
 	}
 }

@@ -131,7 +131,7 @@ var looks = map[string]func(h *house) (any, error){
 		return h.IsDead(bg, ref("dead1"))
 	},
 	"dead letters": func(h *house) (any, error) {
-		letters, next, err := h.DeadLetters(bg, inspect.Page{})
+		letters, next, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 		return []any{letters, next}, err
 	},
 	"stats":     func(h *house) (any, error) { return h.Stats(bg) },

@@ -298,7 +298,7 @@ func TestI7_LostAndFound(t *testing.T) {
 	h.ok(h.rdb.HSet(bg, k.Jobs(), "ia3", "garbage").Err())
 	_, err := h.Repair(bg, nil)
 	h.ok(err)
-	letters, _, err := h.DeadLetters(bg, inspect.Page{})
+	letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 	h.ok(err)
 	found := make(map[string]inspect.JobInfo)
 	for _, l := range letters {

@@ -250,7 +250,7 @@ func TestDeadLettersOfOneMomentKeepTheirOrder(t *testing.T) {
 		}
 		var got []string
 		for page := (inspect.Page{Limit: 2}); ; {
-			letters, next, err := h.DeadLetters(bg, page)
+			letters, next, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, page)
 			h.ok(err)
 			for _, l := range letters {
 				got = append(got, l.ID)

@@ -118,7 +118,7 @@ func TestH13_OnePartAway(t *testing.T) {
 	if len(lanes) != stats.Lanes {
 		t.Errorf("%d lanes are listed, %d counted", len(lanes), stats.Lanes)
 	}
-	_, _, err = p.DeadLetters(bg, inspect.Page{})
+	_, _, err = p.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 	said("dead letters", err)
 	_, err = p.Doctor(bg, nil)
 	said("doctor", err)

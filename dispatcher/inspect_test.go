@@ -148,7 +148,9 @@ func TestDeadLettersComeLatestFirst(t *testing.T) {
 		for _, limit := range []int{1, 3, 20, 500} {
 			seen := make(map[string]bool)
 			last := time.Now()
-			for _, l := range all(t, limit, func(p inspect.Page) ([]inspect.JobInfo, string, error) { return h.DeadLetters(bg, p) }) {
+			for _, l := range all(t, limit, func(p inspect.Page) ([]inspect.JobInfo, string, error) {
+				return h.DeadLetters(bg, dispatcher.DeadFilter{}, p)
+			}) {
 				if l.DiedAt.After(last) || l.Reason != "why" || l.Error != "error\nof two lines" || l.Attempt != 1 {
 					t.Errorf("letter %+v after %s", l, last)
 				}
@@ -174,7 +176,7 @@ func TestBadCursors(t *testing.T) {
 		if _, _, err := h.Lanes(bg, inspect.LaneFilter{}, inspect.Page{Cursor: c}); !errors.Is(err, dispatcher.ErrInvalid) {
 			t.Errorf("lanes from %q: %v", c, err)
 		}
-		if _, _, err := h.DeadLetters(bg, inspect.Page{Cursor: c}); !errors.Is(err, dispatcher.ErrInvalid) {
+		if _, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{Cursor: c}); !errors.Is(err, dispatcher.ErrInvalid) {
 			t.Errorf("dead letters from %q: %v", c, err)
 		}
 	}

@@ -22,7 +22,7 @@ func TestJSONOfNothing(t *testing.T) {
 		h := newHouse(t, rdb, dispatcher.Config{Partitions: 1})
 		lanes, _, err := h.Lanes(bg, inspect.LaneFilter{}, inspect.Page{})
 		h.ok(err)
-		letters, _, err := h.DeadLetters(bg, inspect.Page{})
+		letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 		h.ok(err)
 		kinds, err := h.Kinds(bg)
 		h.ok(err)

@@ -45,6 +45,12 @@ type Kind struct {
 	// Keep is how long outcomes can be read.
 	Keep time.Duration `json:"keep,omitempty" yaml:"keep"`
 
+	// DeadKeep is how long dead letters of this kind stay, and DeadMax how many do, in the whole
+	// namespace: the newest. Pools remove the others, within some minutes. Zero keeps all, for good.
+	// They stand beside the declaration, and not in its JSON.
+	DeadKeep time.Duration `json:"-" yaml:"dead_keep"`
+	DeadMax  int           `json:"-" yaml:"dead_max"`
+
 	// Pool says which pools run jobs of this kind: those of this name. Defaults to "default".
 	Pool string `json:"pool,omitempty" yaml:"pool"`
 
@@ -127,6 +133,10 @@ func (k *Kind) validate() error {
 		return bad("keep", k.Keep, "must be 0s to 30 days")
 	case k.Keep > 0 && k.Keep < time.Millisecond:
 		return bad("keep", k.Keep, "must be at least 1ms")
+	case k.DeadKeep < 0 || k.DeadKeep > maxWait || k.DeadKeep > 0 && k.DeadKeep < time.Second:
+		return bad("dead_keep", k.DeadKeep, "must be 0s, or 1s to 100 years")
+	case k.DeadMax < 0 || k.DeadMax > math.MaxInt32:
+		return bad("dead_max", k.DeadMax, fmt.Sprintf("must be 0 to %d", math.MaxInt32))
 	case k.Limit < 0 || k.Limit > maxLimit:
 		return bad("limit", k.Limit, fmt.Sprintf("must be 1 to %d", maxLimit))
 	case k.Every < 0 || k.Every > 0 && k.Every < time.Millisecond || k.Every > maxWait:
@@ -184,6 +194,17 @@ type DeclaredKind struct {
 	Version int `json:"version"` // counts its changes
 }
 
+// Prunes is for package dispatcher/session: it reports whether a kind was declared to keep its dead letters no longer,
+// or no more of them, when d was opened.
+func (d *Dispatcher) Prunes() bool {
+	for _, k := range d.registry {
+		if k.DeadKeep > 0 || k.DeadMax > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Declared returns the kind that was registered when d was opened, if any.
 func (d *Dispatcher) Declared(name string) (DeclaredKind, bool) {
 	k, ok := d.registry[name]
@@ -204,7 +225,7 @@ func (d *Dispatcher) CheckHandled(kind, pool string) error {
 	return nil
 }
 
-// Kinds reads the registry, with one command, and returns what is declared now, sorted by name. The list
+// Kinds reads the registry, with two commands, and returns what is declared now, sorted by name. The list
 // is empty, and not nil, when nothing is.
 func (d *Dispatcher) Kinds(ctx context.Context) ([]DeclaredKind, error) {
 	kinds, err := readRegistry(ctx, d.lanes)
@@ -258,7 +279,31 @@ func readRegistry(ctx context.Context, ns *lanes.Namespace) (map[string]Declared
 		k.Version = version
 		kinds[name] = k
 	}
-	return kinds, nil
+	return kinds, readRetention(ctx, ns, kinds)
+}
+
+// readRetention adds what stands beside the declarations.
+func readRetention(ctx context.Context, ns *lanes.Namespace, kinds map[string]DeclaredKind) error {
+	if len(kinds) == 0 {
+		return nil
+	}
+	names, fields := slices.Sorted(maps.Keys(kinds)), []string{}
+	for _, name := range names {
+		fields = append(fields, record.RetentionField(name))
+	}
+	texts, err := ns.Fields(ctx, ns.Versions(), fields)
+	if err != nil {
+		return lanes.Wrap("read the registry of kinds", err)
+	}
+	for i, name := range names {
+		text, _ := texts[i].(string)
+		if r, ok := record.ParseRetention(text); ok { // what can't be read removes nothing
+			k := kinds[name]
+			k.DeadKeep, k.DeadMax = r.Keep, r.Most
+			kinds[name] = k
+		}
+	}
+	return nil
 }
 
 func garbledKind(name string) error {
@@ -283,7 +328,9 @@ func (d *Dispatcher) register(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("declare kind %s: %w", k.Name, err)
 		}
-		kinds = append(kinds, lanes.Declaration{Kind: k.Name, Owner: k.Owner, JSON: text})
+		kinds = append(kinds, lanes.Declaration{
+			Kind: k.Name, Owner: k.Owner, JSON: text, Retention: record.Retention{Keep: k.DeadKeep, Most: k.DeadMax},
+		})
 	}
 	for pool, most := range d.cfg.PoolLimits {
 		if subject.CheckName(pool) != nil || most < 1 || most > maxLimit {

@@ -86,6 +86,8 @@ func TestKindRules(t *testing.T) {
 		"backoff":      {Name: "k", Owner: "o", Backoff: dispatcher.Backoff{Base: time.Hour}},
 		"on_failure":   {Name: "k", Owner: "o", OnFailure: "explode"},
 		"keep":         {Name: "k", Owner: "o", Keep: 365 * 24 * time.Hour},
+		"dead_keep":    {Name: "k", Owner: "o", DeadKeep: time.Millisecond},
+		"dead_max":     {Name: "k", Owner: "o", DeadMax: -1},
 		"limit":        {Name: "k", Owner: "o", Limit: 1001},
 		"every":        {Name: "k", Owner: "o", Every: time.Microsecond},
 		"priority":     {Name: "k", Owner: "o", Priority: 10},

@@ -37,7 +37,7 @@ var shownBy = map[string]map[string]string{
 	"Kind": {
 		"Name": "TestL3_Registry", "Owner": "TestL3_Registry", "Subject": "TestL3_Registry", "Description": "TestDeclarationsComeBackWhole",
 		"MaxAttempts": "TestKindRulesReachTheirJobs", "Timeout": "TestKindRulesReachTheirJobs", "Backoff": "worker: TestWaitOfARetry",
-		"OnFailure": "TestC4_FailingHead", "Unique": "TestKindRulesReachTheirJobs", "Keep": "TestKindRulesReachTheirJobs", "Pool": "TestKindsAreOfTheirPool",
+		"OnFailure": "TestC4_FailingHead", "Unique": "TestKindRulesReachTheirJobs", "Keep": "TestKindRulesReachTheirJobs", "DeadKeep": "TestPrune", "DeadMax": "TestPrune", "Pool": "TestKindsAreOfTheirPool",
 		"Limit": "TestG12_KindLimit", "Every": "TestG12_Rate", "Priority": "TestC11_PriorityAndAging", "Expected": "TestL11_Estimates",
 		"Loggable": "TestDeclarationsComeBackWhole", "NoPage": "TestDeclarationsComeBackWhole",
 	},
@@ -60,6 +60,10 @@ var shownBy = map[string]map[string]string{
 	},
 	"Actor":      {"Who": "TestActsHaveTheirActors", "Face": "TestActsHaveTheirActors", "Why": "TestActsHaveTheirActors"},
 	"LaneFilter": {"State": "TestPagesThatAreFilled", "Kind": "TestPagesThatAreFilled"},
+	"DeadFilter": {
+		"Kind": "TestDeadFilter", "Reason": "TestDeadFilter", "Subject": "TestDeadFilter", "After": "TestDeadFilter", "Before": "TestDeadFilter",
+	},
+	"DeadReplay": {"Front": "TestDeadSetKeepsTheOrderOfLanes", "Merge": "TestDeadSetReports", "Progress": "TestDeadSetInManyChunks"},
 	"JobRef":     {"ID": "TestH5_AmbiguousIDs", "Subject": "TestH5_AmbiguousIDs"},
 	"Turn": {
 		"Partition": "TestClaimantIsWhatItSays", "Ends": "TestMoreEndsThanOneCallTakes", "Reap": "TestMoreIsDueThanOneReapDoes", "Claim": "TestEachHintIsLeft",
@@ -94,7 +98,7 @@ func TestEachFieldIsShown(t *testing.T) {
 	}
 	for _, of := range []any{
 		dispatcher.Config{}, dispatcher.Durability{}, dispatcher.Kind{}, dispatcher.NewJob{}, dispatcher.Unique{}, dispatcher.Backoff{}, session.Claimant{},
-		inspect.Page{}, inspect.LaneFilter{}, inspect.AuditFilter{}, dispatcher.Actor{}, dispatcher.JobRef{}, session.Turn{}, session.End{},
+		inspect.Page{}, inspect.LaneFilter{}, inspect.AuditFilter{}, dispatcher.Actor{}, dispatcher.JobRef{}, dispatcher.DeadFilter{}, dispatcher.DeadReplay{}, session.Turn{}, session.End{},
 	} {
 		typ := reflect.TypeOf(of)
 		fields := 0
@@ -251,7 +255,7 @@ func TestDeclarationsComeBackWhole(t *testing.T) {
 			Name: "k", Owner: "o", Subject: "s", Description: "what it does", MaxAttempts: 7, Timeout: time.Minute,
 			Backoff: dispatcher.Backoff{Base: time.Second, Cap: time.Minute}, OnFailure: dispatcher.Skip,
 			Unique: &dispatcher.Unique{Scope: dispatcher.ForWindow, Window: time.Hour, OnConflict: dispatcher.Reject},
-			Keep:   time.Hour, Pool: "p", Limit: 3, Every: time.Second, Priority: 2, Expected: time.Minute, Loggable: []string{"a", "b"}, NoPage: true,
+			Keep:   time.Hour, DeadKeep: time.Hour, DeadMax: 9, Pool: "p", Limit: 3, Every: time.Second, Priority: 2, Expected: time.Minute, Loggable: []string{"a", "b"}, NoPage: true,
 		}
 		v := reflect.ValueOf(whole)
 		for i := range v.NumField() {

@@ -41,7 +41,10 @@ func freeze(t *testing.T) *frozen {
 	f := &frozen{server: redistest.Own(t)}
 	rdb := redis.NewClient(&redis.Options{Addr: f.server.Addr, PoolSize: 100})
 	t.Cleanup(func() { _ = rdb.Close() })
-	f.cfg = dispatcher.Config{Redis: rdb, Namespace: redistest.Namespace(t, rdb), Partitions: 2}
+	f.cfg = dispatcher.Config{
+		Redis: rdb, Namespace: redistest.Namespace(t, rdb), Partitions: 2,
+		Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", DeadMax: 1}}, // so that Prune asks
+	}
 	h := newHouseIn(t, rdb, f.cfg)
 	f.d = h.Dispatcher
 	h.enqueued("a", "j1", "j2")
@@ -104,7 +107,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 			return err
 		},
 		"DeadLetters": func(ctx context.Context) error {
-			_, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{})
+			_, _, err := inspect.New(d).DeadLetters(ctx, dispatcher.DeadFilter{}, inspect.Page{})
 			return err
 		},
 		"move.Find": func(ctx context.Context) error { _, err := move.Find(ctx, f.cfg.Redis, nil); return err },
@@ -126,6 +129,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 			_, _, err := move.Import(ctx, move.ImportConfig{Redis: f.cfg.Redis, Namespace: f.cfg.Namespace}, header)
 			return err
 		},
+		"DeadMatching":  func(ctx context.Context) error { _, err := d.DeadMatching(ctx, dispatcher.DeadFilter{}); return err },
 		"Replay":        func(ctx context.Context) error { _, err := d.Replay(ctx, ref("j1"), false); return err },
 		"ReplayOrMerge": func(ctx context.Context) error { _, err := d.ReplayOrMerge(ctx, ref("j1"), false); return err },
 		"IsDead":        func(ctx context.Context) error { _, err := d.IsDead(ctx, ref("j1")); return err },
@@ -152,6 +156,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 
 		"Session.Renew":  func(ctx context.Context) error { return s.Renew(ctx, time.Minute, f.claim.Lease)[0] },
 		"Session.Beat":   func(ctx context.Context) error { return s.Beat(ctx) },
+		"Session.Prune":  func(ctx context.Context) error { _, err := s.Prune(ctx); return err },
 		"Session.Record": func(ctx context.Context) error { return s.Record(ctx, &tally) },
 		"Session.Blame": func(ctx context.Context) error {
 			_, err := s.Blame(ctx, "k", "why", []*session.Claim{&f.claim})

@@ -86,7 +86,7 @@ func TestC4_FailingHead(t *testing.T) {
 			if order := h.run([]string{c.kind}, c.fails); order != c.order {
 				t.Errorf("%s with %v: ran %s, want %s", c.kind, c.fails, order, c.order)
 			}
-			letters, _, err := h.DeadLetters(bg, inspect.Page{})
+			letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 			h.ok(err)
 			if len(letters) != c.dead {
 				t.Errorf("%s: %d dead letters, want %d", c.kind, len(letters), c.dead)
@@ -180,7 +180,7 @@ func TestC4_HaltedLane(t *testing.T) {
 				if order := h.run([]string{"halt"}, nil); order != "h2" {
 					t.Errorf("after the skip ran %q, want h2", order)
 				}
-				letters, _, err := h.DeadLetters(bg, inspect.Page{})
+				letters, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 				h.ok(err)
 				if len(letters) != 1 || letters[0].ID != "h1" || letters[0].Reason != "skipped" {
 					t.Errorf("dead letters %+v, want h1, skipped", letters)

@@ -162,7 +162,7 @@ func (r *random) endOne(rt *rapid.T) {
 }
 
 func (r *random) replayOne(rt *rapid.T) {
-	letters, _, err := r.DeadLetters(bg, inspect.Page{Limit: 1})
+	letters, _, err := r.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{Limit: 1})
 	r.ok(err)
 	if len(letters) == 0 {
 		rt.Skip("nothing dead")

@@ -74,6 +74,18 @@ var states = map[string]func(h *house){
 			h.reaped()
 		}
 	},
+	"dead letters that were pruned": func(h *house) {
+		d, err := dispatcher.Open(bg, dispatcher.Config{
+			Redis: h.rdb, Namespace: h.cfg.Namespace, Now: h.cfg.Now, Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", DeadKeep: time.Hour, DeadMax: 1}},
+		})
+		h.ok(err)
+		h.Dispatcher = d
+		h.of1("k", "j1", "j2")
+		for range 2 {
+			h.ends(h.first(), session.End{Outcome: session.DeadLettered, Reason: "permanent", Error: "boom"}, false)
+		}
+		h.prune()
+	},
 	"a dead letter": func(h *house) {
 		h.of1("k", "j1", "j2")
 		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Reason: "permanent", Error: "boom"}, false)

@@ -42,7 +42,7 @@ func TestC2_AJobThatKillsItsWorkers(t *testing.T) {
 		if want := []time.Duration{0, time.Second, 2 * time.Second}; !slices.Equal(waits, want) {
 			t.Errorf("it waited %v between its attempts, want %v", waits, want)
 		}
-		dead, _, err := h.DeadLetters(bg, inspect.Page{})
+		dead, _, err := h.DeadLetters(bg, dispatcher.DeadFilter{}, inspect.Page{})
 		if err != nil || len(dead) != 1 || dead[0].ID != "killer" || dead[0].Reason != "worker lost" || dead[0].Attempt != 4 {
 			t.Errorf("dead letters %+v, %v", dead, err)
 		}

@@ -59,7 +59,8 @@ func slot(tag string) int {
 // Registry is a hash: job kind -> its declaration, as JSON.
 func (ns Namespace) Registry() string { return "{" + ns.Name + "}:registry" }
 
-// Versions is a hash: job kind -> the last version of its declaration, also of one that is gone.
+// Versions is a hash: job kind -> the last version of its declaration, also of one that is gone; and
+// "<kind> retention" -> how long it keeps its dead letters, and how many.
 func (ns Namespace) Versions() string { return "{" + ns.Name + "}:versions" }
 
 // Repairing is a string: who repairs the namespace.

@@ -557,7 +557,7 @@ func (s *simulation) resuming(lane string, call func() error) {
 // raise replays a dead letter, or discards it.
 func (s *simulation) raise(d *dispatcher.Dispatcher, i int) {
 	ctx := context.Background()
-	letters, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{Limit: 20})
+	letters, _, err := inspect.New(d).DeadLetters(ctx, dispatcher.DeadFilter{}, inspect.Page{Limit: 20})
 	if err != nil || len(letters) == 0 {
 		return
 	}

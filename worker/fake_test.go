@@ -50,6 +50,8 @@ type fake struct {
 	blamed    string
 	refunded  []string
 	probes    int
+	pruned    map[string]int
+	pruning   error
 	away      map[subject.Key]bool
 	renewed   map[subject.Key]int
 	races     int // trips that set out with ends of a lane while another was under way with such
@@ -250,6 +252,12 @@ func (f *fake) Renew(_ context.Context, _ time.Duration, leases ...lease.Lease) 
 		}
 	}
 	return errs
+}
+
+func (f *fake) Prune(context.Context) (map[string]int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.pruned, f.pruning
 }
 
 func (f *fake) Beat(context.Context) error {

@@ -114,6 +114,7 @@ func (p *Pool) runBeside(ctx context.Context) (ended func() <-chan struct{}) {
 	beside.Go(func() { p.keeper.Run(life) })
 	beside.Go(func() { p.beat(life) })
 	beside.Go(func() { p.hear(life) })
+	beside.Go(func() { p.prune(life) })
 	for place := range p.source.Waits() {
 		if p.exact { // it looks for itself when nothing is left
 			break

@@ -277,7 +277,7 @@ func (s *simulation) leave() (stored map[string]bool) {
 	d, closeClient := s.open(context.Background(), "")
 	stored = make(map[string]bool)
 	for page := (inspect.Page{Limit: 500}); ; {
-		letters, next, err := inspect.New(d).DeadLetters(context.Background(), page)
+		letters, next, err := inspect.New(d).DeadLetters(context.Background(), dispatcher.DeadFilter{}, page)
 		if err != nil {
 			s.t.Fatal(err)
 		}

@@ -139,10 +139,11 @@ type source interface {
 	Slots() <-chan struct{}
 	Offered() []int
 
-	// Presence: that the worker is alive, what it has measured, and what it is to blame for.
+	// Presence: that the worker is alive, what it has measured, what it has removed, and what it is to blame for.
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *session.Tally) error
 	Finished(ctx context.Context, kind string) (int64, error)
+	Prune(ctx context.Context) (map[string]int, error)
 	Blame(ctx context.Context, kind, why string, failed []*session.Claim) (bool, error)
 	Absolve(kind string, probe bool)
 	Close(ctx context.Context) error

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -181,7 +182,9 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 		g.may(user, "kind", "show", "k")
 	}
 	g.mayNot("reader", "dead", "discard", "bad")
-	g.may("operator", "dead", "replay", "bad")
+	g.mayNot("reader", "dead", "discard", "--all", "--yes")
+	g.may("reader", "dead", "ls", "--kind", "k", "--reason", "permanent", "--before", "0s")
+	g.may("operator", "dead", "replay", "--all", "--yes")
 	g.may("worker", "work", "--handle", "k="+program, "--until-empty", "--lane-batch", "k=5", "--blame")
 	redistest.Until(t, "the delayed job has run", func() bool {
 		g.may("worker", "work", "--handle", "k="+program, "--until-empty") // which does not wait for what is scheduled
@@ -192,7 +195,7 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.may("operator", "doctor", "--fix")
-	g.may("operator", "dead", "discard", "bad")
+	g.may("operator", "dead", "discard", "--kind", "k", "--yes")
 
 	g.stops()
 	g.waits()
@@ -312,15 +315,38 @@ func (g *guarded) calls(user string) {
 // declares runs workers that declare kinds under limits.
 func (g *guarded) declares() {
 	file := filepath.Join(g.t.TempDir(), "work.yaml")
-	text := "handlers: {k: \"true\"}\nkinds: {k: {owner: o, limit: 2}}\npool_limits: {default: 5}\n"
+	text := "handlers: {k: \"true\"}\nkinds: {k: {owner: o, limit: 2, dead_max: 5}}\npool_limits: {default: 5}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
 	g.may("producer", "enqueue", "s:l", "k")
 	g.may("worker", "work", "--config", file, "--until-empty")
 	g.may("reader", "kind", "show", "k")
+	g.prunes()
 	g.may("operator", "kind", "rm", "k")
 	g.listed("reader", "kind rm")
+}
+
+// prunes does what a worker does every few minutes.
+func (g *guarded) prunes() {
+	rdb := connect.New(&redis.Options{Addr: g.addr, Username: "worker", Password: "change-me"})
+	defer rdb.Close()
+	if err := g.admin.HSet(g.t.Context(), "{lanekeeper}:versions", "k retention", "1 0").Err(); err != nil { // of a ms
+		g.t.Fatal(err)
+	}
+	g.may("producer", "enqueue", "s:p", "k", "--max-attempts", "1")
+	g.may("worker", "work", "--handle", "k=false", "--until-empty")
+	d, err := dispatcher.Open(g.t.Context(), dispatcher.Config{Redis: rdb, Namespace: namespaceOfUsers})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	s, err := session.Bare(g.t.Context(), d, session.Claimant{Holder: "w", TTL: time.Second})
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if gone, err := s.Prune(g.t.Context()); err != nil || gone["k"] < 1 {
+		g.t.Errorf("worker may not prune: %v, %v", gone, err)
+	}
 }
 
 // H2, H17: what no user may, and what one may not that another does.

@@ -130,14 +130,14 @@ func eachValue(node ast.Node, path []string, see func(path []string, value ast.N
 // The settings that are whole numbers, and those that are durations. A star is any name.
 var (
 	wholeSettings = []string{
-		"concurrency", "lane_batch.*", "pools.*", "pool_limits.*", "kinds.*.max_attempts", "kinds.*.limit", "kinds.*.priority",
+		"concurrency", "lane_batch.*", "pools.*", "pool_limits.*", "kinds.*.max_attempts", "kinds.*.limit", "kinds.*.priority", "kinds.*.dead_max",
 	}
 	spanSettings = []string{
-		"lease_ttl", "timeout", "stop_timeout", "kinds.*.timeout", "kinds.*.keep", "kinds.*.every", "kinds.*.expected",
+		"lease_ttl", "timeout", "stop_timeout", "kinds.*.timeout", "kinds.*.keep", "kinds.*.dead_keep", "kinds.*.every", "kinds.*.expected",
 		"kinds.*.backoff.base", "kinds.*.backoff.cap", "kinds.*.unique.window",
 	}
 	mayBeZero = []string{
-		"kinds.*.priority", "stop_timeout", "kinds.*.timeout", "kinds.*.keep", "kinds.*.expected", "kinds.*.backoff.base", "kinds.*.backoff.cap",
+		"kinds.*.priority", "stop_timeout", "kinds.*.timeout", "kinds.*.keep", "kinds.*.dead_keep", "kinds.*.dead_max", "kinds.*.expected", "kinds.*.backoff.base", "kinds.*.backoff.cap",
 	}
 )
 

@@ -225,7 +225,7 @@ func (c *crew) finishWith(rdb redis.UniversalClient, world history.World) histor
 	c.all.Wait()
 
 	stored, ended := make(map[string]bool), make(map[string]bool)
-	letters, _, err := inspect.New(d).DeadLetters(ctx, inspect.Page{Limit: 500})
+	letters, _, err := inspect.New(d).DeadLetters(ctx, dispatcher.DeadFilter{}, inspect.Page{Limit: 500})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +38,8 @@ func (a *app) deadCommand() *cobra.Command {
 
 func (a *app) deadList() *cobra.Command {
 	var page inspect.Page
+	var pick deadPick
+	var of ofSubject
 	ls := &cobra.Command{
 		Use:   "ls",
 		Short: "List dead letters, the latest first",
@@ -49,22 +52,48 @@ func (a *app) deadList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			letters, next, err := inspect.New(d).DeadLetters(cmd.Context(), page)
-			if err = a.partly(err, true); err != nil {
+			filter, err := pick.filter(cmd.Context(), a, of.text)
+			if err != nil {
+				return err
+			}
+			letters, next, err := a.deadPage(cmd.Context(), inspect.New(d), filter, page)
+			if err != nil {
 				return err
 			}
 			if err := list(a, a.viewJobs(d, letters), jobWord, deadColumns); err != nil {
 				return err
 			}
-			if len(letters) == 0 {
+			switch {
+			case len(letters) > 0 || next != "":
+			case filter == (dispatcher.DeadFilter{}):
 				a.note("No dead letters.")
+			default:
+				a.note("No dead letters match.")
 			}
 			a.more(next)
 			return nil
 		},
 	}
 	addPageFlags(ls, &page)
+	pick.addTo(ls)
+	ls.Flags().StringVar(&of.text, "subject", "", "only letters of this subject")
 	return ls
+}
+
+// deadPage reads a page. One with a filter may be short: it looks on for a moment before it gives up.
+func (a *app) deadPage(ctx context.Context, look *inspect.Inspector, f dispatcher.DeadFilter, page inspect.Page) (letters []inspect.JobInfo, next string, err error) {
+	limit := page.Limit
+	for deadline := time.Now().Add(time.Second); ; {
+		more, next, err := look.DeadLetters(ctx, f, page)
+		if err = a.partly(err, true); err != nil {
+			return nil, "", err
+		}
+		letters = append(letters, more...)
+		page.Cursor, page.Limit = next, limit-len(letters)
+		if next == "" || page.Limit <= 0 || f == (dispatcher.DeadFilter{}) || time.Now().After(deadline) {
+			return letters, next, nil
+		}
+	}
 }
 
 func (a *app) deadShow(of *ofSubject) *cobra.Command {
@@ -104,14 +133,24 @@ func (a *app) deadShow(of *ofSubject) *cobra.Command {
 
 func (a *app) deadReplay(of *ofSubject) *cobra.Command {
 	var front, merge bool
+	var o deadBulk
 	replay := &cobra.Command{
-		Use:   "replay ID …",
+		Use:   "replay ID … | --kind KIND … | --all",
 		Short: "Put dead letters back into their lanes, with all their attempts before them",
 		Long: `Puts dead letters back into their lanes, with all their attempts before them: those
 of one subject in the order in which they were enqueued, however they are given. One whose unique
-key another job has by now stays where it is; with --merge it is merged into that job, and goes.`,
-		Args: cobra.MinimumNArgs(1),
+key another job has by now stays where it is; with --merge it is merged into that job, and goes.
+
+` + bulkHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if picks, err := o.check(cmd, args, of.text); err != nil || picks {
+				if err != nil {
+					return err
+				}
+				return a.bulk(cmd, &o, of.text, "replayed", func(s *dispatcher.DeadSet, progress func(int)) (dispatcher.DeadReport, error) {
+					return s.Replay(cmd.Context(), dispatcher.DeadReplay{Front: front, Merge: merge, Progress: progress})
+				})
+			}
 			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
@@ -136,17 +175,27 @@ key another job has by now stays where it is; with --merge it is merged into tha
 			})
 		},
 	}
+	o.addTo(replay)
 	replay.Flags().BoolVar(&front, "front", false, "to the front of the lane instead of its tail")
 	replay.Flags().BoolVar(&merge, "merge", false, "merge one whose unique key is taken into the job that has it")
 	return replay
 }
 
 func (a *app) deadDiscard(of *ofSubject) *cobra.Command {
-	return &cobra.Command{
-		Use:   "discard ID …",
+	var o deadBulk
+	discard := &cobra.Command{
+		Use:   "discard ID … | --kind KIND … | --all",
 		Short: "Delete dead letters for good",
-		Args:  cobra.MinimumNArgs(1),
+		Long:  "Deletes dead letters for good.\n\n" + bulkHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if picks, err := o.check(cmd, args, of.text); err != nil || picks {
+				if err != nil {
+					return err
+				}
+				return a.bulk(cmd, &o, of.text, "discarded", func(s *dispatcher.DeadSet, progress func(int)) (dispatcher.DeadReport, error) {
+					return s.Discard(cmd.Context(), progress)
+				})
+			}
 			d, err := a.look(cmd.Context())
 			if err != nil {
 				return err
@@ -158,7 +207,13 @@ func (a *app) deadDiscard(of *ofSubject) *cobra.Command {
 			return a.each(refs, "discarded", func(ref dispatcher.JobRef) (string, error) { return "", d.Discard(cmd.Context(), ref) })
 		},
 	}
+	o.addTo(discard)
+	return discard
 }
+
+const bulkHelp = `Without ids it takes all that the flags pick: it counts them first, asks on a terminal, and needs
+--yes without one. It goes from the oldest on, and takes at most a twentieth of Redis's time. When
+it ends early, the same command goes on with the rest. 'dead ls' with the same flags shows them.`
 
 // inOrder sorts dead letters by their places in their lanes, the last one first
 // when each is to go to the front. What is not there stays where it is, for each to say so.

@@ -87,7 +87,15 @@ var ends = []end{
 	{0, "", "dead replay FAIL"},
 	{0, "", "lane suspend s:b"},
 	{0, "", "lane skip s:b"},
-	{0, "", "dead discard FAIL"},
+	{0, "FAIL", "dead ls --kind fails --subject s:b --before 0s --after 2h"},
+	{2, "--before", "dead ls --before yesterday"},
+	{0, "1 dead letters match; nothing", "dead replay --kind fails --dry-run"},
+	{2, "--yes", "dead replay --all"},
+	{2, "not both", "dead discard FAIL --all"},
+	{4, "--expect says 2", "dead discard --all --yes --expect 2"},
+	{0, "No dead letters match", "dead discard --kind ok --yes"},
+	{2, "or pick them", "dead discard"},
+	{0, "1 discarded of 1", "dead discard --kind fails --reason skipped --yes --expect 1"},
 	{0, "No kind is declared", "kind ls"},
 	{2, "unknown flag", "kind ls --nonsense"},
 	{3, "not declared", "kind show none"},
@@ -226,7 +234,7 @@ func leafOf(args []string) string {
 var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
 	"lane skip s:held", "lane retry s:fails", "log", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
-	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
+	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "dead ls --kind fails", "dead replay --all --yes", "dead discard --kind fails --yes", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
 	"migrate", "export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }
 

@@ -26,6 +26,8 @@ type kindView struct {
 	Backoff     string            `json:"backoff,omitempty"`
 	Unique      string            `json:"unique,omitempty"`
 	Keep        string            `json:"keep,omitempty"`
+	DeadKeep    string            `json:"dead_keep,omitempty"`
+	DeadMax     int               `json:"dead_max,omitempty"`
 	Limit       int               `json:"limit,omitempty"`
 	Every       string            `json:"every,omitempty"`
 	Priority    int               `json:"priority"`
@@ -49,7 +51,7 @@ func viewKind(k dispatcher.DeclaredKind, workers []session.Worker) kindView {
 	v := kindView{
 		Kind: k.Name, Owner: k.Owner, Version: k.Version, Subject: k.Subject, Description: k.Description,
 		Pool: orElse(k.Pool, dispatcher.DefaultPool), OnFailure: dispatcher.Policy(orElse(string(k.OnFailure), string(dispatcher.Block))),
-		MaxAttempts: k.MaxAttempts, Timeout: span(k.Timeout), Keep: span(k.Keep), Limit: k.Limit, Every: span(k.Every),
+		MaxAttempts: k.MaxAttempts, Timeout: span(k.Timeout), Keep: span(k.Keep), DeadKeep: span(k.DeadKeep), DeadMax: k.DeadMax, Limit: k.Limit, Every: span(k.Every),
 		Priority: k.Priority, Expected: span(k.Expected), Loggable: k.Loggable, Page: !k.NoPage,
 	}
 	if k.Backoff.Cap > 0 {
@@ -242,7 +244,7 @@ func kindFields(v kindView, now time.Time) [][]string {
 		fields = append(fields, [][]string{
 			{"version", itoa(v.Version)}, {"pool", v.Pool}, {"on failure", string(v.OnFailure)},
 			{"max attempts", positive(v.MaxAttempts)}, {"timeout", v.Timeout}, {"backoff", v.Backoff}, {"unique", v.Unique},
-			{"keep outcomes", v.Keep}, {"limit", limitText(v)}, {"slots", slotsText(v.Slots, now)}, {"priority", itoa(v.Priority)}, {"expected", v.Expected},
+			{"keep outcomes", v.Keep}, {"keep dead letters", retentionText(v)}, {"limit", limitText(v)}, {"slots", slotsText(v.Slots, now)}, {"priority", itoa(v.Priority)}, {"expected", v.Expected},
 			{"loggable", strings.Join(v.Loggable, ", ")}, {"page", fmt.Sprint(v.Page)},
 		}...)
 	}
@@ -256,6 +258,18 @@ func kindFields(v kindView, now time.Time) [][]string {
 		return append(fields, []string{"attempts", strings.Join(ends, ", ")}, []string{"p50", m.P50}, []string{"p95", m.P95}, []string{"max", m.Max})
 	}
 	return append(fields, []string{"attempts", "none has ended: unknown how long they take"})
+}
+
+// retentionText says which dead letters of a kind stay, nothing for all.
+func retentionText(v kindView) string {
+	var parts []string
+	if v.DeadKeep != "" {
+		parts = append(parts, v.DeadKeep)
+	}
+	if v.DeadMax > 0 {
+		parts = append(parts, fmt.Sprintf("the newest %d", v.DeadMax))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func positive(n int) string {

@@ -40,7 +40,8 @@ const exitCodesHelp = `Every command ends with one of these codes:
   1    failed
   2    the command or a value in it is wrong
   3    no such job, lane or dead letter
-  4    what was asked is not so: doctor found something, demo saw a violation
+  4    what was asked is not so: doctor found something, demo saw a violation, other than
+       '--expect' dead letters match
   6    Redis can't be reached, or refuses to serve
   7    the job that 'enqueue --wait' waited for did not finish
   8    what is shown is not all: a part of Redis could not be asked

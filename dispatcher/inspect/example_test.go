@@ -35,7 +35,7 @@ func Example() {
 	look := inspect.New(d)
 	var letters []inspect.JobInfo
 	for page := (inspect.Page{Limit: 2}); ; {
-		more, next, err := look.DeadLetters(ctx, page) // the latest first
+		more, next, err := look.DeadLetters(ctx, dispatcher.DeadFilter{}, page) // the latest first
 		if err != nil {
 			log.Fatal(err)
 		}

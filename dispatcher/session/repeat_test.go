@@ -407,7 +407,7 @@ func TestI9_EachRequestTwice(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			return d.Engine().Scripts.Once(0, lanes.Script("discard"), nil, "", "", record.PackID(claims[0].ID), record.PackID(claims[1].ID), record.PackID(claims[2].ID))
+			return d.Engine().Scripts.Once(0, lanes.Script("discard"), nil, "", "", record.PackID(claims[0].ID), "", record.PackID(claims[1].ID), "", record.PackID(claims[2].ID))
 		}, "ok missing ok"},
 		"refund": {func(t *testing.T, d *dispatcher.Dispatcher, claims []Claim) *script.Call {
 			if _, err := endOne(t.Context(), d, End{Claim: &claims[0], Outcome: Retry, Wait: time.Hour, Error: "boom"}); err != nil {

@@ -98,21 +98,11 @@ func (j *Job) Entry(packed string) Entry {
 
 // DecodeJob reads a stored job; id is packed. Errors wrap [ErrCorrupt].
 func DecodeJob(packed, stored string) (id string, job Job, err error) {
-	if id, err = UnpackID(packed); err != nil {
-		return "", Job{}, err
+	id, job, extra, r, err := decodeFront(packed, stored)
+	if err != nil {
+		return id, Job{}, err
 	}
-	if len(stored) < stampBytes {
-		return id, Job{}, fmt.Errorf("%w: %s has %d bytes", ErrCorrupt, subject.IDText(id), len(stored))
-	}
-	r := reader{rest: stored[stampBytes:]}
-	job = Job{Order: OrderOf(stored), EnqueuedAt: time.UnixMilli(number(stored[seqBytes:stampBytes])), MaxAttempts: DefaultMaxAttempts}
-	if n := number(stored[:seqBytes]); n < unplaced {
-		job.Seq = n
-	}
-	canonical := r.string()
-	kind := r.byte()
-	job.Kind = r.take(uint64(kind &^ extras))
-	if kind&extras != 0 {
+	if extra {
 		job.MaxAttempts = int(r.uvarint())
 		job.Timeout = time.Duration(r.uvarint()) * time.Millisecond
 		if n := r.uvarint(); n > 0 && !r.bad {
@@ -126,13 +116,46 @@ func DecodeJob(packed, stored string) (id string, job Job, err error) {
 		job.Flags = r.string()
 	}
 	if r.bad {
-		return id, Job{}, fmt.Errorf("%w: %s ends early", ErrCorrupt, subject.IDText(id))
+		return id, Job{}, endsEarly(id)
 	}
 	job.Payload = []byte(r.rest)
-	if job.Subject, err = subject.FromCanonical(canonical); err != nil {
-		return id, Job{}, fmt.Errorf("%w: %s: %w", ErrCorrupt, subject.IDText(id), err)
-	}
 	return id, job, nil
+}
+
+// DecodeFront reads what a stored job begins with, up to its kind, of which scripts give no more: numbers, times,
+// subject and kind. All else of the job is as if it had no extras. Errors wrap [ErrCorrupt].
+func DecodeFront(packed, front string) (id string, job Job, err error) {
+	id, job, _, _, err = decodeFront(packed, front)
+	return id, job, err
+}
+
+// decodeFront also says whether extras follow in what is left.
+func decodeFront(packed, stored string) (id string, job Job, extra bool, r reader, err error) {
+	if id, err = UnpackID(packed); err != nil {
+		return "", Job{}, false, r, err
+	}
+	if len(stored) < stampBytes {
+		return id, Job{}, false, r, fmt.Errorf("%w: %s has %d bytes", ErrCorrupt, subject.IDText(id), len(stored))
+	}
+	r = reader{rest: stored[stampBytes:]}
+	job = Job{Order: OrderOf(stored), EnqueuedAt: time.UnixMilli(number(stored[seqBytes:stampBytes])), MaxAttempts: DefaultMaxAttempts}
+	if n := number(stored[:seqBytes]); n < unplaced {
+		job.Seq = n
+	}
+	canonical := r.string()
+	kind := r.byte()
+	job.Kind = r.take(uint64(kind &^ extras))
+	if r.bad {
+		return id, Job{}, false, r, endsEarly(id)
+	}
+	if job.Subject, err = subject.FromCanonical(canonical); err != nil {
+		return id, Job{}, false, r, fmt.Errorf("%w: %s: %w", ErrCorrupt, subject.IDText(id), err)
+	}
+	return id, job, kind&extras != 0, r, nil
+}
+
+func endsEarly(id string) error {
+	return fmt.Errorf("%w: %s ends early", ErrCorrupt, subject.IDText(id))
 }
 
 // OrderOf is the number of a stored job among those that fall due together, 0 of one that has none.

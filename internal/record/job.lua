@@ -72,3 +72,18 @@ local function is_of(body, subject)
   end
   return sub(body, STAMPED + 1, STAMPED + #length + #subject) == length .. subject
 end
+
+-- front_of is what a stored job begins with, up to its kind, and no more of what is no job. No subject and kind
+-- have more than MOST_FRONT bytes with it.
+local MOST_FRONT = 640
+
+local function front_of(body)
+  local at = STAMPED + 1
+  local length = byte(body, at) or 0
+  if length > 127 then
+    at = at + 1
+    length = length - 128 + 128 * (byte(body, at) or 0)
+  end
+  at = at + 1 + length -- of the length of the kind
+  return sub(body, 1, math.min(at + (byte(body, at) or 0) % 128, MOST_FRONT))
+end

@@ -15,6 +15,7 @@
 //	unique      who has a unique key, and what is known of its job
 //	outcome     how a job has ended
 //	declaration what is declared of a kind
+//	retention   how long a kind keeps its dead letters, and how many
 //	wait        that who has a lease waits for another subject
 //	limit       a limit, its slots, and a place in the line of those who are short of it
 //	act         what an operator did, and who
@@ -70,6 +71,9 @@ var outcomeLua string
 //go:embed declaration.lua
 var declarationLua string
 
+//go:embed retention.lua
+var retentionLua string
+
 //go:embed wait.lua
 var waitLua string
 
@@ -81,5 +85,5 @@ var actLua string
 
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, waitLua, limitLua, actLua,
+	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, retentionLua, waitLua, limitLua, actLua,
 }, "\n")

@@ -177,6 +177,16 @@ func TestPages(t *testing.T) {
 			t.Errorf("%q is read as %+v", text, p)
 		}
 	}
+	for _, text := range []string{"", "x", "1", "1 x", "-1 0", "0 -1", "9223372036854775807 1", "1 2 3"} {
+		if r, ok := ParseRetention(text); ok {
+			t.Errorf("%q is read as %+v", text, r)
+		}
+	}
+	for _, r := range []Retention{{Keep: time.Millisecond}, {Most: 1}, {Keep: maxRetention, Most: 1 << 30}} {
+		if back, ok := ParseRetention(r.String()); !ok || back != r {
+			t.Errorf("%+v comes back as %+v", r, back)
+		}
+	}
 	for _, text := range []string{"", "x", "cancel\n", "suspend 7 w", "garbagesuspend 7 w\n"} {
 		if a, ok := ParseAsks(text); ok {
 			t.Errorf("%q is read as %+v", text, a)
@@ -263,6 +273,7 @@ func TestPages(t *testing.T) {
 		"limit, read":       {"local m, e = limit_of(ARGV[1]) return whole(m) .. ' ' .. whole(e) .. ' ' .. whole(limit_version(ARGV[1])) .. whole(limit_version(false)) .. tostring((limit_of(false)))", []string{"2 500 7"}, "2 500 70nil", limitIs + "0nil"},
 		"declaration":       {"return declaration_as('3', 'web', '{}')", nil, "3 web {}", ""},
 		"declaration, read": {"local v, o, j = declaration_of(ARGV[1]) return v .. o .. j .. whole(declared_version('4 x')) .. tostring((declaration_of('4 x')))", []string{"3 web {}"}, "3web{}4nil", ""},
+		"retention":         {"return retention_field('a/b') .. '=' .. ARGV[1]", []string{Retention{Keep: time.Hour, Most: 7}.String()}, "a/b retention=3600000 7", RetentionField("a/b") + "=3600000 7"},
 		"wait":              {"return wait_as(1700000000000, '7', ARGV[1])", []string{canonical}, "1700000000000 7 " + canonical, ""},
 		"wait, read":        {"local t, k, s = wait_of(ARGV[1]) return whole(t) .. k .. s .. tostring((wait_of(false)))", []string{"1700000000000 7 " + canonical}, "17000000000007" + canonical + "nil", ""},
 		"park, by somebody": {

@@ -38,6 +38,11 @@ func (r *Runner) Ask(ctx context.Context, call *Call) ([]string, error) {
 	return call.Words()
 }
 
+// RideTogether is Ride of calls on one partition in one transaction: nobody else's comes between them.
+func (r *Runner) RideTogether(ctx context.Context, calls ...*Call) {
+	r.run(ctx, trip{patience: connect.Bound, most: connect.Bound}, r.sendTogether, calls)
+}
+
 // RideReplicated is Ride, and then waits until so many replicas have what the calls
 // wrote, or for so long; see [Call.Acked].
 func (r *Runner) RideReplicated(ctx context.Context, replicas int, within time.Duration, calls ...*Call) {
@@ -206,6 +211,17 @@ func (r *Runner) send(ctx context.Context, calls []*Call, texts bool) {
 	pipe := r.rdb.Pipeline()
 	queue(ctx, pipe, calls, texts)
 	_, _ = pipe.Exec(ctx) // each call carries its own error
+}
+
+// sendTogether is send as a transaction. Where a script is not cached none of its calls runs, so a repeat with texts
+// keeps their order.
+func (r *Runner) sendTogether(ctx context.Context, calls []*Call, texts bool) {
+	err := connect.Atomically(ctx, r.rdb, func(tx redis.Pipeliner) { queue(ctx, tx, calls, texts) })
+	for _, c := range calls {
+		if err != nil && c.reply.Err() == nil && len(c.reply.Val()) == 0 {
+			c.reply.SetErr(err) // of a transaction that was refused only the command at fault may say so
+		}
+	}
 }
 
 // queue lays calls into a pipeline, with the texts of their scripts or with the digests.

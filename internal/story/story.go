@@ -296,7 +296,7 @@ func (w *World) job(ctx context.Context, id string) ([]string, error) {
 }
 
 func (w *World) dead(ctx context.Context) (out []string, err error) {
-	letters, _, err := inspect.New(w.d).DeadLetters(ctx, inspect.Page{})
+	letters, _, err := inspect.New(w.d).DeadLetters(ctx, dispatcher.DeadFilter{}, inspect.Page{})
 	for _, l := range letters {
 		out = append(out, fmt.Sprintf("%s of %s after %d attempts: %s: %s", l.ID, l.Subject.ID, l.Attempt, l.Reason, l.Error))
 	}

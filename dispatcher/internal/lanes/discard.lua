@@ -1,8 +1,7 @@
 -- discard: delete dead letters for good.
 --
 -- ARGV[6]   who acts (internal/record/act.lua)
--- ARGV[7]   subject of the jobs, '' of one that can't be read
--- ARGV[8+]  ids
+-- ARGV[7+]  two a letter: subject of the job, '' of one that can't be read; id
 --
 -- Returns   {'ok' | 'missing', ...}, a word per id | {'stale'}
 
@@ -11,12 +10,12 @@ if before then
   return before
 end
 
-local ids, reply, now = {}, {}, clock()
-for i = FIRST + 2, #ARGV do
-  local dead = call('ZSCORE', DEAD, ARGV[i])
+local actor, ids, subjects, reply, now = ARGV[FIRST], {}, {}, {}, clock()
+for i = FIRST + 1, #ARGV, 2 do
+  local dead = call('ZSCORE', DEAD, ARGV[i + 1])
   reply[#reply + 1] = dead and 'ok' or 'missing'
   if dead then
-    ids[#ids + 1] = ARGV[i]
+    ids[#ids + 1], subjects[#subjects + 1] = ARGV[i + 1], ARGV[i]
   end
 end
 if #ids > 0 then
@@ -24,8 +23,8 @@ if #ids > 0 then
   many('HDEL', REASONS, ids)
   many('HDEL', JOBS, ids)
   many('HDEL', extra('names'), ids)
-  for _, id in ipairs(ids) do
-    log_job(ARGV[FIRST], 'dead discard', ARGV[FIRST + 1], id, 'dead', 'gone', now)
+  for i, id in ipairs(ids) do
+    log_job(actor, 'dead discard', subjects[i], id, 'dead', 'gone', now)
   end
   remember(words(reply))
 end

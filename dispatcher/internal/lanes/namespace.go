@@ -42,6 +42,8 @@ type Namespace struct {
 	Claims  atomic.Uint32 // calls that have claimed: kinds take turns at being first
 	Share   int           // how many jobs one partition may hold, and how many windows of unique keys
 
+	Rest func(ctx context.Context, d time.Duration) error // in tests: how a [Pace] rests; nil in production
+
 	keys []subject.Keys
 	now  func() time.Time // nil in production
 	owed owed

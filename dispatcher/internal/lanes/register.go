@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+
+	"github.com/lanekeeper/lanekeeper/internal/record"
 )
 
 var registerScript = whole("register")
@@ -13,6 +15,7 @@ var registerScript = whole("register")
 type Declaration struct {
 	Kind, Owner string
 	JSON        []byte
+	Retention   record.Retention
 }
 
 // OwnerError is returned for a kind that belongs to somebody else: two teams that use one name find out at
@@ -33,7 +36,7 @@ func (e *GarbledError) Error() string { return "the record of kind " + e.Kind + 
 func (n *Namespace) Register(ctx context.Context, kinds []Declaration) (versions []int, err error) {
 	var args []any
 	for _, k := range kinds {
-		args = append(args, k.Kind, k.Owner, k.JSON)
+		args = append(args, k.Kind, k.Owner, k.JSON, k.Retention.String())
 	}
 	words, err := n.Ask(ctx, n.Scripts.Whole(registerScript, []string{n.Registry(), n.Versions()}, args...))
 	if err != nil {

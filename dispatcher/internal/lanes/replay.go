@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -23,11 +24,51 @@ type Replayed struct {
 // Replay puts a dead letter back into its lane at a place, "front" or "back", with no attempts behind it. Where
 // another job has its unique key, onTaken says whether to "merge" it or to "refuse" (I12).
 func (n *Namespace) Replay(ctx context.Context, key subject.Key, job record.Entry, place, onTaken string) (r Replayed, err error) {
-	p, tail := n.tail(key)
-	words, err := n.Ask(ctx, n.Scripts.Once(p, replayScript, tail, key.Canonical(), job.ID, job.Kind, job.Rules(), place, onTaken, n.actor(ctx)))
+	words, err := n.Ask(ctx, n.replay(ctx, key, job, place, onTaken))
 	if err != nil {
 		return r, err
 	}
+	return readReplayed(words)
+}
+
+// Replaying is a dead letter that is to go back with others.
+type Replaying struct {
+	Key subject.Key
+	Job record.Entry
+}
+
+// ReplayTogether is Replay of letters of one partition, in their order and in one transaction: no worker takes one
+// before all are there. How many the caller bounds: Redis serves nobody else meanwhile. With an error those that have
+// an answer are returned, up to the first that has none.
+func (n *Namespace) ReplayTogether(ctx context.Context, letters []Replaying, place, onTaken string) (all []Replayed, err error) {
+	if len(letters) == 0 {
+		return nil, nil
+	}
+	calls := make([]*script.Call, len(letters))
+	for i, l := range letters {
+		calls[i] = n.replay(ctx, l.Key, l.Job, place, onTaken)
+	}
+	n.Scripts.RideTogether(ctx, calls...)
+	for _, call := range calls {
+		words, err := call.Words()
+		if err != nil {
+			return all, err
+		}
+		r, err := readReplayed(words)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func (n *Namespace) replay(ctx context.Context, key subject.Key, job record.Entry, place, onTaken string) *script.Call {
+	p, tail := n.tail(key)
+	return n.Scripts.Once(p, replayScript, tail, key.Canonical(), job.ID, job.Kind, job.Rules(), place, onTaken, n.actor(ctx))
+}
+
+func readReplayed(words []string) (r Replayed, err error) {
 	switch r.Did = words[0]; r.Did {
 	case "ok":
 		r.Seq, err = strconv.ParseInt(words[1], 10, 64)

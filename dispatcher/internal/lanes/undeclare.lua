@@ -2,7 +2,7 @@
 -- elsewhere its version, the second one ends it, unless it was declared anew in between.
 --
 -- KEYS[1]   registry  hash  kind -> what is declared of it (internal/record/declaration.lua)
--- KEYS[2]   versions  hash  kind -> the last version that it had, whether it is declared or not
+-- KEYS[2]   versions  hash  kind -> the last version that it had, whether it is declared or not; and its retention
 -- KEYS[3]   audit     stream  what operators did
 -- ARGV[6]   kind
 -- ARGV[7]   version from the first step, or ''
@@ -25,6 +25,7 @@ elseif version >= tonumber(given) then
   return { 'again' }
 end
 call('HDEL', REGISTRY, kind)
+call('HDEL', VERSIONS, retention_field(kind))
 local actor = ARGV[FIRST + 2]
 log_act(KEYS[3], clock(), actor, act_as(actor, 'kind rm', { 'kind', kind }, 'version ' .. whole(version), 'not declared'))
 return { 'ok', given }

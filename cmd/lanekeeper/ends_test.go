@@ -138,7 +138,7 @@ var ends = []end{
 	{0, "NAMESPACE", "namespace ls"},
 	{2, "unknown flag", "namespace ls --nonsense"},
 	{3, "no namespace", "namespace rm none"},
-	{2, "say --yes", "namespace rm SPACE"},
+	{2, "say --yes", "namespace rm SPACE --force"},
 	{0, "Removed", "namespace rm SPACE --yes --force"},
 	{2, "", "version nonsense"},
 }

@@ -56,6 +56,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print only ids in lists, and no progress or remarks")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also without a terminal or with NO_COLOR set")
 	_ = root.RegisterFlagCompletionFunc("redis-file", fileNames)
+	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		switch a.output {
 		case "table", "wide", "json", "jsonl":

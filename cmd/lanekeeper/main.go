@@ -302,6 +302,7 @@ Start with 'lanekeeper demo', which needs nothing else.`,
 	root.AddCommand(&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodesHelp})
 	// Names of files are no subjects, kinds or ids: no command but exec takes a file's name.
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	a.addCompletion(root)
 	noteUsage(root)
 	return root
 }

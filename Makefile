@@ -60,6 +60,7 @@ bench-against: redis ## measure this tree beside the build of REF, in turn, ROUN
 	cd bench && $(GO) run . -against $${REF:?say which commit: make bench-against REF=HEAD~1} -rounds $${ROUNDS:-5} $${ONLY:+-only "$$ONLY"}
 
 dist: ## what a release consists of, into dist/: static binaries for linux and darwin, man pages, completions, a systemd unit (3 min)
+	$(GO) test -count=1 ./internal/dist -builds
 	$(GO) run ./internal/dist
 	cd dist && sha256sum -c SHA256SUMS
 

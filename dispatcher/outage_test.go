@@ -102,6 +102,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		},
 		"WhyLanes": func(ctx context.Context) error { _, err := inspect.New(d).WhyLanes(ctx, nil); return err },
 		"WhyJob":   func(ctx context.Context) error { _, err := inspect.New(d).WhyJob(ctx, ref("j1")); return err },
+		"WhyOf":    func(ctx context.Context) error { _, err := inspect.New(d).WhyOf(ctx, inspect.JobInfo{}); return err },
 		"Audit": func(ctx context.Context) error {
 			_, _, err := inspect.New(d).Audit(ctx, inspect.AuditFilter{}, inspect.Page{})
 			return err

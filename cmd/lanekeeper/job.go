@@ -200,7 +200,7 @@ func (a *app) lookAtJob(ctx context.Context, d *dispatcher.Dispatcher, ref dispa
 	if err = a.partly(err, job.ID != ""); err != nil {
 		return err
 	}
-	why, err := inspect.New(d).WhyJob(ctx, job.Ref())
+	why, err := inspect.New(d).WhyOf(ctx, job)
 	if errors.Is(err, dispatcher.ErrNotFound) { // it has ended just now
 		err = nil
 	}

@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/record"
@@ -99,12 +101,12 @@ func (d *Doctor) explain(ctx context.Context, i *standstill) ([]Finding, error) 
 		findings = append(findings, Finding{Warning, "kind", kind, fmt.Sprintf("%d of %d workers are blamed", blamed[kind], workersOf[kind])})
 	}
 	why, err := inspect.New(d.d).WhyKinds(ctx, i.ready)
-	if err != nil {
+	if err != nil && !errors.Is(err, dispatcher.ErrIncomplete) { // whose limits are away is stuck for no other reason
 		return nil, err
 	}
 	for _, kind := range slices.Sorted(maps.Keys(why)) {
 		if w := why[kind]; w.Stuck {
-			findings = append(findings, Finding{Warning, "kind", kind, fmt.Sprintf("%s '%s' %s", w.Text, w.Next[0].Command, w.Next[0].Does)})
+			findings = append(findings, Finding{Warning, "kind", kind, fmt.Sprintf("%s 'lanekeeper %s' %s", w.Text, w.Next[0].Command, w.Next[0].Does)})
 		}
 	}
 	for _, holder := range slices.Sorted(maps.Keys(i.held)) {

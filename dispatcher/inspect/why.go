@@ -32,7 +32,6 @@ const (
 	WhyWaits        Code = "waits-for"     // who holds it waits for another subject
 	WhySection      Code = "section"       // a section runs there, or somebody waits for one
 	WhySlot         Code = "slot"          // it is no lane, but a slot of a limit that somebody has
-	WhyOverlong     Code = "overlong"      // it runs for much longer than such jobs do
 	WhyRunning      Code = "running"       // it runs
 	WhyBackoff      Code = "backoff"       // an attempt has failed, and the next one waits for its time
 	WhyNoWorker     Code = "no-worker"     // no worker that is alive handles the kind
@@ -140,6 +139,12 @@ func (in *Inspector) WhyJob(ctx context.Context, ref dispatcher.JobRef) (Why, er
 	if err != nil && !(errors.Is(err, dispatcher.ErrIncomplete) && job.ID != "") {
 		return Why{}, err
 	}
+	why, failed := in.WhyOf(ctx, job)
+	return why, cmp.Or(failed, err)
+}
+
+// WhyOf is WhyJob of a job that [Inspector.Job] has just shown.
+func (in *Inspector) WhyOf(ctx context.Context, job JobInfo) (Why, error) {
 	now, failed := in.lanes.Time(ctx)
 	if failed != nil {
 		return Why{}, failed
@@ -148,12 +153,12 @@ func (in *Inspector) WhyJob(ctx context.Context, ref dispatcher.JobRef) (Why, er
 		lane, failed := in.WhyLane(ctx, job.Subject)
 		switch onSchedule := errors.Is(failed, dispatcher.ErrNotFound) && job.State == Suspended; {
 		case lane.Code != "" && lane.Job != job.ID:
-			return behind(&job, lane, now), cmp.Or(err, failed)
+			return behind(&job, lane, now), failed
 		case !onSchedule:
-			return lane, cmp.Or(failed, err)
+			return lane, failed
 		}
 	}
-	return apart(&job, now), err
+	return apart(&job, now), nil
 }
 
 // facts are what a sentence is made of besides the lane or the job itself. What is not known is empty.
@@ -367,9 +372,6 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 	case l.HeadID == "":
 		w.Until = l.ExpiresAt
 		say(WhySlot, "A slot of a limit, which %s has for %s.", l.Holder, span(has))
-	case took.Count >= enoughToCompare && has > max(4*took.P95, 10*time.Second):
-		say(WhyOverlong, "Attempt %d of %d runs on %s for %s; 95 of 100 such jobs take under %s.", l.Attempt, l.MaxAttempts, l.Holder, span(has), span(max(took.P95, time.Millisecond)))
-		w.Next = []Step{{"job cancel " + subject.IDWord(l.HeadID), "asks its worker to end it"}}
 	default:
 		most := ""
 		if took.Count > 0 {
@@ -387,9 +389,6 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 		w.Next = append(w.Next, Step{"lane resume " + word, "lets it go on then"})
 	}
 }
-
-// enoughToCompare is of how many jobs durations must be known before one is called too long.
-const enoughToCompare = 20
 
 // chainText says who waits for whom.
 func chainText(chain []link) string {

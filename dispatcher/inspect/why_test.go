@@ -180,16 +180,6 @@ func TestWhyOfALane(t *testing.T) {
 			more: func(f *facts) { f.limits["pool/git"] = LimitUse{Most: 3, Held: 3, Holder: "w9", Since: at(-90)} },
 			code: WhyReady, text: "Ready: a worker may take it at any moment.",
 		},
-		"much longer than others": {
-			lane: with(leased, func(l *Lane) { l.Token = token(-2460) }), workers: []session.Worker{alive},
-			more: func(f *facts) { f.took["expire"] = Durations{Count: 20, P50: time.Minute, P95: 3 * time.Minute} },
-			code: WhyOverlong, text: "Attempt 2 of 5 runs on w1 for 41 min; 95 of 100 such jobs take under 3 min.", next: "job cancel j1",
-		},
-		"longer, and few are known": {
-			lane: with(leased, func(l *Lane) { l.Token = token(-2460) }), workers: []session.Worker{alive},
-			more: func(f *facts) { f.took["expire"] = Durations{Count: 19, P50: time.Minute, P95: 3 * time.Minute} },
-			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 41 min; half of such jobs take under 60 s, 95 of 100 under 3 min.",
-		},
 		"its holder waits": {
 			lane: with(leased, func(l *Lane) {}), workers: []session.Worker{alive},
 			more: func(f *facts) {

@@ -14,6 +14,6 @@
 // results have a JSON form, with names like those of the command's fields, without payloads, and
 // with [] for an empty list.
 //
-// Reading order: inspect.go has what is shown; lanes.go and jobinfo.go; dead.go, audit.go, stats.go;
+// Reading order: inspect.go has what is shown; lanes.go, jobinfo.go and limits.go; dead.go, audit.go, stats.go; why.go, with whyfacts.go, whylane.go, whyjob.go and whywords.go;
 // durations.go for estimates.
 package inspect

@@ -197,13 +197,13 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		return ended.Err`, `		a.resent = true`,
 	},
 	{
-		"why: a time that is past is said to come", "dispatcher/inspect/why.go",
+		"why: a time that is past is said to come", "dispatcher/inspect/whylane.go",
 		`		case l.RunAt.After(f.now):
 			w.Until = l.RunAt`, `		default:
 			w.Until = l.RunAt`,
 	},
 	{
-		"why: a lane that nobody serves is said to wait for nothing", "dispatcher/inspect/why.go",
+		"why: a lane that nobody serves is said to wait for nothing", "dispatcher/inspect/whylane.go",
 		`	if !f.who || l.HeadID == "" ||`, `	if true ||`,
 	},
 	{
@@ -211,7 +211,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`u.Held >= u.Most`, `u.Held > u.Most`,
 	},
 	{
-		"why: a lease that is over is said to be held", "dispatcher/inspect/why.go",
+		"why: a lease that is over is said to be held", "dispatcher/inspect/whylane.go",
 		`case !l.ExpiresAt.After(f.now):`, `case false:`,
 	},
 	{
@@ -223,7 +223,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 		`!errors.Is(e, dispatcher.ErrNotFound) {`, `e == nil && false {`,
 	},
 	{
-		"why: a job behind others says nothing of them", "dispatcher/inspect/why.go",
+		"why: a job behind others says nothing of them", "dispatcher/inspect/whyjob.go",
 		`first + ". Of the first one: " + lane.Text`, `first + "."`,
 	},
 	{

@@ -72,7 +72,7 @@ var fromUsers = []defect{
 		`if who = s.claimant(); !own(woken.Key) {`, `if who = s.claimant(); false {`,
 	},
 	{
-		"a kind whose workers are all blamed has workers", "dispatcher/inspect/why.go",
+		"a kind whose workers are all blamed has workers", "dispatcher/inspect/whylane.go",
 		`|| slices.ContainsFunc(f.workers, func(o session.Worker) bool { return o.Takes(l.Kind) }) {`, `|| f.handled(l.Kind) {`,
 	},
 	{

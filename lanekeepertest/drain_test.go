@@ -255,7 +255,7 @@ func TestDrainSaysWhatStands(t *testing.T) {
 	ran, left := k.Drain(t.Context(), p)
 	got := codes(left)
 	slices.Sort(got)
-	if len(ran) != 1 || !slices.Equal(got, []inspect.Code{inspect.WhyLimit, inspect.WhyNoWorker, inspect.WhyScheduled}) {
+	if len(ran) != 1 || !slices.Equal(got, []inspect.Code{inspect.WhyNoWorker, inspect.WhyRate, inspect.WhyScheduled}) {
 		t.Fatalf("ran %v, left %v", ids(ran), left)
 	}
 	k.Advance(time.Second)

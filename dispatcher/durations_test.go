@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
+
+// traced is how many attempts are in the trail, those that are there twice counted twice.
+func traced(h *house) int64 { return h.rdb.LLen(bg, h.Namespace().Trail()).Val() }
 
 // counted waits for nothing: it reads how many attempts of a kind were recorded.
 func counted(h *house, kind string) int64 {
@@ -34,7 +38,14 @@ func TestC14_DurationsAreRecordedOnce(t *testing.T) {
 	h.ok(err)
 	t.Cleanup(func() { _ = s.Close(bg) })
 	var tally session.Tally
-	add := func(kind string) { tally.Add(kind, session.EndFinished, time.Second) }
+	ids := 0
+	add := func(kind string) {
+		tally.Add(kind, session.EndFinished, time.Second)
+		ids++
+		a := h.attempt(strconv.Itoa(ids), session.EndFinished, 0)
+		a.Kind = kind
+		tally.Keep(a)
+	}
 
 	add("k")
 	h.ok(s.Record(bg, &tally))
@@ -50,8 +61,8 @@ func TestC14_DurationsAreRecordedOnce(t *testing.T) {
 		} else {
 			h.ok(err)
 		}
-		if n := counted(h, "k"); n > added+1 {
-			t.Fatalf("%d recorded of %d", n, added+1)
+		if n, m := counted(h, "k"), traced(h); n > added+1 || m > added+1 {
+			t.Fatalf("%d and %d recorded of %d", n, m, added+1)
 		}
 	}
 	proxy.BlackHole(true) // nothing arrives
@@ -66,5 +77,8 @@ func TestC14_DurationsAreRecordedOnce(t *testing.T) {
 	h.ok(s.Record(bg, &tally)) // nothing new, and all that was owed
 	if k, other := counted(h, "k"), counted(h, "other"); k != added+1 || other != 1 {
 		t.Errorf("recorded %d and %d attempts, want %d and 1: each once", k, other, added+1)
+	}
+	if n := traced(h); n != added+2 {
+		t.Errorf("the trail has %d attempts, want %d: each once", n, added+2)
 	}
 }

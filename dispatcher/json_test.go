@@ -39,6 +39,10 @@ func TestJSONOfNothing(t *testing.T) {
 		}))
 		measured, err := h.Durations(bg, "k")
 		h.ok(err)
+		trail, err := h.Trail(bg, inspect.TrailFilter{}, inspect.Page{})
+		h.ok(err)
+		scheduled, _, err := h.Jobs(bg, inspect.JobFilter{State: inspect.Scheduled}, inspect.Page{})
+		h.ok(err)
 		for what, c := range map[string]struct {
 			of   any
 			want string
@@ -49,6 +53,8 @@ func TestJSONOfNothing(t *testing.T) {
 			"workers":            {workers, "[]"},
 			"findings":           {findings, "["}, // settings of a test's server are some
 			"repairs":            {repairs, "[]"},
+			"a trail":            {trail, `{"attempts":[],"sampled":false}`},
+			"scheduled jobs":     {scheduled, "[]"},
 			"jobs of a section":  {section, `"jobs":[]`},
 			"what was measured":  {measured, `{"count":0,"by_ending":{},"p50_ns":0,"p95_ns":0,"max_ns":0}`},
 			"a kind and version": {dispatcher.DeclaredKind{Version: 3}, `"version":3`},

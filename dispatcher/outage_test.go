@@ -146,9 +146,17 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"Examine":       func(ctx context.Context) error { _, err := doctor.New(d).Examine(ctx, nil); return err },
 		"Repair":        func(ctx context.Context) error { _, err := doctor.New(d).Repair(ctx, nil); return err },
 		"Durations":     func(ctx context.Context) error { _, err := inspect.New(d).Durations(ctx, "k"); return err },
-		"Kinds":         func(ctx context.Context) error { _, err := d.Kinds(ctx); return err },
-		"Undeclare":     func(ctx context.Context) error { return d.Undeclare(ctx, "k") },
-		"Workers":       func(ctx context.Context) error { _, err := session.Workers(ctx, d); return err },
+		"Trail": func(ctx context.Context) error {
+			_, err := inspect.New(d).Trail(ctx, inspect.TrailFilter{}, inspect.Page{})
+			return err
+		},
+		"Jobs": func(ctx context.Context) error {
+			_, _, err := inspect.New(d).Jobs(ctx, inspect.JobFilter{State: inspect.Scheduled}, inspect.Page{})
+			return err
+		},
+		"Kinds":     func(ctx context.Context) error { _, err := d.Kinds(ctx); return err },
+		"Undeclare": func(ctx context.Context) error { return d.Undeclare(ctx, "k") },
+		"Workers":   func(ctx context.Context) error { _, err := session.Workers(ctx, d); return err },
 		"Join": func(ctx context.Context) error {
 			_, err := session.Join(ctx, d, session.Claimant{Holder: "w2", Kinds: []string{"k"}, TTL: time.Minute}, 1)
 			return err

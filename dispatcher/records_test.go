@@ -181,6 +181,11 @@ var states = map[string]func(h *house){
 		tally.Add("k", session.EndFinished, time.Second)
 		h.ok(h.member("w", "", "k").s.Record(bg, &tally))
 	},
+	"an attempt in the trail": func(h *house) {
+		var tally session.Tally
+		tally.Keep(h.attempt("j1", session.EndFailed, time.Second))
+		h.ok(h.member("w", "", "k").s.Record(bg, &tally))
+	},
 	"a kind that is taken back": func(h *house) { h.ok(h.Undeclare(bg, "limited")) },
 }
 

@@ -76,8 +76,11 @@ func (ns Namespace) Waits() string { return "{" + ns.Name + "}:waits" }
 // Durations is a hash: "<outcome> <bucket>" -> how many attempts of a kind ended so.
 func (ns Namespace) Durations(kind string) string { return "{" + ns.Name + "}:durations:" + kind }
 
-// Recorded is a string: the number of the last record of durations that a session has made.
+// Recorded is a string: the number of the last record of durations or attempts that a session has made.
 func (ns Namespace) Recorded(holder string) string { return "{" + ns.Name + "}:recorded:" + holder }
+
+// Trail is a list of the attempts that ended last in the namespace, the latest in front.
+func (ns Namespace) Trail() string { return "{" + ns.Name + "}:trail" }
 
 // Meta is a hash about the whole namespace: version and number of partitions.
 func (ns Namespace) Meta() string { return "{" + ns.Name + "}:meta" }

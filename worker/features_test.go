@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/check"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
@@ -402,9 +403,46 @@ func TestU13_EndsAreRecorded(t *testing.T) {
 		}
 		if d.ByEnding[session.EndLost] == 1 && d.ByEnding[session.EndFailed] == 1 && d.ByEnding[session.EndCancelled] == 1 &&
 			d.ByEnding[session.EndInterrupted] == 1 && d.ByEnding[session.EndFinished] >= 1 && d.Max > 0 {
-			return
+			break
 		}
 		pauseFor(ctx, 50*time.Millisecond)
+	}
+	s.leavesATrail()
+}
+
+// leavesATrail holds the trail to what TestU13_EndsAreRecorded has run: durations are told before it.
+func (s *site) leavesATrail() {
+	s.t.Helper()
+	var all []inspect.Attempt
+	redistest.Until(s.t, "the trail has all", func() bool {
+		trail, err := s.Trail(s.t.Context(), inspect.TrailFilter{}, inspect.Page{})
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all = trail.Attempts
+		return len(all) >= 6
+	})
+	now := time.Now()
+	saw := make(map[session.Ending]inspect.Attempt)
+	for _, a := range all {
+		saw[a.Ending] = a
+		if a.Kind != "k" || a.Attempt.Attempt < 1 || a.StartedAt.After(a.EndedAt) || a.EndedAt.After(now) || now.Sub(a.StartedAt) > time.Hour || a.Of != 1 || a.Holder == "" {
+			s.t.Errorf("%+v", a)
+		}
+		if lost := a.Ending == session.EndLost; lost != (a.Holder == "dead") || lost != a.EnqueuedAt.IsZero() || !lost && a.EnqueuedAt.After(a.StartedAt) {
+			s.t.Errorf("%+v", a)
+		}
+	}
+	if f := saw[session.EndFailed]; f.ID != "fails-k-0" || f.Subject.ID != "fails" || f.Error != "boom" {
+		s.t.Errorf("%+v", f)
+	}
+	for how, lane := range map[session.Ending]string{session.EndCancelled: "cancelled", session.EndInterrupted: "interrupted", session.EndLost: "interrupted"} {
+		if saw[how].Subject.ID != lane {
+			s.t.Errorf("%s: %+v", how, saw[how])
+		}
+	}
+	if n := saw[session.EndFinished].Attempt.Attempt; n < 1 || len(saw) != len(session.Endings) {
+		s.t.Errorf("%+v", saw)
 	}
 }
 

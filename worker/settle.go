@@ -43,9 +43,8 @@ func (p *Pool) settleOne(life context.Context, e errand, sent time.Time, answer 
 		p.outage.trip(e.Partition, sent, failed)
 	}
 	for _, lost := range answer.Reaped.Lost {
-		if !lost.Along {
-			p.note(lost.Kind, session.EndLost, lost.Took)
-		}
+		ended := lost.Ended()
+		p.note(&ended, lost.Took, !lost.Along)
 	}
 	p.sayLost(answer.Reaped.Lost)
 	start, fresh := p.desk.take(e, answer, again)
@@ -132,7 +131,8 @@ func (p *Pool) measure(a *attempt, ended session.EndReply) {
 	good := false
 	for i, end := range ends {
 		how := ending(end, answers[i])
-		p.note(a.claim.Kind, how, a.took()/time.Duration(len(ends)))
+		ended := a.asEnded(end.Claim, i, how)
+		p.note(&ended, a.took()/time.Duration(len(ends)), true)
 		switch how {
 		case session.EndFailed:
 			failed = append(failed, end.Claim)
@@ -157,11 +157,27 @@ func ending(end session.End, ended session.EndReply) session.Ending {
 	return session.EndFailed
 }
 
-// note adds an attempt to what Redis is told of with the next beat.
-func (p *Pool) note(kind string, how session.Ending, took time.Duration) {
+// asEnded is the attempt at one of its jobs, the ith, for the trail. Those of a batch ran together.
+func (a *attempt) asEnded(c *session.Claim, i int, how session.Ending) session.Attempt {
+	began := c.Started(a.started)
+	ended := session.Attempt{
+		Subject: c.Subject, ID: c.ID, Kind: c.Kind, Attempt: c.Attempt, EnqueuedAt: c.EnqueuedAt, StartedAt: began, EndedAt: began.Add(a.took()),
+		Ending: how, Holder: c.Lease.Holder,
+	}
+	if how == session.EndFailed {
+		ended.Error = a.said[i].text
+	}
+	return ended
+}
+
+// note adds an attempt to what Redis is told of with the next beat: how long it took, unless nobody knows that it began, and that it was.
+func (p *Pool) note(a *session.Attempt, took time.Duration, began bool) {
 	p.tallying.Lock()
 	defer p.tallying.Unlock()
-	p.tally.Add(kind, how, took)
+	if began {
+		p.tally.Add(a.Kind, a.Ending, took)
+	}
+	p.tally.Keep(a)
 }
 
 // record tells Redis what was measured since it was last told. What it does not take, the session

@@ -180,6 +180,11 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 	for _, user := range []string{"reader", "operator"} {
 		g.may(user, "dead", "show", "bad")
 		g.may(user, "kind", "show", "k")
+		g.may(user, "lane", "history", "s:b")
+		g.may(user, "job", "ls", "--state", "ended")
+		if _, out, _ := g.run(user, "", "lane", "history", "s:b", "-q"); out != "bad\n" {
+			g.t.Errorf("what the worker has run is %q", out)
+		}
 	}
 	g.mayNot("reader", "dead", "discard", "bad")
 	g.mayNot("reader", "dead", "discard", "--all", "--yes")

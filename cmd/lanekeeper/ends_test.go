@@ -101,6 +101,13 @@ var ends = []end{
 	{3, "not declared", "kind show none"},
 	{2, "kind", "kind show a,b"},
 	{0, "finished", "kind show ok"},
+	{0, "failed", "lane history s:b"},
+	{0, "No such attempt", "lane history s:none"},
+	{2, "no colon", "lane history nocolon"},
+	{2, "ending", "lane history s:b --ending odd"},
+	{0, "has all that workers told", "job ls --state ended --since 1h"},
+	{2, "--state", "job ls"},
+	{2, "--since", "job ls --state scheduled --since 1h"},
 	{0, "", "work --config KINDS --until-empty"},
 	{2, "not declared", "enqueue s:a misspelt"},
 	{0, "", "kind rm declared"},
@@ -233,7 +240,7 @@ func leafOf(args []string) string {
 // are dead letters, s:held is suspended, s:fails waits for its next attempt.
 var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
-	"lane skip s:held", "lane retry s:fails", "log", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
+	"lane skip s:held", "lane retry s:fails", "log", "lane history s:j", "job ls --state ended", "job ls --state running", "job ls --state scheduled", "job ls --state dead", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
 	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "dead ls --kind fails", "dead replay --all --yes", "dead discard --kind fails --yes", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
 	"migrate", "export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }
@@ -301,7 +308,7 @@ func TestRedisGoesAwayMeanwhile(t *testing.T) {
 		}
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
-			step, looks := 1, regexp.MustCompile(` (ls|show)|^stats|^why|^doctor$`).MatchString(line)
+			step, looks := 1, regexp.MustCompile(` (ls|show|history)|^stats|^why|^doctor$`).MatchString(line)
 			if strings.HasPrefix(line, "doctor") { // which asks a hundred times
 				step = 29
 			}

@@ -186,6 +186,7 @@ suspended job stops its lane; or it is passed, where its kind declares on_failur
 			func(d *dispatcher.Dispatcher) func(context.Context, dispatcher.JobRef) error { return d.ResumeJob }),
 	)
 	of.addTo(cmd.Commands()...)
+	cmd.AddCommand(a.jobList())
 	return cmd
 }
 

@@ -10,5 +10,7 @@ func FuzzCursors(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, s string) {
 		_, _ = parseDeadCursor(s)
 		_, _ = parseCursor(s, 4)
+		_, _ = parseTrailCursor(s)
+		_, _ = parseScheduleCursor(s, 4)
 	})
 }

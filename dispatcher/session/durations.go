@@ -40,10 +40,11 @@ var fields = sync.OnceValue(func() map[Ending][]string {
 })
 
 // Tally counts how long attempts took, in buckets (lanes.Bucket), so its size does not grow with the number of
-// attempts. The zero value is ready. It is not safe for concurrent use.
+// attempts; and it has what goes into the trail of them. The zero value is ready. It is not safe for concurrent use.
 type Tally struct {
 	counts map[string]map[string]int64 // kind -> "<ending> <bucket>" -> how many
 	max    map[string]time.Duration    // by kind
+	trail  trail
 }
 
 // Add counts one attempt.
@@ -58,14 +59,19 @@ func (t *Tally) Add(kind string, how Ending, took time.Duration) {
 	t.max[kind] = max(t.max[kind], took)
 }
 
-// Empty reports whether nothing was counted.
-func (t *Tally) Empty() bool { return len(t.counts) == 0 }
+// Keep takes an attempt for the trail, of which it keeps a copy: all that failed, were lost, cancelled or interrupted, or took
+// [Slow] or longer, and a uniform sample of the others. Of each there is a most, in a sample that says so.
+func (t *Tally) Keep(a *Attempt) { t.trail.add(a) }
+
+// Empty reports whether nothing was counted or kept.
+func (t *Tally) Empty() bool { return len(t.counts) == 0 && t.trail.empty() }
 
 // merge adds what another tally has counted.
 func (t *Tally) merge(o *Tally) {
 	for kind, counts := range o.counts {
 		t.put(kind, counts, o.max[kind])
 	}
+	t.trail.merge(&o.trail)
 }
 
 // put adds what was counted of one kind. It keeps none of the maps that it is given.
@@ -97,16 +103,31 @@ func (t *Tally) attempts() (all int64) {
 // buckets, however long Redis is away.
 //
 // Its fields are for whoever has the turn, which is a channel and no mutex: a caller whose context ends does
-// not wait for one whose Redis hangs. sent is the record of one kind, waiting is what has no number yet.
+// not wait for one whose Redis hangs. sent is the record of one kind or of the trail, waiting is what has no number yet.
 type records struct {
-	turn    chan struct{}   // whoever has put something in may use the rest
-	number  int64           // of the last record
-	sent    *lanes.Measured // whose answer is not known
+	turn    chan struct{} // whoever has put something in may use the rest
+	number  int64         // of the last record
+	sent    sent          // whose answer is not known
 	waiting Tally
 }
 
-// Record takes what a tally has counted, empties it, and adds it to what is known of its kinds, in one round
-// trip for each kind. Counts that can't be recorded now stay with the session and go with the next call; so an
+// sent is a record under way: durations of a kind, or attempts for the trail, which the tally still has in case that they are refused.
+type sent struct {
+	durations *lanes.Measured
+	attempts  *lanes.Trailed
+	trail     trail
+}
+
+// back puts what was refused into a tally.
+func (s *sent) back(t *Tally) {
+	if d := s.durations; d != nil {
+		t.put(d.Kind, d.Counts, d.Longest)
+	}
+	t.trail.merge(&s.trail)
+}
+
+// Record takes what a tally has counted, empties it, and adds it to what is known of its kinds and to the trail, in one round
+// trip for each kind and one more. Counts that can't be recorded now stay with the session and go with the next call; so an
 // error is that something waits, and nothing is counted twice when an answer was lost, for an hour.
 //
 // The tally is emptied unless ctx ends before the session's turn comes: then it keeps what it has.
@@ -124,41 +145,56 @@ func (s *Session) Record(ctx context.Context, t *Tally) error {
 	var why error
 	// One record after the other: once a higher number was recorded, Redis takes a lower one for a repeat.
 	for r.next() {
-		err := s.lanes.Measure(ctx, s.beats, s.who.Holder, r.sent)
+		err := s.send(ctx, &r.sent)
 		if err != nil && lanes.Unanswered(err) {
 			why = err
 			break
 		}
 		if err != nil { // another kind may do better
-			refused.put(r.sent.Kind, r.sent.Counts, r.sent.Longest)
+			r.sent.back(&refused)
 			why = err
 		}
-		r.sent = nil
+		r.sent = sent{}
 	}
 	r.waiting.merge(&refused)
 	if why == nil {
 		return nil
 	}
 	left := r.waiting.attempts()
-	if r.sent != nil {
-		one := Tally{counts: map[string]map[string]int64{r.sent.Kind: r.sent.Counts}}
+	if d := r.sent.durations; d != nil {
+		one := Tally{counts: map[string]map[string]int64{d.Kind: d.Counts}}
 		left += one.attempts()
 	}
 	return fmt.Errorf("record durations of %d attempts: %w", left, why)
 }
 
+// send sends a record, once more when its answer did not come.
+func (s *Session) send(ctx context.Context, r *sent) error {
+	if r.durations != nil {
+		return s.lanes.Measure(ctx, s.beats, s.who.Holder, r.durations)
+	}
+	return s.lanes.AddToTrail(ctx, s.beats, s.who.Holder, r.attempts)
+}
+
 // next makes the next record, unless one is under way, and reports whether there is any. A number is used for
 // one record only: it is what tells a repeat from news.
 func (r *records) next() bool {
-	if r.sent != nil {
+	if r.sent.durations != nil || r.sent.attempts != nil {
 		return true
 	}
 	for kind, counts := range r.waiting.counts {
 		r.number++
-		r.sent = &lanes.Measured{Kind: kind, Counts: counts, Longest: r.waiting.max[kind], Number: r.number}
+		r.sent.durations = &lanes.Measured{Kind: kind, Counts: counts, Longest: r.waiting.max[kind], Number: r.number}
 		delete(r.waiting.counts, kind)
 		delete(r.waiting.max, kind)
 		return true
 	}
-	return false
+	if r.waiting.trail.empty() {
+		return false
+	}
+	r.number++
+	entries := r.waiting.trail.entries()
+	r.sent = sent{attempts: &lanes.Trailed{Entries: entries, Number: r.number}, trail: r.waiting.trail}
+	r.waiting.trail = trail{}
+	return true
 }

@@ -432,7 +432,7 @@ local fresh, first_seq, seqs = #a.fresh, 0, {}`,
 	},
 	{
 		"lost attempts are not recorded", "worker/settle.go",
-		`p.note(lost.Kind, session.EndLost, lost.Took)`, `_ = lost`,
+		`p.note(&ended, lost.Took, !lost.Along)`, `_ = ended`,
 	},
 	{
 		"an error quotes the payload", "worker/handler.go",

@@ -50,9 +50,17 @@ var fromOutages = []defect{
 		`if tonumber(call('GET', RECORDED) or 0) >= tonumber(number) then`, `if false then`,
 	},
 	{
+		"an attempt stands twice in the trail when the answer to its record is lost", "dispatcher/internal/lanes/trail.lua",
+		`if tonumber(call('GET', RECORDED) or 0) >= tonumber(number) then`, `if false then`,
+	},
+	{
+		"attempts that were refused are dropped", "dispatcher/session/durations.go",
+		`	t.trail.merge(&s.trail)`, `	_ = s.trail`,
+	},
+	{
 		"a record of durations that failed is dropped", "dispatcher/session/durations.go",
 		`			why = err
-			break`, `			why, r.sent = err, nil
+			break`, `			why, r.sent = err, sent{}
 			break`,
 	},
 	{

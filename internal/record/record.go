@@ -17,6 +17,7 @@
 //	declaration what is declared of a kind
 //	retention   how long a kind keeps its dead letters, and how many
 //	wait        that who has a lease waits for another subject
+//	trail       an attempt that has ended
 //	limit       a limit, its slots, and a place in the line of those who are short of it
 //	act         what an operator did, and who
 //

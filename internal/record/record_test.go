@@ -55,6 +55,13 @@ func FuzzStoredJob(f *testing.F) {
 		if s, order, entry, ok := ParseScheduled(Scheduled(canonical, 258, e.String())); !ok || s != canonical || order != 258 || entry != e.String() {
 			t.Fatalf("on the schedule %q comes back as %q, %d, %q", canonical, s, order, entry)
 		}
+		attempt := Attempt{
+			Of: 3, Began: time.UnixMilli(1700000000000).UTC(), Took: job.Timeout, Attempt: attempts, Ending: "failed", Kind: jobKind, Subject: canonical, ID: packed,
+			Holder: "h 1", Error: value,
+		}
+		if again, ok := ParseAttempt(TrailEntry(3, AppendAttempt(nil, &attempt))); !ok || again != attempt {
+			t.Fatalf("attempt %+v comes back as %+v", attempt, again)
+		}
 		if s, entry, ok := ParseExpiringTicket(ExpiringTicket(canonical, e.String())); !ok || s != canonical || entry != e.String() {
 			t.Fatalf("the ticket of %q comes back as %q, %q", canonical, s, entry)
 		}
@@ -81,6 +88,9 @@ func FuzzGarbage(f *testing.F) {
 		}
 		if o, err := ParseOutcome("a", s); err == nil && o.Subject.Validate() != nil {
 			t.Fatalf("%q is read as the outcome of a job of no subject", s)
+		}
+		if a, ok := ParseAttempt(s); ok && (a.Subject == "" || a.ID == "" || a.Holder == "") {
+			t.Fatalf("%q is read as the attempt %+v", s, a)
 		}
 		_ = ParseLease(s)
 		_, _, _ = ParseReason(s)

@@ -142,6 +142,7 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"RetryNow":      func(ctx context.Context) error { return d.RetryNow(ctx, key("a")) },
 		"SuspendJob":    func(ctx context.Context) error { return d.SuspendJob(ctx, ref("j2")) },
 		"ResumeJob":     func(ctx context.Context) error { return d.ResumeJob(ctx, ref("j2")) },
+		"Watch":         func(ctx context.Context) error { _, err := d.Watch(ctx, key("a"), time.Minute); return err },
 		"Find":          func(ctx context.Context) error { _, _, err := d.Find(ctx, ref("j1")); return err },
 		"Examine":       func(ctx context.Context) error { _, err := doctor.New(d).Examine(ctx, nil); return err },
 		"Repair":        func(ctx context.Context) error { _, err := doctor.New(d).Repair(ctx, nil); return err },

@@ -181,6 +181,15 @@ var states = map[string]func(h *house){
 		tally.Add("k", session.EndFinished, time.Second)
 		h.ok(h.member("w", "", "k").s.Record(bg, &tally))
 	},
+	"an attempt of a watched subject": func(h *house) {
+		_, err := h.Watch(bg, key("a"), time.Hour)
+		h.ok(err)
+		m := h.member("w", "", "k")
+		var tally session.Tally
+		tally.Watch(m.s.Watched())
+		tally.Keep(h.attempt("j1", session.EndFinished, time.Second))
+		h.ok(m.s.Record(bg, &tally))
+	},
 	"an attempt in the trail": func(h *house) {
 		var tally session.Tally
 		tally.Keep(h.attempt("j1", session.EndFailed, time.Second))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +154,104 @@ func TestTrailIsBounded(t *testing.T) {
 		}
 		if n := rdb.LLen(bg, h.Namespace().Trail()).Val(); n != 5000 {
 			t.Errorf("the trail has %d", n)
+		}
+	})
+}
+
+// Of a watched subject all attempts are there, up to 200, from the beat after which its workers know of it until the watch ends; what others
+// did is not there for that, and what it did stays for an hour.
+func TestWatchedSubjectsAreComplete(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		m := h.member("w", "", "k")
+		var tally session.Tally
+		n := 0
+		rush := func(lane string, most int) {
+			for range most {
+				n++
+				a := h.attempt(fmt.Sprint(n), session.EndFinished, 0)
+				a.Subject = key(lane)
+				tally.Keep(a)
+			}
+		}
+		beat := func() {
+			h.ok(m.s.Record(bg, &tally))
+			h.ok(m.s.Beat(bg))
+			tally.Watch(m.s.Watched())
+			h.advance(time.Second)
+		}
+		until, err := h.Watch(bg, key("a"), time.Minute)
+		h.ok(err)
+		if want := time.UnixMilli(h.ms.Load() + 60_000); !until.Equal(want) {
+			t.Errorf("until %s, want %s", until, want)
+		}
+		rush("a", 10) // nobody has heard of it yet
+		beat()
+		rush("a", 150)
+		rush("b", 5000)
+		beat()
+		page, err := h.Trail(bg, inspect.TrailFilter{Subject: key("a")}, inspect.Page{Limit: 500})
+		h.ok(err)
+		for _, a := range page.Attempts {
+			if a.Of != 1 {
+				t.Errorf("%s of a watched lane stands for %d", a.ID, a.Of)
+			}
+		}
+		if !page.WatchedUntil.Equal(until) || len(page.Attempts) != 160 {
+			t.Errorf("it has %d until %s, want 160", len(page.Attempts), page.WatchedUntil)
+		}
+		if other := h.trailed(inspect.TrailFilter{Subject: key("b")}, 500); len(other) > 200 || rdb.Exists(bg, h.Namespace().TrailOf(canonical("b"))).Val() != 0 {
+			t.Errorf("of a lane that nobody watches it has %d", len(other))
+		}
+		rush("a", 500)
+		beat()
+		if n := rdb.LLen(bg, h.Namespace().TrailOf(canonical("a"))).Val(); n != 200 {
+			t.Errorf("its own trail has %d", n)
+		}
+		if ttl := rdb.PTTL(bg, h.Namespace().TrailOf(canonical("a"))).Val(); ttl <= 50*time.Minute || ttl > time.Hour {
+			t.Errorf("it stays for %s", ttl)
+		}
+		h.advance(time.Minute)
+		beat()
+		if w := m.s.Watched(); len(w) != 0 {
+			t.Errorf("after its time %v is watched", w)
+		}
+		h.ok(m.s.Record(bg, &tally))
+	})
+}
+
+// A namespace has 64 watched subjects; one that is watched already, or whose time is over, is in nobody's way.
+func TestWatchesAreBounded(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{})
+		watch := func(i int, long time.Duration) error {
+			_, err := h.Watch(bg, key(fmt.Sprint(i)), long)
+			return err
+		}
+		for i := range 64 {
+			h.ok(watch(i, time.Duration(i+1)*time.Minute))
+		}
+		if err := watch(64, time.Minute); err == nil || !strings.Contains(err.Error(), "until 1970-01-01 00:17:40") {
+			t.Errorf("one too many: %v", err)
+		}
+		h.ok(watch(5, time.Hour))
+		h.ok(watch(6, 0))
+		h.ok(watch(64, time.Hour))
+		h.advance(time.Minute)
+		h.ok(watch(65, time.Hour)) // the first one's time is over
+		if n := rdb.ZCard(bg, h.Namespace().Watched()).Val(); n != 64 {
+			t.Errorf("%d are watched", n)
+		}
+		m := h.member("w", "", "k")
+		if w := m.s.Watched(); len(w) != 64 || w[key("0")] || w[key("6")] || !w[key("65")] {
+			t.Errorf("its workers hear of %d: %v", len(w), w)
+		}
+		for _, long := range []time.Duration{-1, 25 * time.Hour, time.Microsecond} {
+			if err := watch(1, long); !errors.Is(err, dispatcher.ErrInvalid) {
+				t.Errorf("%s: %v", long, err)
+			}
 		}
 	})
 }

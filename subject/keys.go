@@ -82,6 +82,12 @@ func (ns Namespace) Recorded(holder string) string { return "{" + ns.Name + "}:r
 // Trail is a list of the attempts that ended last in the namespace, the latest in front.
 func (ns Namespace) Trail() string { return "{" + ns.Name + "}:trail" }
 
+// TrailOf is a list of the attempts at jobs of a subject that somebody watches.
+func (ns Namespace) TrailOf(subject string) string { return "{" + ns.Name + "}:trail:" + subject }
+
+// Watched is a zset: subject -> until when all its attempts are remembered, Unix milliseconds.
+func (ns Namespace) Watched() string { return "{" + ns.Name + "}:watched" }
+
 // Meta is a hash about the whole namespace: version and number of partitions.
 func (ns Namespace) Meta() string { return "{" + ns.Name + "}:meta" }
 

@@ -147,6 +147,8 @@ func (f *fake) Slots() <-chan struct{} { return nil }
 
 func (f *fake) Offered() []int { return nil }
 
+func (f *fake) Watched() map[subject.Key]bool { return nil }
+
 func (f *fake) Record(context.Context, *session.Tally) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -361,6 +361,10 @@ func TestU13_EndsAreRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	watched := subject.Key{Kind: "s", ID: "finishes"}
+	if _, err := s.Watch(ctx, watched, time.Minute); err != nil {
+		t.Fatal(err)
+	}
 	started := make(chan string, 10)
 	p.Handle("k", func(ctx context.Context, _ []byte) error {
 		c, _ := FromContext(ctx)
@@ -408,6 +412,9 @@ func TestU13_EndsAreRecorded(t *testing.T) {
 		pauseFor(ctx, 50*time.Millisecond)
 	}
 	s.leavesATrail()
+	if n := rdb.LLen(ctx, s.Namespace().TrailOf(watched.Canonical())).Val(); n != 1 {
+		t.Errorf("of a watched subject %d attempts are remembered, want 1", n)
+	}
 }
 
 // leavesATrail holds the trail to what TestU13_EndsAreRecorded has run: durations are told before it.

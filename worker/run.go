@@ -84,6 +84,7 @@ func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err err
 		return false, fmt.Errorf("start pool: %w", err)
 	}
 	p.source = source
+	p.tally.Watch(source.Watched())
 	p.log = newScribe(p.cfg.Logger, who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
 	p.desk = newDesk(p.cfg, source.Partitions(), p.apart(), slices.Collect(maps.Keys(p.rolls))...)

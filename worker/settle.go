@@ -186,6 +186,7 @@ func (p *Pool) record(ctx context.Context) error {
 	p.tallying.Lock()
 	tally := p.tally
 	p.tally = session.Tally{}
+	p.tally.Watch(p.source.Watched())
 	p.tallying.Unlock()
 	return p.source.Record(ctx, &tally)
 }

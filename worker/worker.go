@@ -15,6 +15,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // ErrStopped is the cause of a handler's context when the pool stops and the
@@ -142,6 +143,7 @@ type source interface {
 	// Presence: that the worker is alive, what it has measured, what it has removed, and what it is to blame for.
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *session.Tally) error
+	Watched() map[subject.Key]bool // whose attempts are all measured
 	Finished(ctx context.Context, kind string) (int64, error)
 	Prune(ctx context.Context) (map[string]int, error)
 	Blame(ctx context.Context, kind, why string, failed []*session.Claim) (bool, error)

@@ -175,6 +175,8 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 	g.mayWith(`{"subject":"s:f","kind":"k"}`+"\n", "producer", "enqueue", "--from", "-")
 	g.looks()
 
+	g.mayNot("reader", "lane", "watch", "s:b")
+	g.may("operator", "lane", "watch", "s:b")
 	program := "sh -c 'test $LANEKEEPER_JOB != bad'"
 	g.may("worker", "work", "--handle", "k="+program, "--until-empty", "--lease-ttl", "1s")
 	for _, user := range []string{"reader", "operator"} {

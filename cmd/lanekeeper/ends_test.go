@@ -104,6 +104,11 @@ var ends = []end{
 	{0, "failed", "lane history s:b"},
 	{0, "No such attempt", "lane history s:none"},
 	{2, "no colon", "lane history nocolon"},
+	{0, "is watched until", "lane watch s:b --for 1m"},
+	{0, "It is watched until", "lane history s:b"},
+	{0, "no longer", "lane watch s:b --for 0"},
+	{2, "must be 0s, or 1ms to 24h", "lane watch s:b --for 25h"},
+	{2, "no colon", "lane watch nocolon"},
 	{2, "ending", "lane history s:b --ending odd"},
 	{0, "has all that workers told", "job ls --state ended --since 1h"},
 	{2, "--state", "job ls"},
@@ -240,7 +245,7 @@ func leafOf(args []string) string {
 // are dead letters, s:held is suspended, s:fails waits for its next attempt.
 var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
-	"lane skip s:held", "lane retry s:fails", "log", "lane history s:j", "job ls --state ended", "job ls --state running", "job ls --state scheduled", "job ls --state dead", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
+	"lane skip s:held", "lane retry s:fails", "log", "lane history s:j", "lane watch s:j", "job ls --state ended", "job ls --state running", "job ls --state scheduled", "job ls --state dead", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
 	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "dead ls --kind fails", "dead replay --all --yes", "dead discard --kind fails --yes", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
 	"migrate", "export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }

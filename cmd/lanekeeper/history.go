@@ -80,6 +80,45 @@ of many others it is a sample, and says so. Workers tell of them every five seco
 	return cmd
 }
 
+// watchCommand has all attempts of a lane remembered for a while.
+func (a *app) watchCommand() *cobra.Command {
+	var long time.Duration
+	cmd := &cobra.Command{
+		Use:   "watch SUBJECT",
+		Short: "Have all attempts of a lane remembered for a while",
+		Long: `Has workers remember all attempts of a lane for a while, where 'lane history' would have a
+sample of them: the last 200, which stay for an hour after the latest. Workers hear of it within five seconds; what
+ran before that is not added. Up to 64 lanes can be watched at once.`,
+		Example: `  lanekeeper lane watch build:17 --for 1h`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := subject.Parse(args[0])
+			if err != nil {
+				return err
+			}
+			d, err := a.look(cmd.Context())
+			if err != nil {
+				return err
+			}
+			until, err := d.Watch(cmd.Context(), key, long)
+			if err != nil {
+				return err
+			}
+			if a.machine() {
+				return a.show(map[string]string{"subject": key.String(), "watched_until": until.Format(time.RFC3339)}, nil)
+			}
+			if long == 0 {
+				a.say("%s is no longer watched; what was remembered stays for an hour", key.Word())
+			} else {
+				a.say("%s is watched until %s; 'lane history %s' lists what it did", key.Word(), clock(&until), key.Word())
+			}
+			return nil
+		},
+	}
+	cmd.Flags().DurationVar(&long, "for", 10*time.Minute, "for how long, up to 24h; 0 stops it")
+	return cmd
+}
+
 // listTrail lists a page of the trail, and says how far that can be believed to be all.
 func (a *app) listTrail(ctx context.Context, filter inspect.TrailFilter, page inspect.Page, columns []column[attemptView]) error {
 	if err := checkPage(page); err != nil {
@@ -113,6 +152,8 @@ func (a *app) listTrail(ctx context.Context, filter inspect.TrailFilter, page in
 // reach says what a trail has.
 func reach(t inspect.TrailPage) string {
 	switch {
+	case !t.WatchedUntil.IsZero():
+		return fmt.Sprintf("It is watched until %s: its last 200 attempts are here, from five seconds after that began.", clock(&t.WatchedUntil))
 	case t.Since.IsZero():
 		return "It is empty: nobody has told of an attempt yet."
 	case t.Sampled:

@@ -99,7 +99,7 @@ from how long jobs of its kind took before ('kind show'), or from what the kind 
 		},
 	}
 	addPageFlags(show, &jobs)
-	cmd.AddCommand(ls, show, a.historyCommand())
+	cmd.AddCommand(ls, show, a.historyCommand(), a.watchCommand())
 	cmd.AddCommand(a.laneVerbs()...)
 	return cmd
 }

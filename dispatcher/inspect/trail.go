@@ -41,6 +41,10 @@ type TrailPage struct {
 	Next     string    `json:"next_cursor,omitempty"`
 	Since    time.Time `json:"since,omitzero"`
 	Sampled  bool      `json:"sampled"`
+
+	// WatchedUntil is until when all attempts of the subject that was asked for are remembered, zero where nobody has asked
+	// for that ([dispatcher.Dispatcher.Watch]).
+	WatchedUntil time.Time `json:"watched_until,omitzero"`
 }
 
 // Trail lists attempts that have ended, the latest first: the last 5,000 of the namespace that workers told of. They
@@ -62,23 +66,33 @@ func (in *Inspector) Trail(ctx context.Context, f TrailFilter, page Page) (Trail
 	if err != nil {
 		return TrailPage{}, err
 	}
-	stored, err := in.lanes.ReadTrail(ctx)
+	of := ""
+	if f.Subject != (subject.Key{}) {
+		of = f.Subject.Canonical()
+	}
+	stored, err := in.lanes.ReadTrail(ctx, of)
 	if err != nil {
 		return TrailPage{}, err
 	}
 	all := TrailPage{Attempts: []Attempt{}}
-	for i := range stored {
-		a, err := session.AttemptOf(stored[i])
-		if err != nil {
+	for i := range stored.All {
+		all.Sampled = all.Sampled || stored.All[i].Of > 1
+		if ended := stored.All[i].Began.Add(stored.All[i].Took); all.Since.IsZero() || ended.Before(all.Since) {
+			all.Since = ended
+		}
+	}
+	if stored.WatchedUntil.UnixMilli() > 0 {
+		all.WatchedUntil = stored.WatchedUntil
+	}
+	told := make(map[footprint]bool)
+	for _, r := range slices.Concat(stored.Own, stored.All) { // its own first: those stand for nothing else
+		a, err := session.AttemptOf(r)
+		at := footprintOf(&a)
+		if err != nil || told[at] || !f.takes(&a) || page.Cursor != "" && at.compare(from) <= 0 {
 			continue // a hint that can't be read is none
 		}
-		all.Sampled = all.Sampled || stored[i].Of > 1
-		if all.Since.IsZero() || a.EndedAt.Before(all.Since) {
-			all.Since = a.EndedAt
-		}
-		if f.takes(&a) && (page.Cursor == "" || footprintOf(&a).compare(from) > 0) {
-			all.Attempts = append(all.Attempts, Attempt{a, stored[i].Of})
-		}
+		told[at] = true
+		all.Attempts = append(all.Attempts, Attempt{a, r.Of})
 	}
 	slices.SortFunc(all.Attempts, func(a, b Attempt) int { return footprintOf(&a.Attempt).compare(footprintOf(&b.Attempt)) })
 	if len(all.Attempts) > limit {
@@ -96,7 +110,7 @@ type footprint struct {
 
 func footprintOf(a *session.Attempt) footprint {
 	h := fnv.New64a()
-	fmt.Fprint(h, a.Attempt, " ", a.ID, " ", a.Subject.Canonical())
+	fmt.Fprint(h, a.Attempt, " ", a.StartedAt.UnixMilli(), " ", a.ID, " ", a.Kind, " ", a.Subject)
 	return footprint{a.EndedAt.UnixMilli(), h.Sum64()}
 }
 

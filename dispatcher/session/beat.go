@@ -11,6 +11,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // BeatEvery is how often a worker says that it is alive. One that has been silent for three times as long
@@ -46,8 +47,8 @@ type Worker struct {
 }
 
 // Beat says that the worker is alive, on the connection of renewals. Pools call it every [BeatEvery]. It reads
-// the limits again, in a second round trip: so the session finds out what a lost hint did not tell. Limits that
-// can't be read are no error, and those of before stay.
+// the limits and what is watched again, in two more round trips: so the session finds out what a lost hint did not tell. What
+// can't be read is no error, and that of before stays.
 func (s *Session) Beat(ctx context.Context) error {
 	if err := s.signOn(ctx); err != nil {
 		return err
@@ -63,14 +64,33 @@ func (s *Session) signOn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("beat: %w", err)
 	}
-	return s.beat(ctx, info)
+	at, err := s.beat(ctx, info)
+	if err != nil {
+		return err
+	}
+	if watched, err := s.lanes.ReadWatched(ctx, s.renewing, at); err == nil {
+		s.watched.Store(&watched)
+	}
+	return nil
+}
+
+// Watched are the subjects of which all attempts are to be told ([Tally.Watch]), as the last sign of life has brought them.
+func (s *Session) Watched() map[subject.Key]bool {
+	if watched := s.watched.Load(); watched != nil {
+		return *watched
+	}
+	return nil
 }
 
 // signOff takes the entry away: an empty text is the script's word for leaving.
-func (s *Session) signOff(ctx context.Context) error { return s.beat(ctx, "") }
+func (s *Session) signOff(ctx context.Context) error {
+	_, err := s.beat(ctx, "")
+	return err
+}
 
-func (s *Session) beat(ctx context.Context, info string) error {
-	return lanes.Wrap("beat", s.lanes.Beat(ctx, s.beats, s.who.Holder, info, forgetAfter))
+func (s *Session) beat(ctx context.Context, info string) (at time.Time, err error) {
+	at, err = s.lanes.Beat(ctx, s.beats, s.who.Holder, info, forgetAfter)
+	return at, lanes.Wrap("beat", err)
 }
 
 // Workers lists the worker processes that gave a sign of life, the latest first, at most a thousand. Those that

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Ending is how one attempt ended, for the record of durations. All ends are recorded: a mean over those that
@@ -62,6 +63,10 @@ func (t *Tally) Add(kind string, how Ending, took time.Duration) {
 // Keep takes an attempt for the trail, of which it keeps a copy: all that failed, were lost, cancelled or interrupted, or took
 // [Slow] or longer, and a uniform sample of the others. Of each there is a most, in a sample that says so.
 func (t *Tally) Keep(a *Attempt) { t.trail.add(a) }
+
+// Watch sets whose attempts are all kept from here on ([Session.Watched]), up to 200 of each subject, besides what
+// stands for them in the trail.
+func (t *Tally) Watch(subjects map[subject.Key]bool) { t.trail.watched = subjects }
 
 // Empty reports whether nothing was counted or kept.
 func (t *Tally) Empty() bool { return len(t.counts) == 0 && t.trail.empty() }
@@ -193,6 +198,12 @@ func (r *records) next() bool {
 		return false
 	}
 	r.number++
+	for key, entries := range r.waiting.trail.whole {
+		delete(r.waiting.trail.whole, key)
+		r.sent = sent{attempts: &lanes.Trailed{Subject: key.Canonical(), Entries: entries, Number: r.number}}
+		r.sent.trail.whole = map[subject.Key][]string{key: entries}
+		return true
+	}
 	entries := r.waiting.trail.entries()
 	r.sent = sent{attempts: &lanes.Trailed{Entries: entries, Number: r.number}, trail: r.waiting.trail}
 	r.waiting.trail = trail{}

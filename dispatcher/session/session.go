@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,6 +19,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Session is one worker process's standing with a namespace, from start to stop: its holder name, its entry
@@ -44,6 +46,7 @@ type Session struct {
 	kindOf   map[string]string // kind of each key
 	permits  permits
 	records  records
+	watched  atomic.Pointer[map[subject.Key]bool]
 
 	refunding sync.Mutex
 	refunds   []*Claim // owed

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/lease"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -58,10 +59,17 @@ const (
 )
 
 // trail is what a session adds to the namespace's memory of attempts, in bounded space however many there are.
-type trail struct{ notable, fast sample }
+type trail struct {
+	notable, fast sample
+	watched       map[subject.Key]bool     // whose attempts are all to be told
+	whole         map[subject.Key][]string // entries of those: the last ones that their trails have room for
+}
 
 // add takes an attempt, or leaves it to chance.
 func (t *trail) add(a *Attempt) {
+	if t.watched[a.Subject] {
+		t.addWhole(a.Subject, record.TrailEntry(1, appendAttempt(nil, a)))
+	}
 	if a.Ending == EndFinished && a.EndedAt.Sub(a.StartedAt) < Slow {
 		t.fast.add(a, mostSampled)
 		return
@@ -72,9 +80,23 @@ func (t *trail) add(a *Attempt) {
 func (t *trail) merge(o *trail) {
 	t.notable.merge(&o.notable, mostNotable)
 	t.fast.merge(&o.fast, mostSampled)
+	for key, entries := range o.whole {
+		t.addWhole(key, entries...)
+	}
 }
 
-func (t *trail) empty() bool { return t.notable.seen+t.fast.seen == 0 }
+// addWhole adds entries of a watched subject. One more than may be watched is not remembered: others came while Redis was away.
+func (t *trail) addWhole(key subject.Key, entries ...string) {
+	if t.whole == nil {
+		t.whole = make(map[subject.Key][]string)
+	}
+	all := append(t.whole[key], entries...)
+	if len(t.whole) < lanes.MostWatched || t.whole[key] != nil {
+		t.whole[key] = all[max(0, len(all)-lanes.MostTrailOf):]
+	}
+}
+
+func (t *trail) empty() bool { return t.notable.seen+t.fast.seen+len(t.whole) == 0 }
 
 func (t *trail) entries() []string {
 	return append(t.notable.entries(mostNotable), t.fast.entries(mostSampled)...)
@@ -87,6 +109,9 @@ type sample struct {
 	below float64 // 0 is no bound yet
 	kept  []drawn
 }
+
+// usualEntry is what most entries have room in.
+const usualEntry = 192
 
 type drawn struct {
 	number float64
@@ -106,7 +131,11 @@ func (s *sample) add(a *Attempt, most int) {
 	}
 	n := len(s.kept)
 	s.kept = s.kept[:n+1]
-	s.kept[n] = drawn{number, appendAttempt(s.kept[n].text[:0], a)}
+	text := s.kept[n].text
+	if text == nil {
+		text = make([]byte, 0, usualEntry)
+	}
+	s.kept[n] = drawn{number, appendAttempt(text[:0], a)}
 	s.cut(2*most-1, most)
 }
 

@@ -6,7 +6,7 @@
 -- ARGV[7]  what it says of itself, '' to leave
 -- ARGV[8]  forget those silent for so long, ms
 --
--- Returns  {'ok'}
+-- Returns  {'ok', now, ms}
 
 local WORKERS, SEEN = KEYS[1], KEYS[2]
 local holder, said, now = ARGV[FIRST], ARGV[FIRST + 1], clock()
@@ -21,4 +21,4 @@ if said ~= '' then
   call('HSET', WORKERS, holder, said)
   call('ZADD', SEEN, now, holder)
 end
-return { 'ok' }
+return { 'ok', whole(now) }

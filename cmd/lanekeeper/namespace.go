@@ -117,10 +117,13 @@ var errNotSure = errors.New("nothing was removed")
 // sure asks whether a namespace with something in it is to go, unless that was said: its name has to be typed, because
 // a y is typed too soon. Without a terminal nobody can be asked.
 func (a *app) sure(ctx context.Context, said bool, one move.Namespace) error {
-	if said || one.Jobs+one.Dead+one.Outcomes == 0 {
+	if said || one.Partitions > 0 && one.Jobs+one.Dead+one.Outcomes == 0 {
 		return nil
 	}
 	there := fmt.Sprintf("namespace %s has %d jobs, %d dead letters and %d outcomes", one.Name, one.Jobs, one.Dead, one.Outcomes)
+	if one.Partitions == 0 {
+		there = fmt.Sprintf("namespace %s has what this release can't count", one.Name)
+	}
 	if !isTerminal(a.in) {
 		return usage("%s, which would be lost: say --yes, or keep them first with 'lanekeeper export'", there)
 	}

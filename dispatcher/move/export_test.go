@@ -17,6 +17,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/dispatcher/move"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
@@ -388,10 +389,13 @@ func TestImportOfAJobThatFellDue(t *testing.T) {
 			return lanes.Brought{Subject: canonical, Entry: job.Entry(record.PackID(id)), Body: job.Stored(canonical), Place: place, When: when}
 		}
 		none := make([][]lanes.BroughtOutcome, 1)
+		if err := d.Engine().Fence(bg, "me"); err != nil {
+			t.Fatal(err)
+		}
 		for _, jobs := range [][]lanes.Brought{
 			{at("scheduled", "due", 4, 0, "5000")}, {at("lane", "due", 7, 7, ""), at("lane", "behind", 8, 8, "")}, {at("lane", "due", 7, 7, "")},
 		} {
-			if err := d.Engine().BringAll(bg, [][]lanes.Brought{jobs}, none); err != nil {
+			if err := d.Engine().BringAll(bg, "me", [][]lanes.Brought{jobs}, none); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -408,5 +412,42 @@ func TestImportOfAJobThatFellDue(t *testing.T) {
 		if err != nil || slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Severity == doctor.Wrong }) {
 			t.Errorf("%v, %v", findings, err)
 		}
+	})
+}
+
+// What a run of an import still sends when another one has taken over, or the namespace is open, is refused: jobs that have run
+// by then do not come again.
+func TestImportIsFenced(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		d := opened(t, rdb, redistest.Namespace(t, rdb), 2)
+		job := record.Job{Subject: key("a"), Kind: "k", MaxAttempts: 3, Order: 1, Seq: 1, EnqueuedAt: time.UnixMilli(1)}
+		canonical := job.Subject.Canonical()
+		jobs, outcomes := make([][]lanes.Brought, 2), make([][]lanes.BroughtOutcome, 2)
+		jobs[d.Engine().Partition(job.Subject)] = []lanes.Brought{{Subject: canonical, Entry: job.Entry(record.PackID("j")), Body: job.Stored(canonical), Place: "lane"}}
+		outcomes[0] = []lanes.BroughtOutcome{{ID: record.PackID("o"), Record: "x", Ended: 1, Until: 2}}
+		refused := func(when string) {
+			t.Helper()
+			if err := d.Engine().BringAll(bg, "first", jobs, make([][]lanes.BroughtOutcome, 2)); !errors.Is(err, dispatcher.ErrMismatch) {
+				t.Errorf("%s: %v", when, err)
+			}
+			if err := d.Engine().BringAll(bg, "first", make([][]lanes.Brought, 2), outcomes); !errors.Is(err, dispatcher.ErrMismatch) {
+				t.Errorf("%s, outcomes: %v", when, err)
+			}
+			if s, err := inspect.New(d).Stats(bg); err != nil || s.Jobs+s.Outcomes != 0 {
+				t.Errorf("%s: %+v, %v", when, s, err)
+			}
+		}
+		if err := d.Engine().Fence(bg, "first"); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Engine().Fence(bg, "second"); err != nil {
+			t.Fatal(err)
+		}
+		refused("another has taken over")
+		if err := d.Engine().Unfence(bg); err != nil {
+			t.Fatal(err)
+		}
+		refused("it is open")
 	})
 }

@@ -2,6 +2,7 @@ package move
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -65,23 +66,29 @@ type importing struct {
 	ImportConfig
 	n    *lanes.Namespace
 	mark string
-	done int // lines that an earlier call has brought
+	run  string // of this call: another one may take over
+	done int    // lines that an earlier call has brought
 
 	chunk []item
 	bytes int
 }
 
-// begin makes the namespace, or goes on with one that the same export was brought into.
+// begin makes the namespace, or goes on with one that the same export was brought into, and takes over from any other run. What is
+// made is looked at once more: two may make it at once.
 func (im *importing) begin(ctx context.Context) error {
 	meta, found, err := lanes.ReadMeta(ctx, im.Redis, im.Namespace)
 	if err != nil {
 		return err
 	}
 	if !found {
-		im.n, err = lanes.Create(ctx, lanes.Config{
+		if _, err = lanes.Create(ctx, lanes.Config{
 			Redis: im.Redis, Name: im.Namespace, Partitions: im.Partitions, PerMaster: dispatcher.PartitionsPerMaster,
-		}, lanes.Importing, "import", im.at(0))
-		return err
+		}, lanes.Importing, "import", im.at(0)); err == nil {
+			meta, _, err = lanes.ReadMeta(ctx, im.Redis, im.Namespace)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	id, line, _ := strings.Cut(meta.Import, " ")
 	switch {
@@ -93,9 +100,11 @@ func (im *importing) begin(ctx context.Context) error {
 	case im.Partitions != 0 && im.Partitions != meta.Partitions:
 		return fmt.Errorf("%w: %s was begun with %d partitions, not %d", ErrExists, im.Namespace, meta.Partitions, im.Partitions)
 	}
-	im.done, err = strconv.Atoi(line)
-	im.n = lanes.Closed(im.Redis, meta.Namespace)
-	return err
+	im.n, im.run = lanes.Closed(im.Redis, meta.Namespace), rand.Text()
+	if im.done, err = strconv.Atoi(line); err != nil {
+		return err
+	}
+	return im.n.Fence(ctx, im.run)
 }
 
 // at is what the meta says when so many lines are there.
@@ -159,7 +168,7 @@ func (im *importing) send(ctx context.Context) error {
 			}
 		}
 	}
-	if err := im.n.BringAll(ctx, jobs, outcomes); err != nil {
+	if err := im.n.BringAll(ctx, im.run, jobs, outcomes); err != nil {
 		return err
 	}
 	im.chunk, im.bytes = nil, 0
@@ -234,6 +243,9 @@ func (im *importing) complete(ctx context.Context) error {
 	}
 	if im.last.Stored != 0 && stored != im.last.Stored {
 		return fmt.Errorf("%w: it has %d jobs, and %d are stored; does somebody else write there?", ErrDamaged, im.last.Stored, stored)
+	}
+	if err := im.n.Unfence(ctx); err != nil {
+		return err
 	}
 	return im.n.Mark(ctx, im.mark, lanes.Schema(), "import", "")
 }

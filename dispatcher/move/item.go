@@ -1,6 +1,7 @@
 package move
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -37,7 +38,9 @@ func (l *lineReader) item(text []byte) (it item, err error) {
 		l.count(line.Place)
 	case typeLane:
 		var line laneLine
-		err = l.read(text, &line)
+		if err = l.read(text, &line); err == nil {
+			err = line.Subject.Validate()
+		}
 		it = item{subject: line.Subject, lane: line.park()}
 	case typeOutcome:
 		var line outcomeLine
@@ -52,14 +55,20 @@ func (l *lineReader) item(text []byte) (it item, err error) {
 		l.totals.Windows++
 	case typeKind:
 		it.kind = new(kindLine)
-		err = l.read(text, it.kind)
+		if err = l.read(text, it.kind); err == nil && string(it.kind.Declaration) == "null" {
+			err = errors.New("the declaration of a kind is null")
+		}
 		l.totals.Kinds++
 	case typeLimit:
 		it.limit = new(limitLine)
-		err = l.read(text, it.limit)
+		if err = l.read(text, it.limit); err == nil && (it.limit.Most < 0 || it.limit.Most > mostOfLimit || it.limit.EveryMS < 0) {
+			err = fmt.Errorf("limit %s: most %d must be 0 to %d, and every_ms %d not negative", it.limit.Limit, it.limit.Most, mostOfLimit, it.limit.EveryMS)
+		}
 	case typeFloor:
 		it.floor = new(floorLine)
-		err = l.read(text, it.floor)
+		if err = l.read(text, it.floor); err == nil && (it.floor.Token < 0 || it.floor.Token > mostOfFloor || it.floor.Seq < 0 || it.floor.Seq > mostOfFloor) {
+			err = fmt.Errorf("floor: token %d and seq %d must be 0 to %d", it.floor.Token, it.floor.Seq, int64(mostOfFloor))
+		}
 	default:
 		err = fmt.Errorf("its type %q is not known: a later release wrote it", kind)
 	}
@@ -68,6 +77,9 @@ func (l *lineReader) item(text []byte) (it item, err error) {
 	}
 	return it, err
 }
+
+// A limit has a thousand slots at most; scripts count up to 2⁵³.
+const mostOfLimit, mostOfFloor = 1000, 1<<53 - 1
 
 func (l *lineReader) count(place string) {
 	switch place {

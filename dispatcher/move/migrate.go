@@ -2,6 +2,8 @@ package move
 
 import (
 	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -9,6 +11,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -75,7 +78,14 @@ func (m migration) run(ctx context.Context, step func(ctx context.Context, n *la
 	if err := m.alone(ctx); err != nil {
 		return err
 	}
+	run := rand.Text()
+	if err := m.n.Mark(ctx, mark, mark, "mover", run); err != nil {
+		return err
+	}
 	for p := m.meta.Migrated; p < m.n.Partitions; p++ {
+		if err := m.ours(ctx, run); err != nil {
+			return err
+		}
 		if err := step(ctx, m.n, p); err != nil {
 			return fmt.Errorf("%s: %w", m.n.PartitionName(p), err)
 		}
@@ -87,7 +97,17 @@ func (m migration) run(ctx context.Context, step func(ctx context.Context, n *la
 		}
 	}
 	number, _ := strconv.Atoi(m.meta.Schema) // it is the key of a step
-	return m.n.Mark(ctx, mark, strconv.Itoa(number+1), "migrated", "")
+	return m.n.Mark(ctx, mark, strconv.Itoa(number+1), "migrated", "", "mover", "")
+}
+
+// ours fails when another run of the command has taken over, or come to the end. A step itself does not ask again: a run that
+// stands still in the middle of one, until another has come to the end, may harm; so two are not to be started.
+func (m migration) ours(ctx context.Context, run string) error {
+	mover, err := connect.Ask(ctx, func(ctx context.Context) (string, error) { return m.n.Redis.HGet(ctx, m.n.Meta(), "mover").Result() })
+	if errors.Is(err, redis.Nil) || err == nil && mover != run {
+		return fmt.Errorf("%w: another migration of namespace %s has taken over", dispatcher.ErrMismatch, m.n.Name)
+	}
+	return err
 }
 
 func (m migration) alone(ctx context.Context) error {

@@ -27,7 +27,7 @@ var ErrWritten = errors.New("dispatcher: somebody writes")
 //
 // It returns how many keys went. progress, if not nil, is told of that. It fails with [ErrAlive] while workers live, unless
 // under is set: then it removes what they have under them, and with [ErrWritten] when they write anew. A process that
-// only enqueues is not known, and may write too; nobody runs what it enqueues.
+// only enqueues is not known, and may write too: what it enqueues after the end stands in a namespace of that name when it is made again.
 func Remove(ctx context.Context, rdb redis.UniversalClient, name string, under bool, progress func(keys int)) (int, error) {
 	one, err := Look(ctx, rdb, name)
 	if err != nil {

@@ -2,12 +2,13 @@
 -- already stays as it is: so this may be repeated.
 --
 -- KEYS[13+]  tail:<subject> of each job
--- ARGV[6]    kinds of the jobs, with spaces between
--- ARGV[7+]   eight a job: subject, entry, stored job, 'lane' | 'scheduled' | 'dead',
+-- ARGV[6]    the run that brings them: another one may have taken over, or the namespace be open by now
+-- ARGV[7]    kinds of the jobs, with spaces between
+-- ARGV[8+]   eight a job: subject, entry, stored job, 'lane' | 'scheduled' | 'dead',
 --            when, ms, or '' in a lane; its note, or of a dead letter its reason;
 --            what is known of its unique key, or ''; 'has' when it has that key, or ''
 --
--- Returns    {'ok'}
+-- Returns    {'ok'} | {'other'}: this run may bring nothing any more
 
 -- was_due reports whether a job was taken along twice: on the schedule, and then in its lane, because it fell due in
 -- between. Its place is in the lane.
@@ -30,12 +31,15 @@ local function known(id, place, said, name, has)
   end
 end
 
+if call('HGET', CLOCK, 'mover') ~= ARGV[FIRST] then
+  return { 'other' }
+end
 local bodies, opened = {}, {}
 call('HSET', HEADS, FILLER, '') -- a full memory refuses it, and nothing is done then (I10)
-call('SADD', KINDS, unpack(unwords(ARGV[FIRST])))
-for at = FIRST + 1, #ARGV, 8 do
+call('SADD', KINDS, unpack(unwords(ARGV[FIRST + 1])))
+for at = FIRST + 2, #ARGV, 8 do
   local subject, entry, body, place, when, said = unpack(ARGV, at, at + 5)
-  local id, tail = id_of(entry), KEYS[13 + (at - FIRST - 1) / 8]
+  local id, tail = id_of(entry), KEYS[13 + (at - FIRST - 2) / 8]
   if call('HEXISTS', JOBS, id) == 0 or was_due(subject, entry, place) then
     call('HSET', JOBS, id, body)
     bodies[#bodies + 1] = body

@@ -11,8 +11,8 @@ type BroughtOutcome struct {
 }
 
 // BringEnded makes a call that puts outcomes back, as many as [Namespace.Bring] takes jobs. It may be repeated.
-func (n *Namespace) BringEnded(p int, outcomes []BroughtOutcome) *script.Call {
-	var args []any
+func (n *Namespace) BringEnded(p int, by string, outcomes []BroughtOutcome) *script.Call {
+	args := []any{by}
 	for _, o := range outcomes {
 		args = append(args, o.ID, o.Record, o.Ended, o.Until)
 	}

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"flag"
+	"go/build"
 	"io"
 	"os"
 	"os/exec"
@@ -60,7 +61,7 @@ func TestBuildsTwiceTheSame(t *testing.T) {
 	if got := strings.Join(names, " "); got != "lanekeeper-1.2.3/LICENSE lanekeeper-1.2.3/lanekeeper" {
 		t.Errorf("it holds %s", got)
 	}
-	for _, here := range []string{root, os.TempDir(), "/root/go"} {
+	for _, here := range []string{root, os.TempDir(), build.Default.GOPATH} {
 		if strings.Contains(binary, here+"/") {
 			t.Errorf("the binary names %s", here)
 		}

@@ -5,7 +5,7 @@ GO ?= go
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: redis lint ## what CI runs: format, vet, staticcheck, all tests with the race detector (5 min)
+test: redis lint ## what CI runs: format, vet, staticcheck, all tests with the race detector (10 min)
 	@# Two packages beside each other, but for two that hold pools and processes to a time. The command's tests mostly
 	@# wait, so many of them run at once. Tables and simulations of many cases take a share of them with the race detector, and
 	@# run whole without. Vet was run by lint. Limits are for a machine three times slower.

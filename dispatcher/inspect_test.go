@@ -199,7 +199,7 @@ func TestWorkersAliveAndSilent(t *testing.T) {
 			return s
 		}
 		silent, alive := join("w1", "k"), join("w2", "k", "other")
-		h.advance(3 * session.BeatEvery)
+		h.advance(session.LostAfter)
 		h.ok(alive.Beat(bg))
 		workers, err := h.Workers(bg)
 		h.ok(err)

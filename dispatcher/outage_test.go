@@ -113,6 +113,10 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		},
 		"move.Find": func(ctx context.Context) error { _, err := move.Find(ctx, f.cfg.Redis, nil); return err },
 		"move.Look": func(ctx context.Context) error { _, err := move.Look(ctx, f.cfg.Redis, f.cfg.Namespace); return err },
+		"move.Left": func(ctx context.Context) error {
+			_, err := move.Left(ctx, f.cfg.Redis, f.cfg.Namespace, nil)
+			return err
+		},
 		"move.Remove": func(ctx context.Context) error {
 			_, err := move.Remove(ctx, f.cfg.Redis, f.cfg.Namespace, true, nil)
 			return err

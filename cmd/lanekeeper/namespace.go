@@ -2,19 +2,22 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/move"
 )
 
 var namespaceColumns = []column[move.Namespace]{
 	{"NAMESPACE", false, func(n move.Namespace) string { return n.Name }},
-	{"SCHEMA", false, func(n move.Namespace) string { return strings.TrimSuffix(n.Schema+", "+n.Doing, ", ") }},
+	{"SCHEMA", false, func(n move.Namespace) string { return strings.Trim(n.Schema+", "+n.Doing, ", ") }},
 	{"PARTITIONS", false, func(n move.Namespace) string { return itoa(n.Partitions) }},
 	{"JOBS", false, func(n move.Namespace) string { return itoa(n.Jobs) }},
 	{"DEAD", false, func(n move.Namespace) string { return itoa(n.Dead) }},
@@ -67,7 +70,8 @@ func (a *app) namespaceRemove() *cobra.Command {
 		Short: "Remove a namespace with all that is in it, for good",
 		Long: `Removes a namespace with all that is in it, for good, whichever release made it. It
 counts first. It refuses while workers live (--force removes it under them), and asks
-on a terminal when there are jobs, dead letters or outcomes; elsewhere say --yes.
+on a terminal when there are jobs, dead letters or outcomes; elsewhere say --yes. Of a
+namespace whose marker is gone, which 'namespace ls' does not find, it takes what is left.
 
 Meanwhile nobody can open the namespace. When the command was interrupted that stays
 so; repeated, it goes on where it stopped. Stop what enqueues too: a program that has
@@ -78,12 +82,12 @@ opened the namespace before is not told.`,
 			if err != nil {
 				return err
 			}
-			one, err := move.Look(cmd.Context(), rdb, args[0])
+			one, left, err := a.toRemove(cmd.Context(), rdb, args[0])
 			if err != nil {
 				return err
 			}
 			if len(one.Alive) == 0 || force { // else the refusal is Remove's
-				if err := a.sure(cmd.Context(), yes || one.Doing == "removing", one); err != nil {
+				if err := a.sure(cmd.Context(), yes || one.Doing == "removing", one, left); err != nil {
 					return err
 				}
 			}
@@ -102,6 +106,21 @@ opened the namespace before is not told.`,
 	return rm
 }
 
+// toRemove says what there is of a namespace, or how many keys of one are left whose marker is gone.
+func (a *app) toRemove(ctx context.Context, rdb redis.UniversalClient, name string) (one move.Namespace, left int, err error) {
+	one, err = move.Look(ctx, rdb, name)
+	if !errors.Is(err, dispatcher.ErrNotFound) {
+		return one, 0, err
+	}
+	bar := a.progress("keys looked at, about:", 0)
+	left, cannot := move.Left(ctx, rdb, name, bar.at)
+	bar.done()
+	if cannot != nil || left == 0 {
+		return one, 0, cmp.Or(cannot, err)
+	}
+	return move.Namespace{Name: name}, left, nil
+}
+
 // result says what a command has done: as an object to programs, in a sentence to people.
 func (a *app) result(object any, format string, args ...any) error {
 	if a.machine() {
@@ -116,16 +135,20 @@ var errNotSure = errors.New("nothing was removed")
 
 // sure asks whether a namespace with something in it is to go, unless that was said: its name has to be typed, because
 // a y is typed too soon. Without a terminal nobody can be asked.
-func (a *app) sure(ctx context.Context, said bool, one move.Namespace) error {
+func (a *app) sure(ctx context.Context, said bool, one move.Namespace, left int) error {
 	if said || one.Partitions > 0 && one.Jobs+one.Dead+one.Outcomes == 0 {
 		return nil
 	}
 	there := fmt.Sprintf("namespace %s has %d jobs, %d dead letters and %d outcomes", one.Name, one.Jobs, one.Dead, one.Outcomes)
-	if one.Partitions == 0 {
+	or := ", or keep them first with 'lanekeeper export'"
+	switch {
+	case left > 0:
+		there, or = fmt.Sprintf("namespace %s has no marker, and %d keys that are left of it", one.Name, left), ""
+	case one.Partitions == 0:
 		there = fmt.Sprintf("namespace %s has what this release can't count", one.Name)
 	}
 	if !isTerminal(a.in) {
-		return usage("%s, which would be lost: say --yes, or keep them first with 'lanekeeper export'", there)
+		return usage("%s, which would be lost: say --yes%s", there, or)
 	}
 	fmt.Fprintf(a.err, "%s\n", a.text("The %s. They are lost for good. Type its name to remove it:", there))
 	answer, _ := bufio.NewReader(inputOf(ctx, a.in)).ReadString('\n')

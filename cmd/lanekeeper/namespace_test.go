@@ -33,6 +33,26 @@ func TestNamespaceRemoveAsks(t *testing.T) {
 	}
 }
 
+// Of a namespace whose marker is gone the keys are counted, and go when that was said; then there is none of that name.
+func TestNamespaceRemoveWithoutMarker(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	w.must("enqueue", "s:a", "k")
+	redistest.Client(t).Del(t.Context(), "{"+w.namespace+"}:meta")
+	if code, _, errOut := w.run("namespace", "rm", w.namespace); code != exitUsage || !strings.Contains(errOut, "has no marker, and ") || !strings.Contains(errOut, "say --yes\n") {
+		t.Errorf("exit %d, %s", code, errOut)
+	}
+	if out := w.must("namespace", "rm", w.namespace, "--yes"); !strings.Contains(out, "Removed namespace "+w.namespace) {
+		t.Errorf("%s", out)
+	}
+	if keys := redistest.Client(t).Keys(t.Context(), "{"+w.namespace+"*").Val(); len(keys) > 0 {
+		t.Errorf("%q are left", keys)
+	}
+	if code, _, errOut := w.run("namespace", "rm", w.namespace, "--yes"); code != exitNotFound || !strings.Contains(errOut, "there is no namespace") {
+		t.Errorf("exit %d, %s", code, errOut)
+	}
+}
+
 // typed runs a command on a terminal on which somebody types an answer, and Enter.
 func (w *town) typed(answer string, args ...string) (code int, said string) {
 	w.t.Helper()

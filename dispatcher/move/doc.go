@@ -9,8 +9,9 @@
 // with [dispatcher.ErrMismatch], and names the command that goes on. A process that has opened it before is not told,
 // which is why each verb looks for workers that live, names them, and does nothing then.
 //
-// Each verb goes by small steps, and goes on where it stopped when it is called again.
+// Each verb goes by small steps, and goes on where it stopped when it is called again. Of two calls at once the later one takes over, and
+// Redis refuses what the earlier one still writes.
 //
 // Reading order: namespaces.go finds, remove.go removes; format.go has the lines of an export, export.go and part.go write
-// them; reader.go and item.go read them, import.go brings them; migrate.go has the steps between schemas, schema6.go the first.
+// them; reader.go, item.go and check.go read them, import.go brings them; migrate.go has the steps between schemas, schema6.go the first.
 package move

@@ -17,7 +17,6 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
-	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/dispatcher/move"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
@@ -27,7 +26,7 @@ import (
 )
 
 var kinds = []dispatcher.Kind{
-	{Name: "k", Owner: "o"}, {Name: "skip", Owner: "o", OnFailure: dispatcher.Skip, Description: "a < b & c"}, {Name: "halt", Owner: "o", OnFailure: dispatcher.Halt, MaxAttempts: 2},
+	{Name: "k", Owner: "o", DeadKeep: time.Hour, DeadMax: 9}, {Name: "skip", Owner: "o", OnFailure: dispatcher.Skip, Description: "a < b & c"}, {Name: "halt", Owner: "o", OnFailure: dispatcher.Halt, MaxAttempts: 2},
 	{Name: "limited", Owner: "o", Limit: 2, Every: time.Millisecond},
 }
 
@@ -167,7 +166,7 @@ func TestExportComesBack(t *testing.T) {
 		for seed := range uint64(12) {
 			d := lived(t, rdb, seed)
 			text := exported(t, d)
-			for _, word := range []string{`"lane"`, `"scheduled"`, `"dead"`, `"window"`, `"outcome"`, `"halted"`, `"suspended":true`, `"suspended":{`, `"attempts"`, `"unplaced"`, `"merged"`, `"free"`, `"digest"`, `"failed_on"`, `"backoff_until_ms"`, `"base64"`, `"next_ms"`, `"last_version"`} {
+			for _, word := range []string{`"lane"`, `"scheduled"`, `"dead"`, `"window"`, `"outcome"`, `"halted"`, `"suspended":true`, `"suspended":{`, `"attempts"`, `"unplaced"`, `"merged"`, `"free"`, `"digest"`, `"failed_on"`, `"backoff_until_ms"`, `"base64"`, `"next_ms"`, `"last_version"`, `"dead_keep_ms":3600000,"dead_max":9`} {
 				seen[word] = seen[word] || strings.Contains(text, word)
 			}
 			back := imported(t, rdb, text, 1+int(seed*3%7))
@@ -200,7 +199,7 @@ func TestImportedJobsRun(t *testing.T) {
 	for i := range 30 {
 		enqueued(t, d, dispatcher.NewJob{Subject: key(fmt.Sprint(i % 3)), ID: fmt.Sprint(i)})
 	}
-	const far = int64(9e15) // the clock of that machine was ahead
+	far := time.Now().AddDate(50, 0, 0).UnixMicro() // the clock of that machine was ahead
 	for p := range 3 {
 		if err := d.Engine().Raise(bg, p, "token", far); err != nil {
 			t.Fatal(err)
@@ -389,13 +388,11 @@ func TestImportOfAJobThatFellDue(t *testing.T) {
 			return lanes.Brought{Subject: canonical, Entry: job.Entry(record.PackID(id)), Body: job.Stored(canonical), Place: place, When: when}
 		}
 		none := make([][]lanes.BroughtOutcome, 1)
-		if err := d.Engine().Fence(bg, "me"); err != nil {
-			t.Fatal(err)
-		}
+		m := mover(t, rdb, d.Namespace().Name, lanes.Importing)
 		for _, jobs := range [][]lanes.Brought{
 			{at("scheduled", "due", 4, 0, "5000")}, {at("lane", "due", 7, 7, ""), at("lane", "behind", 8, 8, "")}, {at("lane", "due", 7, 7, "")},
 		} {
-			if err := d.Engine().BringAll(bg, "me", [][]lanes.Brought{jobs}, none); err != nil {
+			if err := m.BringAll(bg, [][]lanes.Brought{jobs}, none); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -412,42 +409,5 @@ func TestImportOfAJobThatFellDue(t *testing.T) {
 		if err != nil || slices.ContainsFunc(findings, func(f doctor.Finding) bool { return f.Severity == doctor.Wrong }) {
 			t.Errorf("%v, %v", findings, err)
 		}
-	})
-}
-
-// What a run of an import still sends when another one has taken over, or the namespace is open, is refused: jobs that have run
-// by then do not come again.
-func TestImportIsFenced(t *testing.T) {
-	t.Parallel()
-	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
-		d := opened(t, rdb, redistest.Namespace(t, rdb), 2)
-		job := record.Job{Subject: key("a"), Kind: "k", MaxAttempts: 3, Order: 1, Seq: 1, EnqueuedAt: time.UnixMilli(1)}
-		canonical := job.Subject.Canonical()
-		jobs, outcomes := make([][]lanes.Brought, 2), make([][]lanes.BroughtOutcome, 2)
-		jobs[d.Engine().Partition(job.Subject)] = []lanes.Brought{{Subject: canonical, Entry: job.Entry(record.PackID("j")), Body: job.Stored(canonical), Place: "lane"}}
-		outcomes[0] = []lanes.BroughtOutcome{{ID: record.PackID("o"), Record: "x", Ended: 1, Until: 2}}
-		refused := func(when string) {
-			t.Helper()
-			if err := d.Engine().BringAll(bg, "first", jobs, make([][]lanes.BroughtOutcome, 2)); !errors.Is(err, dispatcher.ErrMismatch) {
-				t.Errorf("%s: %v", when, err)
-			}
-			if err := d.Engine().BringAll(bg, "first", make([][]lanes.Brought, 2), outcomes); !errors.Is(err, dispatcher.ErrMismatch) {
-				t.Errorf("%s, outcomes: %v", when, err)
-			}
-			if s, err := inspect.New(d).Stats(bg); err != nil || s.Jobs+s.Outcomes != 0 {
-				t.Errorf("%s: %+v, %v", when, s, err)
-			}
-		}
-		if err := d.Engine().Fence(bg, "first"); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Engine().Fence(bg, "second"); err != nil {
-			t.Fatal(err)
-		}
-		refused("another has taken over")
-		if err := d.Engine().Unfence(bg); err != nil {
-			t.Fatal(err)
-		}
-		refused("it is open")
 	})
 }

@@ -66,6 +66,8 @@ type kindLine struct {
 	Version     int             `json:"version,omitempty"`
 	LastVersion int             `json:"last_version,omitempty"`
 	Owner       string          `json:"owner,omitempty"`
+	DeadKeepMS  int64           `json:"dead_keep_ms,omitempty"` // how long it keeps its dead letters, and how many
+	DeadMax     int             `json:"dead_max,omitempty"`
 	Declaration json.RawMessage `json:"declaration,omitempty"` // byte by byte: a declaration that differs is a new version
 }
 
@@ -109,7 +111,8 @@ type jobLine struct {
 	Headers     [][2]blob `json:"headers,omitempty"`
 	Flags       string    `json:"flags,omitempty"` // s skip, h halt, u unique, k keep
 	Payload     blob      `json:"payload,omitempty"`
-	Raw         blob      `json:"stored,omitempty"` // of a dead letter that can't be read, instead of all above but the id
+	Raw         *blob     `json:"stored,omitempty"` // of a dead letter that can't be read, instead of all above but id and subject
+	Name        *blob     `json:"name,omitempty"`   // of one like it: what is known of its unique key, as it is stored
 
 	RunAt     string     `json:"run_at_ms,omitempty"` // of a scheduled job; inf is never by itself
 	DiedAt    string     `json:"died_at_ms,omitempty"`

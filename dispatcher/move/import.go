@@ -2,7 +2,6 @@ package move
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +33,8 @@ var ErrExists = errors.New("dispatcher: namespace exists")
 // the last line was read, and as many jobs are stored as it says.
 //
 // It never adds to a namespace that is there: [ErrExists]. An import that was interrupted goes on where it stopped when it is
-// called again with the same export and namespace; nothing comes twice. With another export it is [ErrExists] too.
+// called again with the same export and namespace; nothing comes twice. With another export it is [ErrExists] too. Of two
+// calls at once the one that began first is refused all that it still sends, with [dispatcher.ErrMismatch].
 // It keeps some hundred lines in memory.
 func Import(ctx context.Context, cfg ImportConfig, r io.Reader) (Header, Totals, error) {
 	if err := subject.CheckName(cfg.Namespace); err != nil {
@@ -47,7 +47,7 @@ func Import(ctx context.Context, cfg ImportConfig, r io.Reader) (Header, Totals,
 	if err != nil {
 		return Header{}, Totals{}, err
 	}
-	im := &importing{lineReader: l, ImportConfig: cfg, mark: lanes.MarkOf(lanes.Schema(), lanes.Importing)}
+	im := &importing{lineReader: l, ImportConfig: cfg}
 	if err := im.begin(ctx); err != nil {
 		return l.header, Totals{}, err
 	}
@@ -64,17 +64,15 @@ func Import(ctx context.Context, cfg ImportConfig, r io.Reader) (Header, Totals,
 type importing struct {
 	*lineReader
 	ImportConfig
-	n    *lanes.Namespace
-	mark string
-	run  string // of this call: another one may take over
-	done int    // lines that an earlier call has brought
+	n    *lanes.Mover // another run may take over
+	done int          // lines that an earlier run has brought
 
 	chunk []item
 	bytes int
 }
 
 // begin makes the namespace, or goes on with one that the same export was brought into, and takes over from any other run. What is
-// made is looked at once more: two may make it at once.
+// made is looked at once more: two may make it at once. How far it is counts once no other run can go on.
 func (im *importing) begin(ctx context.Context) error {
 	meta, found, err := lanes.ReadMeta(ctx, im.Redis, im.Namespace)
 	if err != nil {
@@ -90,21 +88,33 @@ func (im *importing) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	id, line, _ := strings.Cut(meta.Import, " ")
+	if err := im.ours(meta); err != nil {
+		return err
+	}
+	if im.n, err = lanes.Closed(im.Redis, meta.Namespace).TakeOver(ctx, meta, lanes.Importing); err != nil {
+		return err
+	}
+	if meta, err = im.n.Fence(ctx); err != nil {
+		return err
+	}
+	_, line, _ := strings.Cut(meta.Import, " ")
+	im.done, err = strconv.Atoi(line)
+	return err
+}
+
+// ours fails unless a namespace was begun with this export, as it is to be.
+func (im *importing) ours(meta lanes.Meta) error {
+	id, _, _ := strings.Cut(meta.Import, " ")
 	switch {
 	case meta.Doing != lanes.Importing:
 		return fmt.Errorf("%w: %s; an import makes a new one: name another with --namespace, or remove this one first", ErrExists, im.Namespace)
-	case id != im.header.ID || meta.Mark() != im.mark:
+	case id != im.header.ID || meta.Schema != lanes.Schema():
 		return fmt.Errorf("%w: %s has a part of another export, %s: give that one again, or remove the namespace with 'lanekeeper namespace rm %s'",
 			ErrExists, im.Namespace, id, im.Namespace)
 	case im.Partitions != 0 && im.Partitions != meta.Partitions:
 		return fmt.Errorf("%w: %s was begun with %d partitions, not %d", ErrExists, im.Namespace, meta.Partitions, im.Partitions)
 	}
-	im.n, im.run = lanes.Closed(im.Redis, meta.Namespace), rand.Text()
-	if im.done, err = strconv.Atoi(line); err != nil {
-		return err
-	}
-	return im.n.Fence(ctx, im.run)
+	return nil
 }
 
 // at is what the meta says when so many lines are there.
@@ -168,67 +178,76 @@ func (im *importing) send(ctx context.Context) error {
 			}
 		}
 	}
-	if err := im.n.BringAll(ctx, im.run, jobs, outcomes); err != nil {
+	if err := im.n.BringAll(ctx, jobs, outcomes); err != nil {
 		return err
 	}
 	im.chunk, im.bytes = nil, 0
-	return im.n.Mark(ctx, im.mark, im.mark, "import", im.at(im.totals.Lines))
+	return im.n.Note(ctx, "import", im.at(im.totals.Lines))
 }
 
 // bring brings what is neither a job nor an outcome, of which there is little. All of it says the same when it is said again.
 func (im *importing) bring(ctx context.Context, p int, it item) error {
-	keys, ns := im.n.Keys(p), im.n.Namespace
-	switch {
-	case it.lane != nil:
-		canonical := it.subject.Canonical()
-		return im.n.Atomically(ctx, func(tx redis.Pipeliner) {
-			// What a repeat finds may say more by now: that its head is suspended.
-			tx.HSetNX(ctx, keys.ParkReasons(), canonical, it.lane.String())
-			tx.ZAddNX(ctx, keys.Parked(), redis.Z{Score: it.lane.LookAgain(), Member: canonical})
-		})
-	case it.window != nil:
-		w := it.window
-		id, err := subject.ParseID(w.ID)
-		if err != nil {
-			return err
-		}
-		field := record.UniqueField(w.Subject.Canonical(), w.Kind, string(w.Key), w.Digest)
-		return im.n.Atomically(ctx, func(tx redis.Pipeliner) {
-			tx.HSet(ctx, keys.Unique(), field, record.PackID(id))
-			tx.ZAdd(ctx, keys.Windows(), redis.Z{Score: float64(w.UntilMS), Member: field})
-		})
-	case it.kind != nil:
-		k := it.kind
-		return im.n.Atomically(ctx, func(tx redis.Pipeliner) {
-			if k.LastVersion > 0 {
-				tx.HSet(ctx, ns.Versions(), k.Kind, k.LastVersion)
-			}
-			if k.Declaration != nil {
-				tx.HSet(ctx, ns.Registry(), k.Kind, record.Declaration(k.Version, k.Owner, string(k.Declaration)))
-			}
-		})
-	case it.limit != nil:
-		return im.limit(ctx, it.limit)
+	if it.floor != nil {
+		return im.floor(ctx, it.floor)
 	}
+	ns, hash := im.n.Namespace, im.n.Keys(p).Clock()
+	switch {
+	case it.kind != nil:
+		hash = ns.Meta()
+	case it.limit != nil: // where it is enforced now
+		hash = im.n.Keys(im.n.LimitHome(it.limit.Limit)).Clock()
+	}
+	return im.n.Write(ctx, hash, func(tx redis.Pipeliner) {
+		switch {
+		case it.lane != nil:
+			// What a repeat finds may say more by now: that its head is suspended.
+			canonical := it.subject.Canonical()
+			tx.HSetNX(ctx, im.n.Keys(p).ParkReasons(), canonical, it.lane.String())
+			tx.ZAddNX(ctx, im.n.Keys(p).Parked(), redis.Z{Score: it.lane.LookAgain(), Member: canonical})
+		case it.window != nil:
+			field, id := it.window.stored()
+			tx.HSet(ctx, im.n.Keys(p).Unique(), field, id)
+			tx.ZAdd(ctx, im.n.Keys(p).Windows(), redis.Z{Score: float64(it.window.UntilMS), Member: field})
+		case it.kind != nil:
+			it.kind.write(ctx, tx, ns.Registry(), ns.Versions())
+		case it.limit != nil:
+			it.limit.write(ctx, tx, im.n.Keys(im.n.LimitHome(it.limit.Limit)).Limits())
+		}
+	})
+}
+
+// floor raises what tokens and numbers must not fall behind. It needs no fence: it never lowers them, and nobody minds numbers
+// that are left out.
+func (im *importing) floor(ctx context.Context, line *floorLine) error {
 	for p := range im.n.Partitions {
-		if err := im.n.Raise(ctx, p, "token", it.floor.Token); err != nil {
+		if err := im.n.Raise(ctx, p, "token", line.Token); err != nil {
 			return err
 		}
-		if err := im.n.Raise(ctx, p, "seq", it.floor.Seq); err != nil {
+		if err := im.n.Raise(ctx, p, "seq", line.Seq); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// limit writes a limit to the partition where it is enforced now, and when the next start may be.
-func (im *importing) limit(ctx context.Context, line *limitLine) error {
-	l := record.Limit{Most: line.Most, Every: millis(line.EveryMS).Sub(millis(0)), Version: line.Version}
-	if err := im.n.WriteLimits(ctx, map[string]record.Limit{line.Limit: l}); err != nil || line.NextMS == 0 {
-		return err
+func (line *kindLine) write(ctx context.Context, tx redis.Pipeliner, registry, versions string) {
+	if line.LastVersion > 0 {
+		tx.HSet(ctx, versions, line.Kind, line.LastVersion)
 	}
-	home := im.n.Keys(im.n.LimitHome(line.Limit))
-	return im.n.Together(ctx, func(pipe redis.Pipeliner) { pipe.HSet(ctx, home.Limits(), line.Limit+" next", line.NextMS) })
+	if kept := line.retention().String(); kept != "" {
+		tx.HSet(ctx, versions, record.RetentionField(line.Kind), kept)
+	}
+	if line.Declaration != nil {
+		tx.HSet(ctx, registry, line.Kind, record.Declaration(line.Version, line.Owner, string(line.Declaration)))
+	}
+}
+
+// write writes a limit, and when the next start under it may be.
+func (line *limitLine) write(ctx context.Context, tx redis.Pipeliner, limits string) {
+	tx.HSet(ctx, limits, line.Limit, line.limit().Record())
+	if line.NextMS != 0 {
+		tx.HSet(ctx, limits, line.Limit+" next", line.NextMS)
+	}
 }
 
 // complete compares what is stored with what the last line says, and opens the namespace.
@@ -244,8 +263,5 @@ func (im *importing) complete(ctx context.Context) error {
 	if im.last.Stored != 0 && stored != im.last.Stored {
 		return fmt.Errorf("%w: it has %d jobs, and %d are stored; does somebody else write there?", ErrDamaged, im.last.Stored, stored)
 	}
-	if err := im.n.Unfence(ctx); err != nil {
-		return err
-	}
-	return im.n.Mark(ctx, im.mark, lanes.Schema(), "import", "")
+	return im.n.Open(ctx, lanes.Schema(), "import", "")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -63,4 +64,21 @@ func keysOf(t *testing.T, rdb *redis.Client, prefix string) (keys []string) {
 		t.Fatal(iter.Err())
 	}
 	return keys
+}
+
+// mover is a run that moves a namespace, and may write in all its partitions.
+func mover(t *testing.T, rdb redis.UniversalClient, name, doing string) *lanes.Mover {
+	t.Helper()
+	meta, _, err := lanes.ReadMeta(bg, rdb, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := lanes.Closed(rdb, meta.Namespace).TakeOver(bg, meta, doing)
+	if err == nil {
+		_, err = m.Fence(bg)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -2,8 +2,6 @@ package move
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -11,22 +9,22 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
-	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // steps lead from each schema to the next one, partition by partition. A step may be repeated in a partition where it has
-// stopped in the middle, or has come to its end. Nobody else works there meanwhile.
+// stopped in the middle, or has come to its end. Nobody else works there meanwhile, and a step writes by its run alone: see [lanes.Mover].
 //
 // The steps back to [lanes.OldestSchema] stay for ever, with a dump of each schema in testdata.
-var steps = map[string]func(ctx context.Context, n *lanes.Namespace, p int) error{
+var steps = map[string]func(ctx context.Context, m *lanes.Mover, p int) error{
 	"6": from6,
 }
 
 // Migrate brings what is stored of a namespace to the schema of this release, and returns which it was. It does nothing to
 // one that has it already. It fails with [ErrAlive] while workers live: those of the release before can't read what
 // becomes of their lanes, and must be stopped, as must be all that enqueues. Nobody can open the namespace meanwhile. After an
-// interruption that stays so, and the next call goes on with the partition where this one stopped.
+// interruption that stays so, and the next call goes on with the partition where this one stopped. Of two calls at once the one
+// that began first is refused all that it still writes, with [dispatcher.ErrMismatch].
 //
 // Jobs keep their places, attempts and numbers. A schema older than the oldest that this release knows, and one of a later
 // release, is a [dispatcher.ErrMismatch]. progress, if not nil, is told how many partitions are done, and of how many.
@@ -66,48 +64,39 @@ type migration struct {
 	progress func(done, all int)
 }
 
-// run closes the namespace, and looks for workers once more after that: none can have joined since.
-func (m migration) run(ctx context.Context, step func(ctx context.Context, n *lanes.Namespace, p int) error) error {
+// run closes the namespace, and looks for workers once more after that: none can have joined since. One that stood still all the time, and
+// wakes up while its lanes are rewritten, is found at the end: then the namespace stays closed.
+func (m migration) run(ctx context.Context, step func(ctx context.Context, m *lanes.Mover, p int) error) error {
 	if err := m.alone(ctx); err != nil {
 		return err
 	}
-	mark := lanes.MarkOf(m.meta.Schema, lanes.Migrating)
-	if err := m.n.Mark(ctx, m.meta.Mark(), mark); err != nil {
+	mover, err := m.n.TakeOver(ctx, m.meta, lanes.Migrating)
+	if err != nil {
 		return err
 	}
 	if err := m.alone(ctx); err != nil {
 		return err
 	}
-	run := rand.Text()
-	if err := m.n.Mark(ctx, mark, mark, "mover", run); err != nil {
+	meta, err := mover.Fence(ctx)
+	if err != nil {
 		return err
 	}
-	for p := m.meta.Migrated; p < m.n.Partitions; p++ {
-		if err := m.ours(ctx, run); err != nil {
-			return err
-		}
-		if err := step(ctx, m.n, p); err != nil {
+	for p := meta.Migrated; p < m.n.Partitions; p++ {
+		if err := step(ctx, mover, p); err != nil {
 			return fmt.Errorf("%s: %w", m.n.PartitionName(p), err)
 		}
-		if err := m.n.Mark(ctx, mark, mark, "migrated", strconv.Itoa(p+1)); err != nil {
+		if err := mover.Note(ctx, "migrated", strconv.Itoa(p+1)); err != nil {
 			return err
 		}
 		if m.progress != nil {
 			m.progress(p+1, m.n.Partitions)
 		}
 	}
-	number, _ := strconv.Atoi(m.meta.Schema) // it is the key of a step
-	return m.n.Mark(ctx, mark, strconv.Itoa(number+1), "migrated", "", "mover", "")
-}
-
-// ours fails when another run of the command has taken over, or come to the end. A step itself does not ask again: a run that
-// stands still in the middle of one, until another has come to the end, may harm; so two are not to be started.
-func (m migration) ours(ctx context.Context, run string) error {
-	mover, err := connect.Ask(ctx, func(ctx context.Context) (string, error) { return m.n.Redis.HGet(ctx, m.n.Meta(), "mover").Result() })
-	if errors.Is(err, redis.Nil) || err == nil && mover != run {
-		return fmt.Errorf("%w: another migration of namespace %s has taken over", dispatcher.ErrMismatch, m.n.Name)
+	if err := m.alone(ctx); err != nil {
+		return err
 	}
-	return err
+	number, _ := strconv.Atoi(m.meta.Schema) // it is the key of a step
+	return mover.Open(ctx, strconv.Itoa(number+1), "migrated", "")
 }
 
 func (m migration) alone(ctx context.Context) error {

@@ -149,7 +149,7 @@ func alive(ctx context.Context, n *lanes.Namespace) ([]string, error) {
 		return nil, err
 	}
 	seen, err := n.InRange(ctx, redis.ZRangeArgs{
-		Key: n.Seen(), ByScore: true, Start: now.Add(-3*session.BeatEvery + time.Millisecond).UnixMilli(), Stop: "+inf", Count: 1000,
+		Key: n.Seen(), ByScore: true, Start: now.Add(-session.LostAfter + time.Millisecond).UnixMilli(), Stop: "+inf", Count: 1000,
 	})
 	if err != nil {
 		return nil, lanes.Wrap("look for workers of namespace "+n.Name, err)

@@ -3,6 +3,7 @@ package move
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"math"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
@@ -24,6 +26,11 @@ type part struct {
 	keys  subject.Keys
 	step  int        // jobs that may be read at once
 	ready []standing // found, and not read yet
+
+	// Jobs that were found, by a hash of their ids: one that moves meanwhile is found twice, and may not stand for another that is
+	// missing. Two ids have one hash in an export of many millions, and that fails then, and does not when it is repeated.
+	seed  maphash.Seed
+	found map[uint64]bool
 }
 
 // standing is a job and its place: head or behind, on the schedule, or dead.
@@ -59,7 +66,7 @@ func (x *part) add(ctx context.Context, s standing) error {
 }
 
 func (x *part) scheduled(ctx context.Context) error {
-	err := x.ranks(ctx, x.keys.Scheduled(), lanes.ScanCount, func(some []redis.Z) error {
+	err := x.pages(ctx, x.keys.Scheduled(), lanes.ScanCount, func(some []redis.Z) error {
 		for _, z := range some {
 			canonical, _, entry, ok := record.ParseScheduled(z.Member.(string))
 			e, _ := record.ParseEntry(entry)
@@ -79,7 +86,7 @@ func (x *part) scheduled(ctx context.Context) error {
 }
 
 func (x *part) dead(ctx context.Context) error {
-	err := x.ranks(ctx, x.keys.Dead(), lanes.ScanCount, func(some []redis.Z) error {
+	err := x.pages(ctx, x.keys.Dead(), lanes.ScanCount, func(some []redis.Z) error {
 		for _, z := range some {
 			if err := x.add(ctx, standing{place: "dead", entry: record.Entry{ID: z.Member.(string)}, score: z.Score}); err != nil {
 				return err
@@ -222,7 +229,7 @@ func (x *part) hscan(ctx context.Context, key string, each func(pairs []string) 
 
 // windows writes the unique keys that stay taken whatever becomes of their jobs.
 func (x *part) windows(ctx context.Context) error {
-	return x.ranks(ctx, x.keys.Windows(), lanes.ScanCount, func(some []redis.Z) error {
+	return x.pages(ctx, x.keys.Windows(), lanes.ScanCount, func(some []redis.Z) error {
 		fields := make([]string, len(some))
 		for i, z := range some {
 			fields[i] = z.Member.(string)
@@ -255,7 +262,7 @@ func (x *part) windows(ctx context.Context) error {
 const outcomesAtOnce = 30
 
 func (x *part) outcomes(ctx context.Context) error {
-	return x.ranks(ctx, x.keys.Ended(), outcomesAtOnce, func(some []redis.Z) error {
+	return x.pages(ctx, x.keys.Ended(), outcomesAtOnce, func(some []redis.Z) error {
 		ids, members := make([]string, len(some)), make([]string, len(some))
 		for i, z := range some {
 			ids[i] = z.Member.(string)
@@ -330,15 +337,15 @@ func (x *part) jobs(ctx context.Context, some []standing) error {
 		if !there && x.WhileRunning {
 			continue // it has ended meanwhile
 		}
+		if !there {
+			return fmt.Errorf("%w: of %s there is no job; 'lanekeeper doctor --fix' mends that", record.ErrCorrupt, x.nameOf(s))
+		}
 		line, err := lineOf(s, body, text(notes, i), text(reasons, i), text(names, i), has[i] == ids[i])
 		if err != nil {
 			return fmt.Errorf("%w; 'lanekeeper doctor --fix' sets it aside", err)
 		}
-		for place, count := range map[string]*int{"lane": &x.totals.Jobs, "scheduled": &x.totals.Scheduled, "dead": &x.totals.Dead} {
-			if s.place == place {
-				*count++
-			}
-		}
+		x.found[maphash.String(x.seed, ids[i])] = true
+		x.totals.count(s.place)
 		if err := x.write(line); err != nil {
 			return err
 		}
@@ -347,6 +354,15 @@ func (x *part) jobs(ctx context.Context, some []standing) error {
 		x.Progress(x.totals.Jobs+x.totals.Scheduled+x.totals.Dead, x.all)
 	}
 	return nil
+}
+
+// nameOf is what a standing stands for, as a sentence says it.
+func (x *part) nameOf(s standing) string {
+	id, err := record.UnpackID(s.entry.ID)
+	if err != nil {
+		return fmt.Sprintf("%s %q", s.place, s.entry.ID)
+	}
+	return s.place + " " + subject.IDText(id)
 }
 
 // keysOf returns, for what is known of jobs, which job has each one's unique key now.
@@ -363,40 +379,73 @@ func (x *part) keysOf(ctx context.Context, names []any) ([]any, error) {
 	return x.n.Fields(ctx, x.keys.Unique(), fields)
 }
 
-// lineOf makes the line of a job, of its records.
+// lineOf makes the line of a job, of its records, and sees whether an import would take it.
 func lineOf(s standing, body, note, reason, name string, has bool) (jobLine, error) {
 	line := jobLine{Type: typeJob, Place: s.place}
 	id, job, err := record.DecodeJob(s.entry.ID, body)
-	if err != nil && (s.place != "dead" || id == "") {
+	if id == "" {
 		return line, err
 	}
 	line.ID = subject.IDText(id)
-	if err != nil {
-		line.Raw = blob(body)
-	} else {
+	line.stands(s, reason)
+	if err == nil {
 		line.describe(&job)
-	}
-	if s.place == "dead" {
-		attempts, why, failure := record.ParseReason(reason)
-		line.DiedAt, line.Attempts, line.Reason, line.Error = scoreText(s.score), attempts, blob(why), blob(failure)
-	} else {
-		n, ok := record.ParseNote(note)
-		if !ok && note != "" {
-			return line, fmt.Errorf("%w: the note of %s is %q", record.ErrCorrupt, line.ID, note)
-		}
-		line.Attempts, line.Suspended, line.Error = n.Attempts, n.Suspended, blob(n.Error)
-		for _, w := range n.Workers {
-			line.FailedOn = append(line.FailedOn, blob(w))
-		}
-		if s.place == "scheduled" {
-			line.RunAt = scoreText(s.score)
+		if s.place != "dead" {
+			err = line.remember(note)
 		}
 	}
 	if merged, _, field, ok := record.ParseName(name); ok {
 		_, _, key, digest, _ := record.ParseUniqueField(field)
 		line.Unique = &uniqueKey{Key: blob(key), Digest: digest, Merged: merged, Free: !has}
 	}
-	return line, nil
+	if err == nil {
+		_, err = line.item()
+	}
+	if err != nil && s.place == "dead" { // it is as it is, and nobody has to read it
+		line = jobLine{Type: typeJob, Place: s.place, ID: line.ID, DiedAt: line.DiedAt, Attempts: line.Attempts, Reason: line.Reason, Error: line.Error}
+		line.unreadable(s.entry.ID, body, name)
+		_, err = line.item()
+	}
+	if err != nil {
+		err = fmt.Errorf("job %s: %w", line.ID, err)
+	}
+	return line, err
+}
+
+// stands says where a job stands.
+func (line *jobLine) stands(s standing, reason string) {
+	switch s.place {
+	case "dead":
+		attempts, why, failure := record.ParseReason(reason)
+		line.DiedAt, line.Attempts, line.Reason, line.Error = scoreText(s.score), max(0, attempts), blob(why), blob(failure)
+	case "scheduled":
+		line.RunAt = scoreText(s.score)
+	}
+}
+
+// remember says what has come of a job.
+func (line *jobLine) remember(note string) error {
+	n, ok := record.ParseNote(note)
+	if !ok && note != "" {
+		return fmt.Errorf("%w: the note of %s is %q", record.ErrCorrupt, line.ID, note)
+	}
+	line.Attempts, line.Suspended, line.Error = n.Attempts, n.Suspended, blob(n.Error)
+	for _, w := range n.Workers {
+		line.FailedOn = append(line.FailedOn, blob(w))
+	}
+	return nil
+}
+
+// unreadable says what is stored of a dead letter that breaks rules, and its subject where that is one: it says in which partition
+// the letter is looked for.
+func (line *jobLine) unreadable(packed, body, name string) {
+	raw, known := blob(body), blob(name)
+	if line.Raw = &raw; name != "" {
+		line.Name = &known
+	}
+	if _, front, err := record.DecodeFront(packed, body); err == nil && dispatcher.CheckSubject(front.Subject) == nil {
+		line.Subject = &front.Subject
+	}
 }
 
 // describe says what was enqueued.

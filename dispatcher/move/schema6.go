@@ -12,7 +12,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
-	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -29,10 +28,10 @@ import (
 //	heads      had no filler
 
 // from6 brings one partition from schema 6 to 7. Each write is one transaction that takes away what it was made of,
-// or comes to the same when it is repeated.
-func from6(ctx context.Context, n *lanes.Namespace, p int) error {
-	k := n.Keys(p)
-	o := &old6{n: n, keys: k, base: strings.TrimSuffix(k.Jobs(), "jobs")}
+// or comes to the same when it is repeated; and none is made once another run has taken over.
+func from6(ctx context.Context, m *lanes.Mover, p int) error {
+	k := m.Keys(p)
+	o := &old6{n: m, keys: k, base: strings.TrimSuffix(k.Jobs(), "jobs")}
 	for _, step := range []func(context.Context) error{o.lanes, o.scheduled, o.delayed, o.leases, o.rest} {
 		if err := step(ctx); err != nil {
 			return err
@@ -43,7 +42,7 @@ func from6(ctx context.Context, n *lanes.Namespace, p int) error {
 
 // old6 is a partition of schema 6.
 type old6 struct {
-	n    *lanes.Namespace
+	n    *lanes.Mover
 	keys subject.Keys
 	base string
 }
@@ -74,7 +73,7 @@ func parse6(text string) (e entry6, err error) {
 	return e, fmt.Errorf("%w: the entry %q can't be read; mend it with 'lanekeeper doctor --fix' of the release that made it", record.ErrCorrupt, text)
 }
 
-// put writes what stands for jobs in the new form, with their notes, in one transaction.
+// put writes what stands for jobs in the new form, each with its note in one transaction.
 func (o *old6) put(ctx context.Context, entries []entry6) error {
 	if len(entries) == 0 {
 		return nil
@@ -116,15 +115,22 @@ func (o *old6) put(ctx context.Context, entries []entry6) error {
 	return o.atomically(ctx, writes)
 }
 
+// writesAtOnce is how many lanes or jobs one script writes, with a few commands for each: each is whole in it.
+const writesAtOnce = 50
+
+// atomically writes, as long as this run may.
 func (o *old6) atomically(ctx context.Context, writes []func(tx redis.Pipeliner)) error {
-	if len(writes) == 0 {
-		return nil
-	}
-	return o.n.Atomically(ctx, func(tx redis.Pipeliner) {
-		for _, write := range writes {
-			write(tx)
+	for some := range slices.Chunk(writes, writesAtOnce) {
+		err := o.n.Write(ctx, o.keys.Clock(), func(tx redis.Pipeliner) {
+			for _, write := range some {
+				write(tx)
+			}
+		})
+		if err != nil {
+			return err
 		}
-	})
+	}
+	return nil
 }
 
 // pairs reads a hash or a sorted set step by step, and hands on at most two hundred pairs at a time.
@@ -366,11 +372,10 @@ func (o *old6) ask(ctx context.Context, canonical string, lease []string, stop, 
 
 // rest takes away what has no meaning any more.
 func (o *old6) rest(ctx context.Context) error {
-	_, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) {
-		return o.n.Redis.Unlink(ctx, o.base+"errors", o.base+"failed", o.base+"delayed", o.base+"suspended").Result()
-	})
-	if err != nil {
-		return err
-	}
-	return o.n.Together(ctx, func(pipe redis.Pipeliner) { pipe.HSet(ctx, o.keys.Heads(), record.Filler, "") })
+	return o.atomically(ctx, []func(tx redis.Pipeliner){func(tx redis.Pipeliner) {
+		for _, key := range []string{"errors", "failed", "delayed", "suspended"} {
+			tx.Unlink(ctx, o.base+key)
+		}
+		tx.HSet(ctx, o.keys.Heads(), record.Filler, "")
+	}})
 }

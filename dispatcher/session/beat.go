@@ -14,9 +14,12 @@ import (
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
-// BeatEvery is how often a worker says that it is alive. One that has been silent for three times as long
-// counts as lost: for listings and for blame, not for its leases, which have deadlines of their own.
-const BeatEvery = 5 * time.Second
+// BeatEvery is how often a worker says that it is alive. One that has been silent for LostAfter
+// counts as lost: for listings, for blame and for who moves a namespace, not for its leases, which have deadlines of their own.
+const (
+	BeatEvery = 5 * time.Second
+	LostAfter = 3 * BeatEvery
+)
 
 // forgetAfter is how long a lost worker stays listed: the beats of others take it off the list then, up to a
 // hundred at a time.
@@ -127,7 +130,7 @@ func Workers(ctx context.Context, d *dispatcher.Dispatcher) ([]Worker, error) {
 			w = Worker{Holder: holders[i]} // a newer release may say other things
 		}
 		w.SeenAt = time.UnixMilli(int64(z.Score)).UTC()
-		w.Alive = now.Sub(w.SeenAt) < 3*BeatEvery
+		w.Alive = now.Sub(w.SeenAt) < LostAfter
 		workers = append(workers, w)
 	}
 	return workers, nil

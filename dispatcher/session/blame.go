@@ -155,7 +155,7 @@ func (s *Session) othersTake(ctx context.Context, kind string) (bool, error) {
 }
 
 // Takes reports whether a worker is alive, handles a kind, and is not blamed for it. A worker that has just
-// died takes its kinds for up to three times [BeatEvery].
+// died takes its kinds for up to [LostAfter].
 func (w *Worker) Takes(kind string) bool {
 	return w.Alive && slices.Contains(w.Kinds, kind) && w.Blamed[kind] == ""
 }

@@ -26,6 +26,11 @@ func ParseLimit(record string) (l Limit, ok bool) {
 	return l, n >= 2 && (l.Most > 0 || ms > 0)
 }
 
+// Record is the inverse of [ParseLimit].
+func (l Limit) Record() string {
+	return fmt.Sprintf("%d %d %d", l.Most, l.Every.Milliseconds(), l.Version)
+}
+
 // String says what a limit is to who reads of it.
 func (l Limit) String() string {
 	switch {

@@ -20,6 +20,7 @@
 //	trail       an attempt that has ended
 //	limit       a limit, its slots, and a place in the line of those who are short of it
 //	act         what an operator did, and who
+//	mover       which run of a command moves a whole namespace
 //
 // Ids and subjects are bytes, so no form may be made or read by what stops at a NUL or at a space.
 package record
@@ -84,7 +85,10 @@ var limitLua string
 //go:embed act.lua
 var actLua string
 
+//go:embed mover.lua
+var moverLua string
+
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, retentionLua, waitLua, limitLua, actLua,
+	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, retentionLua, waitLua, limitLua, actLua, moverLua,
 }, "\n")

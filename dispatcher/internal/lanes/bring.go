@@ -2,17 +2,17 @@ package lanes
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 )
 
 var bringScript = verb("bring")
+
+// Unreadable is the kind of the entry of a dead letter whose own can't be read; no kind is named so.
+const Unreadable = "?"
 
 // Brought is a job of an export, in the forms in which it is stored.
 type Brought struct {
@@ -26,64 +26,36 @@ type Brought struct {
 	Has     bool   // it has that key now
 }
 
-// Bring makes a call that puts jobs where they stood, at most 250 and [MostBytes], of one partition. Jobs of a lane stand in
-// their order. It may be repeated. by is the run that may bring them: see [Namespace.Fence].
-func (n *Namespace) Bring(p int, by string, jobs []Brought) *script.Call {
+// bring makes a call that puts jobs where they stood, at most 250 and [MostBytes], of one partition. Jobs of a lane stand in
+// their order. It may be repeated.
+func (m *Mover) bring(p int, jobs []Brought) *script.Call {
 	tails, kinds, args := make([]string, len(jobs)), []string{}, make([]any, 2, 2+8*len(jobs))
 	for i, j := range jobs {
-		tails[i] = n.keys[p].Tail(j.Subject)
+		tails[i] = m.keys[p].Tail(j.Subject)
 		has := ""
 		if j.Has {
 			has = "has"
 		}
-		if !slices.Contains(kinds, j.Entry.Kind) {
+		if j.Entry.Kind != Unreadable && !slices.Contains(kinds, j.Entry.Kind) {
 			kinds = append(kinds, j.Entry.Kind)
 		}
 		args = append(args, j.Subject, j.Entry.String(), j.Body, j.Place, j.When, j.Said, j.Name, has)
 	}
-	args[0], args[1] = by, strings.Join(kinds, " ")
-	return n.Scripts.Plain(p, bringScript, tails, args...)
+	args[0], args[1] = m.run.String(), strings.Join(kinds, " ")
+	return m.Scripts.Plain(p, bringScript, tails, args...)
 }
 
-// Fence lets one run bring jobs and outcomes, and no other: what an earlier run still sends is refused from then on, however
-// late it comes. Unfence lets none. Each takes one command a partition.
-func (n *Namespace) Fence(ctx context.Context, by string) error {
-	return Wrap("take over namespace "+n.Name, n.Together(ctx, func(pipe redis.Pipeliner) {
-		for p := range n.Partitions {
-			pipe.HSet(ctx, n.keys[p].Clock(), "mover", by)
-		}
-	}))
-}
-
-func (n *Namespace) Unfence(ctx context.Context) error {
-	return Wrap("open namespace "+n.Name, n.Together(ctx, func(pipe redis.Pipeliner) {
-		for p := range n.Partitions {
-			pipe.HDel(ctx, n.keys[p].Clock(), "mover")
-		}
-	}))
-}
-
-// BringAll makes calls, by partition, that put jobs and outcomes back, and waits for all. It returns an error that wraps
-// [ErrMismatch] when another run has taken over.
-func (n *Namespace) BringAll(ctx context.Context, by string, jobs [][]Brought, outcomes [][]BroughtOutcome) error {
+// BringAll puts jobs and outcomes back, by partition, and waits for all. It returns an error that wraps [ErrMismatch] when this run may
+// not write.
+func (m *Mover) BringAll(ctx context.Context, jobs [][]Brought, outcomes [][]BroughtOutcome) error {
 	var calls []*script.Call
-	for p := range n.Partitions {
+	for p := range m.Partitions {
 		if len(jobs[p]) > 0 {
-			calls = append(calls, n.Bring(p, by, jobs[p]))
+			calls = append(calls, m.bring(p, jobs[p]))
 		}
 		if len(outcomes[p]) > 0 {
-			calls = append(calls, n.BringEnded(p, by, outcomes[p]))
+			calls = append(calls, m.bringEnded(p, outcomes[p]))
 		}
 	}
-	n.Scripts.Ride(ctx, calls...)
-	for _, call := range calls {
-		words, err := call.Words()
-		if err == nil && words[0] == "other" {
-			err = fmt.Errorf("%w: another import into namespace %s has taken over", ErrMismatch, n.Name)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return m.together(ctx, calls)
 }

@@ -2,13 +2,13 @@
 -- already stays as it is: so this may be repeated.
 --
 -- KEYS[13+]  tail:<subject> of each job
--- ARGV[6]    the run that brings them: another one may have taken over, or the namespace be open by now
--- ARGV[7]    kinds of the jobs, with spaces between
+-- ARGV[6]    the run that brings them (internal/record/mover.lua): another one may have taken over, or the namespace be open
+-- ARGV[7]    kinds of the jobs, with spaces between, but for those that can't be read
 -- ARGV[8+]   eight a job: subject, entry, stored job, 'lane' | 'scheduled' | 'dead',
 --            when, ms, or '' in a lane; its note, or of a dead letter its reason;
 --            what is known of its unique key, or ''; 'has' when it has that key, or ''
 --
--- Returns    {'ok'} | {'other'}: this run may bring nothing any more
+-- Returns    {'ok'} | {'taken'}: this run may bring nothing any more
 
 -- was_due reports whether a job was taken along twice: on the schedule, and then in its lane, because it fell due in
 -- between. Its place is in the lane.
@@ -32,11 +32,11 @@ local function known(id, place, said, name, has)
 end
 
 if call('HGET', CLOCK, 'mover') ~= ARGV[FIRST] then
-  return { 'other' }
+  return { 'taken' }
 end
 local bodies, opened = {}, {}
 call('HSET', HEADS, FILLER, '') -- a full memory refuses it, and nothing is done then (I10)
-call('SADD', KINDS, unpack(unwords(ARGV[FIRST + 1])))
+many('SADD', KINDS, unwords(ARGV[FIRST + 1]))
 for at = FIRST + 2, #ARGV, 8 do
   local subject, entry, body, place, when, said = unpack(ARGV, at, at + 5)
   local id, tail = id_of(entry), KEYS[13 + (at - FIRST - 2) / 8]

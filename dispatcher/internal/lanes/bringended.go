@@ -10,11 +10,11 @@ type BroughtOutcome struct {
 	Ended, Until int64
 }
 
-// BringEnded makes a call that puts outcomes back, as many as [Namespace.Bring] takes jobs. It may be repeated.
-func (n *Namespace) BringEnded(p int, by string, outcomes []BroughtOutcome) *script.Call {
-	args := []any{by}
+// bringEnded makes a call that puts outcomes back, as many as bring takes jobs. It may be repeated.
+func (m *Mover) bringEnded(p int, outcomes []BroughtOutcome) *script.Call {
+	args := []any{m.run.String()}
 	for _, o := range outcomes {
 		args = append(args, o.ID, o.Record, o.Ended, o.Until)
 	}
-	return n.Scripts.Plain(p, bringEndedScript, nil, args...)
+	return m.Scripts.Plain(p, bringEndedScript, nil, args...)
 }

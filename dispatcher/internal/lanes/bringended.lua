@@ -3,10 +3,10 @@
 -- ARGV[6]   the run that brings them, as in bring
 -- ARGV[7+]  four an outcome: id, its record, when the job ended, ms, until when it is kept, ms
 --
--- Returns   {'ok'} | {'other'}: this run may bring nothing any more
+-- Returns   {'ok'} | {'taken'}: this run may bring nothing any more
 
 if call('HGET', CLOCK, 'mover') ~= ARGV[FIRST] then
-  return { 'other' }
+  return { 'taken' }
 end
 for at = FIRST + 1, #ARGV, 4 do
   local id, outcome = ARGV[at], ARGV[at + 1]

@@ -22,23 +22,28 @@ func Create(ctx context.Context, cfg Config, doing, field, value string) (*Names
 		return nil, fmt.Errorf("make namespace %s: %w", cfg.Name, err)
 	}
 	n := of(cfg, subject.Namespace{Name: cfg.Name, Partitions: partitions})
-	return n, n.Mark(ctx, "", MarkOf(schema, doing), "partitions", strconv.Itoa(partitions), field, value)
+	return n, n.mark(ctx, mark{to: MarkOf(schema, doing)}, "partitions", strconv.Itoa(partitions), field, value)
 }
 
-// Mark says what is done with the namespace, and changes fields of its meta with that, pairs of a name and a value or ""
-// for none. It returns an error that wraps [ErrMismatch] when the schema says neither from nor to: then somebody else
-// does something with it. It may be repeated.
-func (n *Namespace) Mark(ctx context.Context, from, to string, fields ...string) error {
-	args := []any{from, to}
+// mark is a change of what a namespace says is done with it, and of the run that does it.
+type mark struct{ from, to, was, run string }
+
+// mark makes the change, and with it that of fields of its meta, pairs of a name and a value or "" for none. It returns an
+// error that wraps [ErrMismatch] when the meta says neither what it was nor all that it is to be: then somebody else does something
+// with the namespace. It may be repeated.
+func (n *Namespace) mark(ctx context.Context, m mark, fields ...string) error {
+	args := []any{m.from, m.to, m.was, m.run}
 	for _, f := range fields {
 		args = append(args, f)
 	}
 	words, err := n.Ask(ctx, n.Scripts.Whole(markScript, []string{n.Meta()}, args...))
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if words[0] == "other" {
-		return fmt.Errorf("%w: namespace %s says %q meanwhile, and not %q", ErrMismatch, n.Name, words[1], from)
+	case words[0] == "other":
+		return fmt.Errorf("%w: namespace %s says %q meanwhile, and not %q", ErrMismatch, n.Name, words[1], m.from)
+	case words[0] == "taken":
+		return n.overtaken()
 	}
 	return nil
 }

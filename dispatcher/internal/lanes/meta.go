@@ -30,13 +30,15 @@ type Meta struct {
 	Doing             string // Removing, Importing, Migrating; "" of one that is open
 	Import            string // how far an import has come: the caller's own text
 	Migrated          int    // partitions that a migration is through with
+
+	mover string // the last run that has moved it, as it stands there
 }
 
 // ReadMeta reads it; found is false where there is no such namespace. A key of that name that is no hash is none.
 func ReadMeta(ctx context.Context, rdb redis.UniversalClient, name string) (m Meta, found bool, err error) {
 	m.Name = name
 	stored, err := connect.Ask(ctx, func(ctx context.Context) ([]any, error) {
-		return rdb.HMGet(ctx, m.Meta(), "partitions", "schema", "import", "migrated").Result()
+		return rdb.HMGet(ctx, m.Meta(), "partitions", "schema", "import", "migrated", "mover").Result()
 	})
 	var answered redis.Error
 	if errors.As(err, &answered) && strings.HasPrefix(answered.Error(), "WRONGTYPE") {
@@ -47,7 +49,7 @@ func ReadMeta(ctx context.Context, rdb redis.UniversalClient, name string) (m Me
 	}
 	text := func(i int) string { s, _ := stored[i].(string); return s }
 	m.Schema, m.Doing, _ = strings.Cut(text(1), " ")
-	m.Import = text(2)
+	m.Import, m.mover = text(2), text(4)
 	m.Migrated, _ = strconv.Atoi(text(3)) // 0 before the first
 	if n, err := strconv.Atoi(text(0)); err == nil && n >= 1 && n <= subject.MaxPartitions {
 		m.Partitions = n

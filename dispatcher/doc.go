@@ -93,7 +93,7 @@
 // L3: docs/statements.md says what each one claims.
 //
 // Reading order: connect.go, job.go, kind.go and typed.go; enqueue.go, with singles.go and unique.go; section.go, wait.go and outcome.go for
-// who waits; actor.go, moved.go, ref.go, cancel.go, suspend.go, retry.go, dead.go, replay.go and discard.go for operators, and deadfilter.go,
+// who waits; actor.go, moved.go, ref.go, cancel.go, suspend.go, retry.go, watch.go, dead.go, replay.go and discard.go for operators, and deadfilter.go,
 // deadset.go and deadall.go for many letters. What asks Redis is in
 // internal/lanes, each verb a .go beside a .lua; its doc.go goes on from there. What is stored has its forms in internal/record.
 // A script starts with those and with what internal/script gives to all; then come lease/*.lua and those of internal/lanes/parts

@@ -65,6 +65,25 @@ func TestC14_DurationsAreRecordedOnce(t *testing.T) {
 			t.Fatalf("%d and %d recorded of %d", n, m, added+1)
 		}
 	}
+	ran := time.Duration(0)
+	hot := func() time.Duration {
+		all, err := h.Hot(bg, time.Minute, 0)
+		h.ok(err)
+		return all.Took
+	}
+	for lost := 0; lost < 3; { // the same of what is told by subject, which goes by itself here
+		tally.Ran(key("a"), time.Second)
+		ran += time.Second
+		proxy.LoseReplies(1)
+		if err := s.Record(bg, &tally); errors.Is(err, dispatcher.ErrUnavailable) {
+			lost++
+		} else {
+			h.ok(err)
+		}
+		if took := hot(); took > ran {
+			t.Fatalf("handlers ran for %s, and %s is recorded", ran, took)
+		}
+	}
 	proxy.BlackHole(true) // nothing arrives
 	ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
 	defer cancel()
@@ -77,6 +96,9 @@ func TestC14_DurationsAreRecordedOnce(t *testing.T) {
 	h.ok(s.Record(bg, &tally)) // nothing new, and all that was owed
 	if k, other := counted(h, "k"), counted(h, "other"); k != added+1 || other != 1 {
 		t.Errorf("recorded %d and %d attempts, want %d and 1: each once", k, other, added+1)
+	}
+	if took := hot(); took != ran {
+		t.Errorf("handlers ran for %s, and %s is recorded", ran, took)
 	}
 	if n := traced(h); n != added+2 {
 		t.Errorf("the trail has %d attempts, want %d: each once", n, added+2)

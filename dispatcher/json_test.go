@@ -39,6 +39,8 @@ func TestJSONOfNothing(t *testing.T) {
 		}))
 		measured, err := h.Durations(bg, "k")
 		h.ok(err)
+		flow, err := h.Flow(bg, "k")
+		h.ok(err)
 		trail, err := h.Trail(bg, inspect.TrailFilter{}, inspect.Page{})
 		h.ok(err)
 		scheduled, _, err := h.Jobs(bg, inspect.JobFilter{State: inspect.Scheduled}, inspect.Page{})
@@ -53,6 +55,7 @@ func TestJSONOfNothing(t *testing.T) {
 			"workers":            {workers, "[]"},
 			"findings":           {findings, "["}, // settings of a test's server are some
 			"repairs":            {repairs, "[]"},
+			"a flow":             {flow, `"minutes":[],"ten_minutes":[]}`},
 			"a trail":            {trail, `{"attempts":[],"sampled":false}`},
 			"scheduled jobs":     {scheduled, "[]"},
 			"jobs of a section":  {section, `"jobs":[]`},

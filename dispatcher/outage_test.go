@@ -155,6 +155,14 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 			_, err := inspect.New(d).Trail(ctx, inspect.TrailFilter{}, inspect.Page{})
 			return err
 		},
+		"Flow":    func(ctx context.Context) error { _, err := inspect.New(d).Flow(ctx, "k"); return err },
+		"Hot":     func(ctx context.Context) error { _, err := inspect.New(d).Hot(ctx, time.Hour, 0); return err },
+		"Deepest": func(ctx context.Context) error { _, err := inspect.New(d).Deepest(ctx, 0); return err },
+		"Timeline": func(ctx context.Context) error {
+			_, err := inspect.New(d).Timeline(ctx, key("a"), 0)
+			return err
+		},
+		"Flows": func(ctx context.Context) error { _, err := inspect.New(d).Flows(ctx, []string{"k"}, 10); return err },
 		"Jobs": func(ctx context.Context) error {
 			_, _, err := inspect.New(d).Jobs(ctx, inspect.JobFilter{State: inspect.Scheduled}, inspect.Page{})
 			return err

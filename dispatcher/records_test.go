@@ -181,6 +181,11 @@ var states = map[string]func(h *house){
 		tally.Add("k", session.EndFinished, time.Second)
 		h.ok(h.member("w", "", "k").s.Record(bg, &tally))
 	},
+	"time by subject": func(h *house) {
+		var tally session.Tally
+		tally.Ran(key("a"), 2*time.Second)
+		h.ok(h.member("w", "", "k").s.Record(bg, &tally))
+	},
 	"an attempt of a watched subject": func(h *house) {
 		_, err := h.Watch(bg, key("a"), time.Hour)
 		h.ok(err)

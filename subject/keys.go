@@ -76,6 +76,16 @@ func (ns Namespace) Waits() string { return "{" + ns.Name + "}:waits" }
 // Durations is a hash: "<outcome> <bucket>" -> how many attempts of a kind ended so.
 func (ns Namespace) Durations(kind string) string { return "{" + ns.Name + "}:durations:" + kind }
 
+// Flow is a hash: a minute's or ten minutes' slot, and ending -> how many attempts of a kind ended so then, and for how long
+// their handlers ran.
+func (ns Namespace) Flow(kind string) string { return "{" + ns.Name + "}:flow:" + kind }
+
+// Hot is a hash: the place of ten minutes -> which they are, and for how long handlers ran then.
+func (ns Namespace) Hot() string { return "{" + ns.Name + "}:hot" }
+
+// HotAt is a zset: subject -> for how long its handlers ran in the ten minutes that have that place.
+func (ns Namespace) HotAt(place string) string { return "{" + ns.Name + "}:hot:" + place }
+
 // Recorded is a string: the number of the last record of durations or attempts that a session has made.
 func (ns Namespace) Recorded(holder string) string { return "{" + ns.Name + "}:recorded:" + holder }
 

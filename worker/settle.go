@@ -176,6 +176,7 @@ func (p *Pool) note(a *session.Attempt, took time.Duration, began bool) {
 	defer p.tallying.Unlock()
 	if began {
 		p.tally.Add(a.Kind, a.Ending, took)
+		p.tally.Ran(a.Subject, took)
 	}
 	p.tally.Keep(a)
 }

@@ -184,6 +184,14 @@ func TestH18_UsersMayDoWhatIsTheirs(t *testing.T) {
 		g.may(user, "kind", "show", "k")
 		g.may(user, "lane", "history", "s:b")
 		g.may(user, "job", "ls", "--state", "ended")
+		g.may(user, "lane", "ls", "--hot")
+		g.may(user, "stats", "--flow")
+		if _, out, _ := g.run(user, "", "lane", "ls", "--hot", "-q"); !strings.Contains(out, "s:b\n") {
+			g.t.Errorf("the worker has told that handlers ran for %q", out)
+		}
+		if _, out, _ := g.run(user, "", "kind", "show", "k"); !strings.Contains(out, "/min") {
+			g.t.Errorf("the worker has told nothing that flows:\n%s", out)
+		}
 		if _, out, _ := g.run(user, "", "lane", "history", "s:b", "-q"); out != "bad\n" {
 			g.t.Errorf("what the worker has run is %q", out)
 		}
@@ -240,7 +248,7 @@ func (g *guarded) listed(user, verb string) {
 func (g *guarded) looks() {
 	for _, user := range []string{"reader", "operator"} {
 		for _, args := range [][]string{
-			{"lane", "ls"}, {"lane", "show", "s:a"}, {"why", "s:a"}, {"job", "show", "good"}, {"stats"}, {"worker", "ls"}, {"doctor"}, {"dead", "ls"},
+			{"lane", "ls"}, {"lane", "ls", "--deepest"}, {"lane", "show", "s:a"}, {"lane", "show", "s:a", "--timeline"}, {"why", "s:a"}, {"job", "show", "good"}, {"stats"}, {"worker", "ls"}, {"doctor"}, {"dead", "ls"},
 			{"kind", "ls"}, {"log"},
 		} {
 			g.may(user, args...)

@@ -36,9 +36,19 @@ var ends = []end{
 	{1, "not on enough replicas", "enqueue s:r ok --replicas 1 --replicas-within 1ms"},
 	{0, "s:a", "lane ls"},
 	{2, "state", "lane ls --state odd"},
+	{0, "OK", "lane ls --deepest -o wide"},
+	{0, "nobody has told", "lane ls --hot"},
+	{2, "not both", "lane ls --deepest --hot"},
+	{2, "without --state", "lane ls --deepest --state ready"},
+	{2, "goes with --hot", "lane ls --since 1h"},
+	{2, "since", "lane ls --hot --since 3h"},
+	{2, "limit", "lane ls --hot --limit 501"},
 	{0, "OK", "lane show s:a"},
 	{2, "no colon", "lane show nocolon"},
 	{3, "no lane", "lane show s:none"},
+	{0, "OK", "lane show s:a --timeline"},
+	{3, "no attempt of it", "lane show s:none --timeline"},
+	{2, "without --cursor", "lane show s:a --timeline --cursor 1"},
 	{1, "not suspended", "lane resume s:a"},
 	{1, "not suspended", "lane skip s:a"},
 	{2, "no colon", "lane resume nocolon"},
@@ -121,6 +131,7 @@ var ends = []end{
 	{2, "unknown flag", "worker ls --nonsense"},
 	{0, "jobs in lanes", "stats"},
 	{2, "--output", "stats -o xml"},
+	{0, "FAILED OR LOST", "stats --flow"},
 	{0, "", "exec s:a -- true"},
 	{9, "", "exec s:a -- sh -c exit\u00a09"},
 	{137, "", "exec s:a -- sh -c kill\u00a0-9\u00a0$$"},
@@ -244,9 +255,9 @@ func leafOf(args []string) string {
 // asking has each command that asks Redis once, as it does something where all is well: j waits, d and e
 // are dead letters, s:held is suspended, s:fails waits for its next attempt.
 var asking = []string{
-	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane show s:j", "lane suspend s:j", "lane resume s:held",
+	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane ls --deepest", "lane ls --hot", "lane show s:j", "lane show s:j --timeline", "lane suspend s:j", "lane resume s:held",
 	"lane skip s:held", "lane retry s:fails", "log", "lane history s:j", "lane watch s:j", "job ls --state ended", "job ls --state running", "job ls --state scheduled", "job ls --state dead", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
-	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "dead ls --kind fails", "dead replay --all --yes", "dead discard --kind fails --yes", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "why s:j", "why d", "doctor", "doctor --fix",
+	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "dead ls --kind fails", "dead replay --all --yes", "dead discard --kind fails --yes", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "stats --flow", "why s:j", "why d", "doctor", "doctor --fix",
 	"migrate", "export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }
 

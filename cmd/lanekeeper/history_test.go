@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,26 @@ func TestHistory(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 
+	if out := w.must("kind", "show", "fails"); !strings.Contains(out, "/min (1 failed or lost) in the last 10 minutes") {
+		t.Errorf("kind show:\n%s", out)
+	}
+	var kind kindView
+	if err := json.Unmarshal([]byte(w.must("kind", "show", "ok", "-o", "json")), &kind); err != nil || kind.Flow == nil || kind.Flow.Hour.ByEnding["finished"] != 2 || kind.Flow.TenMinutes.PerMinute <= kind.Flow.Hour.PerMinute {
+		t.Errorf("%v: %+v", err, kind.Flow)
+	}
+	if out := strings.Join(strings.Fields(w.must("stats", "--flow")), " "); !strings.Contains(out, "FAILED OR LOST, 1 H") || !regexp.MustCompile(`fails 0\.\d 0\.\d 1 0\.\d`).MatchString(out) {
+		t.Errorf("stats --flow:\n%s", out)
+	}
+	var stats struct {
+		Lanes *int
+		Flow  map[string]flowView
+	}
+	if err := json.Unmarshal([]byte(w.must("stats", "--flow", "-o", "json")), &stats); err != nil || stats.Lanes == nil || stats.Flow["ok"].Hour.ByEnding["finished"] != 2 {
+		t.Errorf("%v: %+v", err, stats)
+	}
+	if out := w.must("stats", "-o", "json"); strings.Contains(out, `"flow"`) {
+		t.Errorf("without --flow:\n%s", out)
+	}
 	for state, want := range map[string]string{"ended": "other\nbad\ngood\n", "dead": "bad\n", "scheduled": "later\n", "running": ""} {
 		out := w.must("job", "ls", "--state", state, "-q")
 		if sorted(out) != sorted(want) {

@@ -37,6 +37,7 @@ type kindView struct {
 	Note        string            `json:"note,omitempty"`
 	Slots       *inspect.LimitUse `json:"slots,omitempty"`
 	Measured    *measuredView     `json:"measured,omitempty"`
+	Flow        *flowView         `json:"flow,omitempty"`
 }
 
 type measuredView struct {
@@ -179,6 +180,11 @@ func (a *app) showKind(cmd *cobra.Command, name string) error {
 	}
 	if measured.Count > 0 {
 		v.Measured = viewMeasured(measured)
+		flow, err := inspect.New(d).Flow(cmd.Context(), name)
+		if err != nil {
+			return err
+		}
+		v.Flow = viewFlow(flow)
 	}
 	use, err := inspect.New(d).KindLimit(cmd.Context(), name)
 	if err != nil {
@@ -255,7 +261,7 @@ func kindFields(v kindView, now time.Time) [][]string {
 				ends = append(ends, fmt.Sprintf("%d %s", n, how))
 			}
 		}
-		return append(fields, []string{"attempts", strings.Join(ends, ", ")}, []string{"p50", m.P50}, []string{"p95", m.P95}, []string{"max", m.Max})
+		return append(fields, []string{"attempts", strings.Join(ends, ", ")}, []string{"p50", m.P50}, []string{"p95", m.P95}, []string{"max", m.Max}, []string{"flow", flowText(v.Flow)})
 	}
 	return append(fields, []string{"attempts", "none has ended: unknown how long they take"})
 }

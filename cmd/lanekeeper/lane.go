@@ -37,6 +37,8 @@ type laneView struct {
 	Cancelling  bool       `json:"cancelling,omitempty"`
 	Section     bool       `json:"section,omitempty"` // the lease is for a section, and the head waits
 	Halted      bool       `json:"halted,omitempty"`
+	Took        string     `json:"took,omitempty"`  // for how long its handlers ran lately,
+	Share       float64    `json:"share,omitempty"` // and of the time of all handlers
 
 	key subject.Key
 }
@@ -61,44 +63,78 @@ var laneColumns = []column[laneView]{
 	{"STATE", false, func(l laneView) string { return l.State }},
 	{"JOBS", false, func(l laneView) string { return itoa(l.Depth) }},
 	{"KIND", false, func(l laneView) string { return l.Kind }},
-	{"ATTEMPT", false, func(l laneView) string { return fmt.Sprintf("%d/%d", l.Attempt, l.MaxAttempts) }},
+	{"ATTEMPT", false, laneAttempt},
 	{"NOTE", false, func(l laneView) string { return l.Note }},
 	{"HEAD", true, func(l laneView) string { return l.ID }},
 	{"HOLDER", true, func(l laneView) string { return l.Holder }},
 	{"TOKEN", true, func(l laneView) string { return l.Token }},
 }
 
+func laneAttempt(l laneView) string {
+	if l.ID == "" && l.Depth == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", l.Attempt, l.MaxAttempts)
+}
+
 func (a *app) laneCommand() *cobra.Command {
 	cmd := group("lane", "Look at lanes, suspend and resume them")
 	var filter inspect.LaneFilter
 	var page inspect.Page
+	var most mostFlags
 	ls := &cobra.Command{
 		Use:   "ls",
 		Short: "List lanes",
-		Args:  cobra.NoArgs,
+		Long: `Lists lanes, in no order.
+
+With --deepest it lists those with most jobs. Of more than 10,000 lanes it looks at those of as many jobs, drawn by chance,
+and says so. With --hot it lists those whose handlers ran longest lately, with their share of the time of all handlers;
+they may be empty by now. Workers tell of that every five seconds, of 64 subjects each, and 256 are remembered of each ten
+minutes: what is not known by subject is said.`,
+		Example: `  lanekeeper lane ls --state suspended
+  lanekeeper lane ls --deepest --limit 10
+  lanekeeper lane ls --hot --since 1h`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("since") && !most.hot {
+				return usage("--since goes with --hot")
+			}
+			if most.deepest || most.hot {
+				return a.listMost(cmd.Context(), most, filter, page)
+			}
 			return a.listLanes(cmd.Context(), filter, page)
 		},
 	}
 	ls.Flags().StringVar((*string)(&filter.State), "state", "", "only lanes that are ready, leased, delayed or suspended")
 	ls.Flags().StringVar(&filter.Kind, "kind", "", "only lanes whose head is of this job kind")
 	addPageFlags(ls, &page)
+	ls.Flags().BoolVar(&most.deepest, "deepest", false, "those with most jobs, the deepest first")
+	ls.Flags().BoolVar(&most.hot, "hot", false, "those whose handlers ran longest lately, the hottest first")
+	ls.Flags().DurationVar(&most.since, "since", 10*time.Minute, "with --hot: how long ago, up to 2h; whole ten minutes count")
 	_ = ls.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(
 		[]string{"ready", "leased", "delayed", "suspended"}, cobra.ShellCompDirectiveNoFileComp))
 
 	var jobs inspect.Page
+	var timeline bool
 	show := &cobra.Command{
 		Use:   "show SUBJECT",
 		Short: "Show one lane and its jobs, the head first",
 		Long: `Shows one lane and its jobs, the head first. When each job starts and ends is estimated
 from how long jobs of its kind took before ('kind show'), or from what the kind declares;
-"unknown" where neither is known.`,
+"unknown" where neither is known.
+
+With --timeline it draws the lane over time, a line for each kind: attempts that have ended, as far as the trail has them
+('lane history'), what runs, and what waits. Left and right of now have scales of their own.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if timeline {
+				return a.showTimeline(cmd.Context(), args[0], jobs)
+			}
 			return a.showLane(cmd.Context(), args[0], jobs)
 		},
 	}
 	addPageFlags(show, &jobs)
+	show.Flags().BoolVar(&timeline, "timeline", false, "draw what ran in the lane, what runs, and what waits with its estimates, and list it by time")
 	cmd.AddCommand(ls, show, a.historyCommand(), a.watchCommand())
 	cmd.AddCommand(a.laneVerbs()...)
 	return cmd

@@ -14,6 +14,7 @@
 // results have a JSON form, with names like those of the command's fields, without payloads, and
 // with [] for an empty list.
 //
-// Reading order: inspect.go has what is shown; lanes.go, jobinfo.go and limits.go; dead.go, audit.go, stats.go; why.go, with whyfacts.go, whylane.go, whyjob.go and whywords.go;
-// durations.go for estimates.
+// Reading order: inspect.go has what is shown; lanes.go, jobinfo.go and limits.go; dead.go, jobs.go, audit.go, stats.go; why.go, with whyfacts.go, whylane.go, whyjob.go and whywords.go;
+// durations.go for estimates; trail.go and flow.go for what has ended,
+// hot.go and deepest.go for the lanes that have most, timeline.go for one lane over time.
 package inspect

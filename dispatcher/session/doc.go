@@ -16,5 +16,5 @@
 // Reading order: session.go; claim.go and end.go, what is claimed and what is said of it; turn.go; for limits
 // limit.go, which of them apply, permit.go, the steps of a trip, starts.go, taking and giving back, line.go,
 // places in line, and lost.go, answers that did not come; rank.go for priorities; reap.go, beat.go,
-// durations.go; blame.go.
+// durations.go, what is measured, with trail.go for what ran, and hot.go for which subjects took most; prune.go; blame.go.
 package session

@@ -41,11 +41,12 @@ var fields = sync.OnceValue(func() map[Ending][]string {
 })
 
 // Tally counts how long attempts took, in buckets (lanes.Bucket), so its size does not grow with the number of
-// attempts; and it has what goes into the trail of them. The zero value is ready. It is not safe for concurrent use.
+// attempts; and it has what goes into the trail of them, and which subjects took most time. The zero value is ready. It is not safe for concurrent use.
 type Tally struct {
 	counts map[string]map[string]int64 // kind -> "<ending> <bucket>" -> how many
 	max    map[string]time.Duration    // by kind
 	trail  trail
+	hot    hot
 }
 
 // Add counts one attempt.
@@ -60,6 +61,10 @@ func (t *Tally) Add(kind string, how Ending, took time.Duration) {
 	t.max[kind] = max(t.max[kind], took)
 }
 
+// Ran counts for how long a handler ran for a subject. The tally remembers those that took most: all up to 64 subjects, and of more each
+// that took over a 65th of all.
+func (t *Tally) Ran(key subject.Key, took time.Duration) { t.hot.add(key, took) }
+
 // Keep takes an attempt for the trail, of which it keeps a copy: all that failed, were lost, cancelled or interrupted, or took
 // [Slow] or longer, and a uniform sample of the others. Of each there is a most, in a sample that says so.
 func (t *Tally) Keep(a *Attempt) { t.trail.add(a) }
@@ -69,7 +74,7 @@ func (t *Tally) Keep(a *Attempt) { t.trail.add(a) }
 func (t *Tally) Watch(subjects map[subject.Key]bool) { t.trail.watched = subjects }
 
 // Empty reports whether nothing was counted or kept.
-func (t *Tally) Empty() bool { return len(t.counts) == 0 && t.trail.empty() }
+func (t *Tally) Empty() bool { return len(t.counts) == 0 && t.trail.empty() && t.hot.all == 0 }
 
 // merge adds what another tally has counted.
 func (t *Tally) merge(o *Tally) {
@@ -77,6 +82,7 @@ func (t *Tally) merge(o *Tally) {
 		t.put(kind, counts, o.max[kind])
 	}
 	t.trail.merge(&o.trail)
+	t.hot.merge(&o.hot)
 }
 
 // put adds what was counted of one kind. It keeps none of the maps that it is given.
@@ -116,11 +122,14 @@ type records struct {
 	waiting Tally
 }
 
-// sent is a record under way: durations of a kind, or attempts for the trail, which the tally still has in case that they are refused.
+// sent is a record under way: durations of a kind, attempts for the trail, or the time of subjects. It has what the tally had of the last two,
+// in case that they are refused.
 type sent struct {
 	durations *lanes.Measured
 	attempts  *lanes.Trailed
 	trail     trail
+	heat      *lanes.Heat
+	hot       hot
 }
 
 // back puts what was refused into a tally.
@@ -129,10 +138,11 @@ func (s *sent) back(t *Tally) {
 		t.put(d.Kind, d.Counts, d.Longest)
 	}
 	t.trail.merge(&s.trail)
+	t.hot.merge(&s.hot)
 }
 
 // Record takes what a tally has counted, empties it, and adds it to what is known of its kinds and to the trail, in one round
-// trip for each kind and one more. Counts that can't be recorded now stay with the session and go with the next call; so an
+// trip for each kind and two more. Counts that can't be recorded now stay with the session and go with the next call; so an
 // error is that something waits, and nothing is counted twice when an answer was lost, for an hour.
 //
 // The tally is emptied unless ctx ends before the session's turn comes: then it keeps what it has.
@@ -178,13 +188,16 @@ func (s *Session) send(ctx context.Context, r *sent) error {
 	if r.durations != nil {
 		return s.lanes.Measure(ctx, s.beats, s.who.Holder, r.durations)
 	}
+	if r.heat != nil {
+		return s.lanes.AddHeat(ctx, s.beats, s.who.Holder, r.heat)
+	}
 	return s.lanes.AddToTrail(ctx, s.beats, s.who.Holder, r.attempts)
 }
 
 // next makes the next record, unless one is under way, and reports whether there is any. A number is used for
 // one record only: it is what tells a repeat from news.
 func (r *records) next() bool {
-	if r.sent.durations != nil || r.sent.attempts != nil {
+	if r.sent.durations != nil || r.sent.attempts != nil || r.sent.heat != nil {
 		return true
 	}
 	for kind, counts := range r.waiting.counts {
@@ -192,6 +205,12 @@ func (r *records) next() bool {
 		r.sent.durations = &lanes.Measured{Kind: kind, Counts: counts, Longest: r.waiting.max[kind], Number: r.number}
 		delete(r.waiting.counts, kind)
 		delete(r.waiting.max, kind)
+		return true
+	}
+	if h := &r.waiting.hot; h.all > 0 {
+		r.number++
+		r.sent = sent{heat: h.heat(), hot: *h}
+		r.sent.heat.Number, r.waiting.hot = r.number, hot{}
 		return true
 	}
 	if r.waiting.trail.empty() {

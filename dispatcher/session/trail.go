@@ -177,8 +177,8 @@ func appendAttempt(b []byte, a *Attempt) []byte {
 	}
 	return record.AppendAttempt(b, &record.Attempt{
 		Began: a.StartedAt, Took: a.EndedAt.Sub(a.StartedAt), Enqueued: a.EnqueuedAt, Attempt: a.Attempt, Ending: string(a.Ending), Kind: a.Kind,
-		Subject: a.Subject.Canonical(), ID: record.PackID(a.ID), Holder: a.Holder, Error: said,
-	})
+		Holder: a.Holder, Error: said,
+	}, a.Subject, a.ID)
 }
 
 // AttemptOf reads what is stored of an attempt, for package dispatcher/inspect.

@@ -54,6 +54,22 @@ var fromOutages = []defect{
 		`if tonumber(call('GET', RECORDED) or 0) >= tonumber(number) then`, `if false then`,
 	},
 	{
+		"handlers' time by subject counts twice when its answer is lost", "dispatcher/internal/lanes/hot.lua",
+		`if tonumber(call('GET', RECORDED) or 0) >= tonumber(number) then`, `if false then`,
+	},
+	{
+		"handlers' time by subject that was refused is dropped", "dispatcher/session/durations.go",
+		`	t.hot.merge(&s.hot)`, `	_ = s.hot`,
+	},
+	{
+		"a flow that can't be written keeps durations from being recorded", "dispatcher/internal/lanes/measure.lua",
+		`redis.pcall('HMGET', FLOW`, `call('HMGET', FLOW`,
+	},
+	{
+		"subjects of ten minutes that have come round are taken for hot", "dispatcher/internal/lanes/hot.lua",
+		`  old, all = call('ZRANGE', SUBJECTS, 0, most - 1), 0`, `  all = 0`,
+	},
+	{
 		"attempts that were refused are dropped", "dispatcher/session/durations.go",
 		`	t.trail.merge(&s.trail)`, `	_ = s.trail`,
 	},

@@ -59,7 +59,7 @@ func FuzzStoredJob(f *testing.F) {
 			Of: 3, Began: time.UnixMilli(1700000000000).UTC(), Took: job.Timeout, Attempt: attempts, Ending: "failed", Kind: jobKind, Subject: canonical, ID: packed,
 			Holder: "h 1", Error: value,
 		}
-		if again, ok := ParseAttempt(TrailEntry(3, AppendAttempt(nil, &attempt))); !ok || again != attempt {
+		if again, ok := ParseAttempt(TrailEntry(3, AppendAttempt(nil, &attempt, key, jobID))); !ok || again != attempt {
 			t.Fatalf("attempt %+v comes back as %+v", attempt, again)
 		}
 		if s, entry, ok := ParseExpiringTicket(ExpiringTicket(canonical, e.String())); !ok || s != canonical || entry != e.String() {

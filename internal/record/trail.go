@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Attempt is one attempt that has ended, as it stands in a trail: "<of> <began> <took> <enqueued> <attempt> <ending>
@@ -23,9 +25,9 @@ type Attempt struct {
 	Error    string // in a line
 }
 
-// AppendAttempt appends to b how an attempt stands in a trail, without how many it stands for: that is known when
-// it is sent ([TrailEntry]).
-func AppendAttempt(b []byte, a *Attempt) []byte {
+// AppendAttempt appends to b how an attempt stands in a trail: at a job by its own id, of a subject, whatever a has of these. How many it
+// stands for is known when it is sent ([TrailEntry]). It allocates nothing where b has room.
+func AppendAttempt(b []byte, a *Attempt, key subject.Key, id string) []byte {
 	enqueued := int64(0)
 	if !a.Enqueued.IsZero() {
 		enqueued = a.Enqueued.UnixMilli()
@@ -34,11 +36,17 @@ func AppendAttempt(b []byte, a *Attempt) []byte {
 		b = append(strconv.AppendInt(b, n, 10), ' ')
 	}
 	b = append(append(append(append(b, a.Ending...), ' '), a.Kind...), ' ')
-	for _, text := range [...]string{a.Subject, a.ID, a.Holder} {
-		b = append(append(strconv.AppendInt(b, int64(len(text)), 10), ' '), text...)
-	}
+	var room [512]byte
+	canonical := key.AppendCanonical(room[:0])
+	b = append(appendLength(b, len(canonical)), canonical...)
+	packed := AppendID(room[:0], id)
+	b = append(appendLength(b, len(packed)), packed...)
+	b = append(appendLength(b, len(a.Holder)), a.Holder...)
 	return append(b, a.Error...)
 }
+
+// appendLength appends what stands before a text of so many bytes ([WithSubject]).
+func appendLength(b []byte, n int) []byte { return append(strconv.AppendInt(b, int64(n), 10), ' ') }
 
 // TrailEntry is an entry of a trail: an attempt, as AppendAttempt made it, that stands for so many.
 func TrailEntry(of int, attempt []byte) string { return strconv.Itoa(of) + " " + string(attempt) }

@@ -8,7 +8,7 @@
 //
 // A job's way: enqueue; turn, which finishes and claims; end, for all other ends; reap. A section's: section,
 // leave, wait. Limits: limit, overtake; ready, slot, giveback around a turn. Operators, of whom actor.go has who acts: cancel, suspend, retry,
-// resume, suspendjob, replay, discard. Workers: beat, measure, refund. Kinds: register, undeclare. Repairs:
+// resume, suspendjob, replay, discard. Workers: beat, measure, trail, hot, refund. Kinds: register, undeclare. Repairs:
 // aside, leftover, mend, restore, recount, raise, hold.
 //
 // The longer scripts read as their steps, whose functions are in parts/: of enqueue arriving, rivals and

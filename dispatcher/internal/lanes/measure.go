@@ -26,11 +26,20 @@ type Measured struct {
 // Measure adds it, in one round trip on a connection of the worker's own: neither waits for the traffic of
 // jobs, nor holds it up.
 func (n *Namespace) Measure(ctx context.Context, on *script.Runner, holder string, m *Measured) error {
-	args := []any{m.Number, m.Longest.Milliseconds()}
+	flow := make(map[string]Flowed)
+	for field, count := range m.Counts {
+		how, bucket, _ := strings.Cut(field, " ")
+		b, _ := strconv.Atoi(bucket)
+		flow[how] = Flowed{flow[how].Count + count, flow[how].Took + time.Duration(count)*Middle(b)}
+	}
+	args := []any{m.Number, m.Longest.Milliseconds(), len(flow)}
+	for how, f := range flow {
+		args = append(args, how, f.Count, f.Took.Milliseconds())
+	}
 	for field, count := range m.Counts {
 		args = append(args, field, count)
 	}
-	_, err := on.Ask(ctx, on.Whole(measureScript, []string{n.Durations(m.Kind), n.Recorded(holder)}, args...))
+	_, err := on.Ask(ctx, on.Whole(measureScript, []string{n.Durations(m.Kind), n.Recorded(holder), n.Flow(m.Kind)}, args...))
 	return err
 }
 

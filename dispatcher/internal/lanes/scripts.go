@@ -39,7 +39,7 @@ func permit(name string) *script.Script {
 func whole(name string) *script.Script { return add(script.NewWhole(name, read(name+".lua"))) }
 
 // shownAs has the names, as errors show them, of those that are not named as their files.
-var shownAs = map[string]string{"giveback": "give back", "aside": "set aside", "suspendjob": "suspend job", "measure": "record durations", "trail": "record attempts"}
+var shownAs = map[string]string{"giveback": "give back", "aside": "set aside", "suspendjob": "suspend job", "measure": "record durations", "trail": "record attempts", "hot": "record time by subject"}
 
 func add(s *script.Script) *script.Script {
 	scripts[s.Name] = s

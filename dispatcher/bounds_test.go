@@ -110,7 +110,7 @@ func TestMoreEndsThanOneCallTakes(t *testing.T) {
 					}
 				}
 				h.clean()
-				if s, err := h.Stats(bg); err != nil || s.Leased != 0 || s.Delayed != c.want.Delayed || s.Ready != c.want.Ready || s.Dead != c.want.Dead {
+				if s, err := h.Stats(bg); err != nil || s.Leased+s.Slots != 0 || s.Delayed != c.want.Delayed || s.Ready != c.want.Ready || s.Dead != c.want.Dead {
 					t.Errorf("afterwards %+v, %v", s, err)
 				}
 			})

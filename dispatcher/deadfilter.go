@@ -10,7 +10,7 @@ import (
 // DeadFilter picks dead letters: those for which all that is set holds. The zero value picks all.
 type DeadFilter struct {
 	Kind    string      // of the job
-	Reason  string      // the whole reason, such as "attempts exhausted", "permanent" or "worker lost"
+	Reason  string      // the whole reason, such as "attempts exhausted", "permanent error" or "worker lost"
 	Subject subject.Key // of the job; the look asks its partition alone
 
 	// After and Before are bounds on the time of death by Redis's clock, to the millisecond: at After or later, and

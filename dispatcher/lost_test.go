@@ -154,8 +154,8 @@ func TestH6_LostSlots(t *testing.T) {
 		if again := a.s.Turns(bg, []session.Turn{{Partition: 0, Claim: true, Want: 1}})[0]; !again.Short {
 			t.Errorf("while an answer is out, a turn says %+v, want that lanes wait", again)
 		}
-		if stats, err := other.Stats(bg); err != nil || stats.Leased != 1 {
-			t.Fatalf("%d leases, %v; want the slot that nobody knows of", stats.Leased, err)
+		if stats, err := other.Stats(bg); err != nil || stats.Slots != 1 {
+			t.Fatalf("%d slots are taken, %v; want the one that nobody knows of", stats.Slots, err)
 		}
 		deaf.on.Store(false)
 		if ends {
@@ -165,7 +165,7 @@ func TestH6_LostSlots(t *testing.T) {
 		}
 		redistest.Until(t, "the start that nobody knows of has come back", func() bool {
 			stats, err := other.Stats(bg)
-			return err == nil && stats.Leased == 0
+			return err == nil && stats.Slots == 0
 		})
 		h.advance(time.Second) // an offer to the first one lapses
 		if claims, _ := b.turn(1); len(claims) != 1 {

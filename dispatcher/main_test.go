@@ -286,7 +286,7 @@ func (h *house) empty() {
 	h.t.Helper()
 	s, err := h.Stats(context.Background())
 	h.ok(err)
-	if s.Jobs+s.Lanes+s.Leased+s.Delayed+s.Ready != 0 {
+	if s.Jobs+s.Lanes+s.Leased+s.Slots+s.Delayed+s.Ready != 0 {
 		h.t.Errorf("not empty: %+v", s)
 	}
 	for _, line := range strings.Split(dump(h.t, h.rdb, h.cfg.Namespace), "\n") {

@@ -356,7 +356,7 @@ func (e *ending) tell() {
 		e.ok(e.Discard(bg, ref("j")))
 	}
 	e.clean()
-	if st, err := e.Stats(bg); err != nil || st.Jobs+st.Lanes+st.Leased+st.Suspended+st.Dead != 0 {
+	if st, err := e.Stats(bg); err != nil || st.Jobs+st.Lanes+st.Leased+st.Slots+st.Suspended+st.Dead != 0 {
 		e.t.Errorf("left are %+v, %v", st, err)
 	}
 }

@@ -368,7 +368,7 @@ func (w *walk) settle() {
 			}
 			l.dead = nil
 			w.clean()
-			if st, err := w.Stats(bg); err != nil || st.Jobs+st.Lanes+st.Leased+st.Suspended+st.Delayed != 0 {
+			if st, err := w.Stats(bg); err != nil || st.Jobs+st.Lanes+st.Leased+st.Slots+st.Suspended+st.Delayed != 0 {
 				w.fatal("after %v: left are %+v, %v", w.told, st, err)
 			}
 			w.told = nil

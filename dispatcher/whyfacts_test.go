@@ -52,9 +52,9 @@ func TestWhyNamesLimits(t *testing.T) {
 		if use, err := h.KindLimit(bg, "git"); err != nil || use != (inspect.LimitUse{}) {
 			t.Errorf("a kind without a limit: %+v, %v", use, err)
 		}
-		h.why("few3", inspect.WhyLimit, "as many jobs run as may, 2")
+		h.why("few3", inspect.WhyLimit, "limit of kind few is reached: 2 of 2 run")
 		h.why("slow3", inspect.WhyRate, "the rate of kind slow lets nothing start")
-		h.why("git3", inspect.WhyPoolLimit, "In pool git as many jobs run as may, 1")
+		h.why("git3", inspect.WhyPoolLimit, "The limit of pool git is reached: 1 of 1 run")
 	})
 }
 

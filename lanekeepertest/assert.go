@@ -71,7 +71,7 @@ func (k *Kit) LaneOrder(key subject.Key, kinds ...string) {
 // list says which jobs there are, a line each, with their payloads: this is a test, and no log.
 func list(jobs []inspect.JobInfo) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d jobs:", len(jobs))
+	fmt.Fprintf(&b, "%d %s:", len(jobs), oneOr(len(jobs), "job", "jobs"))
 	for i := range jobs {
 		j := &jobs[i]
 		fmt.Fprintf(&b, "\n  %s of %s, %s", j.Kind, j.Subject, j.State)

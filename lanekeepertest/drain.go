@@ -30,8 +30,17 @@ func (k *Kit) Drain(ctx context.Context, pool *worker.Pool) (ran []worker.Ran, l
 	ctx, cancel := k.bounded(ctx)
 	defer cancel()
 	var failed error
-	ran, err := worker.RunReady(ctx, pool, func(ctx context.Context) { left, failed = k.standing(ctx) })
-	if err = errors.Join(err, failed); err != nil {
+	began := false
+	ran, err := worker.RunReady(ctx, pool, func(ctx context.Context) {
+		began = true
+		left, failed = k.standing(ctx)
+	})
+	switch err = errors.Join(err, failed); {
+	case err != nil && !began && errors.Is(err, dispatcher.ErrUnavailable):
+		k.t.Fatalf("lanekeepertest: Drain did not start: %v\nIt needs the server; a test of a worker in an outage runs the pool itself: go pool.Run(ctx)", err)
+	case err != nil && !began:
+		k.t.Fatalf("lanekeepertest: Drain did not start: %v", err)
+	case err != nil:
 		k.t.Fatalf("lanekeepertest: Drain did not come to an end: %v\n%s", err, report(ran, left))
 	}
 	return ran, left
@@ -83,25 +92,25 @@ func (k *Kit) standing(ctx context.Context) (left []inspect.Why, err error) {
 	return left, nil
 }
 
+// oneOr is the word for one thing, or that for another number of them.
+func oneOr(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
+}
+
 // report says what ran and what stands, a line each; of many the last ones, which tell where it got stuck.
 func report(ran []worker.Ran, left []inspect.Why) string {
 	const most = 20
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d attempts ran:\n", len(ran))
+	fmt.Fprintf(&b, "%d %s ran:\n", len(ran), oneOr(len(ran), "attempt", "attempts"))
 	for i := max(0, len(ran)-most); i < len(ran); i++ {
-		r := &ran[i]
-		fmt.Fprintf(&b, "  attempt %d at %s %s of %s", r.Attempt, r.Kind, r.ID, r.Subject)
-		if r.Became != "" {
-			fmt.Fprintf(&b, ", %s", r.Became)
-		}
-		if r.Err != nil {
-			fmt.Fprintf(&b, ": %v", r.Err)
-		}
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "  %v\n", ran[i])
 	}
-	fmt.Fprintf(&b, "%d lanes or jobs stand:\n", len(left))
+	fmt.Fprintf(&b, "%d %s:\n", len(left), oneOr(len(left), "lane or job stands", "lanes or jobs stand"))
 	for i := range left[:min(len(left), most)] {
-		fmt.Fprintf(&b, "  %s %s: %s\n", left[i].Subject, left[i].Job, left[i].Text)
+		fmt.Fprintf(&b, "  %v\n", left[i])
 	}
 	return b.String()
 }

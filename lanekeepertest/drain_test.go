@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
-	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lanekeepertest"
 	"github.com/lanekeeper/lanekeeper/subject"
@@ -210,22 +210,15 @@ func TestDrainTakesOver(t *testing.T) {
 	t.Parallel()
 	k := lanekeepertest.New(t, dispatcher.Config{Partitions: 4})
 	put(t, k.Dispatcher, a, "x")
-	lost, err := session.Bare(t.Context(), k.Dispatcher, session.Claimant{Holder: "lost", Kinds: []string{"write"}, TTL: time.Minute})
-	if err != nil {
-		t.Fatal(err)
-	}
-	claimed := 0
-	for part := range lost.Partitions() {
-		claimed += len(lost.Turns(t.Context(), []session.Turn{{Partition: part, Claim: true, Want: 1}})[0].Claims)
-	}
+	claim := k.ClaimAndDie(t.Context(), "write", time.Minute)
 	p := pool(t, k.Dispatcher, quiet, func(context.Context, note) error { return nil })
 	ran, left := k.Drain(t.Context(), p)
-	if claimed != 1 || len(ran) != 0 || len(left) != 1 || left[0].Holder != "lost" {
-		t.Fatalf("ran %v, left %v", ran, left)
+	if claim.ID != "x" || claim.Attempt != 1 || len(ran) != 0 || len(left) != 1 || left[0].Holder != claim.Lease.Holder {
+		t.Fatalf("claim %+v, ran %v, left %v", claim, ran, left)
 	}
 	k.Advance(time.Minute)
 	ran, left = k.Drain(t.Context(), p)
-	if len(ran) != 1 || ran[0].Attempt != 2 || len(left) != 0 {
+	if len(ran) != 1 || ran[0].Attempt != 2 || ran[0].Lease.Token <= claim.Lease.Token || len(left) != 0 {
 		t.Errorf("ran %v, left %v", ran, left)
 	}
 }
@@ -306,6 +299,19 @@ func TestDrainThatDoesNotEnd(t *testing.T) {
 		"2 attempts ran", "write fine of lane:a, finished", "lane:a stuck: Attempt 1 of 25 runs on")
 
 	said = failure(t, func(tb testing.TB) {
+		lanekeepertest.New(tb, dispatcher.Config{}).ClaimAndDie(t.Context(), "write", time.Minute)
+	})
+	says(t, said, "no lane is ready whose head is of kind write", "0 lanes or jobs stand")
+
+	said = failure(t, func(tb testing.TB) {
+		k := lanekeepertest.New(tb, dispatcher.Config{})
+		p := pool(t, k.Dispatcher, quiet, func(context.Context, note) error { return nil })
+		k.Away()
+		k.Drain(t.Context(), p)
+	})
+	says(t, said, "Drain did not start: ", "It needs the server", "go pool.Run(ctx)")
+
+	said = failure(t, func(tb testing.TB) {
 		k := lanekeepertest.New(tb, dispatcher.Config{})
 		p, err := worker.New(k.Dispatcher, quiet)
 		if err != nil {
@@ -324,4 +330,23 @@ func TestDrainThatDoesNotEnd(t *testing.T) {
 		k.Drain(ctx, p)
 	})
 	says(t, said, "Redis has not taken the end of attempt 1 at x of lane:a", "unavailable")
+}
+
+// What Drain returns can be read when a test prints it: no payload, no structs within structs.
+func TestWhatRanCanBePrinted(t *testing.T) {
+	t.Parallel()
+	k := lanekeepertest.New(t, dispatcher.Config{})
+	p := pool(t, k.Dispatcher, quiet, func(_ context.Context, n note) error {
+		if n.Text == "bad" {
+			return worker.Permanent(errBoom)
+		}
+		return worker.RetryAfter(time.Minute, errBoom)
+	})
+	put(t, k.Dispatcher, a, "bad", "late")
+	ran, left := k.Drain(t.Context(), p)
+	want := "ran [attempt 1 at write bad of lane:a, dead (permanent error): boom attempt 1 at write late of lane:a, again in 1m0s: boom], " +
+		"left [lane:a late: Attempt 1 of 25 failed: boom; "
+	if got := fmt.Sprintf("ran %v, left %v", ran, left); !strings.HasPrefix(got, want) {
+		t.Errorf("it is\n%s, want\n%s…", got, want)
+	}
 }

@@ -25,6 +25,7 @@ type Kit struct {
 	clock *clock
 	net   *network
 
+	dead  int                    // workers of ClaimAndDie
 	plain *dispatcher.Dispatcher // the same namespace, whatever the network does to the other one
 	look  *inspect.Inspector
 }

@@ -3,6 +3,7 @@ package lanekeepertest_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 	"github.com/lanekeeper/lanekeeper/lanekeepertest"
 	"github.com/lanekeeper/lanekeeper/subject"
+	"github.com/lanekeeper/lanekeeper/worker"
 )
 
 // enqueue enqueues one note within a tenth of a second.
@@ -161,3 +163,55 @@ func TestPoolsMeetOutages(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pool that has seen an outage stops without a word about connections that the kit has broken.
+func TestAwayIsNotSeenAtTheStop(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		k := lanekeepertest.New(t, dispatcher.Config{Redis: rdb})
+		said := &lines{}
+		p := pool(t, k.Dispatcher, worker.Config{Logger: slog.New(slog.NewTextHandler(said, nil))}, func(context.Context, note) error { return nil })
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		for _, text := range []string{"a", "b"} {
+			put(t, k.Dispatcher, subject.Of("lane", text), text)
+			redistest.Until(t, "it ran", func() bool { return p.Counts().Finished == map[string]int64{"a": 1, "b": 2}[text] })
+			if text == "a" {
+				k.Away()
+				redistest.Until(t, "the outage is told", func() bool { return said.have("redis is away") })
+				k.Back()
+				redistest.Until(t, "its end is told", func() bool { return said.have("redis is back") })
+			}
+		}
+		k.Away() // and its connections are broken when it stops
+		k.Back()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if said.have("sign off") || said.have("not recorded") {
+			t.Errorf("it says\n%s", said.text())
+		}
+	})
+}
+
+// lines are what a pool has logged.
+type lines struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (l *lines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(line)
+}
+
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+func (l *lines) have(text string) bool { return strings.Contains(l.text(), text) }

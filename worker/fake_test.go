@@ -28,6 +28,8 @@ type fake struct {
 	turns  int // trips
 	asked  int // turns that claimed
 	down   error
+	cut    chan struct{} // closed when Redis goes away, where waits are to fail with it
+	broken bool          // the last wait has failed
 	frozen chan struct{} // turns that begin while it is there wait until it is closed
 	renew  error
 	signed error // what signing off and recording answer
@@ -232,13 +234,29 @@ func (f *fake) travel(turns []session.Turn, out bool) {
 func (f *fake) Waits() int { return 1 }
 
 func (f *fake) Wait(ctx context.Context, _ int) (session.Hint, bool, error) {
+	block := 10 * time.Second
+	f.mu.Lock()
+	cut, down := f.cut, f.down
+	if f.broken {
+		block = time.Second
+	}
+	f.broken = cut != nil && down != nil
+	f.mu.Unlock()
+	if cut != nil && down != nil {
+		return session.Hint{}, false, down
+	}
 	select {
 	case h := <-f.hints:
 		return h, true, nil
 	case <-ctx.Done():
 		return session.Hint{}, false, ctx.Err()
-	case <-time.After(10 * time.Second):
+	case <-time.After(block):
 		return session.Hint{}, false, nil
+	case <-cut:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.broken = true
+		return session.Hint{}, false, f.down
 	}
 }
 

@@ -309,7 +309,7 @@ func TestL8_WorkerToBlame(t *testing.T) {
 			}
 			return true
 		})
-		redistest.Until(t, "all ends are reported", func() bool { st, _ := s.Stats(t.Context()); return st.Ready+st.Leased == 0 })
+		redistest.Until(t, "all ends are reported", func() bool { st, _ := s.Stats(t.Context()); return st.Ready+st.Leased+st.Slots == 0 })
 		started, did := bad.Counts().Started, good.done.Load()
 		for i := range 20 {
 			s.put(fmt.Sprint("after", i), "k", 1)

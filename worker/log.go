@@ -2,6 +2,7 @@ package worker
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -84,7 +85,7 @@ func (o *outage) trip(partition int, sent time.Time, err error) {
 	if !o.apart {
 		partition = 0
 	}
-	if o.failedLocked(sent, err) {
+	if o.failedLocked(sent, sent, err) {
 		o.trips[partition] = true
 		return
 	}
@@ -103,7 +104,11 @@ func (o *outage) trip(partition int, sent time.Time, err error) {
 func (o *outage) heard(by asker, sent time.Time, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.failedLocked(sent, err) {
+	since, late := sent, net.Error(nil)
+	if by.what == "waits" && !(errors.As(err, &late) && late.Timeout()) {
+		since = time.Now() // Redis was there while it waited, until the connection broke
+	}
+	if o.failedLocked(sent, since, err) {
 		o.other[by] = true
 	} else if err == nil && o.other[by] {
 		delete(o.other, by)
@@ -111,11 +116,18 @@ func (o *outage) heard(by asker, sent time.Time, err error) {
 	}
 }
 
+// away reports whether anybody is not served.
+func (o *outage) away() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.awayLocked()
+}
+
 // awayLocked reports whether anybody is not served.
 func (o *outage) awayLocked() bool { return len(o.trips)+len(o.other) > 0 }
 
-// failedLocked tells of what is wrong, and reports whether it is that Redis is away.
-func (o *outage) failedLocked(sent time.Time, err error) bool {
+// failedLocked tells of what is wrong, and reports whether it is that Redis is away; since is when that may have begun.
+func (o *outage) failedLocked(sent, since time.Time, err error) bool {
 	switch {
 	case err == nil, sent.Before(o.over):
 		return false
@@ -124,7 +136,7 @@ func (o *outage) failedLocked(sent time.Time, err error) bool {
 		return false
 	}
 	if !o.awayLocked() {
-		o.since = sent
+		o.since = since
 		o.log.Warn("redis is away; asking it ever more slowly", "err", err)
 	}
 	return true

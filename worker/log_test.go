@@ -263,6 +263,37 @@ func TestC14_AnOutageIsTwoLines(t *testing.T) {
 	}
 }
 
+// C14: an idle pool, which asks little by itself, says within about two seconds that Redis is back, and how long it was away: not since
+// when its wait had lasted by then.
+func TestC14_AnIdlePoolToo(t *testing.T) {
+	t.Parallel()
+	for _, away := range []time.Duration{time.Second, time.Minute} {
+		f, d := newFake(), &diary{}
+		_, err := pooled(t, Config{Logger: d.logger(slog.LevelInfo)}, f, func(p *Pool) {
+			f.cut = make(chan struct{}) // of the bubble that the pool is in
+			p.Handle("k", func(context.Context, []byte) error { return nil })
+		}, func(*Pool) {
+			time.Sleep(57 * time.Second)
+			f.set(func() { f.down = fmt.Errorf("wait: %w", dispatcher.ErrUnavailable); close(f.cut) })
+			time.Sleep(away)
+			f.set(func() { f.down, f.cut = nil, make(chan struct{}) })
+			time.Sleep(3 * time.Second)
+			if n := len(d.says(t, "redis is back")); n != 1 {
+				t.Errorf("3 s after %s without Redis it was said %d times to be back:\n%s", away, n, d.all())
+			}
+			time.Sleep(time.Minute)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.once(t, "redis is away", nil)
+		took, _ := d.once(t, "redis is back", nil)["after"].(float64)
+		if over := time.Duration(took) - away; over < 0 || over > 3*time.Second {
+			t.Errorf("it was away for %s, and is said to have been so for %s", away, time.Duration(took))
+		}
+	}
+}
+
 // C14: a Redis that is frozen is not said to be back by a call that had nothing to ask it.
 func TestC14_FrozenIsNotBack(t *testing.T) {
 	t.Parallel()

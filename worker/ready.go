@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,25 @@ type Ran struct {
 	// dead letter or a lane that was halted; "lease lost" is of an end that came too late to count.
 	Became dispatcher.OutcomeState
 	Reason string
+}
+
+// String says it in a line, without the payload.
+func (r Ran) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "attempt %d at %s %s of %s", r.Attempt, r.Kind, subject.IDText(r.ID), r.Subject)
+	if r.Became != "" {
+		fmt.Fprintf(&b, ", %s", r.Became)
+	}
+	if r.Reason != "" {
+		fmt.Fprintf(&b, " (%s)", r.Reason)
+	}
+	if r.Wait > 0 {
+		fmt.Fprintf(&b, ", again in %s", r.Wait)
+	}
+	if r.Err != nil {
+		fmt.Fprintf(&b, ": %v", r.Err)
+	}
+	return b.String()
 }
 
 // RunReady runs what p could run now, until nothing is left that it could, and returns what ran, in the order of the

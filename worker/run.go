@@ -211,6 +211,9 @@ func (p *Pool) travel(life context.Context) {
 	}
 }
 
+// askAgain is how long a Redis that is away is left alone at most, by each who asks it: an idle pool too should know soon that it is back.
+const askAgain = time.Second
+
 // awaitWakeups blocks for wake-ups in one place while the pool has room, until ctx is
 // done. Of several places one may wait on when the pool has filled up meanwhile: the
 // desk passes on what it gets then.
@@ -227,7 +230,7 @@ func (p *Pool) awaitWakeups(ctx context.Context, place int) {
 			failures++
 			// Thousands lose their connections at the same moment; anywhere within the wait
 			// they come back.
-			pauseFor(ctx, rand.N(dispatcher.Backoff{Base: 100 * time.Millisecond, Cap: 5 * time.Second}.Wait(failures)))
+			pauseFor(ctx, rand.N(dispatcher.Backoff{Base: 100 * time.Millisecond, Cap: askAgain}.Wait(failures)))
 		default:
 			failures = 0
 			if ok {
@@ -287,7 +290,7 @@ func (p *Pool) hear(life context.Context) {
 // finished, so that has to be told first. Workers that were started together beat at different
 // times.
 func (p *Pool) beat(life context.Context) {
-	for pauseFor(life, session.BeatEvery-rand.N(session.BeatEvery/10)) {
+	for pauseFor(life, p.untilBeat()) {
 		ctx, cancel := context.WithTimeout(life, session.BeatEvery)
 		sent := time.Now()
 		err := p.source.Beat(ctx)
@@ -306,6 +309,15 @@ func (p *Pool) beat(life context.Context) {
 		}
 		cancel()
 	}
+}
+
+// untilBeat is when to beat again: soon while Redis is away.
+func (p *Pool) untilBeat() time.Duration {
+	every := session.BeatEvery
+	if p.outage.away() {
+		every = askAgain
+	}
+	return every - rand.N(every/10)
 }
 
 // pauseFor waits for d and reports whether ctx is still alive then.

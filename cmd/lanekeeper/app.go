@@ -41,6 +41,7 @@ type app struct {
 	quiet     bool
 	noColor   bool
 	reason    string // why somebody acts, as he says
+	where     where  // what commands that are advised have to be told
 
 	rdb redis.UniversalClient
 
@@ -56,6 +57,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "print only ids in lists, and no progress or remarks")
 	f.BoolVar(&a.noColor, "no-color", false, "no colour, also without a terminal or with NO_COLOR set")
 	_ = root.RegisterFlagCompletionFunc("redis-file", fileNames)
+	_ = root.RegisterFlagCompletionFunc("namespace", a.namespaces)
 	_ = root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "wide", "json", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		switch a.output {
@@ -63,6 +65,7 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 		default:
 			return usage("--output %q must be table, wide, json or jsonl", a.output)
 		}
+		a.where = whereFrom(cmd)
 		a.namespace = cmp.Or(a.namespace, os.Getenv(namespaceVariable), defaultNamespace)
 		cmd.SetContext(dispatcher.As(cmd.Context(), dispatcher.Actor{Who: whoami(), Face: "cli", Why: a.reason}))
 		return nil

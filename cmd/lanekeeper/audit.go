@@ -48,10 +48,20 @@ func viewAct(act inspect.Act) actView {
 
 // on is what was acted on: a lane, a job, a kind.
 func (v actView) on() string {
-	if v.ID != "" && !strings.HasPrefix(v.Verb, "lane ") {
+	if v.ofJob() {
 		return v.ID
 	}
 	return cmp.Or(v.Subject, v.Kind)
+}
+
+func (v actView) ofJob() bool { return v.ID != "" && !strings.HasPrefix(v.Verb, "lane ") }
+
+// onText is the same for people: an id alone tells nobody whose job that was.
+func (v actView) onText() string {
+	if v.ofJob() && v.Subject != "" {
+		return v.ID + " of " + v.Subject
+	}
+	return v.on()
 }
 
 var actColumns = []column[actView]{
@@ -59,12 +69,16 @@ var actColumns = []column[actView]{
 	{"WHO", false, func(v actView) string { return v.Who }},
 	{"FACE", true, func(v actView) string { return v.Face }},
 	{"VERB", false, func(v actView) string { return v.Verb }},
-	{"ON", false, actView.on},
+	{"ON", false, actView.onText},
 	{"BEFORE", false, func(v actView) string { return v.Before }},
 	{"AFTER", false, func(v actView) string { return v.After }},
 	{"WHY", false, func(v actView) string { return v.Why }},
-	{"SUBJECT", true, func(v actView) string { return v.Subject }},
-	{"ID", true, func(v actView) string { return v.ID }},
+	{"HEAD", true, func(v actView) string {
+		if v.ofJob() {
+			return "" // it stands there already
+		}
+		return v.ID
+	}},
 }
 
 func (a *app) logCommand() *cobra.Command {

@@ -87,7 +87,7 @@ func TestG19_FilesOfOtherEncodings(t *testing.T) {
 	in := "\ufeff{\"subject\":\"artifact:1\",\"kind\":\"k\"}\r\n" +
 		"{\"subject\":\"artifact:caf\xe9\",\"kind\":\"k\",\"id\":\"a\"}\n{\"subject\":\"artifact:caf\xe8\",\"kind\":\"k\",\"id\":\"b\"}\n"
 	code, out, errOut := w.runWith(in, "enqueue", "--from", "-", "--on-error", "skip")
-	if code != exitFailed || !strings.Contains(out, "1 jobs enqueued, 0 existed already, 2 bad lines") ||
+	if code != exitFailed || !strings.Contains(out, "1 job enqueued, 0 existed already, 2 bad lines") ||
 		!strings.Contains(errOut, "line 2: subject has bytes") || !strings.Contains(errOut, "line 3: subject has bytes") {
 		t.Errorf("exit %d\n%s%s", code, out, errOut)
 	}

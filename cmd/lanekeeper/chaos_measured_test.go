@@ -91,7 +91,7 @@ func TestChaos_Frozen(t *testing.T) {
 		}
 		first.signal(syscall.SIGTERM)
 		first.exit()
-		if strings.Contains(first.out.String(), "1 leases lost") {
+		if strings.Contains(first.out.String(), "1 lease lost") {
 			refused++
 		}
 	}

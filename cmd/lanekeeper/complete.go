@@ -13,6 +13,7 @@ import (
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
+	"github.com/lanekeeper/lanekeeper/dispatcher/move"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -36,10 +37,15 @@ func findersOf(cmd *cobra.Command, word string) (all []finder) {
 		switch {
 		case one == "SUBJECT" && cmd.Parent().Name() == "lane" && (cmd.Name() == "resume" || cmd.Name() == "skip"):
 			all = append(all, lanesFinder(inspect.LaneFilter{State: inspect.Suspended}))
+		case one == "SUBJECT" && cmd.Parent().Name() == "dead":
+			all = append(all, findBuried)
 		case one == "SUBJECT":
 			all = append(all, lanesFinder(inspect.LaneFilter{}))
+		case one == "ID" && picksLetters(cmd): // ids don't go with what picks
 		case one == "ID" && cmd.Parent().Name() == "dead":
 			all = append(all, findLetters)
+		case one == "REASON":
+			all = append(all, findReasons)
 		case one == "ID":
 			all = append(all, findJobs)
 		case one == "KIND":
@@ -65,9 +71,12 @@ func (a *app) addCompletion(cmd *cobra.Command) {
 		if at >= len(words) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
+		if words[at] == "NAME" {
+			return a.namespaces(cmd, args, typed)
+		}
 		return a.complete(cmd, findersOf(cmd, words[at]), args, typed)
 	}
-	for flag, word := range map[string]string{"subject": "SUBJECT", "kind": "KIND"} {
+	for flag, word := range map[string]string{"subject": "SUBJECT", "kind": "KIND", "reason": "REASON"} {
 		if cmd.LocalFlags().Lookup(flag) != nil {
 			_ = cmd.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
 				return a.complete(cmd, findersOf(cmd, word), nil, typed)
@@ -85,6 +94,32 @@ func (a *app) complete(cmd *cobra.Command, find []finder, had []string, typed st
 	if len(find) == 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	return a.offer(cmd, had, typed, func(ctx context.Context, look *app, of subject.Key) (all []string) {
+		d, err := look.look(ctx)
+		for i := 0; err == nil && i < len(find); i++ {
+			all = append(all, find[i](ctx, d, of)...)
+		}
+		return all
+	})
+}
+
+// namespaces offers those of the server.
+func (a *app) namespaces(cmd *cobra.Command, had []string, typed string) ([]string, cobra.ShellCompDirective) {
+	return a.offer(cmd, had, typed, func(ctx context.Context, look *app, _ subject.Key) (words []string) {
+		rdb, err := look.connect()
+		if err != nil {
+			return nil
+		}
+		found, _ := move.Find(ctx, rdb, nil) // a part is better than nothing
+		for _, one := range found {
+			words = append(words, one.Name)
+		}
+		return words
+	})
+}
+
+// offer gathers words within the time that a completion may take.
+func (a *app) offer(cmd *cobra.Command, had []string, typed string, gather func(context.Context, *app, subject.Key) []string) (words []string, _ cobra.ShellCompDirective) {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
 	defer cancel()
 	// What looks has everything of its own, since nobody waits for it any more when it is late.
@@ -96,13 +131,7 @@ func (a *app) complete(cmd *cobra.Command, find []finder, had []string, typed st
 	found := make(chan []string, 1)
 	go func() {
 		defer look.close()
-		var all []string
-		if d, err := look.look(ctx); err == nil {
-			for _, one := range find {
-				all = append(all, one(ctx, d, of)...)
-			}
-		}
-		found <- all
+		found <- gather(ctx, look, of)
 	}()
 	select {
 	case words = <-found:
@@ -112,6 +141,13 @@ func (a *app) complete(cmd *cobra.Command, find []finder, had []string, typed st
 	return slices.DeleteFunc(slices.Compact(words), func(word string) bool {
 		return !bare(word) || !strings.HasPrefix(word, typed) || slices.Contains(had, word)
 	}), cobra.ShellCompDirectiveNoFileComp
+}
+
+// picksLetters reports whether a flag was given that picks dead letters.
+func picksLetters(cmd *cobra.Command) bool {
+	return cmd.Parent().Name() == "dead" && slices.ContainsFunc([]string{"kind", "reason", "before", "after", "all"}, func(name string) bool {
+		return cmd.Flags().Changed(name)
+	})
 }
 
 // bare reports whether a shell takes a text for a word as it stands. No other is offered: bash puts what several have in

@@ -63,12 +63,8 @@ func (a *app) deadList() *cobra.Command {
 			if err := list(a, a.viewJobs(d, letters), jobWord, deadColumns); err != nil {
 				return err
 			}
-			switch {
-			case len(letters) > 0 || next != "":
-			case filter == (dispatcher.DeadFilter{}):
-				a.note("No dead letters.")
-			default:
-				a.note("No dead letters match.")
+			if len(letters) == 0 && next == "" {
+				a.noLetters(cmd.Context(), d, filter)
 			}
 			a.more(next)
 			return nil
@@ -186,7 +182,7 @@ func (a *app) deadDiscard(of *ofSubject) *cobra.Command {
 	discard := &cobra.Command{
 		Use:   "discard ID … | --kind KIND … | --all",
 		Short: "Delete dead letters for good",
-		Long:  "Deletes dead letters for good.\n\n" + bulkHelp,
+		Long:  "Deletes dead letters for good. When one of several ids is no dead letter's, nothing is done.\n\n" + bulkHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if picks, err := o.check(cmd, args, of.text); err != nil || picks {
 				if err != nil {
@@ -202,6 +198,9 @@ func (a *app) deadDiscard(of *ofSubject) *cobra.Command {
 			}
 			refs, err := of.refs(args)
 			if err != nil {
+				return err
+			}
+			if err := a.allThere(refs, "discarded", func(ref dispatcher.JobRef) error { return mustBe(cmd.Context(), d, ref, true) }); err != nil {
 				return err
 			}
 			return a.each(refs, "discarded", func(ref dispatcher.JobRef) (string, error) { return "", d.Discard(cmd.Context(), ref) })
@@ -235,6 +234,46 @@ func inOrder(ctx context.Context, d *dispatcher.Dispatcher, refs []dispatcher.Jo
 	return nil
 }
 
+// mustBe returns an error unless a ref is that of one job, which is a dead letter or is none.
+func mustBe(ctx context.Context, d *dispatcher.Dispatcher, ref dispatcher.JobRef, dead bool) error {
+	if _, _, err := d.Find(ctx, ref); err != nil {
+		return err
+	}
+	switch is, err := d.IsDead(ctx, ref); {
+	case err != nil || is == dead:
+		return err
+	case dead:
+		return fmt.Errorf("%w: job %s is not a dead letter", dispatcher.ErrNotFound, ref)
+	}
+	return fmt.Errorf("%w: job %s is a dead letter, which 'dead discard' deletes", dispatcher.ErrNotFound, ref)
+}
+
+// allThere looks at all jobs before anything is done to the first of several, where that can't be undone: with a
+// word among the ids that is none, the others may not be meant either.
+func (a *app) allThere(refs []dispatcher.JobRef, what string, look func(dispatcher.JobRef) error) error {
+	if len(refs) == 1 {
+		return nil // its verb looks itself
+	}
+	absent := 0
+	var class error
+	for _, ref := range refs {
+		err := look(ref)
+		switch {
+		case err == nil:
+		case classOf(err) == nil:
+			return nil // Redis is not well; the verb says so of the first
+		default:
+			absent++
+			class = cmp.Or(class, classOf(err))
+			a.refused(err)
+		}
+	}
+	if class == nil {
+		return nil
+	}
+	return fmt.Errorf("%d of %d can't be %s, so none was; leave those out: %w", absent, len(refs), what, class)
+}
+
 // each does something to every job, in the order given. One that fails does not keep the
 // others from it; the first failure decides the exit code.
 func (a *app) each(refs []dispatcher.JobRef, what string, do func(dispatcher.JobRef) (instead string, err error)) error {
@@ -255,7 +294,7 @@ func (a *app) each(refs []dispatcher.JobRef, what string, do func(dispatcher.Job
 			return fmt.Errorf("%s after %d of %d: %w", idText(id), len(done), len(refs), err)
 		}
 		if len(refs) > 1 {
-			fmt.Fprintln(a.err, a.text("%s", err))
+			a.refused(err)
 		}
 		if failed == nil {
 			failed, class = err, classOf(err)
@@ -271,6 +310,9 @@ func (a *app) each(refs []dispatcher.JobRef, what string, do func(dispatcher.Job
 	}
 	return failed
 }
+
+// refused says of one of several jobs why nothing was done to it.
+func (a *app) refused(err error) { fmt.Fprintln(a.err, a.where.aim(a.text("%s", err))) }
 
 // classOf is what kept a command from one of several jobs, of that which need not keep it from the
 // others; else nil.

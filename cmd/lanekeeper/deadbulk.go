@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -71,11 +72,13 @@ func (a *app) bulk(cmd *cobra.Command, o *deadBulk, of, verb string, act func(s 
 	if err := o.expected(cmd, set.Len()); err != nil {
 		return err
 	}
+	if set.Len() == 0 {
+		a.noLetters(ctx, d, filter)
+	}
 	if o.dryRun {
 		return a.showPlan(set)
 	}
 	if set.Len() == 0 {
-		a.note("No dead letters match.")
 		if a.machine() {
 			return a.show(deadDone{}, nil)
 		}
@@ -102,28 +105,36 @@ func (a *app) showPlan(set *dispatcher.DeadSet) error {
 		}
 		return a.show(plan, nil)
 	}
-	a.say("%d dead letters match; nothing was done.", set.Len())
+	a.say("%s; nothing was done.", matching(set.Len()))
 	if set.Len() == 0 || a.quiet {
 		return nil
 	}
 	a.say("")
-	if err := a.table(rows2cells(set.Counts(), deadGroup, false, isTerminal(a.out))); err != nil {
+	return a.showLetters(a.out, set)
+}
+
+// showLetters shows what was counted, and the first letters.
+func (a *app) showLetters(to io.Writer, set *dispatcher.DeadSet) error {
+	if err := tableTo(to, rows2cells(set.Counts(), deadGroup, false, isTerminal(to))); err != nil {
 		return err
 	}
-	a.say("\nThe first %d:\n", len(first))
-	return a.table(rows2cells(first, deadFirst, false, isTerminal(a.out)))
+	first := set.First(mostFirst)
+	fmt.Fprintf(to, "\nThe first%s:\n\n", oneOr(len(first), "", fmt.Sprintf(" %d", len(first))))
+	return tableTo(to, rows2cells(first, deadFirst, false, isTerminal(to)))
 }
+
+// matching says how many dead letters match.
+func matching(n int) string { return count(n, "dead letter") + oneOr(n, " matches", " match") }
 
 // confirm shows a person what was counted and has the number typed: who types it has read it.
 func (a *app) confirm(ctx context.Context, set *dispatcher.DeadSet, verb string) error {
 	if !isTerminal(a.in) || !isTerminal(a.err) {
-		return usage("%d dead letters match, and there is no terminal to ask: repeat with --yes, best with --expect %d too", set.Len(), set.Len())
+		return usage("%s, and there is no terminal to ask: repeat with --yes, best with --expect %d too", matching(set.Len()), set.Len())
 	}
-	cells := rows2cells(set.Counts(), deadGroup, false, true)
-	for _, line := range cells {
-		fmt.Fprintln(a.err, printable(strings.Join(line, "  ")))
+	if err := a.showLetters(a.err, set); err != nil {
+		return err
 	}
-	fmt.Fprintf(a.err, "These %d dead letters will be %s. Type their number to go on: ", set.Len(), verb)
+	fmt.Fprintf(a.err, "\n%s will be %s. Type the number to go on: ", count(set.Len(), "dead letter"), verb)
 	typed := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(a.in).ReadString('\n')
@@ -134,7 +145,7 @@ func (a *app) confirm(ctx context.Context, set *dispatcher.DeadSet, verb string)
 		return ctx.Err()
 	case text := <-typed:
 		if text != itoa(set.Len()) {
-			return errors.New("that is not their number: nothing was done")
+			return errors.New("that is not the number: nothing was done")
 		}
 	}
 	return nil

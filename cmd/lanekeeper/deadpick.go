@@ -21,7 +21,7 @@ type deadPick struct {
 func (o *deadPick) addTo(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.kind, "kind", "", "only letters of this job kind")
-	f.StringVar(&o.reason, "reason", "", `only letters with this reason, such as "attempts exhausted", permanent or "worker lost"`)
+	f.StringVar(&o.reason, "reason", "", "only letters with this reason: attempts-exhausted, permanent-error, worker-lost, …, or in its own words")
 	f.StringVar(&o.before, "before", "", "only letters that died before this: 2026-11-28T09:00:00Z, or an age such as 2h")
 	f.StringVar(&o.after, "after", "", "only letters that died at this time or later")
 }
@@ -33,7 +33,7 @@ func (o *deadPick) narrow() bool { return o.kind+o.reason+o.before+o.after != ""
 
 // filter makes a filter of what was typed. Ages are by Redis's clock, which deaths are noted by.
 func (o *deadPick) filter(ctx context.Context, a *app, of string) (f dispatcher.DeadFilter, err error) {
-	f.Kind, f.Reason = o.kind, o.reason
+	f.Kind, f.Reason = o.kind, reasonOf(o.reason)
 	if of != "" {
 		if f.Subject, err = subject.Parse(of); err != nil {
 			return f, err
@@ -99,7 +99,7 @@ func (o *deadBulk) check(cmd *cobra.Command, args []string, of string) (picks bo
 // expected returns an error where another number of letters was picked than was expected.
 func (o *deadBulk) expected(cmd *cobra.Command, n int) error {
 	if cmd.Flags().Changed("expect") && n != o.expect {
-		return exitError{exitFalse, fmt.Errorf("%d dead letters match, and --expect says %d: nothing was done", n, o.expect)}
+		return exitError{exitFalse, fmt.Errorf("%s, and --expect says %d: nothing was done", matching(n), o.expect)}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/internal/embedded"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 func (a *app) devCommand() *cobra.Command {
@@ -49,6 +50,7 @@ func (a *app) devCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			a.where = where{} // which is what other shells are told to export
 			a.welcome(file, append(kindsOf(programs), "greet")[0])
 			if len(programs) == 0 {
 				a.note("No pool runs: start one with --handle KIND=PROGRAM here, or with 'lanekeeper work' elsewhere.")
@@ -81,13 +83,17 @@ func addressFile(url string) (path string, err error) {
 
 // welcome says where the server's address is, and what to type.
 func (a *app) welcome(file, kind string) {
+	elsewhere := ""
+	if a.namespace != defaultNamespace {
+		elsewhere = "  export " + namespaceVariable + "=" + subject.IDWord(a.namespace) + "\n"
+	}
 	fmt.Fprintf(a.out, `An embedded server runs until you press Ctrl-C.
 %s In another shell:
 
   export LANEKEEPER_REDIS_FILE=%s
-  lanekeeper enqueue build:17 %s hello
+%s  lanekeeper enqueue build:17 %s hello
   lanekeeper lane ls
   lanekeeper stats
 
-`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), file, kind)
+`, a.red("NOTHING SURVIVES THIS PROCESS: all jobs are kept in memory only."), file, elsewhere, kind)
 }

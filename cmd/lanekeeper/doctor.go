@@ -56,11 +56,16 @@ do not count.`,
 			if err != nil {
 				return err
 			}
+			for i := range findings {
+				if !a.machine() { // which types no command
+					findings[i].Detail = a.where.aim(findings[i].Detail)
+				}
+			}
 			if err := list(a, findings, func(f doctor.Finding) string { return f.Where }, findingColumns); err != nil {
 				return err
 			}
 			if wrong > 0 {
-				a.note("%d things are wrong. 'lanekeeper doctor --fix' mends what it can.", wrong)
+				a.note("%s wrong. 'lanekeeper doctor --fix' mends what it can.", count(wrong, "thing")+oneOr(wrong, " is", " are"))
 				return falseError{}
 			}
 			if a.incomplete == nil {
@@ -103,7 +108,7 @@ func (a *app) repair(ctx context.Context, d *dispatcher.Dispatcher) error {
 	case err != nil:
 		return err
 	case wrong > 0:
-		a.note("%d things are still wrong; 'lanekeeper doctor' lists them.", wrong)
+		a.note("%s still wrong; 'lanekeeper doctor' says what.", count(wrong, "thing")+oneOr(wrong, " is", " are"))
 		return falseError{}
 	case a.incomplete != nil:
 	case len(done) == 0:

@@ -183,10 +183,10 @@ func (o *enqueueOptions) waitUntilEnded(ctx context.Context, d *dispatcher.Dispa
 	if done.Created {
 		o.app.note("%s enqueued; waiting until it has ended …", idWord(id))
 	} else {
-		o.app.note("%s; waiting until it has ended …", existing(ctx, d, done))
+		o.app.note("%s; waiting until it has ended …", o.app.existing(ctx, d, done))
 	}
 	if why, err := inspect.New(d).WhyJob(ctx, done.Ref()); err == nil && why.Stuck {
-		o.app.note("%s 'lanekeeper %s' %s.", why.Text, why.Next[0].Command, why.Next[0].Does)
+		o.app.note("%s '%s' %s.", why.Text, o.app.where.command(why.Next[0].Command), why.Next[0].Does)
 	}
 	waiting, cancel := context.WithTimeout(ctx, o.waitFor)
 	defer cancel()
@@ -217,7 +217,7 @@ func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, do
 	}
 	switch {
 	case !done.Created:
-		o.app.say("%s", existing(ctx, d, done))
+		o.app.say("%s", o.app.existing(ctx, d, done))
 	case done.Seq == 0:
 		o.app.say("%s scheduled for %s", idWord(done.ID), job.Subject.Word())
 	default:
@@ -227,7 +227,7 @@ func (o *enqueueOptions) print(ctx context.Context, d *dispatcher.Dispatcher, do
 }
 
 // existing says what there was in place of a job that was not created.
-func existing(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.EnqueueResult) string {
+func (a *app) existing(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.EnqueueResult) string {
 	id := idWord(done.ID)
 	switch {
 	case done.Replaced:
@@ -236,7 +236,7 @@ func existing(ctx context.Context, d *dispatcher.Dispatcher, done dispatcher.Enq
 		return fmt.Sprintf("%s waits already with the same unique key; %d merged into it so far", id, done.Merged)
 	}
 	if dead, err := d.IsDead(ctx, done.Ref()); err == nil && dead {
-		return fmt.Sprintf("%s exists already, as a dead letter; nothing changed: 'dead replay %s' lets it run again", id, id)
+		return fmt.Sprintf("%s exists already, as a dead letter; nothing changed: '%s' lets it run again", id, a.where.command("dead replay "+id))
 	}
 	return id + " exists already; nothing changed"
 }

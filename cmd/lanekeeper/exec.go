@@ -181,7 +181,7 @@ func who(d *dispatcher.Dispatcher, key subject.Key) string {
 	case lane.Holder != "":
 		return ": held by " + lane.Holder
 	}
-	return fmt.Sprintf(": %d jobs and sections wait in its lane", lane.Depth)
+	return fmt.Sprintf(": jobs and sections that wait in its lane: %d", lane.Depth)
 }
 
 // notRun is the end of exec whose command can't be started.

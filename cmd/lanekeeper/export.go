@@ -22,7 +22,8 @@ func (a *app) exportCommand() *cobra.Command {
 		Long: `Writes all of a namespace as JSON lines, to standard output or to a file that does not
 exist yet: jobs in the order of their lanes with their attempts, the schedule, dead
 letters, unique keys, outcomes, declared kinds and limits. Its payloads are there in
-full. 'lanekeeper import' makes a namespace of it.
+full. 'lanekeeper import' makes a namespace of it. What operators did ('lanekeeper log'),
+what ran ('lane history') and how long it took ('kind show') are not there.
 
 Stop workers first, and what enqueues: it refuses while workers live, and what is
 enqueued meanwhile may be missing. With --while-running jobs that move meanwhile may be
@@ -53,8 +54,9 @@ An export ends with a line that has its counts and its digest. 'lanekeeper impor
 				return err
 			}
 			a.note("Exported namespace %s: %s.", a.namespace, has(totals))
+			a.note("Not in it: what operators did ('lanekeeper log') and what ran ('lane history', 'kind show'); that stays in this namespace alone.")
 			if totals.LeftOut > 0 {
-				a.note("%d callers that wait in lanes for a section are no jobs, and left out.", totals.LeftOut)
+				a.note("Callers that wait in lanes for a section are no jobs, and left out: %d.", totals.LeftOut)
 			}
 			return nil
 		},
@@ -89,7 +91,7 @@ func (a *app) writeTo(path string, write func(io.Writer) error) error {
 
 // has says what an export has.
 func has(t move.Totals) string {
-	return fmt.Sprintf("%d jobs in lanes, %d scheduled, %d dead letters, %d outcomes, %d kinds", t.Jobs, t.Scheduled, t.Dead, t.Outcomes, t.Kinds)
+	return fmt.Sprintf("%s in lanes, %d scheduled, %s, %s, %s", count(t.Jobs, "job"), t.Scheduled, count(t.Dead, "dead letter"), count(t.Outcomes, "outcome"), count(t.Kinds, "kind"))
 }
 
 func (a *app) importCommand() *cobra.Command {
@@ -108,14 +110,25 @@ all is there and agrees with the counts and the digest of the last line. When it
 interrupted, give the same command with the same file again: it goes on where it
 stopped, and nothing comes twice. 'lanekeeper namespace rm' gives it up.
 
-With --check the file is only read, and no Redis is needed.`,
+A file is read to its end first, and one that is not whole changes nothing. What comes from
+a pipe is read once: there the damage is found on the way, and the namespace stays closed. With
+--check the file is only read, and no Redis is needed.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: fileNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			from := inputFrom(cmd.Context(), args[0])
 			if args[0] == "-" {
-				from = inputOf(cmd.Context(), a.in)
+				return a.bring(cmd.Context(), inputOf(cmd.Context(), a.in), check, cfg)
 			}
+			// What is damaged should not close a namespace. A pipe can be read but once.
+			if info, err := os.Stat(args[0]); err == nil && info.Mode().IsRegular() && !check {
+				bar := a.progress("lines checked:", 0)
+				_, _, err := move.Check(inputFrom(cmd.Context(), args[0]), bar.at)
+				bar.done()
+				if err != nil {
+					return err
+				}
+			}
+			from := inputFrom(cmd.Context(), args[0])
 			return a.bring(cmd.Context(), from, check, cfg)
 		},
 	}

@@ -76,11 +76,11 @@ func (o *enqueueOptions) many(ctx context.Context) error {
 			return e
 		}
 	} else {
-		o.app.say("%d jobs enqueued, %d existed already, %d bad lines", f.enqueued, f.existed, f.bad)
+		o.app.say("%s enqueued, %d existed already, %s", count(f.enqueued, "job"), f.existed, count(f.bad, "bad line"))
 	}
 	switch {
 	case err == nil && f.bad > 0:
-		err = fmt.Errorf("%d lines were not enqueued", f.bad)
+		err = fmt.Errorf("%s not enqueued", count(f.bad, "line")+oneOr(f.bad, " was", " were"))
 	case err == nil && f.unsafe > 0:
 		err = fmt.Errorf("%d of the jobs are %w: they run all the same, so do not enqueue them again under other ids",
 			f.unsafe, dispatcher.ErrNotReplicated)
@@ -156,8 +156,8 @@ func (f *feed) refuse(ctx context.Context, line int, err error) error {
 		if e := f.send(ctx); e != nil {
 			return e
 		}
-		return usage("line %d: %w (%d jobs were enqueued, lines further down were not all looked at; "+
-			"--on-error skip goes on)", line, err, f.enqueued)
+		return usage("line %d: %w (%s enqueued, lines further down were not all looked at; "+
+			"--on-error skip goes on)", line, err, count(f.enqueued, "job")+oneOr(f.enqueued, " was", " were"))
 	}
 	f.bad++
 	fmt.Fprintln(f.o.app.err, f.o.app.text("line %d: %s", line, err))

@@ -142,6 +142,7 @@ func (a *app) listTrail(ctx context.Context, filter inspect.TrailFilter, page in
 	switch what := reach(trail); {
 	case len(views) == 0 && page.Cursor == "":
 		a.note("No such attempt in the trail. %s", what)
+		a.unknownKind(ctx, d, filter.Kind)
 	default:
 		a.note("%s", what)
 	}
@@ -153,11 +154,11 @@ func (a *app) listTrail(ctx context.Context, filter inspect.TrailFilter, page in
 func reach(t inspect.TrailPage) string {
 	switch {
 	case !t.WatchedUntil.IsZero():
-		return fmt.Sprintf("It is watched until %s: its last 200 attempts are here, from five seconds after that began.", clock(&t.WatchedUntil))
+		return fmt.Sprintf("It is watched until %s: its last 200 attempts are here, from five seconds after that began to five seconds ago.", clock(&t.WatchedUntil))
 	case t.Since.IsZero():
 		return "It is empty: nobody has told of an attempt yet."
 	case t.Sampled:
-		return fmt.Sprintf("It goes back to %s. Of attempts that finished within a second this is a sample; of others too where more than 300 ended in five seconds.", clock(&t.Since))
+		return fmt.Sprintf("It goes back to %s. Of attempts that finished within a second this is a sample; of others too where more than 300 ended in five seconds. What ended in the last five seconds may be missing.", clock(&t.Since))
 	}
-	return fmt.Sprintf("It goes back to %s, and has all that workers told of since.", clock(&t.Since))
+	return fmt.Sprintf("It goes back to %s, and has all that workers told of since; what ended in the last five seconds may be missing.", clock(&t.Since))
 }

@@ -52,7 +52,8 @@ type jobView struct {
 	PayloadHash  string                     `json:"payload_digest"`
 	Payload      map[string]json.RawMessage `json:"payload,omitempty"` // the fields that its kind lets be shown
 
-	id string // as it is, and not its text form
+	id    string // as it is, and not its text form
+	alone bool   // no other is shown with it
 }
 
 // viewJob shows a job. Of its payload it has what its kind declares loggable, and of all else
@@ -130,7 +131,10 @@ var jobColumns = []column[jobView]{
 
 // payloadText is what may be shown of a payload, in a line.
 func payloadText(j jobView) string {
-	text := fmt.Sprintf("%d bytes, digest %s", j.PayloadBytes, j.PayloadHash)
+	text := count(j.PayloadBytes, "byte")
+	if !j.alone { // beside others it tells them apart
+		text += ", digest " + j.PayloadHash
+	}
 	for _, name := range slices.Sorted(maps.Keys(j.Payload)) {
 		text += ", " + name + "=" + string(j.Payload[name])
 	}
@@ -220,7 +224,8 @@ func (a *app) cancelCommand(of *ofSubject) *cobra.Command {
 		Short: "Take jobs away for good, or ask their workers to end them",
 		Long: `Takes jobs that wait away for good. One that runs is asked to end: its handler's context
 is cancelled, a program gets SIGTERM, and its lane stays held until it has returned. What it
-did until then is done; a program that ends with 0 all the same has finished.`,
+did until then is done; a program that ends with 0 all the same has finished. When one of
+several ids is no job's, nothing is done.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			refs, err := of.refs(args)
@@ -231,6 +236,9 @@ did until then is done; a program that ends with 0 all the same has finished.`,
 			if err != nil {
 				return err
 			}
+			if err := a.allThere(refs, "cancelled", func(ref dispatcher.JobRef) error { return mustBe(cmd.Context(), d, ref, false) }); err != nil {
+				return err
+			}
 			cancelled, asked := []string{}, []string{}
 			var failed, class error
 			for _, ref := range refs {
@@ -239,7 +247,7 @@ did until then is done; a program that ends with 0 all the same has finished.`,
 				case err != nil && (len(refs) == 1 || classOf(err) == nil):
 					return fmt.Errorf("%w (%d of %d were cancelled, %d asked)", err, len(cancelled), len(args), len(asked))
 				case err != nil: // it need not keep the command from the others
-					fmt.Fprintln(a.err, a.text("%s", err))
+					a.refused(err)
 					failed, class = cmp.Or(failed, err), cmp.Or(class, classOf(err))
 				case holder != "":
 					asked = append(asked, idText(ref.ID))
@@ -310,6 +318,7 @@ func firstLine(text string) string {
 }
 
 func jobFields(v jobView, now time.Time) [][]string {
+	v.alone = true
 	var headers []string
 	for _, k := range slices.Sorted(maps.Keys(v.Headers)) {
 		headers = append(headers, k+"="+v.Headers[k])

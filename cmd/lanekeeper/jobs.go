@@ -89,6 +89,7 @@ func (a *app) listJobs(ctx context.Context, w wanted) error {
 	}
 	if len(views) == 0 && next == "" {
 		a.note("No such jobs.")
+		a.unknownKind(ctx, d, w.kind)
 	} else if len(views) == 0 {
 		a.note("No such jobs among those looked at so far.")
 	}

@@ -261,7 +261,11 @@ func kindFields(v kindView, now time.Time) [][]string {
 				ends = append(ends, fmt.Sprintf("%d %s", n, how))
 			}
 		}
-		return append(fields, []string{"attempts", strings.Join(ends, ", ")}, []string{"p50", m.P50}, []string{"p95", m.P95}, []string{"max", m.Max}, []string{"flow", flowText(v.Flow)})
+		of := ""
+		if len(ends) > 1 {
+			of = " (of all attempts, however they ended)"
+		}
+		return append(fields, []string{"attempts", strings.Join(ends, ", ")}, []string{"p50", m.P50 + of}, []string{"p95", m.P95}, []string{"max", m.Max}, []string{"flow", flowText(v.Flow)})
 	}
 	return append(fields, []string{"attempts", "none has ended: unknown how long they take"})
 }

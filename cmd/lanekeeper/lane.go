@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -187,19 +188,23 @@ func (a *app) listLanes(ctx context.Context, filter inspect.LaneFilter, page ins
 			break
 		}
 	}
+	if filter == (inspect.LaneFilter{}) { // Redis has them in no order; a list of one state is in its own
+		slices.SortFunc(views, func(x, y laneView) int { return strings.Compare(x.Subject, y.Subject) })
+	}
 	if err := list(a, views, func(l laneView) string { return l.key.Word() }, laneColumns); err != nil {
 		return err
 	}
 	if len(views) == 0 && page.Cursor == "" {
 		a.note("No lanes to show.")
+		a.unknownKind(ctx, d, filter.Kind)
 	} else if len(views) == 0 {
 		a.note("No such lanes among those looked at so far.")
 	}
 	if filter == (inspect.LaneFilter{}) && stats.Suspended > 0 {
-		a.note("%d lanes are suspended; 'lane ls --state suspended' lists those without jobs too.", stats.Suspended)
+		a.note("%s suspended; 'lane ls --state suspended' lists those without jobs too.", count(stats.Suspended, "lane")+oneOr(stats.Suspended, " is", " are"))
 	}
 	if n := stats.Leased - held(views); filter == (inspect.LaneFilter{}) && first && page.Cursor == "" && n > 0 {
-		a.note("%d more leases are held: of subjects that no jobs wait for, by sections ('exec'), which 'lane ls --state leased' lists, or of slots of limits, which 'kind show' has.", n)
+		a.note("%s held without jobs, by sections ('exec'): 'lane ls --state leased' lists them too.", count(n, "more lane")+oneOr(n, " is", " are"))
 	}
 	a.more(page.Cursor)
 	return nil
@@ -244,6 +249,7 @@ func (a *app) showLane(ctx context.Context, text string, page inspect.Page) erro
 		return err
 	}
 	lane, err := inspect.New(d).Lane(ctx, key, page)
+	err = a.orLetters(ctx, d, text, err)
 	if err = a.partly(err, lane.Subject == key); err != nil {
 		return err
 	}
@@ -298,5 +304,5 @@ func alongText(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%d jobs behind the head", n)
+	return count(n, "job") + " behind the head"
 }

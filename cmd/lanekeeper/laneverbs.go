@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
 
@@ -59,6 +60,8 @@ still be enqueued. Who has suspended it, and why, is shown with the lane.`,
 			}
 			if holder != "" {
 				a.note("%s holds it now; it stands still when that has ended", holder)
+			} else if lane, err := inspect.New(d).Lane(cmd.Context(), key, inspect.Page{Limit: 1}); err == nil && lane.Depth == 0 {
+				a.note("No jobs are there now, and those that come will wait.") // so a slip of the keyboard is seen
 			}
 			return a.done(key, "suspended")
 		},

@@ -41,7 +41,7 @@ const exitCodesHelp = `Every command ends with one of these codes:
   2    the command or a value in it is wrong
   3    no such job, lane or dead letter
   4    what was asked is not so: doctor found something, demo saw a violation, other than
-       '--expect' dead letters match
+       '--expect' dead letters match; or 'why' says that nothing moves before somebody acts
   6    Redis can't be reached, or refuses to serve
   7    the job that 'enqueue --wait' waited for did not finish
   8    what is shown is not all: a part of Redis could not be asked
@@ -96,7 +96,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	a.fail(a.clean(message(err)), a.hint(err))
+	a.fail(a.where.aim(a.clean(message(err))), a.where.aim(a.hint(err)))
 	return exitCode(ctx, err)
 }
 

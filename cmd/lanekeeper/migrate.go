@@ -40,8 +40,8 @@ so; repeated, it goes on where it stopped.`,
 			if from == one.Schema {
 				return a.result(object, "Namespace %s has schema %s already; nothing changed.", a.namespace, one.Schema)
 			}
-			return a.result(object, "Migrated namespace %s from schema %s to %s: %d jobs, %d dead letters. 'lanekeeper doctor' proves it.",
-				a.namespace, from, one.Schema, one.Jobs, one.Dead)
+			return a.result(object, "Migrated namespace %s from schema %s to %s: %s, %s. 'lanekeeper doctor' proves it.",
+				a.namespace, from, one.Schema, count(one.Jobs, "job"), count(one.Dead, "dead letter"))
 		},
 	}
 }

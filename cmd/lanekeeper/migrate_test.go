@@ -41,7 +41,7 @@ func ofSchema6(t *testing.T) (*town, *redistest.Server) {
 func TestMigrate(t *testing.T) {
 	t.Parallel()
 	w, _ := ofSchema6(t)
-	if code, _, errOut := w.run("stats"); code != exitFailed || !strings.Contains(errOut, "run 'lanekeeper migrate --namespace golden'") {
+	if code, _, errOut := w.run("stats"); code != exitFailed || !strings.Contains(errOut, "run 'lanekeeper --redis "+w.url+" migrate --namespace golden'") {
 		t.Errorf("exit %d, %s", code, errOut)
 	}
 	if out := w.must("namespace", "ls"); !strings.Contains(out, "lanekeeper migrate") {
@@ -73,7 +73,7 @@ func TestMigrateAfterKill(t *testing.T) {
 	if is := schema(); is != "6 migrating" {
 		t.Fatalf("it was too fast: schema %s", is)
 	}
-	if code, _, errOut := w.run("enqueue", "s:a", "k"); code != exitFailed || !strings.Contains(errOut, "'lanekeeper migrate --namespace golden' goes on") {
+	if code, _, errOut := w.run("enqueue", "s:a", "k"); code != exitFailed || !strings.Contains(errOut, "'lanekeeper --redis "+w.url+" migrate --namespace golden' goes on") {
 		t.Errorf("exit %d, %s", code, errOut)
 	}
 	w.must("migrate")

@@ -98,7 +98,7 @@ opened the namespace before is not told.`,
 				return err
 			}
 			return a.result(map[string]any{"removed": one.Name, "keys": keys, "jobs": one.Jobs, "dead": one.Dead},
-				"Removed namespace %s: %d jobs, %d dead letters, %d keys.", one.Name, one.Jobs, one.Dead, keys)
+				"Removed namespace %s: %s, %s, %s.", one.Name, count(one.Jobs, "job"), count(one.Dead, "dead letter"), count(keys, "key"))
 		},
 	}
 	rm.Flags().BoolVar(&yes, "yes", false, "remove jobs without asking")
@@ -139,11 +139,11 @@ func (a *app) sure(ctx context.Context, said bool, one move.Namespace, left int)
 	if said || one.Partitions > 0 && one.Jobs+one.Dead+one.Outcomes == 0 {
 		return nil
 	}
-	there := fmt.Sprintf("namespace %s has %d jobs, %d dead letters and %d outcomes", one.Name, one.Jobs, one.Dead, one.Outcomes)
-	or := ", or keep them first with 'lanekeeper export'"
+	there := fmt.Sprintf("namespace %s has %s, %s and %s", one.Name, count(one.Jobs, "job"), count(one.Dead, "dead letter"), count(one.Outcomes, "outcome"))
+	or := fmt.Sprintf(", or keep them first with 'lanekeeper export --namespace %s --to FILE'", one.Name)
 	switch {
 	case left > 0:
-		there, or = fmt.Sprintf("namespace %s has no marker, and %d keys that are left of it", one.Name, left), ""
+		there, or = fmt.Sprintf("namespace %s has no marker, and %s that are left of it", one.Name, count(left, "key")), ""
 	case one.Partitions == 0:
 		there = fmt.Sprintf("namespace %s has what this release can't count", one.Name)
 	}

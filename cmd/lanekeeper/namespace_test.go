@@ -18,12 +18,12 @@ func TestNamespaceRemoveAsks(t *testing.T) {
 	w := newTown(t)
 	w.must("enqueue", "s:a", "k", "--id", "j")
 	for _, answer := range []string{"", "y", w.namespace + "2"} {
-		if code, said := w.typed(answer, "namespace", "rm", w.namespace); code != exitFailed || !strings.Contains(said, "1 jobs") || !strings.Contains(said, "nothing was removed") {
+		if code, said := w.typed(answer, "namespace", "rm", w.namespace); code != exitFailed || !strings.Contains(said, "has 1 job, ") || !strings.Contains(said, "nothing was removed") {
 			t.Errorf("%q: exit %d\n%s", answer, code, said)
 		}
 		w.must("job", "show", "j")
 	}
-	if code, said := w.typed(w.namespace, "namespace", "rm", w.namespace); code != 0 || !strings.Contains(said, "Removed namespace "+w.namespace+": 1 jobs") {
+	if code, said := w.typed(w.namespace, "namespace", "rm", w.namespace); code != 0 || !strings.Contains(said, "Removed namespace "+w.namespace+": 1 job, ") {
 		t.Errorf("exit %d\n%s", code, said)
 	}
 	w.must("doctor", "--fix")
@@ -72,7 +72,7 @@ func TestNamespaceRemoveUnderWorkers(t *testing.T) {
 	w := newTown(t)
 	p := w.start()
 	w.until("it is there", func() bool { return strings.Contains(w.must("worker", "ls"), "alive") })
-	if code, _, errOut := w.run("namespace", "rm", w.namespace, "--yes"); code != exitFailed || !strings.Contains(errOut, "1 workers live: ") {
+	if code, _, errOut := w.run("namespace", "rm", w.namespace, "--yes"); code != exitFailed || !strings.Contains(errOut, "1 worker lives: ") {
 		t.Errorf("exit %d, %s", code, errOut)
 	}
 	p.signal(syscall.SIGTERM)

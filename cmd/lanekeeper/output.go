@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -69,8 +70,10 @@ func rows2cells[T any](rows []T, columns []column[T], wide, terminal bool) [][]s
 }
 
 // table prints cells in aligned columns.
-func (a *app) table(cells [][]string) error {
-	w := tabwriter.NewWriter(a.out, 0, 8, 2, ' ', 0)
+func (a *app) table(cells [][]string) error { return tableTo(a.out, cells) }
+
+func tableTo(out io.Writer, cells [][]string) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	for _, line := range cells {
 		for i, c := range line {
 			line[i] = printable(c)
@@ -106,12 +109,13 @@ func (a *app) machine() bool { return a.output == "json" || a.output == "jsonl" 
 // say prints a line for a person, unless they want machine output or quiet.
 func (a *app) say(format string, args ...any) {
 	if !a.quiet && !a.machine() {
-		fmt.Fprintln(a.out, a.text(format, args...))
+		fmt.Fprintln(a.out, a.text(a.where.format(format), args...))
 	}
 }
 
 // note prints a remark that is not part of the output.
 func (a *app) note(format string, args ...any) {
+	format = a.where.format(format)
 	switch {
 	case a.quiet:
 	case a.log != nil && a.logFormat == "json":
@@ -166,3 +170,14 @@ func optional(t time.Time) *time.Time {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
+
+// count is a number of things, by the word for one of them.
+func count(n int, one string) string { return fmt.Sprintf("%d %s", n, oneOr(n, one, one+"s")) }
+
+// oneOr is the word for one thing, or that for another number of them.
+func oneOr(n int, one, several string) string {
+	if n == 1 {
+		return one
+	}
+	return several
+}

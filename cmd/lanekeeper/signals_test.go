@@ -201,7 +201,7 @@ func TestD9_StandardInput(t *testing.T) {
 			if code := p.exit(); code != c.code {
 				t.Errorf("%v after %s: exit %d, %v, want %d\n%s", args, unix.SignalName(c.signal), code, p.cmd.ProcessState, c.code, p.out.String())
 			}
-			if args[1] == "--from" && (!strings.Contains(p.out.String(), "1 jobs enqueued") || !strings.Contains(p.out.String(), "after line 1: interrupted")) {
+			if args[1] == "--from" && (!strings.Contains(p.out.String(), "1 job enqueued") || !strings.Contains(p.out.String(), "after line 1: interrupted")) {
 				t.Errorf("it says\n%s", p.out.String())
 			}
 			_ = in.Close()
@@ -260,7 +260,7 @@ func TestD9_InputIsBounded(t *testing.T) {
 			text, _ := os.ReadFile(status)
 			most = max(most, redistest.InfoNumber(string(text), "VmHWM:"))
 		}
-		if code := p.exit(); code != exitUsage && !strings.Contains(p.out.String(), "1 jobs enqueued") {
+		if code := p.exit(); code != exitUsage && !strings.Contains(p.out.String(), "1 job enqueued") {
 			t.Errorf("%v: exit %d\n%s", args, code, p.out.String())
 		}
 		if most == 0 || most > 40<<10 {

@@ -17,8 +17,8 @@ func (a *app) statsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show totals: jobs, lanes by state, kinds and their workers",
-		Long: `Shows totals. "leased" counts subjects that are held: by jobs, by sections ('exec'), and
-slots of limits among them.
+		Long: `Shows totals. Of lanes those that are ready, leased, delayed and suspended add up to all of them,
+and those without jobs: a subject may be held by a section ('exec'), or suspended, with no job.
 
 With --flow it shows for each kind how many attempts ended a minute, in the last ten minutes and the last hour, how many
 of the latter failed or were lost, and how many handlers ran at a time on the average. All attempts count that workers
@@ -55,6 +55,7 @@ func (a *app) showStats(ctx context.Context, flow bool) error {
 		{"jobs in lanes", itoa(s.InLanes)}, {"jobs scheduled", itoa(s.Scheduled)},
 		{"dead letters", itoa(s.Dead)}, {"lanes", itoa(s.Lanes)}, {"  ready", itoa(s.Ready)},
 		{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"  suspended", itoa(s.Suspended)},
+		{"  without jobs", positive(s.Bare)}, {"slots taken", positive(s.Slots)},
 		{"outcomes kept", fmt.Sprintf("%d, %d bytes", s.Outcomes, s.OutcomeBytes)}, {"windows kept", itoa(s.Windows)},
 		{"partitions", itoa(s.Partitions)},
 	}); err != nil {

@@ -30,10 +30,11 @@ Ends with 4 when nothing moves before somebody does something, and else with 0.`
 				return err
 			}
 			why, err := a.why(cmd.Context(), d, &of, args)
+			err = a.orLetters(cmd.Context(), d, args[0], err)
 			if err = a.partly(err, why.Code != ""); err != nil {
 				return err
 			}
-			return a.showWhy(why, where(cmd))
+			return a.showWhy(why)
 		},
 	}
 	of.addTo(cmd)
@@ -66,18 +67,8 @@ type whyView struct {
 	Job     string `json:"id,omitempty"`
 }
 
-// where is what a command has to be told of where it is to act, as this one was told: what stands in the environment, the next one
-// finds there too. An address may have a password in it, and is not printed.
-func where(cmd *cobra.Command) (flags string) {
-	for _, name := range []string{"redis-file", "namespace"} {
-		if f := cmd.Flags().Lookup(name); f != nil && f.Changed {
-			flags += " --" + name + " " + subject.IDWord(f.Value.String())
-		}
-	}
-	return flags
-}
-
-func (a *app) showWhy(why inspect.Why, where string) error {
+// showWhy prints each command on a line of its own: a line that is copied whole must do what it says, and nothing else.
+func (a *app) showWhy(why inspect.Why) error {
 	var stuck error
 	if why.Stuck {
 		stuck = falseError{}
@@ -91,7 +82,7 @@ func (a *app) showWhy(why inspect.Why, where string) error {
 	}
 	a.say("%s", why.Text)
 	for _, step := range why.Next {
-		a.say("  lanekeeper%s %-40s %s", where, step.Command, step.Does)
+		a.say("  # %s\n  %s", step.Does, a.where.command(step.Command))
 	}
 	return stuck
 }

@@ -128,7 +128,7 @@ func TestWhy(t *testing.T) {
 	if strings.Contains(w.must("lane", "show", "s:one"), "leased") {
 		waits = "s:two"
 	}
-	if text, _ := says(waits, "limit", false); !strings.HasPrefix(text, "Of kind few as many jobs run as may, 1; the oldest has its slot for ") {
+	if text, _ := says(waits, "limit", false); !strings.HasPrefix(text, "The limit of kind few is reached: 1 of 1 run; the oldest has its slot for ") {
 		t.Errorf("it says %q", text)
 	}
 	_ = fails.cmd.Process.Kill()

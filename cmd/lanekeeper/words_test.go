@@ -34,7 +34,7 @@ func TestD9_WhatIsSaid(t *testing.T) {
 	says("exit status 1: first …\n", "dead", "ls")
 	says("first\nsecond", "dead", "show", "d")
 	says("first\nsecond", "job", "show", "again")
-	says("d exists already, as a dead letter; nothing changed: 'dead replay d'", "enqueue", "s:a", "k", "--id", "d")
+	says("d exists already, as a dead letter; nothing changed: 'lanekeeper --redis "+w.url+" --namespace "+w.namespace+" dead replay d'", "enqueue", "s:a", "k", "--id", "d")
 	says("d exists already, as a dead letter", "enqueue", "s:a", "k", "--id", "d", "--wait")
 	w.until("its wait is over", func() bool {
 		return strings.Contains(w.must("lane", "show", "s:b"), "; it may be tried again, but nobody is there")
@@ -43,7 +43,7 @@ func TestD9_WhatIsSaid(t *testing.T) {
 
 	p = w.startWith("exec", "s:held", "--lease-ttl", "300ms", "--", "sh", "-c", "echo >"+w.dir+"/holds; exec sleep 600")
 	w.until("it is held", func() bool { _, err := os.Stat(w.dir + "/holds"); return err == nil })
-	says("1 more leases are held", "lane", "ls")
+	says("1 more lane is held without jobs", "lane", "ls")
 	p.signal(syscall.SIGKILL)
 	p.exit()
 	w.until("the lease is over", func() bool {

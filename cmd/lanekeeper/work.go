@@ -325,12 +325,12 @@ func (o *workOptions) stopWhenEmpty(ctx context.Context, d *dispatcher.Dispatche
 		}
 		if stats.Suspended > 0 && !warned[""] {
 			warned[""] = true
-			o.app.note("%d lanes are suspended or halted ('lane ls --state suspended'); --until-empty goes on waiting", stats.Suspended)
+			o.app.note("%s suspended or halted ('lane ls --state suspended'); --until-empty goes on waiting", count(stats.Suspended, "lane")+oneOr(stats.Suspended, " is", " are"))
 		}
 		for kind, k := range stats.Kinds {
 			if k.Ready > 0 && k.Workers == 0 && programs[kind] == nil && !warned[kind] {
 				warned[kind] = true
-				o.app.note("%d lanes wait for kind %s, which no worker handles; --until-empty goes on waiting", k.Ready, kind)
+				o.app.note("%s for kind %s, which no worker handles; --until-empty goes on waiting", count(k.Ready, "lane")+oneOr(k.Ready, " waits", " wait"), kind)
 			}
 		}
 		select {
@@ -347,8 +347,8 @@ func (o *workOptions) report(pools []*worker.Pool, err error) error {
 	for _, p := range pools {
 		c.Add(p.Counts())
 	}
-	o.app.note("Stopped: %d finished, %d retried, %d dead letters, %d cancelled, %d handed back, %d leases lost.",
-		c.Finished, c.Retried, c.Dead, c.Cancelled, c.HandedBack, c.Lost)
+	o.app.note("Stopped: %d finished, %d retried, %s, %d cancelled, %d handed back, %s lost.",
+		c.Finished, c.Retried, count(int(c.Dead), "dead letter"), c.Cancelled, c.HandedBack, count(int(c.Lost), "lease"))
 	var stopped *worker.StopError
 	if errors.As(err, &stopped) {
 		return fmt.Errorf("%w; those jobs run again", err)

@@ -134,7 +134,7 @@ func TestI3_FrozenWorkerIsFenced(t *testing.T) {
 	frozen.signal(syscall.SIGTERM)
 	frozen.exit()
 
-	if !strings.Contains(frozen.out.String(), "1 leases lost") {
+	if !strings.Contains(frozen.out.String(), "1 lease lost") {
 		t.Errorf("the frozen worker's finish was not refused:\n%s", frozen.out.String())
 	}
 	fenced, _ := os.ReadFile(filepath.Join(w.dir, "fenced"))

@@ -5,19 +5,22 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
+	"github.com/lanekeeper/lanekeeper/internal/connect"
 	"github.com/lanekeeper/lanekeeper/internal/record"
+	"github.com/lanekeeper/lanekeeper/subject"
 )
 
 // Stats are the totals of a namespace. Each partition is counted at one moment, and one after the
 // other, so under load they may be off by what moved meanwhile.
 //
 // Jobs is the sum of InLanes, Scheduled and Dead. Ready, Leased, Delayed and Suspended are
-// subjects, and no parts of Lanes, for a subject may be held or suspended with no job in its
+// subjects. Their sum is Lanes and Bare, for a subject may be held or suspended with no job in its
 // lane.
 type Stats struct {
 	Partitions int `json:"partitions"`
@@ -27,9 +30,11 @@ type Stats struct {
 	Dead       int `json:"dead"`      // letters
 	Lanes      int `json:"lanes"`     // that have a job, or somebody who waits for a section
 	Ready      int `json:"ready"`     // lanes that the next free worker may claim
-	Leased     int `json:"leased"`    // subjects held; sections, and slots of limits, which no list of lanes has, among them
+	Leased     int `json:"leased"`    // subjects held, by jobs or by sections
 	Delayed    int `json:"delayed"`   // lanes whose head waits for its next attempt
 	Suspended  int `json:"suspended"` // lanes that wait for an operator, halted ones among them
+	Bare       int `json:"bare"`      // subjects that are held or suspended, and have no job
+	Slots      int `json:"slots"`     // of limits, that somebody has
 
 	// These stay when jobs have ended: outcomes, how many bytes they have, and windows of unique
 	// keys.
@@ -49,8 +54,8 @@ type KindStats struct {
 }
 
 // Stats counts the namespace. Its cost depends on the numbers of partitions and kinds, not on the
-// backlog: in each partition one SMEMBERS and one transaction, with ten commands and one more for
-// each kind, and three commands for the workers. So it may be called every few seconds.
+// backlog: in each partition one SMEMBERS, one HGETALL and one transaction, with ten commands and one more for
+// each kind and each limit, and three commands for the workers. So it may be called every few seconds.
 //
 // A [dispatcher.IncompleteError] may come beside the totals, which are those of the partitions
 // that answered; when it names [MissingWorkers], all numbers of workers are 0.
@@ -92,7 +97,7 @@ const MissingWorkers = "workers"
 func (s *Stats) add(o *Stats) {
 	for total, more := range map[*int]int{
 		&s.Jobs: o.Jobs, &s.Scheduled: o.Scheduled, &s.Dead: o.Dead, &s.Lanes: o.Lanes, &s.Ready: o.Ready, &s.Leased: o.Leased,
-		&s.Delayed: o.Delayed, &s.Suspended: o.Suspended, &s.Outcomes: o.Outcomes, &s.Windows: o.Windows,
+		&s.Delayed: o.Delayed, &s.Suspended: o.Suspended, &s.Bare: o.Bare, &s.Slots: o.Slots, &s.Outcomes: o.Outcomes, &s.Windows: o.Windows,
 	} {
 		*total += more
 	}
@@ -111,7 +116,12 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 	if err != nil {
 		return s, err
 	}
+	slots, err := in.slots(ctx, p)
+	if err != nil {
+		return s, err
+	}
 	keys := in.lanes.Keys(p)
+	taken := make([]*redis.FloatSliceCmd, len(slots))
 	ready := make([]*redis.IntCmd, len(kinds))
 	counts := make([]*redis.IntCmd, 9)
 	var filled *redis.BoolCmd
@@ -119,6 +129,9 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 	err = in.lanes.Atomically(ctx, func(tx redis.Pipeliner) {
 		for i, kind := range kinds {
 			ready[i] = tx.LLen(ctx, keys.Ready(kind))
+		}
+		for i, of := range slots {
+			taken[i] = tx.ZMScore(ctx, keys.Deadlines(), of...)
 		}
 		counts[0], counts[1] = tx.HLen(ctx, keys.Jobs()), tx.ZCard(ctx, keys.Scheduled())
 		counts[2], counts[3] = tx.ZCard(ctx, keys.Dead()), tx.HLen(ctx, keys.Heads())
@@ -142,5 +155,37 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 		s.Kinds[kind] = KindStats{Ready: int(ready[i].Val())}
 		s.Ready += int(ready[i].Val())
 	}
+	for _, ends := range taken {
+		for _, end := range ends.Val() {
+			if end > 0 { // somebody has it
+				s.Slots++
+			}
+		}
+	}
+	s.Leased -= s.Slots
+	s.Bare = max(0, s.Ready+s.Leased+s.Delayed+s.Suspended-s.Lanes) // below 0 where an index is wrong
 	return s, nil
+}
+
+// slots are the slots of each limit that a partition enforces. Limits that can't be read have none: that is for the doctor to say. Nor has a
+// slot above a limit that was lowered while somebody had it.
+func (in *Inspector) slots(ctx context.Context, p int) (all [][]string, err error) {
+	limits, err := connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) {
+		return in.lanes.Redis.HGetAll(ctx, in.lanes.Keys(p).Limits()).Result()
+	})
+	if answer := redis.Error(nil); errors.As(err, &answer) && !connect.Passing(err) {
+		return nil, nil
+	}
+	for name, declared := range limits {
+		limit, ok := record.ParseLimit(declared)
+		if !ok || limit.Most == 0 || strings.HasSuffix(name, " next") {
+			continue
+		}
+		of := make([]string, limit.Most)
+		for i := range of {
+			of[i] = subject.Slot(name, i+1).Canonical()
+		}
+		all = append(all, of)
+	}
+	return all, lanes.Wrap("read limits", err)
 }

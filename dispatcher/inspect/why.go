@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -63,6 +64,15 @@ type Why struct {
 	Also []Code `json:"also,omitempty"`
 }
 
+// String says it in a line: of what, and why.
+func (w Why) String() string {
+	of := w.Subject.String()
+	if w.Job != "" {
+		of += " " + subject.IDText(w.Job)
+	}
+	return of + ": " + w.Text
+}
+
 // Step is a command of lanekeeper that helps, without that word, and what it does.
 type Step struct {
 	Command string `json:"command"`
@@ -115,11 +125,19 @@ func (in *Inspector) WhyKinds(ctx context.Context, ready map[string]int) (map[st
 	for i := range list {
 		w := f.lane(&list[i])
 		if w.Job = ""; w.Stuck {
-			w.Text = sentence("%s; %d lanes wait for one.", strings.TrimSuffix(w.Text, "."), ready[list[i].Kind])
+			w.Text = sentence("%s; %s for one.", strings.TrimSuffix(w.Text, "."), waiting(ready[list[i].Kind]))
 		}
 		all[list[i].Kind] = w
 	}
 	return all, missing.OrNil()
+}
+
+// waiting says how many lanes wait.
+func waiting(n int) string {
+	if n == 1 {
+		return "1 lane waits"
+	}
+	return fmt.Sprintf("%d lanes wait", n)
 }
 
 // WhyJob says why a job stands where it stands, and of one that has ended how, as long as that is kept. Otherwise it returns

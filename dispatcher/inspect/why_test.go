@@ -88,10 +88,14 @@ func TestWhyOfALane(t *testing.T) {
 			lane: head(leased), workers: []session.Worker{alive},
 			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 12 s.",
 		},
+		"running, since this moment": {
+			lane: with(leased, func(l *Lane) { l.Token = token(0) }), workers: []session.Worker{alive},
+			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for less than 1 ms.",
+		},
 		"running, with others of its kind known": {
 			lane: head(leased), workers: []session.Worker{alive},
 			more: func(f *facts) { f.took["expire"] = Durations{Count: 100, P50: 40 * time.Second, P95: time.Minute} },
-			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 12 s; half of such jobs take under 40 s, 95 of 100 under 60 s.",
+			code: WhyRunning, text: "Attempt 2 of 5 runs on w1, which has the lane for 12 s; half of the attempts at such jobs took under 40 s, 95 of 100 under 60 s, failed ones too.",
 		},
 		"a slot of a limit": {
 			lane: &Lane{Subject: of, State: Leased, Holder: "w1", Token: token(-12), ExpiresAt: at(18)}, workers: []session.Worker{alive},
@@ -168,12 +172,12 @@ func TestWhyOfALane(t *testing.T) {
 		"a limit": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{alive},
 			more: func(f *facts) { f.limits["kind/expire"] = LimitUse{Most: 2, Held: 2, Holder: "w9", Since: at(-480)} },
-			code: WhyLimit, text: "Of kind expire as many jobs run as may, 2; the oldest has its slot for 8 min, on w9.", next: "kind show expire",
+			code: WhyLimit, text: "The limit of kind expire is reached: 2 of 2 run; the oldest has its slot for 8 min, on w9.", next: "kind show expire",
 		},
 		"the limit of its pool": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{pooled},
 			more: func(f *facts) { f.limits["pool/git"] = LimitUse{Most: 3, Held: 3, Holder: "w9", Since: at(-90)} },
-			code: WhyPoolLimit, text: "In pool git as many jobs run as may, 3; the oldest has its slot for 90 s, on w9.",
+			code: WhyPoolLimit, text: "The limit of pool git is reached: 3 of 3 run; the oldest has its slot for 90 s, on w9.",
 		},
 		"the limit of one of its pools": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{pooled, alive},
@@ -199,7 +203,7 @@ func TestWhyOfALane(t *testing.T) {
 		},
 		"busy": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{alive, other}, more: func(f *facts) { f.ready["expire"] = 340 },
-			code: WhyBusy, text: "Ready, as 340 lanes of kind expire are; workers have 4 places for it, and lanes take turns.",
+			code: WhyBusy, text: "Ready, as 340 lanes of kind expire are; the workers for it run 4 at once, and lanes take turns.",
 		},
 		"ready": {
 			lane: head(Lane{State: Ready}), workers: []session.Worker{alive}, more: func(f *facts) { f.ready["expire"] = 4 },

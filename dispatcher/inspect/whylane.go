@@ -87,7 +87,7 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 		w.Since = l.ExpiresAt
 		say(WhyLeaseOver, "The lease of %s%s ended %s ago; any worker that runs takes the lane over.", l.Holder, heard, span(f.now.Sub(l.ExpiresAt)))
 		f.unserved(l, w)
-		if f.who && !slices.ContainsFunc(f.workers, func(o session.Worker) bool { return o.Alive }) {
+		if len(w.Next) == 0 && f.who && !slices.ContainsFunc(f.workers, func(o session.Worker) bool { return o.Alive }) {
 			w.Stuck = true
 			w.Next = append(w.Next, Step{"work --handle KIND=PROGRAM", "starts a worker, which takes over what others left"})
 		}
@@ -111,7 +111,7 @@ func (f *facts) leased(l *Lane, w *Why, say func(Code, string, ...any)) {
 	default:
 		most := ""
 		if took.Count > 0 {
-			most = fmt.Sprintf("; half of such jobs take under %s, 95 of 100 under %s", span(max(took.P50, time.Millisecond)), span(max(took.P95, time.Millisecond)))
+			most = fmt.Sprintf("; half of the attempts at such jobs took under %s, 95 of 100 under %s, failed ones too", span(max(took.P50, time.Millisecond)), span(max(took.P95, time.Millisecond)))
 		}
 		say(WhyRunning, "Attempt %d of %d runs on %s, which has the lane for %s%s.", l.Attempt, l.MaxAttempts, l.Holder, span(has), most)
 	}
@@ -150,7 +150,7 @@ func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 		w.Also = nil
 	case limit.Full():
 		w.Since = limit.Since
-		say(WhyLimit, "Of kind %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", l.Kind, limit.Held, span(f.now.Sub(limit.Since)), limit.Holder)
+		say(WhyLimit, "The limit of kind %s is reached: %d of %d run; the oldest has its slot for %s, on %s.", l.Kind, limit.Held, limit.Most, span(f.now.Sub(limit.Since)), limit.Holder)
 		w.Next = []Step{{"kind show " + l.Kind, "shows the limit and its slots"}}
 	case limit.Next.After(f.now):
 		w.Until = limit.Next
@@ -158,9 +158,9 @@ func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 	case pool != "":
 		full := f.limits[lanes.PoolLimit(pool)]
 		w.Since = full.Since
-		say(WhyPoolLimit, "In pool %s as many jobs run as may, %d; the oldest has its slot for %s, on %s.", pool, full.Held, span(f.now.Sub(full.Since)), full.Holder)
+		say(WhyPoolLimit, "The limit of pool %s is reached: %d of %d run; the oldest has its slot for %s, on %s.", pool, full.Held, full.Most, span(f.now.Sub(full.Since)), full.Holder)
 	case ready > places && places > 0:
-		say(WhyBusy, "Ready, as %d lanes of kind %s are; workers have %d places for it, and lanes take turns.", ready, l.Kind, places)
+		say(WhyBusy, "Ready, as %d lanes of kind %s are; the workers for it run %d at once, and lanes take turns.", ready, l.Kind, places)
 	case !f.who:
 		say(WhyReady, "Ready; which workers there are is not known now.")
 	default:

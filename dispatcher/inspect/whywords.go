@@ -57,7 +57,9 @@ func (f *facts) at(t time.Time) string {
 
 // span is a duration in one unit, rounded down.
 func span(d time.Duration) string {
-	switch d = max(d, 0); {
+	switch {
+	case d < time.Millisecond: // as where time stands still, in a test
+		return "less than 1 ms"
 	case d < time.Second:
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 2*time.Minute:

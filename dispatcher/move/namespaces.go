@@ -167,8 +167,12 @@ func refuseWorkers(what string, holders []string) error {
 	if n := len(holders) - len(shown); n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	return fmt.Errorf("%w: %s: %d workers live: %s%s; stop them, a worker that was killed counts as alive for 15 s",
-		ErrAlive, what, len(holders), strings.Join(shown, ", "), more)
+	live := fmt.Sprintf("%d workers live", len(holders))
+	if len(holders) == 1 {
+		live = "1 worker lives"
+	}
+	return fmt.Errorf("%w: %s: %s: %s%s; stop them, a worker that was killed counts as alive for 15 s",
+		ErrAlive, what, live, strings.Join(shown, ", "), more)
 }
 
 // ErrAlive is returned for what may not be done while workers live.

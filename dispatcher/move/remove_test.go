@@ -108,7 +108,7 @@ func TestRemoveUnderWorkers(t *testing.T) {
 	enqueued(t, d, dispatcher.NewJob{Subject: key("a")})
 	joined(t, d, "k")
 	rdb.HSet(bg, "{"+name+"}:meta", "schema", "4")
-	if _, err := move.Remove(bg, rdb, name, false, nil); !errors.Is(err, move.ErrAlive) || !strings.Contains(err.Error(), "1 workers live: worker") {
+	if _, err := move.Remove(bg, rdb, name, false, nil); !errors.Is(err, move.ErrAlive) || !strings.Contains(err.Error(), "1 worker lives: worker") {
 		t.Errorf("%v", err)
 	}
 	if one, err := move.Look(bg, rdb, name); err != nil || one.Jobs != 1 || one.Doing != "" {

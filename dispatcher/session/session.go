@@ -42,6 +42,7 @@ type Session struct {
 	leases   *lease.Store
 	beats    *script.Runner    // for what must not wait either
 	waits    [][]string        // keys to block on, those that one command can take together
+	broken   []atomic.Bool     // by the same places: the last wait there has failed
 	partOf   map[string]int    // partition of each key
 	kindOf   map[string]string // kind of each key
 	permits  permits
@@ -59,6 +60,10 @@ type Session struct {
 // maxBlock is how long a session blocks for a wake-up at most. Wake-ups are
 // hints; what a lost one delays is delayed by no more than a pool's reaping.
 const maxBlock = 10 * time.Second
+
+// firstBlock is how long it blocks after a wait that has failed: its end says that Redis is back, which should not take long.
+// Redis is told of blocking in whole seconds.
+const firstBlock = time.Second
 
 // NewHolder returns a holder name that no other process start has.
 func NewHolder() string { return lanes.NewHolder() }
@@ -145,6 +150,7 @@ func (s *Session) placeWaits() {
 			s.partOf[key], s.kindOf[key] = p, kind
 		}
 	}
+	s.broken = make([]atomic.Bool, len(s.waits))
 }
 
 // listen begins to hear three things: what is asked of the session's holder, what limits offer it, and that
@@ -257,8 +263,8 @@ type Hint struct {
 // is one, for one command can't block on keys of several servers.
 func (s *Session) Waits() int { return len(s.waits) }
 
-// Wait blocks until there is a hint for the session's kinds in a place, ten seconds at most; one waiting
-// session is woken for one hint. ok is false when the wait ended without one. When ctx ends, Wait returns at
+// Wait blocks until there is a hint for the session's kinds in a place, ten seconds at most, and one second after a wait
+// that has failed; one waiting session is woken for one hint. ok is false when the wait ended without one. When ctx ends, Wait returns at
 // once and the session can't wait any more. It waits for an answer of Redis as long as its client does,
 // half a minute at most.
 //
@@ -280,9 +286,14 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 	defer stop()
 	first := rand.IntN(len(wakes)) // no partition is always looked at first
 	keys := slices.Concat(wakes[first:], wakes[:first])
+	block := maxBlock
+	if s.broken[place].Load() {
+		block = firstBlock
+	}
 	woken, err := connect.AskFor(ctx, 3*maxBlock, func(ctx context.Context) (*redis.ZWithKey, error) {
-		return s.waiting.BZPopMin(context.WithoutCancel(ctx), maxBlock, keys...).Result()
+		return s.waiting.BZPopMin(context.WithoutCancel(ctx), block, keys...).Result()
 	})
+	s.broken[place].Store(err != nil && !errors.Is(err, redis.Nil))
 	switch {
 	case ctx.Err() != nil:
 		return Hint{}, false, ctx.Err()

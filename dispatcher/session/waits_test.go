@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -181,5 +182,46 @@ func TestOneRecoveryAtATime(t *testing.T) {
 	<-s.permits.recovery
 	if err := s.Close(t.Context()); err != nil || len(s.lostNow()) != 0 {
 		t.Errorf("closed with %v, and %d requests are out", err, len(s.lostNow()))
+	}
+}
+
+// blocks notes for how many seconds each wait blocks, and answers with an error of its own.
+type blocks struct {
+	answers []error
+	seconds []any
+}
+
+func (b *blocks) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *blocks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (b *blocks) ProcessHook(redis.ProcessHook) redis.ProcessHook {
+	return func(_ context.Context, cmd redis.Cmder) error {
+		args := cmd.Args()
+		answer := b.answers[len(b.seconds)]
+		b.seconds = append(b.seconds, args[len(args)-1])
+		cmd.SetErr(answer)
+		return answer
+	}
+}
+
+// C14: the first wait after one that has failed is short, for its end is what says that Redis is back.
+func TestC14_AWaitAfterAFailureIsShort(t *testing.T) {
+	t.Parallel()
+	d := open(t, redistest.Client(t))
+	s, err := Join(t.Context(), d, Claimant{Holder: "w", Kinds: []string{"k"}, TTL: time.Minute}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	said := &blocks{answers: []error{redis.Nil, net.ErrClosed, net.ErrClosed, redis.Nil, redis.Nil}}
+	s.waiting.AddHook(said)
+	for range said.answers {
+		_, _, _ = s.Wait(t.Context(), 0)
+	}
+	if got := fmt.Sprint(said.seconds); got != "[10 10 1 1 10]" {
+		t.Errorf("it blocks for %s s", got)
 	}
 }

@@ -88,8 +88,8 @@ var fromOutages = []defect{
 	{
 		"each call that fails says that Redis is away", "worker/log.go",
 		`	if !o.awayLocked() {
-		o.since = sent`, `	if true {
-		o.since = sent`,
+		o.since = since`, `	if true {
+		o.since = since`,
 	},
 	{
 		"a sign of life ends an outage", "worker/log.go",

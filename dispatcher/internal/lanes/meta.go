@@ -80,7 +80,7 @@ func refusal(name, mark string) error {
 	case doing == Removing:
 		helps = "is being removed: 'lanekeeper namespace rm " + name + "' goes on with that"
 	case doing == Importing:
-		helps = "is being imported: 'lanekeeper import' goes on with that, given the same file; 'lanekeeper namespace rm " + name + "' gives it up"
+		helps = "is being imported: 'lanekeeper import --namespace " + name + " FILE' goes on with that, given the same file; 'lanekeeper namespace rm " + name + "' gives it up"
 	case doing == Migrating:
 		helps = "is being migrated: 'lanekeeper migrate --namespace " + name + "' goes on with that"
 	default:

@@ -65,6 +65,8 @@
 //	     it wants after that comes behind all others.
 //	I16  No script reads or writes more than 2 MiB of jobs, or one job if that has more; what is
 //	     kept after a job's end has a most in each partition.
+//	I17  Nothing in the scope of a hold that a partition knows gets a lease there; its policy is that of the
+//	     namespace, or an earlier one until the next sign of life of any worker.
 //
 // # When things fail
 //

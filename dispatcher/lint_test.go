@@ -77,7 +77,7 @@ func lintScript(t *testing.T, path, text string) {
 	if strings.Contains(body, "string.format('%s") || strings.Contains(body, " %s") && strings.Contains(body, "string.format") {
 		t.Errorf("%s: string.format('%%s') stops at a NUL in Redis' Lua", path)
 	}
-	part := strings.Contains(path, "/parts/") || strings.HasPrefix(path, "../internal/") || slices.Contains([]string{"fence", "lease", "park", "handover"}, name)
+	part := strings.Contains(path, "/parts/") || strings.HasPrefix(path, "../internal/") || slices.Contains([]string{"fence", "policy", "lease", "park", "handover"}, name)
 	if part {
 		return // partition.lua and whole.lua document what all scripts get
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/control"
 	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
 	"github.com/lanekeeper/lanekeeper/dispatcher/inspect"
 	"github.com/lanekeeper/lanekeeper/dispatcher/move"
@@ -103,6 +104,14 @@ func (f *frozen) calls() map[string]func(ctx context.Context) error {
 		"WhyLanes": func(ctx context.Context) error { _, err := inspect.New(d).WhyLanes(ctx, nil); return err },
 		"WhyJob":   func(ctx context.Context) error { _, err := inspect.New(d).WhyJob(ctx, ref("j1")); return err },
 		"WhyOf":    func(ctx context.Context) error { _, err := inspect.New(d).WhyOf(ctx, inspect.JobInfo{}); return err },
+		"Barred":   func(ctx context.Context) error { _, err := inspect.New(d).Barred(ctx); return err },
+		"Holds":    func(ctx context.Context) error { _, err := control.New(d).Holds(ctx); return err },
+		"InForce":  func(ctx context.Context) error { _, err := control.New(d).InForce(ctx); return err },
+		"Hold": func(ctx context.Context) error {
+			_, err := control.New(d).Hold(ctx, control.Hold{Scope: control.All, Reason: "r", Forced: true})
+			return err
+		},
+		"Release": func(ctx context.Context) error { _, err := control.New(d).Release(ctx, "H-1"); return err },
 		"Audit": func(ctx context.Context) error {
 			_, _, err := inspect.New(d).Audit(ctx, inspect.AuditFilter{}, inspect.Page{})
 			return err
@@ -219,7 +228,7 @@ func TestD2_AllCallsAreLookedAt(t *testing.T) {
 		prefix string
 		of     any
 	}{
-		{"", &dispatcher.Dispatcher{}}, {"", &inspect.Inspector{}}, {"", &doctor.Doctor{}}, {"Session.", &session.Session{}}, {"Leases.", &lease.Store{}},
+		{"", &dispatcher.Dispatcher{}}, {"", &inspect.Inspector{}}, {"", &doctor.Doctor{}}, {"", &control.Control{}}, {"Session.", &session.Session{}}, {"Leases.", &lease.Store{}},
 	} {
 		all, prefix := reflect.TypeOf(room.of), room.prefix
 		for i := range all.NumMethod() {

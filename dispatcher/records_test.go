@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/control"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
@@ -106,6 +107,12 @@ var states = map[string]func(h *house){
 	"a halted lane": func(h *house) {
 		h.of1("halt", "j1", "j2")
 		h.ends(h.first(), session.End{Outcome: session.DeadLettered, Reason: "permanent", Error: "boom"}, false)
+	},
+	"a hold on a kind": func(h *house) { h.holds(control.Hold{Scope: control.Kind, Name: "k", Except: []string{"skip"}}) },
+	"a lane that a hold has taken aside": func(h *house) {
+		h.of1("k", "j1")
+		h.holds(control.Hold{Scope: control.Lanes, Name: "s:a*", Until: h.cfg.Now().Add(time.Hour)})
+		h.claimed("w", 1)
 	},
 	"a suspended lane": func(h *house) { h.of1("k", "j1"); h.suspends() },
 	"a lane that somebody suspended": func(h *house) {
@@ -305,4 +312,12 @@ func (h *house) records() string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// holds sets a hold.
+func (h *house) holds(hold control.Hold) {
+	h.t.Helper()
+	hold.Reason, hold.By = "why", "ada"
+	_, err := control.New(h.Dispatcher).Hold(bg, hold)
+	h.ok(err)
 }

@@ -28,6 +28,10 @@ import (
 // process dies is gone after [Config].SectionTTL. When fn has returned, Do waits until Redis has
 // the lease back, for five seconds at most and not after the end of ctx.
 //
+// A subject that an operator holds (package dispatcher/control) is [ErrBusy] at once, however long maxWait is; the error wraps a
+// lease.HeldError with the hold then. A section is of no kind and in no pool: it obeys holds on all, on its host and on lanes. One that
+// waits already when the hold comes goes on waiting.
+//
 // Within a handler, or within another fn, for a subject that is leased there, or whose holder
 // waits for one that is, it returns [ErrWouldDeadlock] at once.
 func (d *Dispatcher) Do(ctx context.Context, key subject.Key, maxWait time.Duration, fn func(ctx context.Context) error) error {
@@ -83,6 +87,9 @@ func (d *Dispatcher) enter(ctx context.Context, key subject.Key, maxWait time.Du
 	t := d.ticket(key, record.PackID(uuid.Must(uuid.NewV7()).String()))
 	defer t.caller.Rest()
 	l, err := t.wait(ctx, maxWait)
+	if errors.Is(err, lease.ErrHeld) { // barred
+		return l, fmt.Errorf("%w: %w", ErrBusy, err)
+	}
 	if err != nil {
 		t.leave(ctx, errors.Is(err, ErrUnavailable))
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {

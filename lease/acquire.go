@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/lanekeeper/lanekeeper/internal/record"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/subject"
 )
@@ -41,6 +42,9 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 		}
 		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)
 	}
+	if words[0] == "barred" {
+		return Lease{}, Barred(key, words[1], words[2])
+	}
 	if words[0] == "held" {
 		held := &HeldError{Subject: key, Holder: words[1], Suspended: words[1] != "" && words[2] == "0"}
 		if ms, _ := strconv.ParseInt(words[2], 10, 64); ms > 0 {
@@ -53,6 +57,15 @@ func (s *Store) Acquire(ctx context.Context, key subject.Key, holder string, ttl
 		return Lease{}, fmt.Errorf("acquire lease %s: %w", key, err)
 	}
 	return Lease{Subject: key, Token: token, Holder: holder, Proven: sent, TTL: ttl}, nil
+}
+
+// Barred is the error of a subject that a hold bars until a moment, Unix ms; it is for package dispatcher, which asks for leases too.
+func Barred(key subject.Key, hold, until string) *HeldError {
+	held := &HeldError{Subject: key, Hold: hold}
+	if ms, _ := strconv.ParseInt(until, 10, 64); ms > 0 && ms < record.Forever.UnixMilli() {
+		held.Until = time.UnixMilli(ms)
+	}
+	return held
 }
 
 // forgoFor is how long it is tried at most to give a lease back that nobody knows of.

@@ -22,16 +22,25 @@ var ErrCancelled = errors.New("lease: cancelled by an operator")
 var ErrHeld = errors.New("lease: held")
 
 // HeldError is returned by Acquire when somebody else has the subject. Holder is
-// empty when nobody holds it but jobs wait in its lane: they go first.
+// empty when nobody holds it but jobs wait in its lane, which go first, or an operator holds it back.
 type HeldError struct {
 	Subject subject.Key
 	Holder  string
 	Until   time.Time // end of the other's lease, by Redis's clock
 
 	Suspended bool // by an operator, or by a head that has failed for good
+
+	Hold string // the id of an operator's hold that bars it; Until is when that ends by itself then, zero when it is released
 }
 
 func (e *HeldError) Error() string {
+	if e.Hold != "" {
+		until := ""
+		if !e.Until.IsZero() {
+			until = " until " + e.Until.UTC().Format(time.RFC3339)
+		}
+		return fmt.Sprintf("lease: %s is barred by the hold %s%s", e.Subject, e.Hold, until)
+	}
 	if e.Holder == "" {
 		return fmt.Sprintf("lease: %s has jobs waiting in its lane, which go first", e.Subject)
 	}

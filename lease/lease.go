@@ -42,6 +42,9 @@ type Lease struct {
 //go:embed fence.lua
 var fenceLua string
 
+//go:embed policy.lua
+var policyLua string
+
 //go:embed lease.lua
 var leaseLua string
 
@@ -51,9 +54,9 @@ var parkLua string
 //go:embed handover.lua
 var handoverLua string
 
-// Lua is the source that every script of dispatcher builds on: the gate for stale tokens, the one way into
+// Lua is the source that every script of dispatcher builds on: the gate for stale tokens, what operators hold, the one way into
 // leases and out of them, and who comes next.
-var Lua = fenceLua + "\n" + leaseLua + "\n" + parkLua + "\n" + handoverLua
+var Lua = fenceLua + "\n" + policyLua + "\n" + leaseLua + "\n" + parkLua + "\n" + handoverLua
 
 // Store keeps the leases of one namespace in Redis. It is safe for concurrent use.
 type Store struct {

@@ -7,7 +7,7 @@
 -- end of a 'job' lease without a word makes a failed attempt of it.
 -- along[subject] is how many jobs behind the head the holder took along; nil is none.
 local function grant(subjects, use, holder, deadline, now_us, along)
-  local last, token = call('HGET', CLOCK, 'token'), now_us
+  local last, token = look().token, now_us
   if last and tonumber(last) >= tonumber(now_us) then
     token = whole(last + 1)
   end

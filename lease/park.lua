@@ -28,7 +28,7 @@ end
 
 -- repark says anew why a parked lane is. It returns whether the lane may go on now: nothing keeps it back any more.
 local function repark(subject, reasons, now)
-  local waits_till = stopped_by(reasons) == '' and tonumber(value_in(reasons, 'backoff') or 0) or math.huge
+  local waits_till = tonumber(look_again(reasons) or 0) or math.huge
   if waits_till > now then
     park({ [subject] = reasons })
     return false

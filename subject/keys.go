@@ -66,6 +66,13 @@ func (ns Namespace) Versions() string { return "{" + ns.Name + "}:versions" }
 // Repairing is a string: who repairs the namespace.
 func (ns Namespace) Repairing() string { return "{" + ns.Name + "}:repairing" }
 
+// Holds is a hash: id -> a hold of operators, "" -> the version of the policy that all of them make, "#" -> the number
+// of the last one. What a partition obeys of them is in its Clock.
+func (ns Namespace) Holds() string { return "{" + ns.Name + "}:holds" }
+
+// Request is a string: what a change of the holds was answered, for the case that go-redis repeats it.
+func (ns Namespace) Request(caller string) string { return "{" + ns.Name + "}:request:" + caller }
+
 // Audit is a stream: what operators did that is no partition's. It keeps the latest.
 func (ns Namespace) Audit() string { return "{" + ns.Name + "}:audit" }
 
@@ -142,7 +149,8 @@ func (k Keys) Reasons() string { return k.base + "reasons" }
 func (k Keys) Notes() string { return k.base + "notes" }
 
 // Clock is a hash: the last token and the last lane sequence number given out, and how many bytes
-// are kept in Outcomes, ids among them; and how many the largest job has, if any has more than 8 KiB.
+// are kept in Outcomes, ids among them; and how many the largest job has, if any has more than 8 KiB; and the policy,
+// which is what operators hold.
 func (k Keys) Clock() string { return k.base + "clock" }
 
 // Kinds is a set of the job kinds that were ever enqueued in the partition.
@@ -181,6 +189,15 @@ func (k Keys) Ended() string { return k.base + "ended" }
 
 // Windows is a zset: field of Unique -> until when the key stays taken, whatever becomes of its job.
 func (k Keys) Windows() string { return k.base + "windows" }
+
+// Policy is a string: the policy once more, for the case that the clock is lost.
+func (k Keys) Policy() string { return k.base + "policy" }
+
+// Barring is a set of the holds for which lanes are parked, and Barred a list of those lanes, for each such hold.
+func (k Keys) Barring() string { return k.base + "barring" }
+
+// Barred: see Barring.
+func (k Keys) Barred(hold string) string { return k.base + "barred:" + hold }
 
 // Limits is a hash: name of a limit -> what is declared of it, and "<name> next" -> when the next start may
 // be, ms. Who is short of it stands in line:<name> and places:<name>, which scripts name.

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
@@ -117,6 +118,23 @@ func (c *crew) impatient(now time.Time) (back []queued, wait time.Duration) {
 	}
 	c.pace = slowPace
 	return c.giveUp(), time.Hour
+}
+
+// withdraw takes those lanes off the queue that are held, and returns them.
+func (c *crew) withdraw(held func(*session.Claim) bool) (back []queued) {
+	if !slices.ContainsFunc(c.queue, func(q queued) bool { return held(q.claim) }) {
+		return nil
+	}
+	stay := []queued{}
+	for _, q := range c.queue {
+		if held(q.claim) {
+			back = append(back, q)
+		} else {
+			stay = append(stay, q)
+		}
+	}
+	c.queue = stay
+	return back
 }
 
 // giveUp takes all lanes off the queue, with which no handler has begun.

@@ -21,8 +21,9 @@ type desk struct {
 	planner planner
 	crew    crew
 	hands   hands
-	held    map[*lane]struct{} // whose places have jobs in hand that go back when they wait too long
-	unsaid  int                // ends that Redis has not answered
+	bars    func(*session.Claim) bool // an operator holds it: it goes back if it has not begun
+	held    map[*lane]struct{}        // whose places have jobs in hand that go back when they wait too long
+	unsaid  int                       // ends that Redis has not answered
 
 	changed *sync.Cond    // on mu
 	kick    chan struct{} // wakes one traveller
@@ -35,6 +36,7 @@ func newDesk(cfg Config, partitions int, apart bool, rolling ...string) *desk {
 		planner: newPlanner(cfg, partitions, apart),
 		crew:    newCrew(cfg),
 		hands:   newHands(rolling, partitions),
+		bars:    func(*session.Claim) bool { return false },
 		held:    make(map[*lane]struct{}),
 		kick:    make(chan struct{}, maxTrips),
 	}
@@ -50,6 +52,7 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	if d.planner.crowded() {
 		return nil, time.Hour
 	}
+	d.handBackLocked(d.crew.withdraw(d.bars))
 	back, patient := d.crew.impatient(now)
 	if len(back) > 0 {
 		d.handBackLocked(back)
@@ -92,7 +95,7 @@ func (e *errand) pack() {
 
 // holds notes what is in hand of a lane that a place begins with.
 func (d *desk) holds(l *lane) {
-	if l.rolls && len(l.hand.jobs) > 0 {
+	if len(l.hand.jobs) > 0 {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.held[l] = struct{}{}
@@ -100,7 +103,7 @@ func (d *desk) holds(l *lane) {
 }
 
 // easeLocked has what has been in a hand for too long go back to its lane: the job before it is slow, and an operator can
-// reach it there. Otherwise it says how long until it is to be asked again. What travels has to come back first: its answer may
+// reach it there; and what an operator holds, at once. A lane that does not roll was claimed as a batch, which stays together but for that. Otherwise it says how long until it is to be asked again. What travels has to come back first: its answer may
 // bring more. An end of the lane that is to be said says itself what is in the hand.
 func (d *desk) easeLocked(now time.Time) (wait time.Duration) {
 	wait = time.Hour
@@ -110,17 +113,25 @@ func (d *desk) easeLocked(now time.Time) (wait time.Duration) {
 		case l.over || len(l.hand.jobs) == 0:
 			delete(d.held, l)
 		case l.away: // whose return is a change
+		case d.bars(l.running):
+			d.giveHandBackLocked(l)
+		case !l.rolls:
 		case left > 0:
 			wait = min(wait, left)
 		default:
-			l.hand.jobs = nil
-			delete(d.held, l)
-			if part := &d.planner.partitions[l.partition]; l.unsaid == 0 {
-				part.eased = append(part.eased, l.running)
-			}
+			d.giveHandBackLocked(l)
 		}
 	}
 	return wait
+}
+
+// giveHandBackLocked has what is in the hand of a lane go back. The job that runs stays.
+func (d *desk) giveHandBackLocked(l *lane) {
+	l.hand.jobs = nil
+	delete(d.held, l)
+	if part := &d.planner.partitions[l.partition]; l.unsaid == 0 {
+		part.eased = append(part.eased, l.running)
+	}
 }
 
 // take lays the answer to an errand on the desk, with the ends that are to be sent
@@ -172,9 +183,9 @@ func (d *desk) back(took time.Duration) {
 }
 
 // goOnLocked lays the end of an attempt on the desk whose place goes on with the lane, and returns the next job that it has in hand.
-// It is nil when there is none, when the pool stops, and when a lane that rolls had its time or another one waits for a place.
+// It is nil when there is none, when the pool stops, when an operator holds it, and when a lane that rolls had its time or another one waits for a place.
 func (d *desk) goOnLocked(a *attempt) *session.Claim {
-	if d.crew.stopping || a.rolls && (len(d.crew.queue) > 0 || a.ended.Sub(a.begun) >= d.hands.lasts) {
+	if d.crew.stopping || d.bars(a.claim) || a.rolls && (len(d.crew.queue) > 0 || a.ended.Sub(a.begun) >= d.hands.lasts) {
 		return nil
 	}
 	claim := *a.claim

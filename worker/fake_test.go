@@ -145,6 +145,10 @@ func (f *fake) Absolve(_ string, probe bool) {
 	}
 }
 
+func (f *fake) Held() <-chan struct{} { return nil }
+
+func (f *fake) Bars(*session.Claim) bool { return false }
+
 func (f *fake) Slots() <-chan struct{} { return nil }
 
 func (f *fake) Offered() []int { return nil }

@@ -88,6 +88,7 @@ func (p *Pool) signOn(ctx context.Context, kinds []string) (joined bool, err err
 	p.log = newScribe(p.cfg.Logger, who.Holder)
 	p.keeper = lease.NewKeeper(source, p.cfg.LeaseTTL, p.cfg.CancelGrace)
 	p.desk = newDesk(p.cfg, source.Partitions(), p.apart(), slices.Collect(maps.Keys(p.rolls))...)
+	p.desk.bars = source.Bars
 	if p.fixedHand > 0 {
 		p.desk.hands.fixed, p.desk.hands.lasts, p.desk.hands.patience = p.fixedHand, p.cfg.LeaseTTL, p.cfg.LeaseTTL
 	}
@@ -270,7 +271,7 @@ func plain(k *dispatcher.Kind) bool {
 }
 
 // hear looks at the leases when an operator may have asked for something, and for lanes when
-// a limit gives more. Unlike hints of ready lanes, which a pool that is full leaves to others,
+// a limit gives more, or what operators hold has changed. Unlike hints of ready lanes, which a pool that is full leaves to others,
 // these are for this pool alone.
 func (p *Pool) hear(life context.Context) {
 	for {
@@ -281,6 +282,8 @@ func (p *Pool) hear(life context.Context) {
 			p.keeper.Look(life)
 		case <-p.source.Slots():
 			p.desk.wakeShort(p.source.Offered())
+		case <-p.source.Held():
+			p.desk.lookAgain() // what is held now goes back, and what no more is may be claimed
 		}
 	}
 }

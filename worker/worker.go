@@ -140,6 +140,10 @@ type source interface {
 	Slots() <-chan struct{}
 	Offered() []int
 
+	// Holds: a signal that what operators hold has changed, and whether a claim that has not begun is held.
+	Held() <-chan struct{}
+	Bars(c *session.Claim) bool
+
 	// Presence: that the worker is alive, what it has measured, what it has removed, and what it is to blame for.
 	Beat(ctx context.Context) error
 	Record(ctx context.Context, t *session.Tally) error

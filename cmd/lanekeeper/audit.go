@@ -46,12 +46,12 @@ func viewAct(act inspect.Act) actView {
 	return v
 }
 
-// on is what was acted on: a lane, a job, a kind.
+// on is what was acted on: a lane, a job, a kind, a hold.
 func (v actView) on() string {
 	if v.ofJob() {
 		return v.ID
 	}
-	return cmp.Or(v.Subject, v.Kind)
+	return cmp.Or(v.Subject, v.Kind, v.Hold)
 }
 
 func (v actView) ofJob() bool { return v.ID != "" && !strings.HasPrefix(v.Verb, "lane ") }

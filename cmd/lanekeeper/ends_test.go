@@ -63,6 +63,16 @@ var ends = []end{
 	{10, "not other", "lane resume s:a --head other"},
 	{10, "not no job", "lane skip s:a --head="},
 	{0, "", "lane resume s:a --head OK"},
+	{2, "--reason", "hold --kind ok"},
+	{2, "with one of", "hold --reason r"},
+	{2, "--until", "hold --kind ok --reason r --until yesterday"},
+	{0, "H-1  kind ok  held in", "hold --kind ok --reason disk --until 1h"},
+	{0, "disk", "hold ls"},
+	{2, "unknown flag", "hold ls --nonsense"},
+	{0, "Barred by hold H-1, set by", "why s:a"},
+	{0, "released", "release H-1 --why over"},
+	{3, "no hold H-1", "release H-1"},
+	{0, "Nothing is held", "hold ls"},
 	{0, "because", "log"},
 	{0, "Nobody", "log --verb kind"},
 	{2, "must be one of", "log --verb odd"},
@@ -256,7 +266,7 @@ func leafOf(args []string) string {
 // are dead letters, s:held is suspended, s:fails waits for its next attempt.
 var asking = []string{
 	"enqueue s:a k --id fresh", "enqueue --from FILE", "work --handle k=true --until-empty", "lane ls", "lane ls --deepest", "lane ls --hot", "lane show s:j", "lane show s:j --timeline", "lane suspend s:j", "lane resume s:held",
-	"lane skip s:held", "lane retry s:fails", "log", "lane history s:j", "lane watch s:j", "job ls --state ended", "job ls --state running", "job ls --state scheduled", "job ls --state dead", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
+	"lane skip s:held", "lane retry s:fails", "hold --kind k --reason r", "hold ls", "release H-1", "log", "lane history s:j", "lane watch s:j", "job ls --state ended", "job ls --state running", "job ls --state scheduled", "job ls --state dead", "job show j", "job cancel j h", "job suspend j", "job resume sleeps", "exec s:j --no-wait -- true", "exec s:free -- touch RAN",
 	"dead ls", "dead show d", "dead replay d e", "dead discard d e", "dead ls --kind fails", "dead replay --all --yes", "dead discard --kind fails --yes", "kind ls", "kind show fails", "kind rm declared", "worker ls", "stats", "stats --flow", "why s:j", "why d", "doctor", "doctor --fix",
 	"migrate", "export --while-running", "import testdata/export.jsonl --namespace SPACE-new", "namespace ls", "namespace rm SPACE --yes --force",
 }

@@ -294,7 +294,7 @@ Start with 'lanekeeper demo', which needs nothing else.`,
 	a.addGlobalFlags(root)
 	for _, c := range []*cobra.Command{
 		a.demoCommand(), a.devCommand(), a.enqueueCommand(), a.workCommand(), a.laneCommand(),
-		a.jobCommand(), a.kindCommand(), a.execCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(), a.whyCommand(), a.namespaceCommand(), a.exportCommand(), a.importCommand(), a.migrateCommand(), a.logCommand(),
+		a.jobCommand(), a.kindCommand(), a.execCommand(), a.deadCommand(), a.workerCommand(), a.statsCommand(), a.doctorCommand(), a.whyCommand(), a.namespaceCommand(), a.exportCommand(), a.importCommand(), a.migrateCommand(), a.logCommand(), a.holdCommand(), a.releaseCommand(),
 		a.versionCommand(),
 	} {
 		root.AddCommand(c)

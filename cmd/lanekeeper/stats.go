@@ -17,7 +17,7 @@ func (a *app) statsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show totals: jobs, lanes by state, kinds and their workers",
-		Long: `Shows totals. Of lanes those that are ready, leased, delayed and suspended add up to all of them,
+		Long: `Shows totals. Of lanes those that are ready, leased, delayed, suspended and barred add up to all of them,
 and those without jobs: a subject may be held by a section ('exec'), or suspended, with no job.
 
 With --flow it shows for each kind how many attempts ended a minute, in the last ten minutes and the last hour, how many
@@ -54,7 +54,7 @@ func (a *app) showStats(ctx context.Context, flow bool) error {
 	if err := a.show(object, [][]string{
 		{"jobs in lanes", itoa(s.InLanes)}, {"jobs scheduled", itoa(s.Scheduled)},
 		{"dead letters", itoa(s.Dead)}, {"lanes", itoa(s.Lanes)}, {"  ready", itoa(s.Ready)},
-		{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"  suspended", itoa(s.Suspended)},
+		{"  leased", itoa(s.Leased)}, {"  delayed", itoa(s.Delayed)}, {"  suspended", itoa(s.Suspended)}, {"  barred", itoa(s.Barred)},
 		{"  without jobs", positive(s.Bare)}, {"slots taken", positive(s.Slots)},
 		{"outcomes kept", fmt.Sprintf("%d, %d bytes", s.Outcomes, s.OutcomeBytes)}, {"windows kept", itoa(s.Windows)},
 		{"partitions", itoa(s.Partitions)},

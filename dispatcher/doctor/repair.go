@@ -278,10 +278,10 @@ func (d *Doctor) alone(ctx context.Context, repair func() (mended int, err error
 		for again := time.Tick(repairTTL / 3); ; {
 			select {
 			case mended := <-ended:
-				_ = lanes.Parting(ctx, lanes.LastWords, func(ctx context.Context) error { return d.lanes.Hold(ctx, me, 0, mended) })
+				_ = lanes.Parting(ctx, lanes.LastWords, func(ctx context.Context) error { return d.lanes.KeepRepair(ctx, me, 0, mended) })
 				return
 			case <-again:
-				_ = d.lanes.Hold(ctx, me, repairTTL, 0)
+				_ = d.lanes.KeepRepair(ctx, me, repairTTL, 0)
 			}
 		}
 	})

@@ -27,6 +27,7 @@ type Act struct {
 	Subject subject.Key `json:"subject,omitzero"`
 	JobID   string      `json:"id,omitempty"`   // the job; of a lane, its head then
 	Kind    string      `json:"kind,omitempty"` // of "kind rm"
+	Hold    string      `json:"hold,omitempty"` // id of the hold
 	Before  string      `json:"before"`         // what the lane or the job was, in a few words for people
 	After   string      `json:"after"`
 	Why     string      `json:"why,omitempty"`
@@ -34,7 +35,7 @@ type Act struct {
 
 // Verbs are what an [Act] may be, as the commands are named.
 var Verbs = []string{
-	"lane suspend", "lane resume", "lane skip", "lane retry", "job cancel", "job suspend", "job resume", "dead replay", "dead discard", "kind rm", "doctor --fix",
+	"lane suspend", "lane resume", "lane skip", "lane retry", "job cancel", "job suspend", "job resume", "dead replay", "dead discard", "kind rm", "doctor --fix", "hold", "release", "hold expire",
 }
 
 // AuditFilter picks acts. The zero value picks all that are kept.
@@ -104,7 +105,7 @@ type logLine struct {
 
 func (l logLine) act() (Act, error) {
 	a, err := record.ParseAct(l.place.id(), l.fields)
-	return Act{a.At, a.Who, a.Face, a.Verb, a.Subject, a.Job, a.Kind, a.Before, a.After, a.Why}, err
+	return Act{a.At, a.Who, a.Face, a.Verb, a.Subject, a.Job, a.Kind, a.Hold, a.Before, a.After, a.Why}, err
 }
 
 // readLogs reads up to `each` lines of every log that come after a place in the list, and returns them in its order, and whether there are

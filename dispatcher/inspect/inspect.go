@@ -13,13 +13,14 @@ import (
 // reader should take a word that it does not know for a state of a newer release.
 type State string
 
-// The states of lanes and jobs. A lane is ready, leased, delayed or suspended; its head has the
+// The states of lanes and jobs. A lane is ready, leased, delayed, suspended or barred; its head has the
 // lane's state.
 const (
 	Ready     State = "ready"     // the head can be claimed
 	Leased    State = "leased"    // somebody holds the subject
 	Delayed   State = "delayed"   // the head failed and waits for its next attempt
 	Suspended State = "suspended" // nobody may have it until an operator resumes it
+	Barred    State = "barred"    // a hold keeps the lane back; of a hold on kinds, pools or hosts lanes stay ready
 	Waiting   State = "waiting"   // a job behind its lane's head
 	Scheduled State = "scheduled" // a job whose run-at has not come
 	Dead      State = "dead"      // a dead letter

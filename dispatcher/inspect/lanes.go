@@ -21,7 +21,7 @@ import (
 // and lists what is in it without jobs too: leased subjects on which a section runs, suspended
 // ones that are empty. Slots of limits are no lanes: [Inspector.KindLimit] has them. A Kind without a State walks the four states one after the other.
 type LaneFilter struct {
-	State State  // Ready, Leased, Delayed or Suspended
+	State State  // Ready, Leased, Delayed, Suspended or Barred
 	Kind  string // of the head
 }
 
@@ -38,7 +38,7 @@ type LaneFilter struct {
 // lanes another size meanwhile; but pages of a handful may miss one then. A total comes from [Inspector.Stats], which
 // counts and lists nothing.
 //
-// A state that is none of the four is an error that wraps [dispatcher.ErrInvalid]. A
+// A state that is none of the five is an error that wraps [dispatcher.ErrInvalid]. A
 // [dispatcher.IncompleteError] may come beside the list, which goes on then with the partition
 // that follows.
 func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane, string, error) {
@@ -47,9 +47,9 @@ func (in *Inspector) Lanes(ctx context.Context, f LaneFilter, page Page) ([]Lane
 		return nil, "", err
 	}
 	switch f.State {
-	case "", Ready, Leased, Delayed, Suspended:
+	case "", Ready, Leased, Delayed, Suspended, Barred:
 	default:
-		return nil, "", lanes.Invalid("state", f.State, "must be ready, leased, delayed or suspended")
+		return nil, "", lanes.Invalid("state", f.State, "must be ready, leased, delayed, suspended or barred")
 	}
 	at, err := parseCursor(page.Cursor, in.lanes.Partitions)
 	if err != nil {
@@ -156,7 +156,7 @@ func (in *Inspector) scanLanes(ctx context.Context, f LaneFilter, at cursor, n i
 		if len(subjects) < n {
 			further = done
 		}
-	case Delayed, Suspended:
+	case Delayed, Suspended, Barred: // whom a hold bars waits for its end as for that of a backoff
 		start, stop := "-inf", "(inf"
 		if state == Suspended {
 			start, stop = "+inf", "+inf"

@@ -35,6 +35,7 @@ type Stats struct {
 	Suspended  int `json:"suspended"` // lanes that wait for an operator, halted ones among them
 	Bare       int `json:"bare"`      // subjects that are held or suspended, and have no job
 	Slots      int `json:"slots"`     // of limits, that somebody has
+	Barred     int `json:"barred"`    // lanes that holds on lanes keep back, about; what holds on kinds and the like bar is Ready
 
 	// These stay when jobs have ended: outcomes, how many bytes they have, and windows of unique
 	// keys.
@@ -97,7 +98,7 @@ const MissingWorkers = "workers"
 func (s *Stats) add(o *Stats) {
 	for total, more := range map[*int]int{
 		&s.Jobs: o.Jobs, &s.Scheduled: o.Scheduled, &s.Dead: o.Dead, &s.Lanes: o.Lanes, &s.Ready: o.Ready, &s.Leased: o.Leased,
-		&s.Delayed: o.Delayed, &s.Suspended: o.Suspended, &s.Bare: o.Bare, &s.Slots: o.Slots, &s.Outcomes: o.Outcomes, &s.Windows: o.Windows,
+		&s.Delayed: o.Delayed, &s.Barred: o.Barred, &s.Suspended: o.Suspended, &s.Bare: o.Bare, &s.Slots: o.Slots, &s.Outcomes: o.Outcomes, &s.Windows: o.Windows,
 	} {
 		*total += more
 	}
@@ -114,6 +115,9 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 	s := Stats{Kinds: make(map[string]KindStats)}
 	kinds, err := in.kinds(ctx, p)
 	if err != nil {
+		return s, err
+	}
+	if s.Barred, err = in.allAsideIn(ctx, p); err != nil {
 		return s, err
 	}
 	slots, err := in.slots(ctx, p)
@@ -151,6 +155,7 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 	if filled.Val() {
 		s.Lanes--
 	}
+	s.Delayed = max(0, s.Delayed-s.Barred)
 	for i, kind := range kinds {
 		s.Kinds[kind] = KindStats{Ready: int(ready[i].Val())}
 		s.Ready += int(ready[i].Val())
@@ -163,7 +168,7 @@ func (in *Inspector) countPartition(ctx context.Context, p int) (Stats, error) {
 		}
 	}
 	s.Leased -= s.Slots
-	s.Bare = max(0, s.Ready+s.Leased+s.Delayed+s.Suspended-s.Lanes) // below 0 where an index is wrong
+	s.Bare = max(0, s.Ready+s.Leased+s.Delayed+s.Suspended+s.Barred-s.Lanes) // below 0 where an index is wrong
 	return s, nil
 }
 

@@ -30,6 +30,7 @@ const (
 	WhySlot         Code = "slot"          // it is no lane, but a slot of a limit that somebody has
 	WhyRunning      Code = "running"       // it runs
 	WhyBackoff      Code = "backoff"       // an attempt has failed, and the next one waits for its time
+	WhyBarred       Code = "barred"        // a hold of operators keeps it back
 	WhyNoWorker     Code = "no-worker"     // no worker that is alive handles the kind
 	WhyBlamed       Code = "blamed"        // all workers that handle the kind have stopped claiming it
 	WhyLimit        Code = "limit"         // as many of the kind run as may

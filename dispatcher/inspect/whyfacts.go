@@ -24,6 +24,8 @@ type facts struct {
 	waits   []link              // from the lane on, when its holder waits
 	took    map[string]Durations
 	ready   map[string]int // lanes, by the kind of their heads
+	holds   []held         // that are on
+	pools   map[string]string
 }
 
 // link is one step of a chain of waits: a subject that is waited for, and who has it.
@@ -34,7 +36,7 @@ type link struct {
 
 // facts reads them for lanes; all says that how long jobs take, and how many lanes are ready, is to be read too.
 func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts, missing *dispatcher.IncompleteError, err error) {
-	f = facts{limits: make(map[string]LimitUse), took: make(map[string]Durations), ready: make(map[string]int)}
+	f = facts{limits: make(map[string]LimitUse), took: make(map[string]Durations), ready: make(map[string]int), pools: make(map[string]string)}
 	if f.now, err = in.lanes.Time(ctx); err != nil {
 		return f, nil, err
 	}
@@ -43,8 +45,13 @@ func (in *Inspector) facts(ctx context.Context, list []Lane, all bool) (f facts,
 	if missing, err = missing.Without(MissingWorkers, err); err != nil {
 		return f, nil, err
 	}
+	f.holds, err = in.holdsOn(ctx, f.now)
+	if missing, err = missing.Without("holds", err); err != nil {
+		return f, nil, err
+	}
 	for i := range list {
 		kind := list[i].Kind
+		f.pools[kind] = in.poolOf(kind)
 		if _, known := f.limits[lanes.KindLimit(kind)]; known || list[i].HeadID == "" {
 			continue
 		}

@@ -51,6 +51,12 @@ func (f *facts) lane(l *Lane) Why {
 			w.Next = append(w.Next, Step{"lane retry " + word + seen(l), "tries it again now"})
 		}
 		w.Next = append(w.Next, Step{"lane suspend " + word, "keeps it from being tried"}, Step{"job cancel " + subject.IDWord(l.HeadID), "takes the job away"})
+	case l.State == Barred:
+		if h, is := f.bars(l); is {
+			f.sayBarred(&h, &w, say)
+		} else {
+			say(WhyReady, "The hold that barred it is over; a worker takes it when it next looks.")
+		}
 	case l.HeadID == "":
 		say(WhySection, "A caller waits here for a section, and takes the lane by himself.")
 	default:
@@ -144,7 +150,10 @@ func (f *facts) readyLane(l *Lane, w *Why, say func(Code, string, ...any)) {
 		}
 	}
 	limit, ready, pool := f.limits[lanes.KindLimit(l.Kind)], f.ready[l.Kind], f.fullPool(l.Kind)
+	hold, held := f.bars(l)
 	switch {
+	case held:
+		f.sayBarred(&hold, w, say)
 	case f.unserved(l, w):
 		say(w.Also[0], "%s", f.nobody(l.Kind))
 		w.Also = nil

@@ -41,6 +41,9 @@ type Worker struct {
 	// Blamed are the kinds of which it claims no more for a while, and why: see [Session.Blame].
 	Blamed map[string]string `json:"blamed_for,omitempty"`
 
+	// Obeys says that its release knows of holds. One that does not claims what operators hold.
+	Obeys bool `json:"obeys_holds,omitempty"`
+
 	Concurrency int       `json:"concurrency"`
 	LeaseTTL    string    `json:"lease_ttl"`
 	StartedAt   time.Time `json:"started_at"`
@@ -50,13 +53,14 @@ type Worker struct {
 }
 
 // Beat says that the worker is alive, on the connection of renewals. Pools call it every [BeatEvery]. It reads
-// the limits and what is watched again, in two more round trips: so the session finds out what a lost hint did not tell. What
+// the limits, what is held and what is watched again, in three more round trips: so the session finds out what a lost hint did not tell. What
 // can't be read is no error, and that of before stays.
 func (s *Session) Beat(ctx context.Context) error {
 	if err := s.signOn(ctx); err != nil {
 		return err
 	}
 	s.readLimits(ctx)
+	s.imposeHolds(ctx)
 	return nil
 }
 

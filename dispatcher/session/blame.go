@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
@@ -114,17 +115,27 @@ func (s *Session) said() (string, error) {
 	return string(info), err
 }
 
-// claimant is who claims now: without the kinds that it is blamed for. The kinds of s.who are never changed, so
-// trips under way keep theirs.
+// claimant is who claims now: without the kinds that it is blamed for, and those that are held for it. The kinds of s.who are
+// never changed, so trips under way keep theirs.
 func (s *Session) claimant() Claimant {
 	s.blame.mu.Lock()
 	defer s.blame.mu.Unlock()
 	who := s.who
-	if len(s.blame.why) == 0 {
-		return who
+	if len(s.blame.why) > 0 {
+		who.Kinds = slices.DeleteFunc(slices.Clone(who.Kinds), func(kind string) bool { return s.blame.why[kind] != "" })
 	}
-	who.Kinds = slices.DeleteFunc(slices.Clone(who.Kinds), func(kind string) bool { return s.blame.why[kind] != "" })
+	s.unheld(&who)
 	return who
+}
+
+// waitsFor reports whether the session waits for hints of a kind: not of one that it is blamed for, nor of one that is held for
+// it and not for everybody. Hints of what is held for everybody lead nowhere, and so go by.
+func (s *Session) waitsFor(kind string, now time.Time) bool {
+	s.blame.mu.Lock()
+	blamed := s.blame.why[kind] != ""
+	s.blame.mu.Unlock()
+	is, everybody := s.holdsKind(kind, now)
+	return !blamed && (!is || everybody)
 }
 
 // prober is who makes the one turn by which it is seen whether the session does a kind well again, and the

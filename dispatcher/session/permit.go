@@ -132,6 +132,9 @@ func (p *permitted) claim(ctx context.Context, answers []TurnReply) {
 			p.hand(i, &got.Claims[k])
 		}
 		answers[i].Claims, answers[i].Ready = got.Claims, got.Ready
+		if got.held {
+			s.metHold(ctx, p.turns[i].Partition)
+		}
 		if got.Short && !answers[i].Short { // it became ready after the count
 			answers[i].Ready++
 		}

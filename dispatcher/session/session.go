@@ -46,6 +46,7 @@ type Session struct {
 	partOf   map[string]int    // partition of each key
 	kindOf   map[string]string // kind of each key
 	permits  permits
+	policy   policy
 	records  records
 	watched  atomic.Pointer[map[subject.Key]bool]
 
@@ -89,6 +90,7 @@ func Join(ctx context.Context, d *dispatcher.Dispatcher, who Claimant, concurren
 		return nil, errors.Join(err, s.waiting.Close(), s.renewing.Close())
 	}
 	s.readLimits(ctx)
+	s.imposeHolds(ctx)
 	s.listen()
 	return s, nil
 }
@@ -114,6 +116,7 @@ func newSession(d *dispatcher.Dispatcher, who Claimant) (*Session, error) {
 	s.who.ranks = newRanks(d, who.Kinds)
 	s.permits.asking, s.permits.recovery = make(map[shortOf]bool), make(chan struct{}, 1)
 	s.records.turn = make(chan struct{}, 1)
+	s.policy.changed = make(chan struct{}, 1)
 	return s, nil
 }
 
@@ -129,7 +132,7 @@ func describe(d *dispatcher.Dispatcher, who Claimant, concurrency int) Worker {
 		}
 	}
 	return Worker{
-		Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions,
+		Holder: who.Holder, Host: host, PID: os.Getpid(), Kinds: who.Kinds, Pool: who.Pool, Versions: versions, Obeys: true,
 		Concurrency: concurrency, LeaseTTL: who.TTL.String(), StartedAt: time.Now().UTC().Truncate(time.Millisecond),
 	}
 }
@@ -153,8 +156,8 @@ func (s *Session) placeWaits() {
 	s.broken = make([]atomic.Bool, len(s.waits))
 }
 
-// listen begins to hear three things: what is asked of the session's holder, what limits offer it, and that
-// limits have changed. Close ends that. The three share one subscription. For offers the text is kept too,
+// listen begins to hear four things: what is asked of the session's holder, what limits offer it, that
+// limits have changed, and that holds have. Close ends that. The four share one subscription. For offers the text is kept too,
 // because it says which partition they are for ([Session.Offered]).
 func (s *Session) listen() {
 	var asked, slots []string
@@ -162,10 +165,11 @@ func (s *Session) listen() {
 		news := s.lanes.Keys(p).News
 		asked, slots = append(asked, news(s.who.Holder)), append(slots, news(s.who.Holder+"/slots"))
 	}
-	heard, leave := s.lanes.News.ListenToEach(asked, slots, []string{s.lanes.LimitNews()})
+	heard, leave := s.lanes.News.ListenToEach(asked, slots, []string{s.lanes.LimitNews()}, []string{s.lanes.PolicyNews()})
 	s.asked, s.slots = heard[0], heard[1]
 	s.lanes.News.Keep(s.slots)
 	go s.watchLimits(heard[2])
+	go s.watchPolicy(heard[3])
 	s.leave = append(leave, sync.OnceFunc(func() { close(s.over) }))
 }
 
@@ -270,8 +274,8 @@ func (s *Session) Waits() int { return len(s.waits) }
 //
 // A session whose kinds are all blamed has nothing to wait for, and pauses for [BeatEvery] instead.
 func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
-	who := s.claimant()
-	own := func(key string) bool { return slices.Contains(who.Kinds, s.kindOf[key]) }
+	now := s.lanes.Clock()
+	own := func(key string) bool { return s.waitsFor(s.kindOf[key], now) }
 	wakes := slices.DeleteFunc(slices.Clone(s.waits[place]), func(key string) bool { return !own(key) })
 	if len(wakes) == 0 {
 		select { // there may be kinds again
@@ -303,7 +307,11 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 		connect.Reload(ctx, s.waiting)
 		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
 	}
-	if who = s.claimant(); !own(woken.Key) { // it is for those who are not blamed for the kind
+	now = s.lanes.Clock()
+	if is, _ := s.holdsKind(s.kindOf[woken.Key], now); is && own(woken.Key) {
+		return Hint{}, false, nil // nobody may have it, and when that is over everybody looks
+	}
+	if !own(woken.Key) { // it is for those who are not blamed for the kind, or not held from it
 		_, err := connect.Ask(ctx, func(ctx context.Context) (int64, error) {
 			return s.waiting.ZAddNX(ctx, woken.Key, woken.Z).Result()
 		})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lanekeeper/lanekeeper/dispatcher"
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/script"
 	"github.com/lanekeeper/lanekeeper/lease"
@@ -44,6 +45,8 @@ type TurnReply struct {
 	Short  bool          // lanes were left that a limit was in the way of
 	Later  time.Duration // how long until it may give more; 0 when nobody knows
 	Err    error         // of reaping or claiming
+
+	held bool // the claim met a hold that the session did not know
 }
 
 // turns sends all turns together and returns an answer for each. The leases of what is claimed count from
@@ -60,6 +63,9 @@ func (s *Session) turns(ctx context.Context, who *Claimant, turns []Turn) []Turn
 	answers := make([]TurnReply, len(turns))
 	for i := range turns {
 		answers[i] = plans[i].settle(turns[i].Ends, who, sent)
+		if answers[i].held {
+			s.metHold(ctx, turns[i].Partition)
+		}
 		if turns[i].Claim {
 			who.ranks.served(answers[i].Claims, turns[i].Want, who.Kinds, now)
 		}
@@ -176,6 +182,9 @@ func (s *Session) putBack(t *Turn) *script.Call {
 // is capped by it.
 func (s *Session) turnCall(t *Turn, who *Claimant, want int, members []int) endCall {
 	claiming := lanes.Claiming{Holder: who.Holder, TTL: who.TTL, Want: want, Kinds: make([]lanes.Wanted, 0, len(who.Kinds))}
+	if who.Pool != dispatcher.DefaultPool {
+		claiming.Pool = who.Pool
+	}
 	for _, kind := range s.inTurn(who) {
 		most, capped := who.budget[kind]
 		claiming.Kinds = append(claiming.Kinds, lanes.Wanted{
@@ -212,7 +221,7 @@ func (s *Session) inTurn(who *Claimant) []string {
 // attempts are used up and it is a dead letter. The jobs behind it in the same lane are not given out either:
 // they may not run before it (I5).
 func (a *TurnReply) readClaims(t *lanes.TurnReply, who *Claimant, sent time.Time) (err error) {
-	a.Ready, a.Short = t.Ready, t.Short
+	a.Ready, a.Short, a.held = t.Ready, t.Short, t.Held
 	a.Claims = make([]Claim, 0, t.Jobs())
 	subject, more := "", false // lane of the last row, and whether it takes more jobs along
 	for i := range t.Jobs() {

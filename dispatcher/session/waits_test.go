@@ -113,7 +113,7 @@ func TestEachWaitLeavesItsChannels(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				redistest.Until(t, "it listens", listens(3)) // for what is asked of it, for slots, and for limits
+				redistest.Until(t, "it listens", listens(4)) // for what is asked of it, for slots, for limits, and for holds
 				if err := s.Close(t.Context()); err != nil {
 					t.Error(err)
 				}

@@ -17,16 +17,16 @@ const module = "github.com/lanekeeper/lanekeeper/"
 
 // rooms in the order of the one direction: each may import those behind it.
 var rooms = []string{
-	"lanekeepertest", "cmd", "worker", "dispatcher/doctor", "dispatcher/move", "dispatcher/inspect", "dispatcher/session", "dispatcher", "dispatcher/internal/lanes", "lease", "subject",
+	"lanekeepertest", "cmd", "worker", "dispatcher/doctor", "dispatcher/move", "dispatcher/control", "dispatcher/inspect", "dispatcher/session", "dispatcher", "dispatcher/internal/lanes", "lease", "subject",
 }
 
 // kit is the room that only tests import.
 const kit = "lanekeepertest"
 
 // direction is what a complaint says.
-const direction = "imports run cmd → worker, doctor → move → inspect → session → dispatcher → lanes → lease → subject, and a pool looks at no lanes"
+const direction = "imports run cmd → worker, doctor → move → control → inspect → session → dispatcher → lanes → lease → subject, and a pool looks at no lanes"
 
-// Imports run one way: cmd → worker, doctor → move → inspect → session → dispatcher → lanes → lease → subject. internal may
+// Imports run one way: cmd → worker, doctor → move → control → inspect → session → dispatcher → lanes → lease → subject. internal may
 // import subject and other internals; test helpers there (redistest, story) serve
 // tests and may import what they test. Tests may import what they like.
 func TestImportsRunOneWay(t *testing.T) {
@@ -68,7 +68,7 @@ func allowed(from, to string) bool {
 	if strings.HasPrefix(to, "internal/") || to == "testdata" {
 		return true
 	}
-	if room := rooms[max(0, rank(to))]; strings.HasPrefix(from, "worker/") && (room == "dispatcher/doctor" || room == "dispatcher/move" || room == "dispatcher/inspect") {
+	if room := rooms[max(0, rank(to))]; strings.HasPrefix(from, "worker/") && (room == "dispatcher/doctor" || room == "dispatcher/move" || room == "dispatcher/control" || room == "dispatcher/inspect") {
 		return false
 	}
 	return rank(to) > rank(from)

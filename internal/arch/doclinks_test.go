@@ -14,7 +14,7 @@ import (
 )
 
 // public are the packages that a program of users may import.
-var public = []string{"subject", "lease", "dispatcher", "dispatcher/session", "dispatcher/inspect", "dispatcher/doctor", "dispatcher/move", "worker", "lanekeepertest"}
+var public = []string{"subject", "lease", "dispatcher", "dispatcher/session", "dispatcher/inspect", "dispatcher/doctor", "dispatcher/move", "dispatcher/control", "worker", "lanekeepertest"}
 
 // readDoc reads what go doc shows of a package.
 func readDoc(t *testing.T, room string) *doc.Package {

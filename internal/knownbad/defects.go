@@ -34,10 +34,10 @@ var byVerb = []defect{
 	},
 	{
 		"tokens by counting only: they repeat after a failover", "lease/lease.lua",
-		`local last, token = call('HGET', CLOCK, 'token'), now_us
+		`local last, token = look().token, now_us
   if last and tonumber(last) >= tonumber(now_us) then
     token = whole(last + 1)
-  end`, `local token = whole((call('HGET', CLOCK, 'token') or 0) + 1)`,
+  end`, `local token = whole((look().token or 0) + 1)`,
 	},
 	{
 		"tokens by the clock only: they fall when it is set back", "lease/lease.lua",
@@ -85,7 +85,7 @@ var byVerb = []defect{
 		`if entry and not records[i] and not taken[subject] then`, `if entry and not taken[subject] then`,
 	},
 	{
-		"a lane is handed over to one who does not handle its kind", "dispatcher/internal/lanes/parts/claiming.lua",
+		"a lane is handed over to one who does not handle its kind", "dispatcher/internal/lanes/parts/handing.lua",
 		`if head and h < wanted and takes[kind_of(head)] and not stops`, `if head and h < wanted and not stops`,
 	},
 	{

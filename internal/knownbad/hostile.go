@@ -140,7 +140,7 @@ var fromHostility = []defect{
 		`if err == nil && who != me {`, `if err == nil {`,
 	},
 	{
-		"a repair takes another one's lock away", "dispatcher/internal/lanes/hold.lua",
+		"a repair takes another one's lock away", "dispatcher/internal/lanes/keeprepair.lua",
 		`if call('GET', REPAIRING) ~= ARGV[FIRST] then`, `if false then`,
 	},
 	{

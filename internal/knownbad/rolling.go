@@ -7,7 +7,7 @@ var rolling = []defect{
 		`reply[2] == 0 and not next(c.next_up)`, `true`,
 	},
 	{
-		"in hand: a lane that is handed over is taken deep while another one waits", "dispatcher/internal/lanes/parts/claiming.lua",
+		"in hand: a lane that is handed over is taken deep while another one waits", "dispatcher/internal/lanes/parts/handing.lua",
 		`c.nobody_waits = c.popped < t.wanted and not next(c.next_up)`, `c.nobody_waits = true`,
 	},
 	{
@@ -20,7 +20,7 @@ var rolling = []defect{
 	},
 	{
 		"in hand: filled one job too far back", "dispatcher/internal/lanes/parts/rolling.lua",
-		`ipairs(behind(lane.subject, kind, lane.hand, n, true))`, `ipairs(behind(lane.subject, kind, lane.hand + 1, n, true))`,
+		`behind(lane.subject, kind, lane.hand, n, true)`, `behind(lane.subject, kind, lane.hand + 1, n, true)`,
 	},
 	{
 		"in hand: what failed before comes too", "dispatcher/internal/lanes/parts/lot.lua",
@@ -64,7 +64,7 @@ var rolling = []defect{
 	},
 	{
 		"in hand: a batch is cut short like a lane that rolls", "worker/desk.go",
-		`d.crew.stopping || a.rolls && (`, `d.crew.stopping || (`,
+		`d.bars(a.claim) || a.rolls && (`, `d.bars(a.claim) || (`,
 	},
 	{
 		"in hand: a lane rolls though another one waits for its place", "worker/desk.go",
@@ -111,8 +111,8 @@ var rolling = []defect{
 	},
 	{
 		"in hand: what goes back is begun all the same", "worker/desk.go",
-		`			l.hand.jobs = nil
-			delete(d.held, l)`, `			delete(d.held, l)`,
+		`	l.hand.jobs = nil
+	delete(d.held, l)`, `	delete(d.held, l)`,
 	},
 	{
 		"in hand: who has no room asks for none", "worker/plan.go",

@@ -58,7 +58,7 @@ var unseenLanes = []defect{
 		`all[canonical] = append(all[canonical], lanes.Suspect{How: "drop", Entry: entry})`, `_ = entry`,
 	},
 	{
-		"a suspended head is claimed by the call that finishes the one before", "dispatcher/internal/lanes/parts/claiming.lua",
+		"a suspended head is claimed by the call that finishes the one before", "dispatcher/internal/lanes/parts/handing.lua",
 		`stops[lanes[i]] = is_suspended(note)`, `stops[lanes[i]] = false`,
 	},
 	{
@@ -78,11 +78,11 @@ var unseenLanes = []defect{
 		`free(e.subjects, e.asks)`, `free(e.subjects, {})`,
 	},
 	{
-		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/internal/lanes/parts/claiming.lua",
+		"a lane that is to be suspended is handed over in the call of the end", "dispatcher/internal/lanes/parts/handing.lua",
 		`c.asleep[subject] or suspend_asked(f.asks[subject]) --`, `c.asleep[subject] or false --`,
 	},
 	{
-		"a lane whose cancelled job finished is handed to nobody", "dispatcher/internal/lanes/parts/claiming.lua",
+		"a lane whose cancelled job finished is handed to nobody", "dispatcher/internal/lanes/parts/handing.lua",
 		`c.asleep[subject] or suspend_asked(f.asks[subject]) --`, `c.asleep[subject] or f.asks[subject] --`,
 	},
 	{
@@ -126,7 +126,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"resuming a lane ends its head's backoff", "dispatcher/internal/lanes/resume.lua",
-		`backoff and with_value('', 'backoff', backoff) or ''`, `''`,
+		`{ 'backoff', 'hold' }`, `{ 'hold' }`,
 	},
 	{
 		"a lane whose backoff ended while it was suspended is not ready when it is resumed", "lease/park.lua",
@@ -148,9 +148,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"a lane stays halted by a head that is gone", "internal/record/park.lua",
-		`  rest = without_value(rest, 'halted')
-`, `  halted = nil
-`,
+		`  rest = without_value(without_value(rest, 'halted'), 'hold')`, `  halted = nil`,
 	},
 	{
 		"a repeated suspension is asked for again", "dispatcher/internal/lanes/suspend.lua",
@@ -193,7 +191,7 @@ var unseenLanes = []defect{
 	},
 	{
 		"what a section call frees is listed nowhere", "dispatcher/internal/lanes/section.lua",
-		`if freed and head and not record and not stopped then`, `if false then`,
+		`if freed and head and not record and not stopped and reply[1] ~= 'ok' then`, `if false then`,
 	},
 	{
 		"a batch that halts its lane says that attempts are exhausted, whatever its head failed with", "dispatcher/internal/lanes/parts/ending.lua",

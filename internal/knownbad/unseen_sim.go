@@ -3,7 +3,7 @@ package main
 // unseenSim are defects that neither the simulator nor its checker saw.
 var unseenSim = []defect{
 	{
-		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/internal/lanes/parts/claiming.lua",
+		"a lane that is to be suspended is handed over by the call that finishes and claims", "dispatcher/internal/lanes/parts/handing.lua",
 		`local stops = c.asleep[subject] or suspend_asked(f.asks[subject]) -- a cancel was for the job that is done`, `local stops = c.asleep[subject]`,
 	},
 	{
@@ -40,7 +40,7 @@ var unseenSim = []defect{
 	},
 	{
 		"digits of the time that begin with a 0 are octal to the embedded server: it is up to 14 ms behind", "internal/script/clock.lua",
-		`return t[1] * 1000 + math.floor(t[2] / 1000), `, `return t[1] * 1000 + string.sub('00000' .. t[2], -6, -4), `,
+		`clock_ms, clock_us = t[1] * 1000 + math.floor(t[2] / 1000), `, `clock_ms, clock_us = t[1] * 1000 + string.sub('00000' .. t[2], -6, -4), `,
 	},
 	{
 		"a worker that is blamed for one kind gives up its places in line for limits of others", "dispatcher/session/line.go",

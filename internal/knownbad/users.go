@@ -69,7 +69,7 @@ var fromUsers = []defect{
 	},
 	{
 		"who is blamed keeps a wake-up to itself", "dispatcher/session/session.go",
-		`if who = s.claimant(); !own(woken.Key) {`, `if who = s.claimant(); false {`,
+		`	if !own(woken.Key) {`, `	if false {`,
 	},
 	{
 		"a kind whose workers are all blamed has workers", "dispatcher/inspect/whylane.go",

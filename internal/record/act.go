@@ -48,6 +48,7 @@ type Act struct {
 	Subject       subject.Key
 	Job           string // its id
 	Kind          string
+	Hold          string // its id
 }
 
 // ParseAct reads one from the id and the fields of its entry. Fields that it does not know are a newer release's, and passed over.
@@ -59,7 +60,7 @@ func ParseAct(id string, fields map[string]any) (a Act, err error) {
 		return a, fmt.Errorf("%w: %q in a log of acts", ErrCorrupt, id)
 	}
 	a = Act{
-		At: at, Actor: Actor{text("who"), text("face"), text("why")}, Verb: text("verb"), Before: text("before"), After: text("after"), Kind: text("kind"),
+		At: at, Actor: Actor{text("who"), text("face"), text("why")}, Verb: text("verb"), Before: text("before"), After: text("after"), Kind: text("kind"), Hold: text("hold"),
 	}
 	if s := text("subject"); s != "" {
 		if a.Subject, err = subject.FromCanonical(s); err != nil {

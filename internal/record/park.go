@@ -9,12 +9,19 @@ import (
 )
 
 // Park is why a lane that nobody holds may not be claimed, a line each: "backoff <until, Unix ms>", "suspended <when,
-// Unix ms> [@<who>\t]<why>", "halted <when, Unix ms> <why>", "job -".
+// Unix ms> [@<who>\t]<why>", "halted <when, Unix ms> <why>", "job -", "hold <until, Unix ms> <id>".
 type Park struct {
 	Backoff   time.Time // its head waits until then for its next attempt; zero when it does not
 	Suspended *Stop     // by an operator
 	Halted    *Stop     // by its head, which has failed for good
 	Job       bool      // its head is suspended by itself
+	Hold      *Barred   // by a rule of an operator
+}
+
+// Barred is the hold that keeps a lane back, and when that ends by itself: [Forever] is when it is released.
+type Barred struct {
+	ID    string
+	Until time.Time
 }
 
 // Stop is since when, and why, something is stopped, and who did it; By is "" where that is not known.
@@ -35,6 +42,10 @@ func ParsePark(record string) (p Park, ok bool) {
 			p.Halted, ok = parseStop(value)
 		case "job":
 			p.Job, ok = true, value != ""
+		case "hold":
+			when, id, _ := strings.Cut(value, " ")
+			p.Hold = &Barred{ID: id}
+			p.Hold.Until, ok = millis(when)
 		}
 		return ok
 	})
@@ -93,6 +104,9 @@ func (p Park) LookAgain() float64 {
 	if p.Stopped() {
 		return math.Inf(1)
 	}
+	if p.Hold != nil && p.Hold.Until.After(p.Backoff) {
+		return float64(p.Hold.Until.UnixMilli())
+	}
 	return float64(p.Backoff.UnixMilli())
 }
 
@@ -134,6 +148,9 @@ func (p Park) String() string {
 	}
 	if p.Job {
 		b.WriteString("job -\n")
+	}
+	if p.Hold != nil {
+		fmt.Fprintf(&b, "hold %d %s\n", p.Hold.Until.UnixMilli(), p.Hold.ID)
 	}
 	return b.String()
 }

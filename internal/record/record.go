@@ -19,6 +19,7 @@
 //	wait        that who has a lease waits for another subject
 //	trail       an attempt that has ended
 //	limit       a limit, its slots, and a place in the line of those who are short of it
+//	hold        what operators hold, as each partition knows it
 //	act         what an operator did, and who
 //	mover       which run of a command moves a whole namespace
 //
@@ -82,6 +83,9 @@ var waitLua string
 //go:embed limit.lua
 var limitLua string
 
+//go:embed hold.lua
+var holdLua string
+
 //go:embed act.lua
 var actLua string
 
@@ -90,5 +94,5 @@ var moverLua string
 
 // Lua is the Lua side of all pages. It needs no keys: what it has reads and makes texts.
 var Lua = strings.Join([]string{
-	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, retentionLua, waitLua, limitLua, actLua, moverLua,
+	textLua, entryLua, noteLua, jobLua, leaseLua, askLua, scheduleLua, expiringLua, reasonLua, parkLua, uniqueLua, outcomeLua, declarationLua, retentionLua, waitLua, limitLua, holdLua, actLua, moverLua,
 }, "\n")

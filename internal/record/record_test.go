@@ -163,7 +163,7 @@ func TestPages(t *testing.T) {
 	if !known || *someone.Suspended != (Stop{time.UnixMilli(7).UTC(), "a b", "no route"}) {
 		t.Errorf("suspended by somebody is %+v", someone.Suspended)
 	}
-	if acted != nil || act != (Act{time.UnixMilli(1700000000000).UTC(), Actor{"a b", "cli", "no route"}, "lane skip", "halted", "ready", key, "j 1", ""}) {
+	if acted != nil || act != (Act{time.UnixMilli(1700000000000).UTC(), Actor{"a b", "cli", "no route"}, "lane skip", "halted", "ready", key, "j 1", "", ""}) {
 		t.Errorf("act %+v, %v", act, acted)
 	}
 	for _, bad := range []map[string]any{{}, {"verb": 7}, {"verb": "x", "subject": "\x09s"}, {"verb": "x", "job": "x"}} {

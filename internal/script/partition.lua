@@ -9,7 +9,7 @@
 -- KEYS[7]   dead       zset    id -> time of death, ms
 -- KEYS[8]   reasons    hash    id -> why it died
 -- KEYS[9]   notes      hash    id -> what has come of a job so far
--- KEYS[10]  clock      hash    'token', 'seq' -> last one given out; 'kept' -> bytes of outcomes; 'largest' -> of a job
+-- KEYS[10]  clock      hash    'token', 'seq' -> last one given out; 'kept' -> bytes of outcomes; 'largest' -> of a job; 'policy'
 -- KEYS[11]  kinds      set     job kinds seen
 -- KEYS[12]  request    string  "<number> <reply>" of this caller's last request
 -- ARGV[1]   now        ms, or '' for the server's clock
@@ -21,7 +21,7 @@
 -- The forms of all values are in internal/record.
 --
 -- Derives   ready:<kind>, wake:<kind>, tail:<subject>, news:<name>; park_reasons, asks, unique,
---           names, outcomes, ended, windows, expiring, limits, audit, line:<limit>, places:<limit>: all under the hash tag of
+--           names, outcomes, ended, windows, expiring, limits, audit, policy, barring, barred:<hold>, line:<limit>, places:<limit>: all under the hash tag of
 --           KEYS[1]; which ones is known only once heads or entries are read.
 -- Returns   'stale'
 

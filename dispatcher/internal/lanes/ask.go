@@ -45,6 +45,11 @@ func (n *Namespace) Members(ctx context.Context, key string, from, to int64) ([]
 	return connect.Ask(ctx, func(ctx context.Context) ([]string, error) { return n.Redis.LRange(ctx, key, from, to).Result() })
 }
 
+// Hash reads a whole hash, which must be a small one.
+func (n *Namespace) Hash(ctx context.Context, key string) (map[string]string, error) {
+	return connect.Ask(ctx, func(ctx context.Context) (map[string]string, error) { return n.Redis.HGetAll(ctx, key).Result() })
+}
+
 // InRange reads a part of a sorted set.
 func (n *Namespace) InRange(ctx context.Context, part redis.ZRangeArgs) ([]string, error) {
 	return connect.Ask(ctx, func(ctx context.Context) ([]string, error) { return n.Redis.ZRangeArgs(ctx, part).Result() })

@@ -9,10 +9,10 @@
 // A job's way: enqueue; turn, which finishes and claims; end, for all other ends; reap. A section's: section,
 // leave, wait. Limits: limit, overtake; ready, slot, giveback around a turn. Operators, of whom actor.go has who acts: cancel, suspend, retry,
 // resume, suspendjob, replay, discard. Workers: beat, measure, trail, hot, refund. Kinds: register, undeclare. Repairs:
-// aside, leftover, mend, restore, recount, raise, hold.
+// aside, leftover, mend, restore, recount, raise, keeprepair. Holds: hold, impose.
 //
 // The longer scripts read as their steps, whose functions are in parts/: of enqueue arriving, rivals and
-// placing; of turn finishing, claiming, lot and leaving; of end and reap ending and fates; of mend cleaning and
+// placing; of turn finishing, claiming, handing, lot, holding and leaving; of end and reap ending and fates; of mend cleaning and
 // mending; of slot and giveback short; of the operators' acting. The other parts, lane, locate, notes, taken, kept and due, are for
 // several scripts.
 //

@@ -217,6 +217,7 @@ const (
 	Leased    = "leased"
 	Delayed   = "delayed"
 	Suspended = "suspended"
+	Barred    = "barred"
 	Waiting   = "waiting"
 	Scheduled = "scheduled"
 	Dead      = "dead"
@@ -232,6 +233,8 @@ func (l *Lane) State() string {
 		return Suspended
 	case !l.Park.Backoff.IsZero():
 		return Delayed
+	case l.Park.Hold != nil:
+		return Barred
 	}
 	return Ready
 }

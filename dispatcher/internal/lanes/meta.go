@@ -23,11 +23,16 @@ const (
 	Migrating = "migrating"
 )
 
+// Holding stands there too, since a hold was set for the first time: this release opens such a namespace, and those that
+// know of no holds do not.
+const Holding = "holding"
+
 // Meta is what a namespace says of itself, whichever release made it.
 type Meta struct {
 	subject.Namespace        // Partitions is 0 when that can't be read
 	Schema            string // the number alone
 	Doing             string // Removing, Importing, Migrating; "" of one that is open
+	Holds             bool   // releases that know of no holds may not open it
 	Import            string // how far an import has come: the caller's own text
 	Migrated          int    // partitions that a migration is through with
 
@@ -49,6 +54,9 @@ func ReadMeta(ctx context.Context, rdb redis.UniversalClient, name string) (m Me
 	}
 	text := func(i int) string { s, _ := stored[i].(string); return s }
 	m.Schema, m.Doing, _ = strings.Cut(text(1), " ")
+	if m.Doing == Holding {
+		m.Doing, m.Holds = "", true
+	}
 	m.Import, m.mover = text(2), text(4)
 	m.Migrated, _ = strconv.Atoi(text(3)) // 0 before the first
 	if n, err := strconv.Atoi(text(0)); err == nil && n >= 1 && n <= subject.MaxPartitions {
@@ -58,7 +66,12 @@ func ReadMeta(ctx context.Context, rdb redis.UniversalClient, name string) (m Me
 }
 
 // Mark is what its schema says.
-func (m Meta) Mark() string { return MarkOf(m.Schema, m.Doing) }
+func (m Meta) Mark() string {
+	if m.Holds {
+		return MarkOf(m.Schema, Holding)
+	}
+	return MarkOf(m.Schema, m.Doing)
+}
 
 // MarkOf is what the schema of a namespace says while something is done with it; "" is nothing.
 func MarkOf(number, doing string) string { return strings.TrimSuffix(number+" "+doing, " ") }
@@ -75,7 +88,7 @@ func refusal(name, mark string) error {
 	number, doing, _ := strings.Cut(mark, " ")
 	helps := ""
 	switch {
-	case mark == schema:
+	case mark == schema, mark == MarkOf(schema, Holding):
 		return nil
 	case doing == Removing:
 		helps = "is being removed: 'lanekeeper namespace rm " + name + "' goes on with that"

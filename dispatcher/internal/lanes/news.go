@@ -63,6 +63,13 @@ func (n *Newsroom) Pace(channel string, waited time.Duration) time.Duration {
 	return min(max(LookAgain, waited/deafShare), lookRarely)
 }
 
+// Hears reports whether a channel is heard, as far as is known.
+func (n *Newsroom) Hears(channel string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.live[channel]
+}
+
 // heardOf notes that a subscription has begun, and signals it: what happened before was not heard. deafen notes
 // that none is heard any more, and has all who wait look by themselves.
 func (n *Newsroom) heardOf(channel string) {

@@ -55,10 +55,14 @@ else
     end
     write_note(id_of(head), attempts, false, workers, failure) -- it is resumed with its lane
   end
-  -- Stops go, the rest of a backoff stays: it did not, when the suspension was written over it
+  -- Stops go, the rest of a backoff stays, and a hold: it did not, when the suspension was written over it
   -- (docs/design.md).
-  local backoff = value_in(reasons, 'backoff')
-  if not repark(subject, backoff and with_value('', 'backoff', backoff) or '', now) then
+  local rest = ''
+  for _, word in ipairs({ 'backoff', 'hold' }) do
+    local value = value_in(reasons, word)
+    rest = value and with_value(rest, word, value) or rest
+  end
+  if not repark(subject, rest, now) and head then
     call('ZADD', WAKE .. kind_of(head), 0, 'due') -- nobody has heard of that time
   elseif head then
     list_ready({ subject, head }, 'LPUSH', '')

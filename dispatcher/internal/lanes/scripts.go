@@ -14,7 +14,7 @@ var sources embed.FS
 
 // Lua is what all verbs that change lanes share, in this order: each part may use those before it. A function that a
 // script does not use is left out when it is put together (internal/script, link).
-var Lua = parts("notes", "locate", "lane", "taken", "kept", "fates", "due", "ending", "lot", "rolling", "finishing", "claiming", "leaving", "cleaning", "mending", "arriving", "rivals", "placing", "acting")
+var Lua = parts("notes", "locate", "lane", "taken", "kept", "fates", "due", "ending", "lot", "holding", "rolling", "finishing", "claiming", "handing", "leaving", "cleaning", "mending", "arriving", "rivals", "placing", "acting")
 
 // scripts has every verb's script by the name of its file. It is filled while the package is initialized, and
 // only read after that.
@@ -39,7 +39,7 @@ func permit(name string) *script.Script {
 func whole(name string) *script.Script { return add(script.NewWhole(name, read(name+".lua"))) }
 
 // shownAs has the names, as errors show them, of those that are not named as their files.
-var shownAs = map[string]string{"giveback": "give back", "aside": "set aside", "suspendjob": "suspend job", "measure": "record durations", "trail": "record attempts", "hot": "record time by subject"}
+var shownAs = map[string]string{"giveback": "give back", "aside": "set aside", "suspendjob": "suspend job", "keeprepair": "keep a repair", "measure": "record durations", "trail": "record attempts", "hot": "record time by subject"}
 
 func add(s *script.Script) *script.Script {
 	scripts[s.Name] = s

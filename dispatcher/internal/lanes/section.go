@@ -19,7 +19,7 @@ const Unknown = time.Duration(math.MaxInt64)
 
 // Section asks once, with a caller of the ticket's own, for the lease of a subject. ok is false when it is not
 // to be had yet: over is after how long what is in front may be over without anybody telling, or [Unknown]. To
-// one without a ticket, whose entry is "", the error is a [*lease.HeldError] then.
+// one without a ticket, whose entry is "", the error is a [*lease.HeldError] then, and to anybody whom a hold bars who has no ticket yet.
 //
 // It costs one round trip, and more as long as jobs of the partition have fallen due that go first (I14). The
 // lease counts from before the last one. An error that leaves open what Redis did (see [Unanswered]) may have
@@ -35,6 +35,8 @@ func (n *Namespace) Section(ctx context.Context, caller *script.Caller, key subj
 	switch {
 	case err != nil:
 		return lease.Lease{}, false, 0, err
+	case words[0] == "barred":
+		return lease.Lease{}, false, 0, lease.Barred(key, words[1], words[2])
 	case words[0] == "held":
 		return lease.Lease{}, false, 0, heldBy(key, words[1], words[2])
 	case words[0] != "ok":

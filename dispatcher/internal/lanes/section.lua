@@ -13,6 +13,7 @@
 --           {'again'}: more is due than one call places, and it goes first; ask at once
 --           {'held', holder, end of the lease in ms}, to who does not wait: '' and '0' when nobody has it and
 --           jobs wait; 'operator' and '0' when the lane is stopped, by an operator or by its head
+--           {'barred', id of the hold, until, ms}, and who had no ticket has none after it
 --
 -- The ticket leaves the lane when its lease begins; so what ends the lease, in whatever way,
 -- finds the next job or ticket as head.
@@ -25,7 +26,7 @@ end
 local subject, holder, ttl, entry = ARGV[FIRST], ARGV[FIRST + 1], tonumber(ARGV[FIRST + 2]), ARGV[FIRST + 3]
 local EXPIRING, ticket = extra('expiring'), ticket_as(subject, entry)
 local now, now_us = clock()
-local _, waits = take_due(now, '', true) -- what fell due goes first (I14)
+local waits = select(2, take_due(now, '', true)) -- what fell due goes first (I14)
 if waits and not call('ZSCORE', EXPIRING, ticket) then
   return { 'again' }
 end
@@ -42,7 +43,8 @@ if use_of(record) == 'section' and (moment(call('ZSCORE', DEADLINES, subject)) o
   end
   record, freed = false, true
 end
-local stopped = not record and stopped_by(reasons_of(subject)) ~= ''
+local reasons = record and '' or reasons_of(subject)
+local stopped = stopped_by(reasons) ~= ''
 for _ = 1, 100 do
   if record or stopped or not head or head == entry or not is_ticket(head)
     or (moment(call('ZSCORE', EXPIRING, ticket_as(subject, head))) or 0) > now then
@@ -52,12 +54,23 @@ for _ = 1, 100 do
   head, freed = pop(subject, KEYS[13]), true
 end
 
+local hold = not (record and holder_of(record) == holder) and bars_section(subject, holder)
 if record and holder_of(record) == holder then
   return { 'ok', token_of(record) }
+elseif hold and not call('ZSCORE', EXPIRING, ticket) then
+  despite_full_memory()
+  reply = { 'barred', hold.id, whole(hold.till) }
+elseif hold then
+  despite_full_memory()
+  call('ZADD', EXPIRING, now + ttl, ticket)
+  reply = { 'waits', whole(math.min(1000, hold.till - now)) } -- nobody tells a ticket of a hold's end
 elseif not record and not stopped and (not head or head == entry) then
   if head then
     call('ZREM', EXPIRING, ticket)
     pop(subject, KEYS[13])
+  end
+  if reasons ~= '' then -- of a hold that is over
+    unpark({ subject })
   end
   reply = { 'ok', grant({ subject }, 'section', holder, now + ttl, now_us) }
 else
@@ -78,9 +91,9 @@ else
     over = over and moment(over) or math.huge
     reply = { 'waits', over < math.huge and whole(math.max(0, over - now)) or '-' }
   end
-  if freed and head and not record and not stopped then
-    go_on({ subject, head }, {}, 'RPUSH', '')
-  end
+end
+if freed and head and not record and not stopped and reply[1] ~= 'ok' then
+  go_on({ subject, head }, {}, 'RPUSH', '')
 end
 if reply[1] == 'held' then -- a copy that comes late must not get what is free by then; names may have spaces
   despite_full_memory()

@@ -26,6 +26,7 @@ type Claiming struct {
 	TTL    time.Duration
 	Want   int
 	Kinds  []Wanted
+	Pool   string // that holds may be on; "" is the default one
 }
 
 // Wanted is a kind that is claimed.
@@ -53,7 +54,11 @@ type Finishing struct {
 // command, from one finish to the next (docs/performance.md).
 func (n *Namespace) Turn(p int, who *Claiming, jobs int, done func(i int) Finishing) *script.Call {
 	args := make([]any, 0, 4+2*len(who.Kinds)+3*jobs)
-	args = append(args, who.Holder, who.TTL.Milliseconds(), min(who.Want, MaxClaim), len(who.Kinds))
+	var want any = min(who.Want, MaxClaim)
+	if who.Pool != "" {
+		want = fmt.Sprintf("%d %s", want, who.Pool)
+	}
+	args = append(args, who.Holder, who.TTL.Milliseconds(), want, len(who.Kinds))
 	for _, k := range who.Kinds {
 		along := strconv.Itoa(max(1, k.Along))
 		if k.InHand > 1 {
@@ -110,6 +115,7 @@ func (t *texts) words() []string {
 type TurnReply struct {
 	Ready int  // lanes of these kinds that are left, as far as was looked
 	Short bool // there are more, but no more of their kind were to be given out
+	Held  bool // a hold keeps the caller from a kind of which lanes are ready
 	Token lease.Token
 
 	done     []string // a word for each finished job
@@ -146,7 +152,7 @@ func readTurn(words []string, done int) (t TurnReply, err error) {
 	}
 	t.done = words[turnHead : turnHead+done]
 	ready, short := strings.CutSuffix(words[1], "+")
-	t.Short = short
+	t.Short, t.Held = short, words[0] == "held"
 	if t.Ready, err = strconv.Atoi(ready); err != nil {
 		return garbled(words[1], err)
 	}

@@ -4,7 +4,7 @@
 -- ARGV[6]    holder
 -- ARGV[7]    ttl      ms
 -- ARGV[8]    n        0 only passes a hint on to another worker; -1 not even that: the
---            caller will claim with its next call
+--            caller will claim with its next call; with ' <pool>' behind it for a pool that is not the default one
 -- ARGV[9]    k        number of kinds that the caller handles; 0 claims nothing
 -- ARGV[10+]  two a kind, the one whose turn it is in front: kind, and how many waiting
 --            jobs of one lane to take along under one lease (1: only the head); with '+k'
@@ -14,9 +14,10 @@
 --            when the holder goes on with the lane under the same lease, and has n jobs in
 --            hand behind its next head
 --
--- Returns    {'ok', ready, token, attempts, ('ok' | 'ok+n' | 'lost') for each finished job,
+-- Returns    {'ok' | 'held', ready, token, attempts, ('ok' | 'ok+n' | 'lost') for each finished job,
 --             (subject, entry, encoded job) for each job taken, and then for the n jobs
 --             that come into the hand of each who goes on}
+--            held: a hold keeps the caller from a kind of which lanes are ready;
 --            ready: how many lanes of these kinds are left, as far as was looked; with '+'
 --            behind it when there are more, but no more of their kind were to be given out;
 --            attempts: that have ended, of each job taken, with spaces between; '' when none has any;
@@ -41,6 +42,7 @@ hand_over(t, f, c)
 local given, broken, took, late = give(reply, c.lanes, c.heads, deep(t, c), t.rolls)
 let_others_go(t, f, c, broken, late)
 
+reply[1] = t.holds and 'held' or 'ok'
 reply[2] = left_over(t, t.wanted >= 0 and (c.popped + #c.handed >= t.wanted or next(late)), f.finished + c.popped == 0)
 go_on_with(t, f, reply, reply[2] == 0 and not next(c.next_up), (#reply - ends) / 3)
 local said = ends > 4 and table.concat(reply, ' ', 5, ends) or ''

@@ -18,6 +18,8 @@ local function state_of(head, record, reasons)
     return 'halted'
   elseif stopped_by(reasons) ~= '' then
     return 'suspended'
+  elseif value_in(reasons, 'hold') then
+    return 'barred'
   elseif reasons ~= '' then
     return 'delayed'
   end

@@ -21,9 +21,14 @@ local function asked_for()
     along[kind], batches = most, batches or most > 1
     own = own .. kind .. ' '
   end
+  local wanted, pool = tonumber(ARGV[FIRST + 2]), 'default'
+  if not wanted then
+    wanted, pool = string.match(ARGV[FIRST + 2], '^(-?%d+) (.*)$')
+    wanted = tonumber(wanted)
+  end
   return {
-    wanted = tonumber(ARGV[FIRST + 2]), kinds = kinds, along = batches and along, rolls = rolls, takes = along,
-    budget = budget, own = own,
+    wanted = wanted, pool = pool, kinds = kinds, along = batches and along, rolls = rolls, takes = along,
+    budget = budget, own = own, held = {},
     done_from = FIRST + 4 + 2 * kinds,
   }
 end
@@ -60,7 +65,9 @@ end
 -- the list's kind (I11) is not looked at: whoever changes a head lists the lane anew.
 --
 -- It costs one command a kind, as long as more lanes are wanted, and two for all lanes together: how many lanes
--- are busy or wait does not matter. budget is what is left for each kind after it.
+-- are busy or wait does not matter. budget is what is left for each kind after it. What a hold on the kind or the caller
+-- bars goes back where it was; a caller that knows of the hold does not ask for such a kind. A lane that is held by itself
+-- is parked: so it is claimed in vain once, and no poll meets it again.
 local function pop_ready(t)
   local lanes, heads, popped, n, m = {}, {}, {}, 0, 0
   local budget, wanted = t.budget, t.wanted
@@ -70,8 +77,12 @@ local function pop_ready(t)
       most = math.min(most, budget[kind])
       budget[kind] = budget[kind] - math.max(most, 0)
     end
-    if most > 0 then
+    if most > 0 and not (t.holds and bars_kind(t, kind)) then
       local part = call('LPOP', READY .. kind, most) or {}
+      if #part > 0 and bars_kind(t, kind) then
+        put_back(kind, part)
+        part = {}
+      end
       if budget[kind] then
         budget[kind] = budget[kind] + most - #part
       end
@@ -83,60 +94,21 @@ local function pop_ready(t)
   end
   if n > 0 then
     local entries, records = call('HMGET', HEADS, unpack(popped)), call('HMGET', LEASES, unpack(popped))
-    local taken = {}
+    local taken, parks, holds = {}, {}, holds_on()
     for i = 1, n do
       local subject, entry = popped[i], entries[i]
       if entry and not records[i] and not taken[subject] then
-        m = m + 1
-        taken[subject], lanes[m], heads[m] = true, subject, entry
+        local hold = holds and bars_lane(holds, subject, kind_of(entry))
+        taken[subject] = true
+        if hold then
+          bar(parks, subject, hold)
+        else
+          m = m + 1
+          lanes[m], heads[m] = subject, entry
+        end
       end
     end
+    park(parks)
   end
   return { lanes = lanes, heads = heads, popped = n, handed = {}, freed = {}, next_up = {} }
-end
-
--- asleep says of which lanes that had a job finished the next head is suspended by itself. Mostly no job of a
--- partition has a note, and then it costs one command in the whole call.
-local function asleep(f)
-  local stops = {}
-  if #f.lanes > 0 and any_notes() then
-    local lanes, ids = {}, {}
-    for k, subject in ipairs(f.lanes) do
-      if not f.open[k] and f.next_head[k] then
-        lanes[#lanes + 1], ids[#ids + 1] = subject, id_of(f.next_head[k])
-      end
-    end
-    for i, note in ipairs(notes_of(ids)) do
-      stops[lanes[i]] = is_suspended(note)
-    end
-  end
-  return stops
-end
-
--- hand_over adds lanes that had a job finished, which stand behind those that were ready (a lane takes its
--- turn): as if they had been listed and taken, but without the trouble. The others are listed and free, or
--- stopped by a head that is suspended, or because that was asked of their holder. A head of a kind that the
--- caller does not handle is for others (I11), and so is a ticket.
-local function hand_over(t, f, c)
-  local lanes, heads, m, h, n = c.lanes, c.heads, #c.lanes, 0, 0
-  local budget, wanted, takes = t.budget, t.wanted - c.popped, t.takes
-  c.asleep = asleep(f)
-  for k, subject in ipairs(f.lanes) do
-    if not f.open[k] then
-      local head = f.next_head[k]
-      local stops = c.asleep[subject] or suspend_asked(f.asks[subject]) -- a cancel was for the job that is done
-      local left = head and budget[kind_of(head)]
-      if head and h < wanted and takes[kind_of(head)] and not stops and (not left or left > 0) then
-        if left then
-          budget[kind_of(head)] = left - 1
-        end
-        h, m = h + 1, m + 1
-        c.handed[h], lanes[m], heads[m] = subject, subject, head
-      else
-        n = n + 1
-        c.freed[n], c.next_up[n] = subject, head
-      end
-    end
-  end
-  c.nobody_waits = c.popped < t.wanted and not next(c.next_up)
 end

@@ -78,6 +78,6 @@ local MOST_BYTES = 2097152
 local SMALL = 8192
 
 local function light(n)
-  local largest = n > 1 and tonumber(call('HGET', CLOCK, 'largest') or SMALL) or 0
+  local largest = n > 1 and tonumber(look().largest or SMALL) or 0
   return largest * n <= MOST_BYTES
 end

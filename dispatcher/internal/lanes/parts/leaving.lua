@@ -38,8 +38,8 @@ end
 -- left_over returns how many lanes are left of the kinds that the caller asked for, as a turn says it; with '+' behind
 -- it when there are more of a kind of which no more were to be given out. Where the caller got all that it wanted
 -- (`full`), the rest is for somebody else: one waker a kind, and it wakes the next when it has its lanes, so a burst
--- wakes workers one by one and not all at once. A kind whose budget is used up counts as none: whoever is woken
--- would meet the same limit. idle says that the call has written nothing yet.
+-- wakes workers one by one and not all at once. A kind whose budget is used up, or that is held, counts as none: whoever is woken
+-- would meet the same limit, or the same hold. idle says that the call has written nothing yet.
 local function left_over(t, full, idle)
   local ready = 0
   if full and idle then
@@ -47,14 +47,14 @@ local function left_over(t, full, idle)
   end
   for k = 1, full and t.kinds or 0 do
     local kind = ARGV[FIRST + 2 + 2 * k]
-    local left = t.budget[kind] == 0 and 0 or call('LLEN', READY .. kind)
+    local left = (t.budget[kind] == 0 or t.held[kind]) and 0 or call('LLEN', READY .. kind)
     if left > 0 then
       ready = ready + left
       call('ZADD', WAKE .. kind, '0', 'ready')
     end
   end
   for kind, most in pairs(t.budget) do
-    if most == 0 and call('LLEN', READY .. kind) > 0 then
+    if most == 0 and not t.held[kind] and call('LLEN', READY .. kind) > 0 then
       return whole(ready) .. '+'
     end
   end

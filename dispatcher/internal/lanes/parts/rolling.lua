@@ -29,7 +29,11 @@ local function fill(t, f, room)
     local kind = lane.head and kind_of(lane.head)
     local most = kind and t.rolls[kind] or 0
     local n = not asked(lane.record) and math.min(most - 1 - lane.hand, room - #ids) or 0
-    for _, entry in ipairs(behind(lane.subject, kind, lane.hand, n, true)) do
+    local next_ones = behind(lane.subject, kind, lane.hand, n, true)
+    if #next_ones > 0 and bars(t, kind, lane.subject) then
+      next_ones = {}
+    end
+    for _, entry in ipairs(next_ones) do
       of[#of + 1], entries[#entries + 1], ids[#ids + 1] = lane, entry, id_of(entry)
     end
   end

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher"
+	"github.com/lanekeeper/lanekeeper/dispatcher/doctor"
 	"github.com/lanekeeper/lanekeeper/dispatcher/session"
 	"github.com/lanekeeper/lanekeeper/internal/redistest"
 )
@@ -74,6 +75,24 @@ func TestPrune(t *testing.T) {
 		_, err = h.matching(dispatcher.DeadFilter{}).Discard(bg, nil)
 		h.ok(err)
 		h.empty()
+	})
+}
+
+// What a repair has saved stays, however many of the kind may, and takes no other letter's room.
+func TestPruneKeepsWhatWasSaved(t *testing.T) {
+	t.Parallel()
+	redistest.Each(t, func(t *testing.T, rdb *redis.Client) {
+		h := newHouse(t, rdb, dispatcher.Config{Kinds: []dispatcher.Kind{{Name: "k", Owner: "o", DeadMax: 1, DeadKeep: time.Minute}}})
+		for i, reason := range []string{"x", doctor.LostAndFound, "x", doctor.LostAndFound} {
+			h.dies(dispatcher.NewJob{Subject: key("a"), Kind: "k", ID: fmt.Sprint("j", i)}, reason)
+			h.advance(time.Second)
+		}
+		if gone := h.prune(); gone["k"] != 1 {
+			t.Errorf("gone are %v", gone)
+		}
+		if left := idsOf(h.matching(dispatcher.DeadFilter{}).First(9)); fmt.Sprint(left) != "[j1 j2 j3]" {
+			t.Errorf("left are %v", left)
+		}
 	})
 }
 

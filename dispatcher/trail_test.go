@@ -213,6 +213,9 @@ func TestWatchedSubjectsAreComplete(t *testing.T) {
 			t.Errorf("it stays for %s", ttl)
 		}
 		h.advance(time.Minute)
+		if page, err := h.Trail(bg, inspect.TrailFilter{Subject: key("a")}, inspect.Page{}); err != nil || !page.WatchedUntil.IsZero() {
+			t.Errorf("it is over, and shown until %s, %v", page.WatchedUntil, err)
+		}
 		beat()
 		if w := m.s.Watched(); len(w) != 0 {
 			t.Errorf("after its time %v is watched", w)

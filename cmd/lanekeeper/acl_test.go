@@ -249,7 +249,7 @@ func (g *guarded) looks() {
 	for _, user := range []string{"reader", "operator"} {
 		for _, args := range [][]string{
 			{"lane", "ls"}, {"lane", "ls", "--deepest"}, {"lane", "show", "s:a"}, {"lane", "show", "s:a", "--timeline"}, {"why", "s:a"}, {"job", "show", "good"}, {"stats"}, {"worker", "ls"}, {"doctor"}, {"dead", "ls"},
-			{"kind", "ls"}, {"log"},
+			{"kind", "ls"}, {"hold", "ls"}, {"log"},
 		} {
 			g.may(user, args...)
 		}
@@ -274,6 +274,10 @@ func (g *guarded) stops() {
 	g.may("operator", "lane", "retry", "s:v", "--why", "mended")
 	g.listed("operator", "lane retry")
 	g.may("operator", "job", "cancel", "v1")
+	g.mayNot("reader", "hold", "--all", "--reason", "r")
+	g.may("operator", "hold", "--kind", "k", "--reason", "r")
+	g.mayNot("reader", "release", "H-1")
+	g.may("operator", "release", "H-1")
 	g.may("operator", "job", "suspend", "sleeps")
 	g.may("operator", "job", "resume", "sleeps")
 	g.may("operator", "job", "cancel", "sleeps")

@@ -286,6 +286,7 @@ func settled(t *testing.T) *town {
 	w.must("lane", "suspend", "s:held")
 	w.failed("s:fails", "fails", "f")
 	w.must("job", "suspend", "sleeps")
+	w.must("hold", "--host", "nowhere", "--reason", "H-1")
 	if err := os.WriteFile(filepath.Join(w.dir, "lines"), []byte(`{"subject":"s:1","kind":"k","id":"l1"}`+"\n"+`{"subject":"s:2","kind":"k","id":"l2"}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

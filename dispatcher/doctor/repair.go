@@ -22,7 +22,7 @@ import (
 // LostAndFound is the reason of dead letters that [Doctor.Repair] made of jobs which stood
 // nowhere, or which could not be read. 'lanekeeper dead ls' shows it, and says in the error what
 // was the matter.
-const LostAndFound = "lost+found"
+const LostAndFound = lanes.LostAndFound
 
 // Repair is one thing that [Doctor.Repair] did, in words for people. Its first two fields are
 // those of a [Finding].

@@ -81,8 +81,14 @@ func (in *Inspector) Trail(ctx context.Context, f TrailFilter, page Page) (Trail
 			all.Since = ended
 		}
 	}
-	if stored.WatchedUntil.UnixMilli() > 0 {
-		all.WatchedUntil = stored.WatchedUntil
+	if stored.WatchedUntil.UnixMilli() > 0 { // it may be over
+		now, err := in.lanes.Time(ctx)
+		if err != nil {
+			return TrailPage{}, err
+		}
+		if stored.WatchedUntil.After(now) {
+			all.WatchedUntil = stored.WatchedUntil
+		}
 	}
 	told := make(map[footprint]bool)
 	for _, r := range slices.Concat(stored.Own, stored.All) { // its own first: those stand for nothing else

@@ -109,10 +109,13 @@ func (p *pruner) run(ctx context.Context) error {
 	return nil
 }
 
-// keeps reports whether a letter stays, and counts it then. One that can't be read has no kind, and stays.
+// keeps reports whether a letter stays, and counts it then. One that can't be read has no kind, and stays; and what a repair has
+// saved is no letter that died of old age: it stays for whoever looks, and is not counted.
 func (p *pruner) keeps(g lanes.Grave) bool {
 	k := p.kinds[g.Kind]
 	switch {
+	case g.Reason == lanes.LostAndFound:
+		return true
 	case k.DeadKeep > 0 && g.Died < float64(p.now.Add(-k.DeadKeep).UnixMilli()), k.DeadMax > 0 && p.kept[g.Kind] >= k.DeadMax:
 		return false
 	}

@@ -3,7 +3,6 @@ package record
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,15 +179,23 @@ func (r *HoldRule) BarsLane(canonical, kind string) bool {
 	return bars && !slices.Contains(r.Except, kind)
 }
 
-// holderForm is what a holder's name looks like: host, process id, and a random part.
-var holderForm = regexp.MustCompile(`^(.*):\d+:[0-9a-f]+$`)
-
-// HostOf is the host in the name of a holder, "" in one of another form.
+// HostOf is the host in the name of a holder, "<host>:<process id>:<hex digits>"; "" in one of another form.
 func HostOf(holder string) string {
-	if m := holderForm.FindStringSubmatch(holder); m != nil {
-		return m[1]
+	rest, random, ok := cutLast(holder)
+	host, pid, is := cutLast(rest)
+	if !ok || !is || pid == "" || random == "" || strings.Trim(pid, "0123456789") != "" || strings.Trim(random, "0123456789abcdefABCDEF") != "" {
+		return ""
 	}
-	return ""
+	return host
+}
+
+// cutLast cuts a text at its last colon.
+func cutLast(text string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(text, ':')
+	if i < 0 {
+		return "", "", false
+	}
+	return text[:i], text[i+1:], true
 }
 
 // SortRules sorts holds by their numbers, which are behind the last - of their ids.

@@ -17,6 +17,9 @@ var gravesScript = verb("graves")
 // graveStep is how many dead letters one call reads: it takes Redis half a ms.
 const graveStep = 200
 
+// LostAndFound is the reason of a letter that a repair has made of a job which stood nowhere.
+const LostAndFound = "lost+found"
+
 // Grave is what a dead letter is about, without its payload and error. A letter that can't be read has no Kind
 // and no Subject.
 type Grave struct {

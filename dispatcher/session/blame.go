@@ -8,7 +8,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/lanekeeper/lanekeeper/dispatcher/internal/lanes"
 	"github.com/lanekeeper/lanekeeper/internal/connect"
@@ -130,11 +129,11 @@ func (s *Session) claimant() Claimant {
 
 // waitsFor reports whether the session waits for hints of a kind: not of one that it is blamed for, nor of one that is held for
 // it and not for everybody. Hints of what is held for everybody lead nowhere, and so go by.
-func (s *Session) waitsFor(kind string, now time.Time) bool {
+func (s *Session) waitsFor(kind string) bool {
 	s.blame.mu.Lock()
 	blamed := s.blame.why[kind] != ""
 	s.blame.mu.Unlock()
-	is, everybody := s.holdsKind(kind, now)
+	is, everybody := s.holdsKind(kind)
 	return !blamed && (!is || everybody)
 }
 

@@ -36,8 +36,13 @@ func (s *Session) rules() []record.HoldRule {
 }
 
 // holdsKind reports whether a hold that the session knows keeps it from a kind, and whether it keeps everybody from it.
-func (s *Session) holdsKind(kind string, now time.Time) (is, everybody bool) {
-	for _, r := range s.rules() {
+func (s *Session) holdsKind(kind string) (is, everybody bool) {
+	rules := s.rules()
+	if len(rules) == 0 {
+		return false, false
+	}
+	now := s.lanes.Clock()
+	for _, r := range rules {
 		if r.On(now) && r.BarsClaims(kind, s.pool(), record.HostOf(s.who.Holder), now) {
 			is, everybody = true, everybody || r.Scope != record.HoldPool && r.Scope != record.HoldHost
 		}
@@ -51,10 +56,10 @@ func (s *Session) Bars(c *Claim) bool {
 	if len(rules) == 0 {
 		return false
 	}
-	now := s.lanes.Clock()
-	if is, _ := s.holdsKind(c.Kind, now); is {
+	if is, _ := s.holdsKind(c.Kind); is {
 		return true
 	}
+	now := s.lanes.Clock()
 	return slices.ContainsFunc(rules, func(r record.HoldRule) bool {
 		return r.On(now) && r.BarsLane(c.Subject.Canonical(), c.Kind)
 	})
@@ -69,9 +74,8 @@ func (s *Session) unheld(who *Claimant) {
 	if len(s.rules()) == 0 {
 		return
 	}
-	now := s.lanes.Clock()
 	who.Kinds = slices.DeleteFunc(slices.Clone(who.Kinds), func(kind string) bool {
-		is, _ := s.holdsKind(kind, now)
+		is, _ := s.holdsKind(kind)
 		return is
 	})
 }
@@ -115,10 +119,13 @@ func (s *Session) readHolds(ctx context.Context) (*lanes.Holds, bool) {
 
 // turned notes which of the known holds are on, and reports whether that was otherwise before: one may begin or end by the clock.
 func (s *Session) turned() bool {
-	on, now := uint64(0), s.lanes.Clock()
-	for i, r := range s.rules() {
-		if r.On(now) {
-			on |= 1 << (i % 64)
+	on := uint64(0)
+	if rules := s.rules(); len(rules) > 0 {
+		now := s.lanes.Clock()
+		for i, r := range rules {
+			if r.On(now) {
+				on |= 1 << (i % 64)
+			}
 		}
 	}
 	return s.policy.on.Swap(on) != on

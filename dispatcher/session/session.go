@@ -274,8 +274,7 @@ func (s *Session) Waits() int { return len(s.waits) }
 //
 // A session whose kinds are all blamed has nothing to wait for, and pauses for [BeatEvery] instead.
 func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err error) {
-	now := s.lanes.Clock()
-	own := func(key string) bool { return s.waitsFor(s.kindOf[key], now) }
+	own := func(key string) bool { return s.waitsFor(s.kindOf[key]) }
 	wakes := slices.DeleteFunc(slices.Clone(s.waits[place]), func(key string) bool { return !own(key) })
 	if len(wakes) == 0 {
 		select { // there may be kinds again
@@ -307,8 +306,7 @@ func (s *Session) Wait(ctx context.Context, place int) (hint Hint, ok bool, err 
 		connect.Reload(ctx, s.waiting)
 		return Hint{}, false, fmt.Errorf("wait for wake-up: %w", err)
 	}
-	now = s.lanes.Clock()
-	if is, _ := s.holdsKind(s.kindOf[woken.Key], now); is && own(woken.Key) {
+	if is, _ := s.holdsKind(s.kindOf[woken.Key]); is && own(woken.Key) {
 		return Hint{}, false, nil // nobody may have it, and when that is over everybody looks
 	}
 	if !own(woken.Key) { // it is for those who are not blamed for the kind, or not held from it

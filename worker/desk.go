@@ -52,7 +52,9 @@ func (d *desk) plan(now time.Time) ([]errand, time.Duration) {
 	if d.planner.crowded() {
 		return nil, time.Hour
 	}
-	d.handBackLocked(d.crew.withdraw(d.bars))
+	if held := d.crew.withdraw(d.bars); len(held) > 0 { // to hand back is a change, and a change wakes a traveller
+		d.handBackLocked(held)
+	}
 	back, patient := d.crew.impatient(now)
 	if len(back) > 0 {
 		d.handBackLocked(back)

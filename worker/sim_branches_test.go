@@ -17,7 +17,7 @@ import (
 var simBranches = flag.String("sim.branches", "", "write how often each branch of each script ran to this file")
 
 // coreScripts are those of which every branch has to run: a job's way from its enqueue to its end.
-var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release", "refund", "short", "lot", "rolling", "arriving", "rivals", "placing", "finishing", "claiming", "leaving"}
+var coreScripts = []string{"turn", "enqueue", "reap", "end", "ending", "release", "refund", "short", "lot", "rolling", "arriving", "rivals", "placing", "finishing", "claiming", "handing", "leaving"}
 
 // scriptBranches are all that there are.
 func scriptBranches(t *testing.T) []sim.Branch {
@@ -99,7 +99,7 @@ var darkBranches = map[string]string{
 	"lot.lua: give: for i = #ids, last_one + 1, -1":                    "no job here is large: dispatcher/bytes_test.go has those",
 	"lot.lua: give: if owners[i] ~= owners[last_one]":                  "no job here is large: dispatcher/bytes_test.go has those",
 	"lot.lua: give: if not body":                                       "an index that is corrupt: dispatcher/doctor_test.go has those",
-	"claiming.lua: hand_over: if left":                                 "no session reports ends in the call that claims under limits",
+	"handing.lua: hand_over: if left":                                  "no session reports ends in the call that claims under limits",
 	"leaving.lua: let_others_go: if broken[subject]":                   "an index that is corrupt: dispatcher/doctor_test.go has those",
 	"leaving.lua: let_others_go: elseif late[subject]":                 "no job here is large: dispatcher/bytes_test.go has those",
 	"leaving.lua: let_others_go: if late[c.lanes[i]]":                  "no job here is large: dispatcher/bytes_test.go has those",
